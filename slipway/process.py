@@ -1,0 +1,47 @@
+"""The one place that runs commands."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+GRACE = 60.0
+"""Seconds a command has to put things back after Ctrl-C, before it is killed."""
+
+
+def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str]) -> int:
+    """Run a command to its end and return its exit code.
+
+    It runs in a session of its own, so that Ctrl-C reaches it once, from here, and is waited for.
+    """
+    child = subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True)
+    try:
+        return child.wait()
+    except BaseException:
+        interrupt(child)
+        raise
+
+
+def interrupt(child: subprocess.Popen[bytes]) -> None:
+    """Ask a command and what it runs to stop; kill what does not within the grace."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGINT)
+    try:
+        child.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def read(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> str:
+    """Run a command that should not fail and return what it printed."""
+    return subprocess.run(
+        command, cwd=cwd, env=env, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def interruptible() -> None:
+    """Treat a request to end as Ctrl-C, and Ctrl-C as one, also where a script started this."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)

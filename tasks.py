@@ -1,0 +1,39 @@
+"""What `inv` offers in the template's own repository."""
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from slipway import bake as baking
+from slipway import bench as benchmark
+from slipway import demo as demonstration
+from slipway.console import say
+
+
+@task(
+    help={
+        "stop": "stop it; its data is kept",
+        "fresh": "stop it, and start again from a new bake",
+    }
+)
+def demo(_c: Context, stop: bool = False, fresh: bool = False) -> None:
+    """Bake the default answers into build/demo, start it and ask it for a prediction."""
+    if stop:
+        demonstration.stop()
+    else:
+        demonstration.start(fresh=fresh)
+
+
+@task(
+    iterable=["answer"],
+    help={"answer": "key=value, as often as needed; the rest are the defaults"},
+)
+def bake(_c: Context, answer: list[str]) -> None:
+    """Bake into build/bake, replacing the last such bake."""
+    baking.bake_as(baking.BUILD / "bake", baking.parse(answer))
+    say("Baked into build/bake.")
+
+
+@task(help={"json": "print JSON, for scripts", "runs": "how often each thing is measured"})
+def bench(_c: Context, json: bool = False, runs: int = 3) -> None:
+    """Measure bakes, tasks, the first prediction and predictions a second."""
+    say(benchmark.report(benchmark.measure(runs), as_json=json))
