@@ -1,0 +1,237 @@
+"""supervisord: the configuration that it is given, and the calls that it answers.
+
+It runs the processes detached, restarts what dies and rotates logs; nothing of that is done here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import stat
+import tempfile
+import time
+import xmlrpc.client
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import psutil
+from supervisor.states import ProcessStates
+from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
+
+from ops.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ops.stack import Service
+
+DIED = (ProcessStates.BACKOFF, ProcessStates.EXITED, ProcessStates.FATAL)
+PATIENCE = 5.0
+"""Seconds one call to supervisord may take."""
+STOP_WAIT = 10
+"""Seconds a process has to end itself before it is killed."""
+_LONGEST_SOCKET = 90  # the kernel takes 107 bytes (macOS 103), and supervisord adds its process id
+
+
+@dataclass(frozen=True)
+class Places:
+    """The files of one supervised stack."""
+
+    root: Path
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """What supervisord is told to run."""
+        return self.folder / "supervisord.conf"
+
+    @property
+    def pid(self) -> Path:
+        """The process id of the running supervisord."""
+        return self.folder / "supervisord.pid"
+
+    @property
+    def own_log(self) -> Path:
+        """What supervisord did: starts, exits, restarts."""
+        return self.folder / "supervisord.log"
+
+    @property
+    def fingerprint(self) -> Path:
+        """What the running stack was made from."""
+        return self.folder / "fingerprint"
+
+    def log(self, service: str) -> Path:
+        """Return the file of what a service printed."""
+        return self.folder / f"{service}.log"
+
+    def relative(self, path: Path) -> Path:
+        """Return a path as seen from the root, where it is below it."""
+        return path.relative_to(self.root) if path.is_relative_to(self.root) else path
+
+    @property
+    def socket(self) -> Path:
+        """Where supervisord listens: beside its files, or where the path is short enough."""
+        beside = self.folder / "supervisord.sock"
+        if len(os.fsencode(beside)) <= _LONGEST_SOCKET:
+            return beside
+        return _private_folder() / f"{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]}.sock"
+
+
+def _private_folder() -> Path:
+    """Return a folder below the system's temporary one that only this user can enter."""
+    folder = Path(tempfile.gettempdir()) / f"slipway-{os.getuid()}"
+    folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
+    held = folder.lstat()
+    if not stat.S_ISDIR(held.st_mode) or held.st_uid != os.getuid() or held.st_mode & 0o077:
+        raise Refused(f"{folder} is not a private folder of yours", f"remove it: rm -r {folder}")
+    return folder
+
+
+def configuration(services: Iterable[Service], places: Places) -> str:
+    """Write supervisord's configuration, for a supervisord that is started in the root.
+
+    No secret is in it: processes inherit the environment. Paths are relative, because it expands
+    `%` in some values once and in others twice, so that no escape serves every folder's name.
+    """
+    general: dict[str, dict[str, object]] = {
+        "unix_http_server": {"file": places.relative(places.socket), "chmod": "0700"},
+        "supervisord": {
+            "logfile": places.relative(places.own_log),
+            "logfile_maxbytes": "10MB",
+            "logfile_backups": 5,
+            "pidfile": places.relative(places.pid),
+        },
+        "rpcinterface:supervisor": {
+            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+        },
+    }
+    programs = {
+        f"program:{item.name}": _program(item, places) for item in services if not item.once
+    }
+    return "\n".join(_section(name, keys) for name, keys in (general | programs).items())
+
+
+def _program(service: Service, places: Places) -> dict[str, object]:
+    return {
+        "command": shlex.join(service.command),
+        "autostart": "false",
+        "autorestart": "true",
+        "startsecs": 1,
+        "stopwaitsecs": STOP_WAIT,
+        "stopasgroup": "true",
+        "killasgroup": "true",
+        "redirect_stderr": "true",
+        "stdout_logfile": places.relative(places.log(service.name)),
+        "stdout_logfile_maxbytes": "10MB",
+        "stdout_logfile_backups": 5,
+    }
+
+
+def _section(name: str, keys: Mapping[str, object]) -> str:
+    lines = [f"{key} = {str(value).replace('%', '%%')}" for key, value in keys.items()]
+    return "\n".join([f"[{name}]", *lines, ""])
+
+
+class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]  # the library has no types
+    """A connection whose answers have a limit; the library's own waits for ever."""
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(PATIENCE)
+
+
+class _Transport(SupervisorTransport):  # type: ignore[misc]  # the library has no types
+    def __init__(self, socket: Path) -> None:
+        super().__init__(serverurl=f"unix://{socket}")
+        self._get_connection = lambda: self._connect(socket)
+
+    @staticmethod
+    def _connect(socket: Path) -> _Connection:
+        connection = _Connection("localhost")
+        connection.socketfile = str(socket)
+        return connection
+
+
+class Supervisor:
+    """The supervisord of one stack."""
+
+    def __init__(self, places: Places) -> None:
+        """Take the files to find it by; nothing is started or asked yet."""
+        self.places = places
+
+    def process(self) -> psutil.Process | None:
+        """Return the running supervisord; None where there is none."""
+        try:
+            process = psutil.Process(int(self.places.pid.read_text()))
+            ours = str(self.places.config) in process.cmdline()
+        except (OSError, ValueError, psutil.Error):
+            return None
+        return process if ours else None  # else the number was given to another process meanwhile
+
+    def call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - XML-RPC has no types
+        """Call supervisord.
+
+        Raises:
+            Refused: it does not answer, or says no.
+        """
+        transport = _Transport(self.places.socket)
+        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport, allow_none=True)
+        try:
+            return getattr(proxy.supervisor, method)(*arguments)
+        except (OSError, xmlrpc.client.Error) as error:
+            reason = getattr(error, "faultString", error)
+            raise Refused(
+                f"supervisord did not do {method}: {reason}", f"see {self.places.own_log}"
+            ) from error
+        finally:
+            transport.close()
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Return supervisord's view of each process by name; empty when it does not run."""
+        if not self.process():
+            return {}
+        return {
+            info["name"]: info
+            for info in cast("list[dict[str, Any]]", self.call("getAllProcessInfo"))
+        }
+
+    def await_start(self, limit: float = 10.0) -> None:
+        """Wait until it answers.
+
+        Raises:
+            Refused: it does not within `limit` seconds.
+        """
+        deadline = time.monotonic() + limit
+        while True:
+            try:
+                self.call("getState")
+            except Refused:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self) -> bool:
+        """End it and every process it runs; say whether it ran.
+
+        Raises:
+            Refused: it, or a process of it, is still there after everything was tried.
+        """
+        process = self.process()
+        if not process:
+            return False
+        family = [process, *process.children(recursive=True)]
+        process.terminate()
+        _, alive = psutil.wait_procs(family, timeout=STOP_WAIT + 5)
+        for left in alive:
+            left.kill()
+        _, alive = psutil.wait_procs(alive, timeout=PATIENCE)
+        if alive:
+            raise Refused(
+                f"still running: {', '.join(f'{left.pid} ({left.name()})' for left in alive)}"
+            )
+        self.places.fingerprint.unlink(missing_ok=True)
+        return True

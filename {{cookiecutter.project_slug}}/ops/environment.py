@@ -1,0 +1,197 @@
+"""Variables: described in env/schema.toml, kept in ignored env files, read in one order."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import tomllib
+from dataclasses import dataclass, field
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from dotenv import dotenv_values
+
+from ops.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ops.project import Project
+
+PROFILES = ("dev", "staging", "prod")
+MASK = "********"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One entry of env/schema.toml."""
+
+    name: str
+    about: str
+    read_by: tuple[str, ...] = ()
+    default: Mapping[str, str] = field(default_factory=dict)
+    secret: int = 0
+    """Strength in bytes of a value made at random; 0 for what is no secret."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a variable holds, and where that came from."""
+
+    name: str
+    value: str
+    source: str
+    secret: bool
+
+    @property
+    def shown(self) -> str:
+        """The value as it may be printed."""
+        return MASK if self.secret else self.value
+
+
+def profile_name(asked: str) -> str:
+    """Return the profile that is meant: what was asked for, else APP_ENV, else dev.
+
+    Raises:
+        Refused: there is no such profile.
+    """
+    name = asked or os.environ.get("APP_ENV") or PROFILES[0]
+    if name not in PROFILES:
+        raise Refused(
+            f"there is no profile {name!r}", f"choose one of: {', '.join(PROFILES)}", code=2
+        )
+    return name
+
+
+def schema(project: Project) -> list[Variable]:
+    """Read every variable's description.
+
+    Raises:
+        Refused: the file is missing, is not TOML, or an entry has an unknown or a missing key.
+    """
+    path = project.schema
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return [_variable(name, entry) for name, entry in tables.items()]
+    except (OSError, tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
+        raise Refused(
+            f"{path}: {error}", "the top of env/schema.toml says what an entry may hold"
+        ) from error
+
+
+def _variable(name: str, entry: dict[str, Any]) -> Variable:
+    default = entry.pop("default", {})
+    if isinstance(default, str):
+        default = dict.fromkeys(PROFILES, default)
+    read_by = tuple(entry.pop("read_by", ()))
+    try:
+        return Variable(name, read_by=read_by, default=default, **entry)
+    except TypeError as error:
+        message = f"[{name}] {str(error).replace('Variable.__init__() ', '')}"
+        raise TypeError(message) from error
+
+
+def init(project: Project, profile: str) -> Path | None:
+    """Write a profile's secrets into its env file; leave a file that exists alone.
+
+    The file is complete before it has its name, and readable by its owner only.
+    Returns its path, or None when it was there already.
+    """
+    path = project.env_file(profile)
+    if path.exists():
+        return None
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    handle = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, stat.S_IRUSR | stat.S_IWUSR)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(env_text(schema(project), profile))
+        os.link(partial, path)  # unlike a rename, never over a file that appeared meanwhile
+    except FileExistsError:
+        return None
+    finally:
+        partial.unlink()
+    return path
+
+
+def env_text(variables: list[Variable], profile: str) -> str:
+    """Write the text of a new env file: secrets at random, the rest named with its default."""
+    head = [
+        f"# Values of the profile {profile} on this machine. Not for git: it holds secrets.",
+        "# Every variable is explained in env/schema.toml; the environment wins over this file.",
+    ]
+    return "\n\n".join(["\n".join(head), *(_entry(item, profile) for item in variables)]) + "\n"
+
+
+def _entry(variable: Variable, profile: str) -> str:
+    if variable.secret:
+        line = f"{variable.name}={secrets.token_urlsafe(variable.secret)}"
+    elif profile in variable.default:
+        line = f"# {variable.name}={variable.default[profile]}"
+    else:
+        line = f"{variable.name}="
+    return f"# {variable.about}\n{line}"
+
+
+def effective(project: Project, profile: str) -> list[Value]:
+    """Return each variable that has a value, resolved, with its source.
+
+    Raises:
+        Refused: the schema cannot be read, or a default names an unknown variable.
+    """
+    path = project.env_file(profile)
+    written = dotenv_values(path, interpolate=False) if path.is_file() else {}
+    variables = schema(project)
+    found = {item.name: _find(item, profile, written, path.name) for item in variables}
+    # The profile was chosen already: a stale APP_ENV in a file must not contradict it.
+    found["APP_ENV"] = Value("APP_ENV", profile, "--profile", secret=False)
+    given = {name: value.value for name, value in found.items() if value}
+    return [_resolved(value, given, project.schema) for value in found.values() if value]
+
+
+def _find(
+    variable: Variable, profile: str, written: Mapping[str, str | None], file: str
+) -> Value | None:
+    places = (
+        (os.environ.get(variable.name), "environment"),
+        (written.get(variable.name), file),
+        (variable.default.get(profile), "default"),
+    )
+    for value, source in places:
+        if value:
+            return Value(variable.name, value, source, secret=bool(variable.secret))
+    return None
+
+
+def _resolved(value: Value, given: Mapping[str, str], schema_file: Path) -> Value:
+    """Fill in the variables that a default names; values that people gave are taken literally."""
+    if value.source != "default":
+        return value
+    try:
+        return Value(
+            value.name, Template(value.value).substitute(given), value.source, value.secret
+        )
+    except (KeyError, ValueError) as error:
+        raise Refused(f"{schema_file}: the default of {value.name} names {error}") from error
+
+
+def missing(project: Project, profile: str) -> list[Variable]:
+    """Return the variables that have neither a value nor a default in this profile."""
+    held = {value.name for value in effective(project, profile)}
+    return [variable for variable in schema(project) if variable.name not in held]
+
+
+def require(project: Project, profile: str) -> dict[str, str]:
+    """Return the effective values.
+
+    Raises:
+        Refused: one or more variables have no value; the message names each.
+    """
+    absent = missing(project, profile)
+    if absent:
+        listed = "".join(f"\n  {item.name}: {item.about}" for item in absent)
+        path = project.env_file(profile)
+        fix = f"set them in {path}" if path.exists() else f"inv env.init --profile {profile}"
+        raise Refused(f"profile {profile}: no value for{listed}", fix)
+    return {value.name: value.value for value in effective(project, profile)}

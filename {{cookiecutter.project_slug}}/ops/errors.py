@@ -1,0 +1,22 @@
+"""The one error that a person is meant to read."""
+
+from __future__ import annotations
+
+from invoke.exceptions import Exit
+
+
+class Refused(Exit):
+    """An expected failure: what happened and where, then what to type next.
+
+    `inv` prints the message without a traceback and exits with `code`.
+    """
+
+    def __init__(self, what: str, fix: str = "", code: int = 1) -> None:
+        """Join what happened and its remedy into one message."""
+        super().__init__(f"{what}\n  -> {fix}" if fix else what, code)
+        self.what = what
+        self.fix = fix
+
+    def __str__(self) -> str:
+        """Return the message as `inv` prints it."""
+        return str(self.message)

@@ -1,0 +1,73 @@
+"""Is it up? One question to a service, and who holds a port."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
+
+PATIENCE = 2.0
+"""Seconds one question may take."""
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback needs no proxy
+
+
+def ask(url: str) -> str:
+    """Ask a health address; return an empty string if it is well, else what is wrong.
+
+    `http://` must answer 200; `tcp://` must accept a connection.
+    """
+    return _ask_tcp(url) if url.startswith("tcp://") else _ask_http(url)
+
+
+def _ask_http(url: str) -> str:
+    try:
+        with _OPENER.open(url, timeout=PATIENCE) as answer:
+            return "" if answer.status == 200 else f"GET {url} answered {answer.status}"  # noqa: PLR2004
+    except urllib.error.HTTPError as error:
+        body = error.read(500).decode(errors="replace")
+        return f"GET {url} answered {error.code}: {body}"
+    except (OSError, ValueError) as error:
+        return f"GET {url}: {getattr(error, 'reason', error)}"
+
+
+def _ask_tcp(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE):
+            return ""
+    except OSError as error:
+        return f"{url}: {error.strerror or error}"
+
+
+def port_taken(port: int) -> bool:
+    """Say whether something on this machine holds a loopback port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: a port whose last connections are still closing down is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def port_holder(port: int) -> str:
+    """Name the process that listens on a port, as far as this user may see it."""
+    import psutil  # noqa: PLC0415 - only a message needs it
+
+    try:
+        pids = [
+            held.pid
+            for held in psutil.net_connections("tcp")
+            if held.laddr
+            and held.laddr.port == port
+            and held.status == psutil.CONN_LISTEN
+            and held.pid
+        ]
+        return (
+            f"process {pids[0]} ({psutil.Process(pids[0]).name()})" if pids else "another process"
+        )
+    except psutil.Error:
+        return "another process"

@@ -1,0 +1,119 @@
+"""What people and scripts read: tables, JSON, questions and progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from ops.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+
+def say(text: str = "") -> None:
+    """Print a line now, also into a pipe."""
+    print(text, flush=True)
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Lay rows out in aligned columns, headed by the keys of the first one."""
+    if not rows:
+        return ""
+    lines = [tuple(key.upper() for key in rows[0])]
+    lines += [tuple(cell(row[key]) for key in rows[0]) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ("  ".join(map(str.ljust, line, widths)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def cell(value: object) -> str:
+    """Write one value as a table shows it."""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "-" if value is None or value == "" else str(value)
+
+
+def dumps(content: object) -> str:
+    """Write JSON as scripts read it."""
+    return json.dumps(content, indent=2, default=str)
+
+
+def show(rows: Sequence[Any], *, as_json: bool, empty: str) -> None:
+    """Print dataclasses or mappings as a table, or as JSON for scripts."""
+    plain = [
+        asdict(row) if is_dataclass(row) and not isinstance(row, type) else row for row in rows
+    ]
+    if as_json:
+        say(dumps(plain))
+    else:
+        say(table(plain) or empty)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before a step that destroys something; the default is No.
+
+    Raises:
+        Refused: the answer is not yes, or nobody is there to give one.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(
+            f"{question} Nobody is there to answer.", "add --yes to go ahead from a script"
+        )
+    if input(f"{question} [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise Refused("nothing was changed")
+
+
+def brief(value: object) -> str:
+    """Write one value of metadata on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {brief(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(brief, value))
+    return cell(value)
+
+
+@contextmanager
+def step(name: str, doing: str) -> Iterator[None]:
+    """Show a step while it lasts, and in one line how it ended and how long it took."""
+    start = time.monotonic()
+    ended = "failed"
+    try:
+        with _spinner(f"{name:<12} {doing}"):
+            yield
+        ended = "ok"
+    except KeyboardInterrupt:
+        ended = "interrupted"
+        raise
+    finally:
+        say(f"  {name:<12} {ended:<12} {time.monotonic() - start:5.1f} s")
+
+
+@contextmanager
+def _spinner(text: str) -> Iterator[None]:
+    """Turn a wheel in a terminal; in a pipe say once what is being done."""
+    if not sys.stdout.isatty():
+        say(f"  {text}")
+        yield
+        return
+    from rich.console import Console  # noqa: PLC0415 - `inv --list` should not wait for it
+
+    with Console().status(text):
+        yield
+
+
+def last_lines(path: Path, count: int = 15) -> str:
+    """Return the end of a log, indented, for a message; empty when there is none."""
+    if not path.is_file():
+        return ""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
+    if not lines:
+        return f"  ({path} is empty)"
+    return "\n".join([f"last lines of {path}:", *(f"  | {line}" for line in lines)])

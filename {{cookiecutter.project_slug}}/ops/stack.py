@@ -1,0 +1,131 @@
+"""What runs: the services of compose.yaml, and how each runs as a process on this machine."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from string import Template
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from ops.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+COMPLETED = "service_completed_successfully"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that can run as a process: the `x-local` part of its compose.yaml."""
+
+    name: str
+    command: tuple[str, ...]
+    health: str = ""
+    """`http://host:port/path` answers 200, or `tcp://host:port` accepts; empty for a one-shot."""
+    needs: tuple[str, ...] = ()
+    once: bool = False
+    """Runs to its end before what needs it starts, instead of staying up."""
+
+    @property
+    def port(self) -> int | None:
+        """The port that the health check asks."""
+        return urlsplit(self.health).port
+
+    @property
+    def url(self) -> str | None:
+        """Where a browser finds the service; None for what does not speak HTTP."""
+        parts = urlsplit(self.health)
+        return f"{parts.scheme}://{parts.netloc}" if parts.scheme == "http" else None
+
+
+def definitions(root: Path) -> dict[str, dict[str, Any]]:
+    """Read the services of compose.yaml and of the files that it includes.
+
+    Raises:
+        Refused: a file is missing or is not a compose file, or a name is defined twice.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in _files(root):
+        for name, service in (_read(path).get("services") or {}).items():
+            if name in found:
+                raise Refused(f"{path}: the service {name} is defined in another file too")
+            found[name] = service or {}
+    return found
+
+
+def _files(root: Path) -> list[Path]:
+    top = root / "compose.yaml"
+    return [top, *(root / _path(entry) for entry in _read(top).get("include") or [])]
+
+
+def _path(entry: str | Mapping[str, str]) -> str:
+    return entry if isinstance(entry, str) else entry["path"]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        fix = "each `include` line of compose.yaml names a folder of services/"
+        raise Refused(f"{path}: {error}", fix) from error
+    if not isinstance(content, dict):
+        raise Refused(f"{path}: not a compose file: its top level is no mapping")
+    return content
+
+
+def local_services(root: Path, values: Mapping[str, str]) -> list[Service]:
+    """Return the services that run as processes, each after what it needs.
+
+    What has no `x-local` runs in containers only: here it is left out, also where it is needed.
+
+    Raises:
+        Refused: a variable of an `x-local` has no value, or services need each other in a circle.
+    """
+    known = {name: entry for name, entry in definitions(root).items() if "x-local" in entry}
+    conditions = {name: _conditions(entry) for name, entry in known.items()}
+    once = {
+        need for needs in conditions.values() for need, how in needs.items() if how == COMPLETED
+    }
+    built = {
+        name: _service(
+            name, entry["x-local"], values, filter(known.__contains__, conditions[name]), once
+        )
+        for name, entry in known.items()
+    }
+    try:
+        order = TopologicalSorter({name: item.needs for name, item in built.items()}).static_order()
+        return [built[name] for name in order]
+    except CycleError as error:
+        raise Refused(
+            f"services need each other in a circle: {' -> '.join(error.args[1])}"
+        ) from error
+
+
+def _conditions(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a service needs, with the condition on each (compose allows a plain list too)."""
+    needs = entry.get("depends_on") or {}
+    if isinstance(needs, list):
+        return dict.fromkeys(needs, "service_started")
+    return {name: how["condition"] for name, how in needs.items()}
+
+
+def _service(
+    name: str,
+    local: Mapping[str, str],
+    values: Mapping[str, str],
+    needs: Iterable[str],
+    once: set[str],
+) -> Service:
+    try:
+        command = [Template(word).substitute(values) for word in shlex.split(local["command"])]
+        health = Template(local.get("health", "")).substitute(values)
+    except KeyError as error:
+        fix = "describe it in env/schema.toml"
+        raise Refused(f"service {name}: x-local has or names no {error.args[0]}", fix) from error
+    return Service(name, tuple(command), health, tuple(needs), once=name in once)

@@ -1,0 +1,16 @@
+"""What you type: one module a namespace."""
+
+from __future__ import annotations
+
+from invoke.collection import Collection
+
+from ops.tasks import data, db, deploy, deps, doctor, env, models
+
+
+def namespace() -> Collection:
+    """Return the template's tasks, for tasks.py to extend."""
+    spaces = (deploy, models, data, db, env, deps)
+    collection = Collection(doctor.doctor)
+    for module in spaces:
+        collection.add_collection(Collection.from_module(module))
+    return collection

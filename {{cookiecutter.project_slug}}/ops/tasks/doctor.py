@@ -1,0 +1,25 @@
+"""doctor: is this machine ready."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from ops import environment, output, project
+from ops.doctor import examine
+from ops.tasks import options
+
+if TYPE_CHECKING:
+    from invoke.context import Context
+
+
+@task(help={"profile": options.PROFILE, "json": options.JSON})
+def doctor(_c: Context, profile: str = "", json: bool = False) -> None:
+    """Check Python, engine, disk, env, ports, stack and models, and say what to do."""
+    findings = examine(project.load(), environment.profile_name(profile))
+    output.show(findings, as_json=json, empty="")
+    failed = sum(finding.state == "fail" for finding in findings)
+    if failed:
+        raise Exit("" if json else f"{failed} to mend", code=1)

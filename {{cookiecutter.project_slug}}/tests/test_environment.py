@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ops import environment
+from ops.environment import Value
+from ops.errors import Refused
+
+if TYPE_CHECKING:
+    from tests.conftest import Scratch
+
+
+def values(scratch: Scratch) -> dict[str, Value]:
+    return {item.name: item for item in environment.effective(scratch.project, "dev")}
+
+
+def test_init_makes_a_private_file_with_a_strong_secret(scratch: Scratch) -> None:
+    path = environment.init(scratch.project, "dev")
+    assert path == scratch.root / ".env.dev"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(values(scratch)["API_KEY"].value) >= 43
+    assert [item.name for item in scratch.root.glob(".env*")] == [".env.dev"]
+
+
+def test_init_never_overwrites(scratch: Scratch) -> None:
+    scratch.write(".env.dev", "API_KEY=mine")
+    assert environment.init(scratch.project, "dev") is None
+    assert (scratch.root / ".env.dev").read_text() == "API_KEY=mine"
+
+
+def test_two_projects_get_different_secrets(scratch: Scratch) -> None:
+    variables = environment.schema(scratch.project)
+    assert environment.env_text(variables, "dev") != environment.env_text(variables, "dev")
+
+
+def test_environment_wins_over_file_and_file_over_default(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert values(scratch)["WEB_PORT"] == Value(
+        "WEB_PORT", str(scratch.port), "default", secret=False
+    )
+    scratch.write(".env.dev", "WEB_PORT=1111")
+    assert values(scratch)["WEB_PORT"] == Value("WEB_PORT", "1111", ".env.dev", secret=False)
+    monkeypatch.setenv("WEB_PORT", "2222")
+    assert values(scratch)["WEB_PORT"] == Value("WEB_PORT", "2222", "environment", secret=False)
+
+
+def test_a_default_follows_the_variables_that_it_names(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEB_PORT", "2222")
+    assert values(scratch)["WEB_URL"].value == "http://127.0.0.1:2222"
+
+
+def test_what_people_wrote_is_taken_literally(scratch: Scratch) -> None:
+    scratch.write(".env.dev", "WEB_URL='http://x/${WEB_PORT}/$1'")
+    assert values(scratch)["WEB_URL"].value == "http://x/${WEB_PORT}/$1"
+
+
+def test_the_chosen_profile_wins_over_a_stale_one_in_the_file(scratch: Scratch) -> None:
+    scratch.write(".env.dev", "APP_ENV=prod")
+    assert values(scratch)["APP_ENV"].value == "dev"
+
+
+def test_a_secret_is_masked(scratch: Scratch) -> None:
+    environment.init(scratch.project, "dev")
+    shown = values(scratch)["API_KEY"]
+    assert shown.shown == environment.MASK
+    printed = scratch.inv("env.show")
+    assert printed.returncode == 0
+    assert environment.MASK in printed.stdout
+    assert shown.value not in printed.stdout + printed.stderr
+
+
+def test_what_is_missing_is_named_with_what_to_type(scratch: Scratch) -> None:
+    with pytest.raises(Refused, match=r"API_KEY: Opens doors\.\n  -> inv env.init --profile dev"):
+        environment.require(scratch.project, "dev")
+
+
+def test_a_default_of_one_profile_does_not_reach_another(scratch: Scratch) -> None:
+    names = [variable.name for variable in environment.missing(scratch.project, "prod")]
+    assert names == ["API_KEY", "WEB_URL"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[A]\nabout = 'x'\ncolour = 'red'", r"\[A\] .*colour"),
+        ("[A]\ndefault = 'x'", r"\[A\] .*about"),
+        ("[A\n", "schema.toml"),
+        ("[A]\nabout = 'x'\ndefault = '${B}'", "the default of A names 'B'"),
+    ],
+)
+def test_a_broken_schema_is_refused_by_name(scratch: Scratch, text: str, message: str) -> None:
+    scratch.write("env/schema.toml", text)
+    with pytest.raises(Refused, match=message):
+        environment.effective(scratch.project, "dev")
+
+
+def test_profiles_are_asked_for_then_of_the_environment_then_dev(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert environment.profile_name("") == "dev"
+    monkeypatch.setenv("APP_ENV", "staging")
+    assert environment.profile_name("") == "staging"
+    assert environment.profile_name("prod") == "prod"
+    with pytest.raises(Refused, match="no profile 'prd'"):
+        environment.profile_name("prd")
+    assert scratch.inv("deploy.status", "--profile", "prd").returncode == 2

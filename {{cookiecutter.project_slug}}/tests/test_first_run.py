@@ -1,0 +1,162 @@
+"""From a fresh copy of the repository to a served prediction, as the README says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import REPOSITORY, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LEFT_BEHIND = shutil.ignore_patterns(
+    ".git",
+    ".nox",
+    ".venv",
+    ".env*",
+    "run",
+    "models",
+    "journal.jsonl",
+    "*.db*",
+    "__pycache__",
+    ".*_cache",
+)
+
+
+class Copy:
+    """A copy of this repository with ports of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        ports = {name: str(free_port()) for name in ("API_PORT", "DASHBOARD_PORT", "REDIS_PORT")}
+        own = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("API_", "REDIS_"))
+        }
+        self.environment = own | ports
+        self.api = f"http://127.0.0.1:{ports['API_PORT']}"
+
+    def inv(self, *arguments: str, code: int = 0, cwd: Path | None = None) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "invoke", *arguments],
+            cwd=cwd or self.root,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def get(self, path: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310 - a loopback address
+            self.api + path, data, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - the same
+            return json.load(answer)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    """Bring a fresh copy up with the one command of the README, and end it whatever happens."""
+    root = tmp_path_factory.mktemp("first run") / "repository"
+    shutil.copytree(REPOSITORY, root, ignore=LEFT_BEHIND)
+    made = Copy(root)
+    try:
+        made.inv("deploy.up")
+        yield made
+    finally:
+        made.inv("deploy.down")
+
+
+def test_every_service_is_healthy(copy: Copy) -> None:
+    status = json.loads(copy.inv("deploy.status", "--json"))
+    assert {item["service"] for item in status} >= {"api", "redis"}
+    assert {item["state"] for item in status} == {"healthy"}
+    for item in status:
+        if item["url"]:
+            with urllib.request.urlopen(item["url"], timeout=10) as answer:  # noqa: S310 - loopback
+                assert answer.status == 200
+
+
+def test_a_prediction_is_served_by_a_model_that_is_listed(copy: Copy) -> None:
+    prediction = copy.get("/predict", {})
+    listed = json.loads(copy.inv("models.list", "--json"))
+    assert (prediction["tier"], prediction["version"]) in {
+        (item["tier"], item["version"]) for item in listed if item["current"]
+    }
+    shown = json.loads(copy.inv("models.show", prediction["tier"], "--json"))
+    assert shown["version"] == prediction["version"]
+    assert set(shown["metrics"]) == set(prediction["prediction"])
+
+
+def test_tasks_work_from_a_subfolder(copy: Copy) -> None:
+    assert "healthy" in copy.inv("deploy.status", cwd=copy.root / "src")
+
+
+def test_doctor_finds_nothing_to_mend(copy: Copy) -> None:
+    findings = json.loads(copy.inv("doctor", "--json"))
+    assert {item["check"] for item in findings} == {
+        "python", "engine", "disk", "env", "ports", "stack", "models"
+    }  # fmt: skip
+    assert not [item for item in findings if item["state"] == "fail"]
+
+
+def test_collecting_again_changes_nothing(copy: Copy) -> None:
+    before = len(copy.get("/predictions?limit=5"))
+    copy.inv("data.collect")
+    assert len(copy.get("/predictions?limit=5")) == before
+
+
+def test_wrong_words_are_answered_in_a_line(copy: Copy) -> None:
+    assert "there is no model tier9" in copy.inv("models.show", "tier9", code=1)
+    assert "there is no engine 'docker'" in copy.inv("deploy.up", "--engine", "docker", code=2)
+    assert "Nobody is there to answer" in copy.inv("db.downgrade", code=1)
+
+
+def test_a_damaged_model_is_found(copy: Copy) -> None:
+    (pointer, *_) = sorted((copy.root / "models").glob("*_current.*"))
+    sound = pointer.read_bytes()
+    pointer.resolve().write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    try:
+        assert "sha256" in copy.inv("doctor", code=1)
+    finally:
+        pointer.resolve().write_bytes(sound)
+
+
+def test_training_again_makes_a_new_version_that_is_served(copy: Copy) -> None:
+    copy.inv("models.train", "--tier", "tier1")
+    served = {item["tier"]: item["version"] for item in copy.get("/models")}
+    assert served["tier1"].lstrip("v") == "1.1"
+
+
+def test_it_comes_up_again_with_its_data(copy: Copy) -> None:
+    before = copy.get("/predictions?limit=1000")
+    models = copy.inv("models.list", "--json")
+    copy.inv("deploy.down")
+    with pytest.raises(urllib.error.URLError):
+        copy.get("/health")
+    copy.inv("deploy.up")
+    assert copy.get("/predictions?limit=1000") == before
+    assert copy.inv("models.list", "--json") == models
+
+
+def test_the_list_of_tasks_fits_one_screen(copy: Copy) -> None:
+    lines = copy.inv("--list").splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 100

@@ -1,0 +1,235 @@
+"""The local engine against a real supervisord and real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from ops.engines.local import refuse_taken_ports
+from ops.engines.supervision import Places, configuration
+from ops.errors import Refused
+from ops.stack import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Scratch
+
+
+def wait_until(condition: Callable[[], object], limit: float = 20.0) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {limit} s"
+        time.sleep(0.1)
+
+
+def answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1) as answer:
+            return answer.read() == b"well"
+    except OSError:
+        return False
+
+
+def refused(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_up_status_down_and_up_again(scratch: Scratch) -> None:
+    engine = scratch.engine()
+    for _ in range(2):
+        engine.up(limit=20)
+        (status,) = engine.status()
+        assert (status.service, status.state, status.replicas) == ("web", "healthy", 1)
+        assert status.url == f"http://127.0.0.1:{scratch.port}"
+        assert answers(scratch.port)
+        assert engine.down() is True
+        assert refused(scratch.port)
+        (status,) = engine.status()
+        assert (status.state, status.url, status.replicas) == ("stopped", None, 0)
+    assert engine.down() is False
+
+
+def test_steps_run_before_what_needs_them(scratch: Scratch) -> None:
+    scratch.write("first.py", "import pathlib; pathlib.Path('made').write_text('x')")
+    scratch.write(
+        "web.py",
+        "import pathlib; pathlib.Path('made').read_text()\n"
+        + scratch.root.joinpath("web.py").read_text(),
+    )
+    scratch.engine().up(limit=20)
+    assert answers(scratch.port)
+
+
+def test_up_twice_leaves_what_runs_alone(scratch: Scratch) -> None:
+    engine = scratch.engine()
+    engine.up(limit=20)
+    before = engine.supervisor.states()["web"]["pid"]
+    scratch.engine().up(limit=20)
+    assert engine.supervisor.states()["web"]["pid"] == before
+
+
+def test_a_changed_variable_starts_the_stack_anew(scratch: Scratch) -> None:
+    engine = scratch.engine()
+    engine.up(limit=20)
+    before = engine.supervisor.states()["web"]["pid"]
+    scratch.engine(API_KEY="another").up(limit=20)
+    assert engine.supervisor.states()["web"]["pid"] != before
+    assert answers(scratch.port)
+
+
+def test_a_process_that_is_killed_comes_back(scratch: Scratch) -> None:
+    engine = scratch.engine()
+    engine.up(limit=20)
+    time.sleep(1.1)  # from then on supervisord calls it started, and a death unexpected
+    first = engine.supervisor.states()["web"]["pid"]
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: engine.supervisor.states()["web"]["pid"] not in (0, first))
+    wait_until(lambda: answers(scratch.port))
+
+
+def test_a_process_that_dies_at_start_is_shown_with_its_last_words(scratch: Scratch) -> None:
+    scratch.write("web.py", "raise SystemExit('the disk is made of cheese')")
+    engine = scratch.engine()
+    with pytest.raises(Refused, match="died at start") as error:
+        engine.up(limit=20)
+    assert "the disk is made of cheese" in error.value.what
+    assert engine.supervisor.process() is None
+
+
+def test_a_health_check_that_never_passes_has_a_limit(scratch: Scratch) -> None:
+    engine = scratch.engine(ANSWER="503")
+    with pytest.raises(Refused, match=r"was not healthy after 2 s: .* answered 503: well") as error:
+        engine.up(limit=2)
+    assert '"GET / HTTP/1.1" 503' in error.value.what
+    assert engine.supervisor.process() is None
+    assert refused(scratch.port)
+
+
+def test_a_failing_step_starts_nothing(scratch: Scratch) -> None:
+    scratch.write("first.py", "raise SystemExit('no such table')")
+    engine = scratch.engine()
+    with pytest.raises(Refused, match="first: exit code 1") as error:
+        engine.up(limit=20)
+    assert "no such table" in error.value.what
+    assert engine.supervisor.process() is None
+
+
+def test_a_taken_port_names_its_holder_and_starts_nothing(scratch: Scratch) -> None:
+    with socket.create_server(("127.0.0.1", scratch.port)):
+        engine = scratch.engine()
+        with pytest.raises(
+            Refused, match=rf"web needs port {scratch.port}, which process {os.getpid()}"
+        ):
+            engine.up(limit=20)
+    assert engine.supervisor.process() is None
+
+
+def test_a_service_missing_from_a_running_stack_is_added_and_a_failure_spares_the_others(
+    scratch: Scratch,
+) -> None:
+    engine = scratch.engine()
+    engine.up(limit=20)
+    engine.supervisor.call("stopProcess", "web")
+    scratch.engine().up(limit=20)
+    assert answers(scratch.port)
+
+
+def test_the_tasks_speak_json_and_end_with_codes(scratch: Scratch) -> None:
+    up = scratch.inv("deploy.up")
+    assert up.returncode == 0, up.stderr
+    assert "healthy" in up.stdout
+    status = json.loads(scratch.inv("deploy.status", "--json").stdout)
+    assert [set(item) for item in status] == [{"service", "state", "url", "replicas", "detail"}]
+    assert status[0]["state"] == "healthy"
+    assert "listening" in scratch.inv("deploy.logs", "--service", "web").stdout
+    unknown = scratch.inv("deploy.logs", "--service", "wbe")
+    assert (unknown.returncode, "choose one of: first, web" in unknown.stderr) == (2, True)
+    assert scratch.inv("deploy.down").returncode == 0
+    assert "Nothing was running" in scratch.inv("deploy.down").stdout
+    verbs = [json.loads(line)["verb"] for line in (scratch.root / "journal.jsonl").open()]
+    assert verbs == ["deploy.up", "deploy.down", "deploy.down"]
+
+
+def test_an_interrupted_start_leaves_nothing_running(scratch: Scratch) -> None:
+    scratch.write("web.py", "import time; print('asleep', flush=True); time.sleep(600)")
+    command = [sys.executable, "-m", "invoke", "deploy.up"]
+    with subprocess.Popen(command, cwd=scratch.root, stdout=subprocess.PIPE, text=True) as process:
+        engine = scratch.engine()
+        wait_until(lambda: engine.supervisor.states().get("web", {}).get("pid"))
+        child = engine.supervisor.states()["web"]["pid"]
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert "is stopped again" in said
+    assert not psutil.pid_exists(child)
+    assert engine.supervisor.process() is None
+    (entry,) = [json.loads(line) for line in (scratch.root / "journal.jsonl").open()]
+    assert entry["outcome"] == "interrupted"
+
+
+def test_it_works_in_a_folder_with_spaces_and_a_very_long_name(
+    tmp_path: Path, make_scratch: Callable[[Path], Scratch]
+) -> None:
+    scratch = make_scratch(tmp_path / "a folder with 100% spaces" / ("long" * 30))
+    engine = scratch.engine()
+    engine.up(limit=20)
+    assert answers(scratch.port)
+    assert engine.down()
+
+
+def test_a_stale_process_id_is_not_taken_for_a_running_stack(scratch: Scratch) -> None:
+    engine = scratch.engine()
+    engine.places.folder.mkdir(parents=True)
+    engine.places.pid.write_text(str(os.getpid()))
+    assert engine.supervisor.process() is None
+    assert engine.down() is False
+
+
+def test_configuration_is_complete_and_holds_no_value_of_the_environment() -> None:
+    services = [
+        Service("step", ("python", "step.py"), once=True),
+        Service("web", ("python", "web 1%.py"), "http://127.0.0.1:80/"),
+    ]
+    text = configuration(services, Places(Path("/p"), Path("/p/run")))
+    assert text.split("\n\n")[-1] == (
+        "[program:web]\n"
+        "command = python 'web 1%%.py'\n"
+        "autostart = false\n"
+        "autorestart = true\n"
+        "startsecs = 1\n"
+        "stopwaitsecs = 10\n"
+        "stopasgroup = true\n"
+        "killasgroup = true\n"
+        "redirect_stderr = true\n"
+        "stdout_logfile = run/web.log\n"
+        "stdout_logfile_maxbytes = 10MB\n"
+        "stdout_logfile_backups = 5\n"
+    )
+    assert "step" not in text
+
+
+def test_no_secret_reaches_the_files_of_a_running_stack(scratch: Scratch) -> None:
+    secret = "a-very-secret-value"  # noqa: S105 - planted to be searched for
+    scratch.engine(API_KEY=secret).up(limit=20)
+    files = [path for path in (scratch.root / "run").rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if secret in path.read_text(errors="replace")]
+    command_lines = [" ".join(process.cmdline()) for process in psutil.process_iter()]
+    assert not [line for line in command_lines if secret in line]
+
+
+def test_free_ports_pass() -> None:
+    refuse_taken_ports([Service("step", ("true",), once=True)])

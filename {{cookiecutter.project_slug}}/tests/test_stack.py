@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ops.errors import Refused
+from ops.stack import Service, definitions, local_services
+
+if TYPE_CHECKING:
+    from tests.conftest import Scratch
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def test_services_come_after_what_they_need_and_without_what_only_containers_run(
+    scratch: Scratch,
+) -> None:
+    assert local_services(scratch.root, {"WEB_PORT": "8123"}) == [
+        Service("first", ("python", "first.py"), once=True),
+        Service("web", ("python", "web.py", "8123"), "http://127.0.0.1:8123/", needs=("first",)),
+    ]
+
+
+def test_the_address_and_the_port_follow_from_the_health_check() -> None:
+    web = Service("web", (), "http://127.0.0.1:8000/health")
+    cache = Service("cache", (), "tcp://127.0.0.1:6379")
+    assert (web.url, web.port) == ("http://127.0.0.1:8000", 8000)
+    assert (cache.url, cache.port) == (None, 6379)
+
+
+def test_included_files_are_read(scratch: Scratch) -> None:
+    scratch.write(
+        "compose.yaml", "include: [services/a/compose.yaml, {path: services/b/compose.yaml}]"
+    )
+    scratch.write("services/a/compose.yaml", "services: {a: {image: a}}")
+    scratch.write("services/b/compose.yaml", "services: {b: {image: b}}")
+    assert definitions(scratch.root) == {"a": {"image": "a"}, "b": {"image": "b"}}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"compose.yaml": "include: [services/gone/compose.yaml]"}, "gone"),
+        ({"compose.yaml": "services: {a: ["}, "compose.yaml"),
+        ({"compose.yaml": "- a list"}, "not a compose file"),
+        (
+            {"compose.yaml": "include: [b.yaml]\nservices: {a: {}}", "b.yaml": "services: {a: {}}"},
+            "defined in another file too",
+        ),
+        ({"compose.yaml": "services: {a: {x-local: {command: run $NOWHERE}}}"}, "NOWHERE"),
+        (
+            {
+                "compose.yaml": "services: {a: {depends_on: [b], x-local: {command: a}},"
+                " b: {depends_on: [a], x-local: {command: b}}}"
+            },
+            "in a circle",
+        ),
+    ],
+)
+def test_a_broken_stack_is_refused_by_name(
+    scratch: Scratch, files: dict[str, str], message: str
+) -> None:
+    for name, text in files.items():
+        scratch.write(name, text)
+    with pytest.raises(Refused, match=message):
+        local_services(scratch.root, {})
+
+
+def test_every_folder_of_services_is_included_once() -> None:
+    included = (REPOSITORY / "compose.yaml").read_text(encoding="utf-8").split("include:")[1]
+    folders = {
+        f"services/{path.parent.name}/compose.yaml"
+        for path in REPOSITORY.glob("services/*/compose.yaml")
+    }
+    assert {line.strip("- ") for line in included.splitlines() if "services/" in line} == folders
