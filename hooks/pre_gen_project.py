@@ -70,7 +70,9 @@ def name_problems(name: str) -> Iterator[str]:
 
 def slug_problems(name: str, slug: str) -> Iterator[str]:
     """Refuse a folder name that is not lower-case words joined by hyphens."""
-    if not slug and name.strip():
+    if not slug and joined(name, "-"):
+        yield f"project_slug is empty{hint(joined(name, '-'))}"
+    elif not slug and name.strip():
         yield f"project_name {name!r} has no letter from a to z: give one, or a project_slug too."
     elif len(slug) > LONGEST_SLUG:
         yield f"project_slug has {len(slug)} characters: {LONGEST_SLUG} at most, please."

@@ -1,0 +1,126 @@
+"""What checks the template, and the repositories that it makes.
+
+`nox -s ci` runs all that this machine can, and says what it left out. Each session runs alone too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import nox
+
+ROOT = Path(__file__).parent
+TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
+BUILD = ROOT / "build"
+REPORT = BUILD / "reports" / "tests.xml"
+PARTS = ("lint", "types", "tests", "projects")
+LOCKS = ("requirements", "requirements-dev")
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["ci"]
+# Environments start faster with compiled bytecode, which some machines turn off.
+os.environ["UV_COMPILE_BYTECODE"] = "1"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def install(session: nox.Session) -> None:
+    """Install the locked packages."""
+    session.install("--require-hashes", "-r", "requirements-dev.txt")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting, in the template as it stands too; check scripts and workflows."""
+    install(session)
+    own = ["hooks", "slipway", "tests", "noxfile.py", "tasks.py"]
+    session.run("ruff", "check", *own)
+    # N999: only in place is the package's name no name.
+    session.run("ruff", "check", "--extend-ignore", "N999", TEMPLATE.name)
+    session.run("ruff", "format", "--check", *own, TEMPLATE.name)
+    session.run("shellcheck", ".ci/run")
+    workflows = [str(path) for path in sorted(ROOT.glob("**/.github/workflows/*.yml"))]
+    session.run("zizmor", "--offline", "--quiet", "--pedantic", *workflows)
+    if shutil.which("actionlint"):
+        session.run("actionlint", *workflows, external=True)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, in the template as it stands too."""
+    install(session)
+    session.run("mypy")
+    session.run("python", "-m", "slipway.inplace")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Test the hooks, the bakes, their updates and the tasks."""
+    install(session)
+    session.run("pytest", f"--junitxml={REPORT}", *session.posargs)
+
+
+@nox.session(python=False)
+def projects(session: nox.Session) -> None:
+    """Bake each preset and let it run its own `nox -s ci`."""
+    presets = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))["_presets"]
+    for preset in session.posargs or presets:
+        session.run(sys.executable, "-m", "slipway.presets", preset)
+
+
+@nox.session(python=False)
+def ci(session: nox.Session) -> None:
+    """Run all that this machine can, and end with what ran and what was left out."""
+    REPORT.unlink(missing_ok=True)
+    results = [timed(part) for part in PARTS]
+    session.log("Summary\n\n%s\n\nLeft out:\n%s", table(results), "\n".join(left_out()))
+    if failed := [name for name, ended, _ in results if ended != "passed"]:
+        session.error(f"failed: {', '.join(failed)}")
+
+
+@nox.session(python=False, default=False)
+def lock(session: nox.Session) -> None:
+    """Renew the pinned requirements, within what requirements*.in allow."""
+    options = ["--universal", "--python-version=3.11", "--generate-hashes", "--upgrade", "--quiet"]
+    options += ["--no-emit-index-url", "--custom-compile-command", "nox -s lock"]
+    for name in LOCKS:
+        command = ["uv", "pip", "compile", *options, f"{name}.in", "-o", f"{name}.txt"]
+        session.run(sys.executable, "-m", *command)
+
+
+def timed(part: str) -> tuple[str, str, str]:
+    """Run a session in a nox of its own, so that what follows runs even if it fails."""
+    start = time.monotonic()
+    code = subprocess.run([sys.executable, "-m", "nox", "-s", part], check=False).returncode
+    return part, "FAILED" if code else "passed", f"{time.monotonic() - start:.0f} s"
+
+
+def left_out() -> list[str]:
+    """Name what this machine could not run, and why."""
+    found = [f"  {name}: {why}" for name, why in skipped()]
+    if not shutil.which("actionlint"):
+        found.append("  actionlint: not installed here; zizmor has read the workflows")
+    return found or ["  nothing"]
+
+
+def skipped() -> list[tuple[str, str]]:
+    """Read which tests were skipped from the tests session's report."""
+    if not REPORT.is_file():
+        return [("tests", "they did not get far enough to tell")]
+    cases = ET.parse(REPORT).iter("testcase")  # noqa: S314 - pytest has just written it
+    skips = ((case.get("name", ""), case.find("skipped")) for case in cases)
+    return [(name, skip.get("message", "")) for name, skip in skips if skip is not None]
+
+
+def table(rows: list[tuple[str, str, str]]) -> str:
+    """Lay rows out in aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

@@ -1,0 +1,1 @@
+"""Tests of the template; each bake brings tests of its own."""

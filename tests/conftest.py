@@ -1,0 +1,79 @@
+"""What the tests share: a clean copy of the template, and bakes of it made by cookiecutter."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cookiecutter.main import cookiecutter
+
+from slipway import inplace
+from slipway.bake import ROOT, TEMPLATE
+
+Bake = Callable[..., Path]
+
+
+def source_files() -> list[str]:
+    """Return the files of this working tree that git tracks or would."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return sorted(name for name in listed.split("\0") if name and (ROOT / name).is_file())
+
+
+@pytest.fixture(scope="session")
+def template_files() -> set[str]:
+    """Return the files of the template folder, relative to it, unrendered."""
+    prefix = f"{TEMPLATE.name}/"
+    return {name.removeprefix(prefix) for name in source_files() if name.startswith(prefix)}
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy the repository as a clone would have it, without what tools left in this one."""
+    copy = tmp_path_factory.mktemp("template")
+    for name in source_files():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a home folder to tools that read settings from it or leave things in it."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def variables(home: Path) -> dict[str, str]:
+    """Return the environment of a user who has set nothing up but a name for git."""
+    who = {"NAME": "A User", "EMAIL": "user@example.org"}
+    git = {f"GIT_{role}_{key}": who[key] for role in ("AUTHOR", "COMMITTER") for key in who}
+    return {**os.environ, **git, "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+@pytest.fixture
+def bake(template: Path, home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Bake:
+    """Return a function that bakes with the given answers."""
+    config = home / "cookiecutter.yaml"
+    config.write_text(f"cookiecutters_dir: {home}/cookiecutters\nreplay_dir: {home}/replay\n")
+
+    def baked(parent: Path = tmp_path, **answers: str) -> Path:
+        made = cookiecutter(
+            str(template),
+            no_input=True,
+            extra_context=answers,
+            output_dir=str(parent),
+            config_file=str(config),
+        )
+        capfd.readouterr()
+        return Path(made)
+
+    return baked
+
+
+@pytest.fixture(scope="session")
+def tools() -> Path:
+    """Return the folder of the commands that a generated repository checks itself with."""
+    return inplace.tools()

@@ -1,0 +1,183 @@
+import hashlib
+import re
+import subprocess
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import yaml
+
+from slipway import bake as baking
+from tests.conftest import Bake
+
+SETTINGS = baking.settings()
+TABLE = SETTINGS["__services"]
+# Every preset as it is, and every service alone with what it needs.
+MATRIX = [
+    *({"preset": preset} for preset in SETTINGS["_presets"]),
+    *({"services": service} for service in TABLE),
+]
+NAMES = {
+    "project_name": "Wetter für Köln & Umgebung's #1",
+    "description": "It's fine: really; 100 % of it -- & <b>more</b>, #1",
+    "author": "Zoë: O'Neill, d'après 日本",
+}
+matrix = pytest.mark.parametrize("answers", MATRIX, ids=lambda answers: "-".join(answers.values()))
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def chosen(answers: dict[str, str]) -> set[str]:
+    """Work out which services a bake has, apart from the hook that does it."""
+    named = answers.get("services") or SETTINGS["_presets"][answers["preset"]]
+    found = {*re.findall(r"[\w-]+", named)}
+    while more := {need for service in found for need in TABLE[service]["needs"]} - found:
+        found |= more
+    return found
+
+
+def owned(name: str, service: str) -> bool:
+    patterns = [
+        path.replace("{{ cookiecutter.package_name }}", "weather_forecast")
+        for path in TABLE[service]["paths"]
+    ]
+    return any(fnmatch(name, pattern) or name.startswith(f"{pattern}/") for pattern in patterns)
+
+
+def digest(project: Path) -> str:
+    parts = (path.read_bytes() for path in sorted(project.rglob("*.py")))
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+@matrix
+def test_a_bake_holds_exactly_the_files_of_its_services(
+    bake: Bake, answers: dict[str, str], template_files: set[str]
+) -> None:
+    absent = {*TABLE} - chosen(answers)
+    rendered = (
+        name.replace("{{cookiecutter.package_name}}", "weather_forecast") for name in template_files
+    )
+    expected = {name for name in rendered if not any(owned(name, service) for service in absent)}
+    assert files(bake(**answers)) == expected
+
+
+@matrix
+def test_a_bake_includes_exactly_its_services(bake: Bake, answers: dict[str, str]) -> None:
+    project = bake(**answers)
+    compose = yaml.safe_load((project / "compose.yaml").read_text(encoding="utf-8"))
+    expected = {f"services/{service}/compose.yaml" for service in chosen(answers)}
+    assert {*compose["include"]} == expected
+
+
+@matrix
+def test_a_bake_has_no_markers_left(bake: Bake, answers: dict[str, str]) -> None:
+    project = bake(**answers)
+    for name in files(project):
+        text = (project / name).read_bytes().decode(errors="ignore")
+        copied = any(fnmatch(name, pattern) for pattern in SETTINGS["_copy_without_render"])
+        marker = r"cookiecutter\." if copied else r"cookiecutter\.|\{\{|\{%"
+        assert not re.search(marker, f"{name}\n{text}"), f"{name} holds a marker"
+
+
+CHECKED: dict[str, str] = {}
+
+
+@matrix
+def test_a_bake_is_clean_as_it_comes_out(
+    bake: Bake, answers: dict[str, str], tools: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    project = bake(**answers)
+    if (code := digest(project)) in CHECKED:
+        return  # the same code has been checked in another bake
+    CHECKED[code] = project.name
+    cache = tmp_path_factory.getbasetemp() / "mypy"
+    for command in (
+        ["ruff", "check", "--no-cache"],
+        ["ruff", "format", "--check", "--no-cache"],
+        ["mypy", "--cache-dir", str(cache)],
+    ):
+        done = subprocess.run(
+            [tools / command[0], *command[1:]],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_baking_twice_gives_the_same_bytes(bake: Bake, tmp_path: Path) -> None:
+    one, two = bake(tmp_path / "one"), bake(tmp_path / "two")
+    assert files(one) == files(two)
+    for name in files(one):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+def test_ops_is_the_same_in_every_repository(bake: Bake) -> None:
+    project = bake(project_name="Something Else")
+    for name in files(project / "ops"):
+        assert (project / "ops" / name).read_bytes() == (
+            baking.TEMPLATE / "ops" / name
+        ).read_bytes()
+
+
+def test_a_bake_with_awkward_names_is_valid_in_every_syntax(bake: Bake) -> None:
+    project = bake(**NAMES)
+    for path in project.rglob("*.toml"):
+        tomllib.loads(path.read_text(encoding="utf-8"))
+    for path in (*project.rglob("*.yaml"), *project.rglob("*.yml")):
+        list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def test_the_answers_are_recorded(bake: Bake) -> None:
+    recorded = tomllib.loads((bake(**NAMES) / "project.toml").read_text(encoding="utf-8"))
+    assert {key: recorded["answers"][key] for key in NAMES} == NAMES
+    assert [*recorded["answers"]] == baking.questions()
+    assert recorded["template"] == {"version": SETTINGS["_template_version"]}
+    assert recorded["project"]["slug"] == "wetter-fur-koln-umgebung-s-1"
+
+
+def test_the_template_is_valid_toml_in_place() -> None:
+    for path in baking.TEMPLATE.rglob("*.toml"):
+        tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def test_locks_name_no_index() -> None:
+    locks = [*baking.ROOT.glob("requirements*.txt"), *baking.TEMPLATE.glob("requirements*.txt")]
+    assert len(locks) == 4
+    for lock in locks:
+        text = lock.read_text(encoding="utf-8")
+        assert "://" not in text
+        assert "--index" not in text
+        assert text.count("--hash=sha256:") > text.count("==")
+
+
+def test_a_bake_on_a_path_with_spaces_offers_its_tasks(
+    bake: Bake, tmp_path: Path, tools: Path
+) -> None:
+    project = bake(tmp_path / "a path with späces")
+    done = subprocess.run(
+        [tools / "inv", "--list"], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "deploy.up" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Wetter für Köln", "wetter-fur-koln"),
+        ("日本 Weather", "ri-ben-weather"),
+        (
+            "A very long name, much longer than any folder should be called",
+            "a-very-long-name-much-longer-than-any",
+        ),
+    ],
+)
+def test_a_name_becomes_a_folder_and_a_package(bake: Bake, name: str, slug: str) -> None:
+    project = bake(project_name=name)
+    assert project.name == slug
+    assert (project / "src" / slug.replace("-", "_")).is_dir()

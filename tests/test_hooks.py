@@ -1,0 +1,162 @@
+import ast
+import importlib.util
+import keyword
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from slipway import bake
+from slipway.bake import ROOT, TEMPLATE
+
+TABLE = {
+    "web": {"needs": ["store"], "paths": ["services/web", "src/web*.py"]},
+    "store": {"needs": ["disk"], "paths": ["services/store"]},
+    "disk": {"needs": [], "paths": ["services/disk"]},
+}
+GOOD = {
+    "project_name": "Weather Forecast",
+    "__typed_slug": "weather-forecast",
+    "package_name": "weather_forecast",
+    "description": "It's fine: really, #1.",
+    "author": "A & B",
+    "preset": "serving",
+    "services": "web, store",
+    "_presets": {"serving": "web, store"},
+    "__services": TABLE,
+}
+
+
+def hook(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "hooks" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PRE, POST = hook("pre_gen_project"), hook("post_gen_project")
+
+
+def problems(**answers: str) -> list[str]:
+    return list(PRE.problems(GOOD | answers))
+
+
+def test_good_answers_have_no_problems() -> None:
+    assert problems() == []
+
+
+@pytest.mark.parametrize("name", ["Wetter für Köln", "日本 Weather", "O'Reilly", "x" * 80])
+def test_names_that_are_fine(name: str) -> None:
+    assert problems(project_name=name) == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"project_name": "", "__typed_slug": "", "package_name": ""}, "project_name is empty"),
+        ({"project_name": " ", "__typed_slug": "", "package_name": ""}, "project_name is empty"),
+        ({"project_name": "日本", "__typed_slug": "", "package_name": ""}, "no letter from a to z"),
+        ({"project_name": "x" * 81}, "project_name has 81 characters: 80 at most"),
+        ({"__typed_slug": "x" * 41, "package_name": "x" * 41}, "project_slug has 41 characters"),
+        ({"__typed_slug": "Weather Now"}, "did you mean 'weather-now'?"),
+        ({"__typed_slug": "../away"}, "did you mean 'away'?"),
+        ({"__typed_slug": "3d-print"}, "did you mean 'my-3d-print'?"),
+        ({"package_name": "my-app"}, "did you mean 'my_app'?"),
+        ({"package_name": "wörld"}, "package_name 'wörld' must be lower-case words"),
+        ({"package_name": ""}, "package_name '' must be"),
+        ({"package_name": "class"}, "'class' is a Python keyword"),
+        ({"package_name": "match"}, "'match' is a Python keyword"),
+        ({"package_name": "json"}, "'json' is a module of Python's standard library"),
+        ({"package_name": "numpy"}, "'numpy' is a library that the project uses"),
+        ({"package_name": "ops"}, "'ops' is a folder or module of the repository itself"),
+        ({"description": 'the "best"'}, "description holds '\"'"),
+        ({"description": "a\nb"}, r"description holds '\n'"),
+        ({"author": "{{ x }}"}, "author holds '{'"),
+        ({"author": "a\\b"}, r"author holds '\\'"),
+        ({"preset": "servng", "services": ""}, "did you mean 'serving'?"),
+        ({"services": "web, stroe"}, "did you mean 'store'?"),
+        ({"services": "web xyzzy"}, "Unknown service 'xyzzy' (there are: web, store, disk)."),
+        ({"services": " , "}, "services is empty: name one or more of web, store, disk."),
+    ],
+)
+def test_bad_answers_have_one_line_that_says_what_to_do(answers: dict[str, str], said: str) -> None:
+    (found,) = problems(**answers)
+    assert said in found
+    assert "\n" not in found
+
+
+def test_every_bad_answer_is_told_of_at_once() -> None:
+    assert len(problems(project_name="", package_name="list", author='"', services="x")) == 4 - 1
+    assert len(problems(project_name="", package_name="json", author='"', services="x")) == 4
+
+
+def test_no_keyword_is_a_package_name() -> None:
+    for word in (*keyword.kwlist, *keyword.softkwlist):
+        assert list(PRE.package_problems(word))
+
+
+def imported() -> Iterator[str]:
+    for path in TEMPLATE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from (name.name.split(".")[0] for name in node.names)
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                yield (node.module or "").split(".")[0]
+
+
+def test_every_library_the_template_imports_is_refused_as_a_package_name() -> None:
+    taken = {*PRE.DEPENDENCIES.split(), *PRE.REPOSITORY.split(), *sys.stdlib_module_names}
+    assert {*imported()} <= taken | {"conftest"}
+
+
+def test_every_name_at_the_root_of_the_template_is_refused_as_a_package_name(
+    template_files: set[str],
+) -> None:
+    names = {name.split("/")[0].removesuffix(".py") for name in template_files}
+    assert {name for name in names if name.isidentifier()} <= {*PRE.REPOSITORY.split()}
+
+
+def test_a_service_brings_what_it_needs() -> None:
+    assert POST.with_needs(["web"], TABLE) == {"web", "store", "disk"}
+    assert POST.with_needs(["disk"], TABLE) == {"disk"}
+
+
+def test_removing_a_service_removes_its_paths_and_its_line(tmp_path: Path) -> None:
+    for name in ("services/web/x/y", "services/store/z", "src/web_one.py", "src/other.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    compose = tmp_path / "compose.yaml"
+    compose.write_text("include:\n  - services/web/compose.yaml\n  - services/store/compose.yaml\n")
+    POST.remove_service("web", TABLE, tmp_path)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"services/store/z", "src/other.py", "compose.yaml"}
+    assert compose.read_text() == "include:\n  - services/store/compose.yaml\n"
+
+
+def test_the_folder_to_go_to_is_what_one_would_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PWD", str(tmp_path))
+    assert POST.shortest(tmp_path / "my project") == "'my project'"
+    monkeypatch.delenv("PWD")
+    assert POST.shortest(tmp_path / "project") == "project"
+
+
+def test_hooks_use_the_standard_library_only() -> None:
+    for path in (ROOT / "hooks").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        assert names <= sys.stdlib_module_names
+
+
+def test_the_hooks_ask_for_answers_that_cookiecutter_json_has() -> None:
+    assert {*GOOD} <= {*bake.settings()}
