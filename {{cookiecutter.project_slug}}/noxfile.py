@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import nox
 
@@ -15,18 +14,13 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "tests"]
 
-ROOT = Path(__file__).parent
-ENVIRONMENT = str(ROOT / ".nox" / "dev")
-"""One environment for all sessions: they need the same packages."""
-
 
 def install(session: nox.Session) -> None:
     """Install everything that is locked; quick when it is there already."""
-    session.env["UV_COMPILE_BYTECODE"] = "1"  # slower to install, much faster to import
     session.install("--require-hashes", "-r", "requirements-dev.txt")
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
     install(session)
@@ -34,16 +28,17 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
     install(session)
     session.run("mypy")
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; what follows -- goes to pytest."""
+    session.env["UV_COMPILE_BYTECODE"] = "1"  # slower to install, much faster to import
     install(session)
     session.run("pytest", *session.posargs)
 

@@ -15,13 +15,14 @@ from dotenv import dotenv_values
 from ops.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from pathlib import Path
 
     from ops.project import Project
 
 PROFILES = ("dev", "staging", "prod")
 MASK = "********"
+DEFAULT = "default"
 
 
 @dataclass(frozen=True)
@@ -142,38 +143,47 @@ def effective(project: Project, profile: str) -> list[Value]:
     """
     path = project.env_file(profile)
     written = dotenv_values(path, interpolate=False) if path.is_file() else {}
-    variables = schema(project)
-    found = {item.name: _find(item, profile, written, path.name) for item in variables}
+    places = {"environment": os.environ, path.name: written}
+    given = {item.name: _given(item, profile, places) for item in schema(project)}
     # The profile was chosen already: a stale APP_ENV in a file must not contradict it.
-    found["APP_ENV"] = Value("APP_ENV", profile, "--profile", secret=False)
-    given = {name: value.value for name, value in found.items() if value}
-    return [_resolved(value, given, project.schema) for value in found.values() if value]
+    given["APP_ENV"] = Value("APP_ENV", profile, "--profile", secret=False)
+    held = {name: value for name, value in given.items() if value}
+    resolved = (_resolved(value, held, given, project.schema) for value in held.values())
+    return [value for value in resolved if value]
 
 
-def _find(
-    variable: Variable, profile: str, written: Mapping[str, str | None], file: str
+def _given(
+    variable: Variable, profile: str, places: Mapping[str, Mapping[str, str | None]]
 ) -> Value | None:
-    places = (
-        (os.environ.get(variable.name), "environment"),
-        (written.get(variable.name), file),
-        (variable.default.get(profile), "default"),
-    )
-    for value, source in places:
-        if value:
-            return Value(variable.name, value, source, secret=bool(variable.secret))
-    return None
+    """Return what the first place that knows a variable says, else its default."""
+    secret = bool(variable.secret)
+    for source, values in places.items():
+        if value := values.get(variable.name):
+            return Value(variable.name, value, source, secret)
+    default = variable.default.get(profile)
+    return Value(variable.name, default, DEFAULT, secret) if default else None
 
 
-def _resolved(value: Value, given: Mapping[str, str], schema_file: Path) -> Value:
-    """Fill in the variables that a default names; values that people gave are taken literally."""
-    if value.source != "default":
+def _resolved(
+    value: Value, held: Mapping[str, Value], known: Container[str], schema_file: Path
+) -> Value | None:
+    """Fill in the variables that a default names; what people gave is taken literally.
+
+    A default that names a secret is a secret, and one that names a variable without a value is none.
+    """
+    if value.source != DEFAULT:
         return value
-    try:
-        return Value(
-            value.name, Template(value.value).substitute(given), value.source, value.secret
-        )
-    except (KeyError, ValueError) as error:
-        raise Refused(f"{schema_file}: the default of {value.name} names {error}") from error
+    template = Template(value.value)
+    named = template.get_identifiers()
+    strange = [name for name in named if name not in known]
+    if strange:
+        raise Refused(f"{schema_file}: the default of {value.name} names {', '.join(strange)}")
+    if any(name not in held for name in named):
+        return None
+    text = template.substitute({name: held[name].value for name in named})
+    return Value(
+        value.name, text, DEFAULT, value.secret or any(held[name].secret for name in named)
+    )
 
 
 def missing(project: Project, profile: str) -> list[Variable]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from string import Template
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,7 +21,10 @@ COMPLETED = "service_completed_successfully"
 
 @dataclass(frozen=True)
 class Service:
-    """A service that can run as a process: the `x-local` part of its compose.yaml."""
+    """A service that can run as a process: the `x-local` part of its compose.yaml.
+
+    Variables stand there as `{NAME}`; compose would read `$NAME` as one of its own.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -123,8 +125,8 @@ def _service(
     once: set[str],
 ) -> Service:
     try:
-        command = [Template(word).substitute(values) for word in shlex.split(local["command"])]
-        health = Template(local.get("health", "")).substitute(values)
+        command = [word.format_map(values) for word in shlex.split(local["command"])]
+        health = local.get("health", "").format_map(values)
     except KeyError as error:
         fix = "describe it in env/schema.toml"
         raise Refused(f"service {name}: x-local has or names no {error.args[0]}", fix) from error

@@ -55,7 +55,7 @@ services:
     depends_on:
       first: {condition: service_completed_successfully}
       elsewhere: {condition: service_healthy}
-    x-local: {command: python web.py $WEB_PORT, health: "http://127.0.0.1:$WEB_PORT/"}
+    x-local: {command: "python web.py {WEB_PORT}", health: "http://127.0.0.1:{WEB_PORT}/"}
   elsewhere:
     image: only-in-containers
 """

@@ -8,6 +8,7 @@ import pytest
 from ops import environment
 from ops.environment import Value
 from ops.errors import Refused
+from tests.conftest import SCHEMA
 
 if TYPE_CHECKING:
     from tests.conftest import Scratch
@@ -75,6 +76,20 @@ def test_a_secret_is_masked(scratch: Scratch) -> None:
     assert shown.value not in printed.stdout + printed.stderr
 
 
+def test_a_default_that_names_a_secret_is_masked_too(scratch: Scratch) -> None:
+    entry = '[DATABASE_URL]\nabout = "x"\ndefault = "db://app:${API_KEY}@host"\n'
+    scratch.write("env/schema.toml", entry + SCHEMA.format(port=1))
+    scratch.write(".env.dev", "API_KEY=hidden")
+    found = values(scratch)["DATABASE_URL"]
+    assert (found.value, found.shown) == ("db://app:hidden@host", environment.MASK)
+
+
+def test_a_default_that_names_what_has_no_value_is_missing_too(scratch: Scratch) -> None:
+    scratch.write("env/schema.toml", SCHEMA.format(port=1).replace("{WEB_PORT}", "{API_KEY}"))
+    names = [variable.name for variable in environment.missing(scratch.project, "dev")]
+    assert names == ["API_KEY", "WEB_URL"]
+
+
 def test_what_is_missing_is_named_with_what_to_type(scratch: Scratch) -> None:
     with pytest.raises(Refused, match=r"API_KEY: Opens doors\.\n  -> inv env.init --profile dev"):
         environment.require(scratch.project, "dev")
@@ -91,7 +106,7 @@ def test_a_default_of_one_profile_does_not_reach_another(scratch: Scratch) -> No
         ("[A]\nabout = 'x'\ncolour = 'red'", r"\[A\] .*colour"),
         ("[A]\ndefault = 'x'", r"\[A\] .*about"),
         ("[A\n", "schema.toml"),
-        ("[A]\nabout = 'x'\ndefault = '${B}'", "the default of A names 'B'"),
+        ("[A]\nabout = 'x'\ndefault = '${B}'", "the default of A names B"),
     ],
 )
 def test_a_broken_schema_is_refused_by_name(scratch: Scratch, text: str, message: str) -> None:

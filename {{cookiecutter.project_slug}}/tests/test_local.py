@@ -37,7 +37,7 @@ def wait_until(condition: Callable[[], object], limit: float = 20.0) -> None:
 def answers(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1) as answer:
-            return answer.read() == b"well"
+            return bool(answer.read() == b"well")
     except OSError:
         return False
 

@@ -49,7 +49,7 @@ def test_included_files_are_read(scratch: Scratch) -> None:
             {"compose.yaml": "include: [b.yaml]\nservices: {a: {}}", "b.yaml": "services: {a: {}}"},
             "defined in another file too",
         ),
-        ({"compose.yaml": "services: {a: {x-local: {command: run $NOWHERE}}}"}, "NOWHERE"),
+        ({"compose.yaml": "services: {a: {x-local: {command: 'run {NOWHERE}'}}}"}, "NOWHERE"),
         (
             {
                 "compose.yaml": "services: {a: {depends_on: [b], x-local: {command: a}},"
