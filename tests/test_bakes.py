@@ -173,7 +173,7 @@ def test_a_bake_on_a_path_with_spaces_offers_its_tasks(
         ("日本 Weather", "ri-ben-weather"),
         (
             "A very long name, much longer than any folder should be called",
-            "a-very-long-name-much-longer-than-any",
+            "a-very-long-name-much-longer-than-any-be",
         ),
     ],
 )
