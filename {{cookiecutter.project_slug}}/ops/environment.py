@@ -143,7 +143,7 @@ def effective(project: Project, profile: str) -> list[Value]:
     """
     path = project.env_file(profile)
     written = dotenv_values(path, interpolate=False) if path.is_file() else {}
-    places = {"environment": os.environ, path.name: written}
+    places: dict[str, Mapping[str, str | None]] = {"environment": os.environ, path.name: written}
     given = {item.name: _given(item, profile, places) for item in schema(project)}
     # The profile was chosen already: a stale APP_ENV in a file must not contradict it.
     given["APP_ENV"] = Value("APP_ENV", profile, "--profile", secret=False)
@@ -169,7 +169,7 @@ def _resolved(
 ) -> Value | None:
     """Fill in the variables that a default names; what people gave is taken literally.
 
-    A default that names a secret is a secret, and one that names a variable without a value is none.
+    A default that names a secret is one, and a default that names what has no value is none.
     """
     if value.source != DEFAULT:
         return value
@@ -181,9 +181,7 @@ def _resolved(
     if any(name not in held for name in named):
         return None
     text = template.substitute({name: held[name].value for name in named})
-    return Value(
-        value.name, text, DEFAULT, value.secret or any(held[name].secret for name in named)
-    )
+    return Value(value.name, text, DEFAULT, any(held[name].secret for name in named))
 
 
 def missing(project: Project, profile: str) -> list[Variable]:
