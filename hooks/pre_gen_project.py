@@ -1,7 +1,7 @@
 """Refuse answers that would make a broken repository, with one line for each.
 
 Cookiecutter makes the project's folder before it runs this hook. So that no answer can name a
-folder elsewhere, cookiecutter.json makes "refused" of an unusable slug (`__folder`) and keeps the
+folder elsewhere, cookiecutter.json makes "refused-answer" of an unusable slug (`__folder`) and keeps the
 one that was typed for this hook (`__typed_slug`).
 """
 
