@@ -21,7 +21,9 @@ def uv() -> str | None:
 def commands(venv: Path, requirements: Path, uv: str | None) -> list[list[str]]:
     """Return the commands that make the environment and install the packages into it."""
     python = str(venv / "bin" / "python")
-    packages = ["--require-hashes", "-r", str(requirements)]
+    # In a terminal there is progress to see; in a pipe it would be noise.
+    packages = [*([] if sys.stdout.isatty() else ["--quiet"]), "--require-hashes"]
+    packages += ["-r", str(requirements)]
     if uv:
         make = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)]
         return [make, [uv, "pip", "install", "--python", python, *packages]]

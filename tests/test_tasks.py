@@ -55,7 +55,7 @@ def test_an_environment_is_made_with_uv() -> None:
         ["/bin/uv", "venv", "--quiet", "--clear", "--python", sys.executable, "/x/.venv"],
         [
             *("/bin/uv", "pip", "install", "--python", "/x/.venv/bin/python"),
-            *("--require-hashes", "-r", "/x/requirements.txt"),
+            *("--quiet", "--require-hashes", "-r", "/x/requirements.txt"),
         ],
     ]
 
@@ -65,7 +65,7 @@ def test_an_environment_is_made_without_uv() -> None:
         [sys.executable, "-m", "venv", "--clear", "/x/.venv"],
         [
             *("/x/.venv/bin/python", "-m", "pip", "install"),
-            *("--require-hashes", "-r", "/x/requirements.txt"),
+            *("--quiet", "--require-hashes", "-r", "/x/requirements.txt"),
         ],
     ]
 
