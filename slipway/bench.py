@@ -80,7 +80,9 @@ def today() -> str:
 
 def machine() -> str:
     """Say what this machine is."""
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = f"{os.cpu_count()} cores, {memory:.0f} GiB of memory"
+    return f"{platform.system()} {platform.machine()}, {cores}"
 
 
 def progress(text: str) -> None:
@@ -245,7 +247,7 @@ def report(bench: Bench, *, as_json: bool) -> str:
     if as_json:
         return json.dumps(asdict(bench), indent=2)
     versions = ", ".join(f"{name} {number}" for name, number in bench.versions.items())
-    head = f"{bench.date}, {bench.machine}, {versions}; medians of {bench.runs} runs"
+    head = f"{bench.date}, {bench.machine}, {versions}; medians of {bench.runs}"
     heads = ("what", "median", "beside it", "median", "ratio")
     return f"{head}\n\n{console.table(heads, [row(each) for each in bench.figures])}"
 

@@ -18,7 +18,7 @@ NEXT = """
 Next:
   inv demo --stop                                    stop it; its data is kept
   cd build/demo && . .venv/bin/activate && inv -l    all that a generated repository can do
-  cookiecutter .                                     make your own\
+  cookiecutter . -o ..                               make your own, beside this clone\
 """
 
 
@@ -29,8 +29,7 @@ def start(*, fresh: bool = False) -> None:
         bring_up(fresh=fresh)
     except KeyboardInterrupt:
         say("\nInterrupted.")
-        if DEMO.is_set_up:
-            DEMO.inv("deploy.down")
+        stop_if_set_up()
         raise Exit("Nothing of the demo is left running.", code=INTERRUPTED) from None
 
 
@@ -54,7 +53,7 @@ def prepare(*, fresh: bool) -> None:
         if not BAKED_FROM.is_file() or BAKED_FROM.read_text() != bake.fingerprint():
             say("    The template has changed since. To renew the demo: inv demo --fresh")
         return
-    stop_quietly()
+    stop_if_set_up()
     with step("Baking the default answers into build/demo"):
         bake.bake_as(FOLDER)
         BAKED_FROM.write_text(bake.fingerprint())
@@ -77,15 +76,14 @@ def sentence(answer: dict[str, Any]) -> str:
     return f"{answer['target_key']}: {', '.join(values)} ({answer['tier']} {answer['version']})"
 
 
-def stop_quietly() -> None:
+def stop_if_set_up() -> None:
     """Stop the demo if it can be running."""
-    if DEMO.is_set_up:
-        DEMO.inv("deploy.down")
+    if DEMO.is_set_up and (code := DEMO.inv("deploy.down")):
+        raise Exit(code=code)
 
 
 def stop() -> None:
     """Stop the demo, or say that there is none."""
     if not DEMO.is_set_up:
         say("There is no demo to stop: inv demo starts one.")
-    elif code := DEMO.inv("deploy.down"):
-        raise Exit(code=code)
+    stop_if_set_up()

@@ -95,7 +95,7 @@ def test_a_bake_is_clean_as_it_comes_out(
     CHECKED[code] = project.name
     cache = tmp_path_factory.getbasetemp() / "mypy"
     for command in (
-        ["ruff", "check", "--no-cache"],
+        ["ruff", "check", "--no-cache", "--output-format=concise"],
         ["ruff", "format", "--check", "--no-cache"],
         ["mypy", "--cache-dir", str(cache)],
     ):

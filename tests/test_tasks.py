@@ -159,7 +159,7 @@ FIGURES = Bench(
 
 def test_the_bench_is_a_table() -> None:
     assert bench.report(FIGURES, as_json=False).splitlines() == [
-        "2026-11-22, a machine, python 3.11; medians of 3 runs",
+        "2026-11-22, a machine, python 3.11; medians of 3",
         "",
         "what  median               beside it  median  ratio",
         "bake  0.5 s                one file   0.25 s  2.0",
