@@ -1,0 +1,3 @@
+"""Data, training and serving of the forecasts."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,207 @@
+"""The API: `uvicorn <package>.api:app` makes the application when it asks for `app`."""
+
+import logging
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyHeader
+from prometheus_client import CollectorRegistry
+from prometheus_fastapi_instrumentator import Instrumentator
+
+from . import __version__, predictions
+from .artifacts import ArtifactError
+from .console import AppError
+from .database import DatabaseError, transaction
+from .forecasting import HistoryError
+from .schemas import (
+    PREDICT_EXAMPLES,
+    Failure,
+    Health,
+    LoadedModel,
+    PastPrediction,
+    PredictRequest,
+    PredictResponse,
+    Source,
+    TierName,
+)
+from .service import Service
+from .serving import NotLoadedError
+from .settings import ApiSettings, load
+
+log = logging.getLogger(__name__)
+
+
+async def opened(request: Request) -> Service:
+    """Return the service of the application."""
+    service: Service = request.app.state.service
+    return service
+
+
+Opened = Annotated[Service, Depends(opened)]
+
+
+def limit(request: Request, response: Response, service: Opened) -> None:
+    """Count the request against its client's allowance for this path."""
+    client = request.client.host if request.client else "unknown"
+    allowance = service.limiter.hit(client, request.scope["route"].path)
+    headers = allowance.headers()
+    if not allowance.allowed:
+        detail = f"more than {allowance.limit} requests a minute; wait {allowance.seconds} s"
+        raise HTTPException(429, detail, headers)
+    response.headers.update(headers)
+
+
+api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="API_KEY of the service")
+
+
+async def authorize(request: Request, given: Annotated[str | None, Depends(api_key)]) -> None:
+    """Let nobody in without the API key, in a time that tells nothing of it."""
+    if given is None:
+        raise HTTPException(401, "the header X-API-Key is missing", {"WWW-Authenticate": "APIKey"})
+    expected: ApiSettings = request.app.state.settings
+    if not secrets.compare_digest(given.encode(), expected.api_key.get_secret_value().encode()):
+        raise HTTPException(403, "this is not the API key")
+
+
+def failures(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """Return the documentation of answers that are a Failure."""
+    reasons = {
+        401: "The API key is missing",
+        403: "The API key is wrong",
+        409: "The models cannot be loaded; the old ones go on answering",
+        429: "Too many requests; Retry-After says how many seconds to wait",
+        503: "No model is loaded, no data is there, or the database does not answer",
+    }
+    return {code: {"model": Failure, "description": reasons[code]} for code in codes}
+
+
+public = APIRouter()
+limited = APIRouter(dependencies=[Depends(limit)], responses=failures(429, 503))
+
+
+@public.get(
+    "/health",
+    tags=["Operation"],
+    summary="Tell whether the API can do its work",
+    responses={503: {"model": Health, "description": "A part fails; `checks` says which"}},
+)
+def health(service: Opened, response: Response) -> Health:
+    """Check the models, the database and the cache, each by name."""
+    checks = service.checks()
+    working = all(check.ok for check in checks.values())
+    response.status_code = 200 if working else 503
+    return Health(status="ok" if working else "failing", checks=checks, version=__version__)
+
+
+@limited.post("/predict", tags=["Forecasts"], summary="Forecast every target")
+def predict(
+    service: Opened,
+    response: Response,
+    asked: Annotated[PredictRequest, Body(openapi_examples=PREDICT_EXAMPLES)],
+) -> PredictResponse:
+    """Forecast from the newest rows, from those up to a key, or from rows of your own.
+
+    The answer is logged, whether it was computed or cached.
+    """
+    model = service.models[asked.tier]
+    response.headers["X-Model-Version"] = model.name
+    try:
+        return service.predict(model, asked)
+    except HistoryError as error:
+        if asked.at is None:
+            raise
+        raise invalid("at", asked.at, str(error)) from error
+
+
+def invalid(name: str, value: object, reason: str) -> RequestValidationError:
+    """Return the error of a field that only the database could refuse."""
+    error = {"type": "value_error", "loc": ("body", name), "msg": reason, "input": value}
+    return RequestValidationError([error])
+
+
+@limited.get("/models", tags=["Forecasts"], summary="List the models that answer")
+def models(service: Opened) -> list[LoadedModel]:
+    """List version, metrics and since when, in the order of the tiers."""
+    loaded = service.models.loaded.values()
+    return [LoadedModel.of(model.metadata, model.loaded_at) for model in loaded]
+
+
+@limited.get("/predictions", tags=["Forecasts"], summary="List past forecasts, newest first")
+def past_predictions(
+    service: Opened,
+    tier: Annotated[TierName | None, Query(description="Of this tier alone")] = None,
+    source: Annotated[Source | None, Query(description="Of this source alone")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="At most so many")] = 100,
+) -> list[PastPrediction]:
+    """List forecasts, each with what came of it where that is known."""
+    with transaction(service.engine) as connection:
+        return predictions.newest(connection, tier, source, limit)
+
+
+@limited.post(
+    "/admin/reload-model",
+    tags=["Operation"],
+    summary="Load the models that are current now",
+    dependencies=[Depends(authorize)],
+    responses=failures(401, 403, 409),
+)
+def reload_model(service: Opened) -> list[LoadedModel]:
+    """Exchange all models at once; when one cannot be loaded, the old ones go on answering."""
+    try:
+        service.models.reload()
+    except ArtifactError as error:
+        log.warning("the models were not exchanged: %s", error)
+        raise HTTPException(409, str(error)) from error
+    return models(service)
+
+
+async def unavailable(request: Request, error: Exception) -> JSONResponse:
+    """Answer 503 where something that the request needs is not there."""
+    log.warning("%s %s: %s", request.method, request.url.path, error)
+    detail = f"the database {error.advice}" if isinstance(error, DatabaseError) else str(error)
+    return JSONResponse({"detail": detail}, 503)
+
+
+def create_app(settings: ApiSettings) -> FastAPI:
+    """Return the application; models are loaded when it starts."""
+    registry = CollectorRegistry()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = Service.open(settings, registry)
+        yield
+        app.state.service.close()
+
+    app = FastAPI(
+        title="Forecasts",
+        version=__version__,
+        summary="Forecasts of every target, by models that were measured against baselines.",
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    app.include_router(public)
+    app.include_router(limited)
+    for error in (NotLoadedError, HistoryError, DatabaseError):
+        app.add_exception_handler(error, unavailable)
+    instrumentator = Instrumentator(excluded_handlers=["/metrics", "/health"], registry=registry)
+    instrumentator.instrument(app).expose(app, tags=["Operation"], summary="Give the measures")
+    return app
+
+
+def __getattr__(name: str) -> FastAPI:
+    """Make `app` when it is asked for, so that importing this module reads no settings."""
+    if name != "app":
+        raise AttributeError(name)
+    try:
+        settings = load(ApiSettings)
+    except AppError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s: %(message)s")
+    return create_app(settings)

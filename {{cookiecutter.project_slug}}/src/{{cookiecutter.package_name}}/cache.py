@@ -1,0 +1,125 @@
+"""Redis, which may be away, and the predictions kept in it."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import SecretStr
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from .console import progress
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 0.5
+"""Seconds to wait for Redis, to connect and to answer."""
+
+PAUSE = 5.0
+"""Seconds that Redis is left alone after it failed, so that requests do not wait for it again."""
+
+PREFIX = "prediction:"
+
+
+class CacheDownError(Exception):
+    """Redis does not answer, or did not a moment ago."""
+
+
+def connect(url: SecretStr) -> Redis:
+    """Return a pooled client that gives up soon; nothing is connected yet.
+
+    Its one retry is for pooled connections that a restart of Redis has cut.
+    """
+    return Redis.from_url(
+        url.get_secret_value(),
+        socket_timeout=TIMEOUT,
+        socket_connect_timeout=TIMEOUT,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        decode_responses=True,
+    )
+
+
+class Link:
+    """The connection to Redis; after a failure it is given up at once for a while."""
+
+    def __init__(self, url: SecretStr) -> None:
+        """Connect when first used."""
+        self.client = connect(url)
+        self._paused_until = 0.0
+
+    @contextmanager
+    def attempt(self) -> Iterator[Redis]:
+        """Give the client for one use.
+
+        Raises CacheDownError when Redis fails, and without asking it in the pause after that.
+        When the pause is over one request finds out; those beside it go on without.
+        """
+        now = time.monotonic()
+        if now < self._paused_until:
+            raise CacheDownError
+        if self._paused_until:
+            self._paused_until = now + PAUSE
+        try:
+            yield self.client
+        except RedisError as error:
+            self._paused_until = now + PAUSE
+            log.warning("Redis failed, and is left alone for %g s: %s", PAUSE, error)
+            raise CacheDownError from error
+        self._paused_until = 0.0
+
+    def check(self) -> None:
+        """Ask Redis whether it is there, pause or not; raises RedisError."""
+        self.client.ping()
+        self._paused_until = 0.0
+
+
+class PredictionCache:
+    """Texts kept for a while. Without Redis it is empty and forgets everything."""
+
+    def __init__(self, link: Link, seconds: int) -> None:
+        """Keep each text that many seconds; 0 keeps none."""
+        self.link = link
+        self.seconds = seconds
+
+    def get(self, key: str) -> str | None:
+        """Return what was kept, None where there is nothing."""
+        if not self.seconds:
+            return None
+        try:
+            with self.link.attempt() as redis:
+                kept = redis.get(key)
+        except CacheDownError:
+            return None
+        return None if kept is None else str(kept)
+
+    def put(self, key: str, text: str) -> None:
+        """Keep a text."""
+        if not self.seconds:
+            return
+        try:
+            with self.link.attempt() as redis:
+                redis.set(key, text, ex=self.seconds)
+        except CacheDownError:
+            return
+
+
+def cache_key(model: str, question: str) -> str:
+    """Return the key of a question put to a model, of one length whatever the question."""
+    return PREFIX + hashlib.sha256(f"{model}\n{question}".encode()).hexdigest()
+
+
+def forget_predictions(url: SecretStr) -> None:
+    """Drop every prediction that is kept, for the rows they were made from have changed."""
+    redis = connect(url)
+    try:
+        for key in redis.scan_iter(f"{PREFIX}*", count=1000):
+            redis.unlink(key)
+    except RedisError:
+        progress("Redis does not answer: cached predictions may be old for up to CACHE_SECONDS")
+    finally:
+        redis.close()

@@ -1,0 +1,155 @@
+"""Load the rows of a CSV file into the database: all of them, or none.
+
+Run as `python -m <package>.collect`. A row that is not valid refuses the file, so that what is in
+the database is never half of one. Loading a file again changes nothing; a row that was corrected
+in the file is corrected in the database.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from . import observations
+from .cache import forget_predictions
+from .console import AppError, progress, run
+from .database import make_engine, transaction
+from .problem import KEY, Observation
+from .settings import Settings, load
+
+SHOWN = 20
+"""Refused rows named in a message; `--json` has all."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What is wrong with one place of a file."""
+
+    file: str
+    line: int
+    column: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Return file:line: column: reason."""
+        return f"{self.file}:{self.line}: {self.column}: {self.reason}"
+
+
+class RefusedFileError(AppError):
+    """A file holds rows that are not valid."""
+
+    def __init__(self, refused: list[Refused]) -> None:
+        """Say how many there are, and name the first of them."""
+        self.refused = refused
+        lines = [str(one) for one in refused[:SHOWN]]
+        if len(refused) > SHOWN:
+            lines.append(f"... and {len(refused) - SHOWN} more")
+        heading = f"nothing was loaded, for {len(refused)} things are wrong:"
+        super().__init__("\n  ".join([heading, *lines]))
+
+
+def main() -> None:
+    """Load the file that was named, or the one of the settings."""
+    options = parse()
+    settings = load(Settings)
+    file = options.file or settings.data_file
+    try:
+        loaded = collect(settings, file)
+    except RefusedFileError as error:
+        if options.json:
+            refused = [asdict(one) for one in error.refused]
+            print(json.dumps({"file": str(file), "refused": refused}))
+        raise
+    if options.json:
+        print(json.dumps({"file": str(file), **loaded, "refused": []}))
+
+
+def parse() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description="Load the rows of a CSV file into the database.")
+    parser.add_argument("--file", type=Path, help="the file (default: DATA_FILE)")
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    return parser.parse_args()
+
+
+def collect(settings: Settings, file: Path) -> dict[str, int]:
+    """Load a file and return the counts: rows, inserted, updated.
+
+    Predictions that were cached from rows as they were before are forgotten.
+
+    Raises RefusedFileError, or AppError for a file that cannot be read.
+    """
+    rows = read(file)
+    engine = make_engine(settings.database_url)
+    with transaction(engine) as connection:
+        counts = {"rows": len(rows), **observations.store(connection, rows)}
+    engine.dispose()
+    if counts["inserted"] or counts["updated"]:
+        forget_predictions(settings.redis_url)
+    progress("{}: {rows} rows, {inserted} new, {updated} changed".format(file, **counts))
+    return counts
+
+
+def read(file: Path) -> list[Observation]:
+    """Return the rows of a CSV file whose first line names the columns.
+
+    Raises RefusedFileError, or AppError for a file that cannot be read.
+    """
+    rows: dict[object, tuple[int, Observation]] = {}
+    refused: list[Refused] = []
+    for line, fields in numbered_fields(file):
+        try:
+            row = Observation.model_validate(fields)
+        except ValidationError as error:
+            refused += refusals(error, file, line)
+            continue
+        first, _ = rows.setdefault(observations.key_of(row), (line, row))
+        if first != line:
+            reason = f"{observations.key_of(row)} is on line {first} already"
+            refused.append(Refused(str(file), line, KEY, reason))
+    if refused:
+        raise RefusedFileError(refused)
+    return [row for _, row in rows.values()]
+
+
+def numbered_fields(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield each row's line and fields; a field that is empty is left out, as one not known.
+
+    Raises RefusedFileError for columns that are not ours, AppError for what is no CSV at all.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, restkey="(no name)", strict=True)
+            check_columns(file, reader.fieldnames or ())
+            for fields in reader:
+                yield reader.line_num, {name: text for name, text in fields.items() if text}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise AppError(f"{file} cannot be read: {error}") from error
+
+
+def check_columns(file: Path, names: Sequence[str]) -> None:
+    """Refuse a file whose first line names other columns than the fields of a row."""
+    fields = Observation.model_fields
+    missing = [name for name in fields if fields[name].is_required() and name not in names]
+    refused = [Refused(str(file), 1, name, "missing column") for name in missing]
+    refused += [Refused(str(file), 1, n, "unknown column") for n in names if n not in fields]
+    if refused:
+        raise RefusedFileError(refused)
+
+
+def refusals(error: ValidationError, file: Path, line: int) -> Iterator[Refused]:
+    """Yield what is wrong with one row; what concerns more than one column names the row."""
+    for details in error.errors():
+        column = str(details["loc"][0]) if details["loc"] else "row"
+        reason = details["msg"].removeprefix("Value error, ")
+        if details["type"] not in {"missing", "value_error"}:
+            reason = f"{reason} (got {details['input']!r})"
+        yield Refused(str(file), line, column, reason)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,190 @@
+"""What the API takes and gives."""
+
+import datetime as dt
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from .artifacts import Metadata, TargetMetrics
+from .observations import contiguous
+from .problem import (
+    EXAMPLE,
+    FEATURES,
+    HISTORY,
+    HORIZON,
+    KEY,
+    TARGETS,
+    TIERS,
+    Key,
+    Observation,
+    step,
+)
+
+
+def known_tier(name: str) -> str:
+    """Refuse a tier that is none of the problem's."""
+    if name not in TIERS:
+        raise ValueError(f"should be one of {', '.join(TIERS)}")
+    return name
+
+
+def one_history(rows: list[Observation]) -> list[Observation]:
+    """Refuse rows that do not follow one another."""
+    if not contiguous(rows):
+        raise ValueError(f"each row's {KEY} should be the one right after the row's before it")
+    return rows
+
+
+TIER_SCHEMA: dict[str, Any] = {"type": "string", "enum": list(TIERS)}
+TierName = Annotated[str, AfterValidator(known_tier), WithJsonSchema(TIER_SCHEMA)]
+Source = Literal["api", "backtest"]
+
+TIER = next(iter(TIERS))
+EXAMPLE_KEY: Key = getattr(EXAMPLE, KEY)
+EXAMPLE_ROWS = [
+    EXAMPLE.model_copy(update={KEY: step(EXAMPLE_KEY, rows)}).model_dump(mode="json")
+    for rows in range(1 - HISTORY, 1)
+]
+EXAMPLE_FORECAST: dict[str, Any] = {
+    "tier": TIER,
+    "version": "v1.0",
+    "key": str(EXAMPLE_KEY),
+    "target_key": str(step(EXAMPLE_KEY, HORIZON)),
+    "prediction": {
+        target.name: 0.73 if target.kind == "probability" else target.truth(EXAMPLE)
+        for target in TARGETS
+    },
+    "created_at": "2026-11-22T08:30:00Z",
+}
+
+
+class PredictRequest(BaseModel):
+    """What to forecast from: the newest rows there are, those up to a key, or rows of your own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tier: TierName = Field(default=TIER, description="Tier to ask; the first by default")
+    at: Key | None = Field(default=None, description=f"Newest {KEY} to use; the newest by default")
+    observations: Annotated[list[Observation], AfterValidator(one_history)] | None = Field(
+        default=None,
+        min_length=HISTORY,
+        max_length=HISTORY,
+        description=f"{HISTORY} rows to use in place of those of the database, the newest last",
+    )
+
+
+PREDICT_EXAMPLES: dict[str, Any] = {
+    "newest": {"summary": "From the newest rows", "value": {}},
+    "at": {"summary": "From the rows up to a key", "value": {"tier": TIER, "at": str(EXAMPLE_KEY)}},
+    "observations": {"summary": "From rows of your own", "value": {"observations": EXAMPLE_ROWS}},
+}
+
+
+class PredictResponse(BaseModel):
+    """One forecast."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": 366,
+                **EXAMPLE_FORECAST,
+                "units": {target.name: target.unit for target in TARGETS},
+                "cached": False,
+            }
+        }
+    )
+
+    id: int = Field(description="Number of the forecast in the database")
+    tier: str
+    version: str
+    key: Key = Field(description=f"Newest {KEY} the forecast was made from")
+    target_key: Key = Field(description=f"The {KEY} that is forecast")
+    prediction: dict[str, float] = Field(description="Forecast of each target")
+    units: dict[str, str] = Field(description="Unit of each target")
+    cached: bool = Field(description="Whether the same was asked a moment ago")
+    created_at: dt.datetime
+
+
+class PastPrediction(BaseModel):
+    """A forecast that was given, with what came of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": 365,
+                **EXAMPLE_FORECAST,
+                "source": "backtest",
+                "outcome": {target.name: target.truth(EXAMPLE) for target in TARGETS},
+            }
+        }
+    )
+
+    id: int
+    tier: str
+    version: str
+    source: Source = Field(description="Asked of the API, or made for held-out rows")
+    key: Key
+    target_key: Key
+    prediction: dict[str, float]
+    outcome: dict[str, float] | None = Field(description="What came of it, null where not known")
+    created_at: dt.datetime
+
+
+class LoadedModel(BaseModel):
+    """A model that answers."""
+
+    tier: str
+    version: str
+    description: str
+    trained_at: dt.datetime
+    loaded_at: dt.datetime = Field(description="Since when it answers")
+    metrics: dict[str, TargetMetrics] = Field(description="Of each target, on held-out rows")
+    beats_baselines: dict[str, bool] = Field(description="Whether each target is worth a model")
+    features: list[str] = Field(
+        description="In the order the model takes them", examples=[[*FEATURES]]
+    )
+
+    @classmethod
+    def of(cls, metadata: Metadata, loaded_at: dt.datetime) -> "LoadedModel":
+        """Return what there is to say of a model."""
+        return cls(
+            **metadata.model_dump(include={"tier", "version", "trained_at", "metrics", "features"}),
+            description=TIERS[metadata.tier].description,
+            loaded_at=loaded_at,
+            beats_baselines=metadata.beats_baselines,
+        )
+
+
+class Check(BaseModel):
+    """Whether one part works."""
+
+    ok: bool
+    detail: str
+
+
+class Health(BaseModel):
+    """Whether the API can do its work."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "status": "ok",
+                "checks": {
+                    "model": {"ok": True, "detail": f"{TIER} v1.0"},
+                    "database": {"ok": True, "detail": f"newest {KEY} {EXAMPLE_KEY}"},
+                    "cache": {"ok": True, "detail": "answers"},
+                },
+                "version": "0.1.0",
+            }
+        }
+    )
+
+    status: Literal["ok", "failing"]
+    checks: dict[str, Check]
+    version: str
+
+
+class Failure(BaseModel):
+    """Why a request was not answered."""
+
+    detail: str

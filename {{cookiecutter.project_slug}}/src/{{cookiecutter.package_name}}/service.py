@@ -1,0 +1,118 @@
+"""What the requests share, and the work they ask for."""
+
+import logging
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+
+from . import observations, predictions
+from .cache import Link, PredictionCache, cache_key
+from .database import DatabaseError, make_engine, transaction
+from .forecasting import Forecast, forecast, history
+from .observations import key_of
+from .problem import KEY, TARGETS
+from .ratelimit import RateLimiter
+from .schemas import Check, PredictRequest, PredictResponse
+from .serving import Model, Models
+from .settings import ApiSettings
+
+log = logging.getLogger(__name__)
+
+UNITS = {target.name: target.unit for target in TARGETS}
+
+
+@dataclass(frozen=True)
+class Service:
+    """The database, the models, Redis and what is kept in it; opened once."""
+
+    engine: Engine
+    models: Models
+    link: Link
+    cache: PredictionCache
+    limiter: RateLimiter
+    answered: Counter
+
+    @classmethod
+    def open(cls, settings: ApiSettings, registry: CollectorRegistry) -> "Service":
+        """Load the models; the database and Redis are connected when they are first used."""
+        link = Link(settings.redis_url)
+        service = cls(
+            engine=make_engine(settings.database_url),
+            models=Models(settings.models_dir),
+            link=link,
+            cache=PredictionCache(link, settings.cache_seconds),
+            limiter=RateLimiter(link, settings.rate_limit_per_minute),
+            answered=Counter(
+                "predictions", "Forecasts given", ["tier", "version", "cached"], registry=registry
+            ),
+        )
+        for reason in service.models.missing.values():
+            log.error("%s", reason)
+        return service
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.engine.dispose()
+        self.link.client.close()
+
+    def predict(self, model: Model, asked: PredictRequest) -> PredictResponse:
+        """Forecast, from the cache where the same was asked of this model, and log it.
+
+        Raises HistoryError where rows are missing, DatabaseError.
+        """
+        key = cache_key(model.metadata.sha256, asked.model_dump_json(exclude={"tier"}))
+        kept = self.cache.get(key)
+        with transaction(self.engine) as connection:
+            made = Forecast.model_validate_json(kept) if kept else None
+            made = made or forecast(model, history(connection, asked))
+            number, now = predictions.log(
+                connection, model.metadata, [made], "api", cached=kept is not None
+            )
+        if not kept:
+            self.cache.put(key, made.model_dump_json())
+        self.answered.labels(model.metadata.tier, model.metadata.version, bool(kept)).inc()
+        return PredictResponse(
+            id=number,
+            tier=model.metadata.tier,
+            version=model.metadata.version,
+            **made.model_dump(),
+            units=UNITS,
+            cached=kept is not None,
+            created_at=now,
+        )
+
+    def checks(self) -> dict[str, Check]:
+        """Return the state of each part, by name."""
+        return {
+            "model": self.check_models(),
+            "database": self.check_database(),
+            "cache": self.check_cache(),
+        }
+
+    def check_models(self) -> Check:
+        """Tell whether every tier has a model."""
+        names = [model.name for model in self.models.loaded.values()]
+        missing = self.models.missing.values()
+        return Check(ok=not missing, detail=", ".join([*names, *missing]))
+
+    def check_database(self) -> Check:
+        """Tell whether the database answers, and how new its rows are."""
+        try:
+            with transaction(self.engine) as connection:
+                rows = observations.newest(connection, 1)
+        except DatabaseError as error:
+            log.warning("%s", error)
+            return Check(ok=False, detail=error.advice)
+        newest = f"newest {KEY} {key_of(rows[0])}" if rows else "no observations yet"
+        return Check(ok=True, detail=newest)
+
+    def check_cache(self) -> Check:
+        """Tell whether Redis answers."""
+        try:
+            self.link.check()
+        except RedisError as error:
+            log.warning("Redis failed: %s", error)
+            return Check(ok=False, detail=f"Redis does not answer ({type(error).__name__})")
+        return Check(ok=True, detail="answers")

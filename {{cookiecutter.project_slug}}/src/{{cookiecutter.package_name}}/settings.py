@@ -1,0 +1,183 @@
+"""The settings: environment, then the profile's section of the YAML file, then its default one.
+
+Every default is in config/settings.yaml, and nothing else has one. A process asks for the class
+it needs: only the API needs an API key, so only the API has to be given one.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
+
+import yaml
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from .console import AppError
+
+Profile = Literal["dev", "staging", "prod"]
+Sections: TypeAlias = Mapping[str, Mapping[str, Any]]
+
+SETTINGS_FILE = Path("config/settings.yaml")
+NEAR_MISS = 0.9
+"""How like a key an environment variable must look to be taken for a misspelling of it."""
+
+
+class SettingsError(AppError):
+    """The settings cannot be used; each line names a source, a key and the reason."""
+
+    exit_code = 2
+
+
+def usable_database(url: SecretStr) -> SecretStr:
+    """Refuse a URL that is neither SQLite's nor PostgreSQL's, without repeating it."""
+    try:
+        backend = make_url(url.get_secret_value()).get_backend_name()
+    except ArgumentError:
+        backend = ""
+    if backend not in {"sqlite", "postgresql"}:
+        raise ValueError("should be sqlite:///<path> or postgresql://<user>:<password>@<host>/<db>")
+    return url
+
+
+def usable_redis(url: SecretStr) -> SecretStr:
+    """Refuse a URL that is not Redis', without repeating it."""
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("should be redis://<host>:<port>/<number>")
+    return url
+
+
+class Settings(BaseSettings):
+    """What every process of the application needs."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    app_env: Profile = "dev"
+    database_url: Annotated[SecretStr, AfterValidator(usable_database)]
+    redis_url: Annotated[SecretStr, AfterValidator(usable_redis)]
+    log_level: Literal["debug", "info", "warning", "error"]
+    data_file: Path
+    models_dir: Path
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the file's sections below the environment, the profile's above the default."""
+        del init_settings, dotenv_settings, file_secret_settings
+        profile, default = (
+            YamlConfigSettingsSource(settings_cls, SETTINGS_FILE, yaml_config_section=section)
+            for section in (chosen_profile(), "default")
+        )
+        return env_settings, profile, default
+
+
+class ApiSettings(Settings):
+    """What the API needs beside that."""
+
+    api_key: SecretStr = Field(min_length=16)
+    rate_limit_per_minute: int = Field(ge=1)
+    cache_seconds: int = Field(ge=0)
+
+
+Chosen = TypeVar("Chosen", bound=Settings)
+KEYS = sorted(ApiSettings.model_fields)
+SECRETS = {key for key in KEYS if ApiSettings.model_fields[key].annotation is SecretStr}
+
+
+def load(kind: type[Chosen]) -> Chosen:
+    """Return the settings.
+
+    Raises SettingsError, naming every unknown key and every bad or missing value at once.
+    """
+    sections = read_sections()
+    refusals = [*unknown_keys(sections), *misspelt_variables(os.environ)]
+    try:
+        settings = kind()  # type: ignore[call-arg]  # the sources give them
+    except ValidationError as error:
+        refusals += [refusal(details, sections) for details in error.errors()]
+    if refusals:
+        raise SettingsError("\n  ".join(["these settings cannot be used:", *refusals]))
+    return settings
+
+
+def chosen_profile() -> str:
+    """Return the profile that APP_ENV names, whatever it is."""
+    return os.environ.get("APP_ENV", "dev")
+
+
+def read_sections() -> Sections:
+    """Return the sections of the settings file: the default one, and one a profile.
+
+    Raises SettingsError where the file, or a section that is needed, is not as it should be.
+    """
+    try:
+        sections = yaml.safe_load(SETTINGS_FILE.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(f"{SETTINGS_FILE}: {error}") from None
+    expected = ("default", *get_args(Profile))
+    if not isinstance(sections, dict) or not all(isinstance(s, dict) for s in sections.values()):
+        raise SettingsError(f"{SETTINGS_FILE}: should hold the sections {', '.join(expected)}")
+    for section in sections.keys() - expected:
+        meant = hint(section, expected)
+        raise SettingsError(f"{SETTINGS_FILE} [{section}]: unknown section{meant}")
+    for section in {chosen_profile(), "default"} - sections.keys():
+        known = ", ".join(get_args(Profile))
+        raise SettingsError(f"{SETTINGS_FILE} has no section {section}; APP_ENV is one of {known}")
+    return sections
+
+
+def unknown_keys(sections: Sections) -> Iterator[str]:
+    """Name every key of the file that is none of ours."""
+    for section, values in sections.items():
+        for key in values.keys() - KEYS:
+            yield f"{SETTINGS_FILE} [{section}]: {key}: unknown key{hint(str(key).lower(), KEYS)}"
+
+
+def misspelt_variables(names: Iterable[str]) -> Iterator[str]:
+    """Name every environment variable that looks like a key and is none.
+
+    The environment holds much that is not ours, so only a near miss can be told.
+    """
+    for name in names:
+        meant = get_close_matches(name.lower(), KEYS, 1, NEAR_MISS)
+        if meant and name.lower() not in KEYS:
+            yield f"environment variable {name}: unknown key; did you mean {meant[0].upper()}?"
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean ...?" where a known name looks alike, else an empty text."""
+    meant = get_close_matches(name, list(known), 1)
+    return f"; did you mean {meant[0]}?" if meant else ""
+
+
+def refusal(details: ErrorDetails, sections: Sections) -> str:
+    """Return one line on one bad or missing value; a secret's value is not in it."""
+    key = str(details["loc"][0])
+    if details["type"] == "missing":
+        return f"{key}: missing; set the environment variable {key.upper()}"
+    given = "" if key in SECRETS else f" (got {details['input']!r})"
+    return f"{source(key, sections)}: {details['msg'].removeprefix('Value error, ')}{given}"
+
+
+def source(key: str, sections: Sections) -> str:
+    """Return where a key's value was read, as the reader would look it up."""
+    for name in os.environ:
+        if name.lower() == key:
+            return f"environment variable {name}"
+    section = chosen_profile() if key in sections[chosen_profile()] else "default"
+    return f"{SETTINGS_FILE} [{section}]: {key}"

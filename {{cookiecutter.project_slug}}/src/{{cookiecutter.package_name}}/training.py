@@ -1,0 +1,262 @@
+"""Train the tiers and write each as an artifact, which is served from then on.
+
+Run as `python -m <package>.training`. The newest quarter of the samples is held out; metrics are
+those of the exported model on it, beside the baselines on the same samples. Training on the same
+rows with the same seed and libraries gives the same file, byte for byte.
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import artifacts, observations
+from .artifacts import Golden, Metadata, Part, TargetMetrics
+from .console import AppError, progress, run
+from .database import make_engine, transaction
+from .definitions import Estimator, Floats, Target
+from .export import export
+from .metrics import SCORES, measure
+from .problem import BASELINES, FEATURES, TARGETS, TIERS, Observation
+from .samples import Samples, samples, split
+from .serving import forecasts, session
+from .settings import Settings, load
+
+FEWEST = 40
+"""Samples below which metrics on a quarter of them say nothing."""
+
+SEED = 2026
+GOLDEN = 3
+LIBRARIES = ("numpy", "scikit-learn", "skl2onnx", "onnx", "onnxruntime")
+
+TOLERANCE = 1e-3
+"""How far the exported model (float32) may be from scikit-learn's (float64)."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What every tier is fitted to and measured on.
+
+    `references` has each target's forecasts [held-out samples] of each baseline.
+    """
+
+    training: Samples
+    held_out: Samples
+    references: Mapping[str, Mapping[str, Floats]]
+
+
+def main() -> None:
+    """Train the tiers that were asked for and print how good they are."""
+    options = parse()
+    settings = load(Settings)
+    tiers = options.tier or list(TIERS)
+    if options.missing:
+        tiers = [tier for tier in tiers if not artifacts.current(settings.models_dir, tier)]
+    trained = train(settings, tiers, options.seed, options.rows, major=options.major)
+    if options.json:
+        print(json.dumps([metadata.model_dump(mode="json") for metadata in trained], indent=2))
+    elif trained:
+        print("\n".join(table(trained)))
+
+
+def parse() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description="Train the tiers and serve them from then on.")
+    parser.add_argument("--tier", nargs="+", choices=list(TIERS), help="which (default: all)")
+    parser.add_argument("--missing", action="store_true", help="only tiers that have no model yet")
+    parser.add_argument("--major", action="store_true", help="make the next major version")
+    parser.add_argument("--seed", type=int, default=SEED, help="of what is random (%(default)s)")
+    parser.add_argument("--rows", type=int, help="train on the newest rows alone")
+    parser.add_argument("--json", action="store_true", help="print the metadata as JSON")
+    return parser.parse_args()
+
+
+def train(
+    settings: Settings,
+    tiers: Sequence[str],
+    seed: int = SEED,
+    rows: int | None = None,
+    *,
+    major: bool = False,
+) -> list[Metadata]:
+    """Train tiers on the database's newest rows (all by default); return what was written.
+
+    Raises AppError where there are too few rows, or a model cannot be fitted or exported.
+    """
+    if not tiers:
+        progress("every tier has a model")
+        return []
+    engine = make_engine(settings.database_url)
+    with transaction(engine) as connection:
+        experiment = design(observations.newest(connection, rows))
+    engine.dispose()
+    return [train_tier(settings.models_dir, experiment, tier, seed, major=major) for tier in tiers]
+
+
+def design(rows: Sequence[Observation]) -> Experiment:
+    """Return the split of the rows' samples, with the baselines' forecasts.
+
+    Raises AppError where there are too few.
+    """
+    every = samples(rows)
+    if len(every) < FEWEST:
+        raise AppError(
+            f"{len(rows)} rows give {len(every)} samples, and {FEWEST} are needed;"
+            " load more (python -m <package>.collect)"
+        )
+    training, held_out = split(every)
+    known = rows[: rows.index(training.newest[-1]) + 1]
+    references = {target.name: baselines(target, known, held_out) for target in TARGETS}
+    return Experiment(training, held_out, references)
+
+
+def baselines(
+    target: Target[Observation], known: Sequence[Observation], held_out: Samples
+) -> dict[str, Floats]:
+    """Return each baseline's forecasts [held-out samples] of a target, made from known rows."""
+    made = {name: baseline(known, target) for name, baseline in BASELINES.items()}
+    return {name: np.array([one(row) for row in held_out.newest]) for name, one in made.items()}
+
+
+def train_tier(
+    models: Path, experiment: Experiment, tier: str, seed: int, *, major: bool
+) -> Metadata:
+    """Fit, export, measure and write one tier; return the metadata."""
+    started = time.perf_counter()
+    estimators = {target.name: fit(tier, target, experiment.training, seed) for target in TARGETS}
+    content = export(estimators, len(FEATURES))
+    outputs = forecasts(session(content, tier), experiment.held_out.features)
+    check_export(estimators, experiment.held_out.features, outputs)
+    now, following = datetime.now(UTC), artifacts.next_version(models, tier, major=major)
+    metadata = Metadata(
+        tier=tier,
+        version=following,
+        file=f"{tier}_{following}_{now:%Y-%m-%d}.onnx",
+        sha256=artifacts.sha256(content),
+        trained_at=now,
+        duration_seconds=round(time.perf_counter() - started, 3),
+        seed=seed,
+        **description(experiment, outputs),
+    )
+    artifacts.write(models, metadata, content)
+    progress(f"{tier} {following}: {models / metadata.file}, {metadata.duration_seconds:.1f} s")
+    return metadata
+
+
+def fit(tier: str, target: Target[Observation], training: Samples, seed: int) -> Estimator:
+    """Return a tier's estimator of one target, fitted.
+
+    Raises AppError where the estimator refuses the samples.
+    """
+    progress(f"{tier}: fitting {target.name} to {len(training)} samples")
+    estimator = TIERS[tier].estimator(target.kind, seed)
+    try:
+        estimator.fit(training.features, training.truths[target.name])
+    except ValueError as error:
+        raise AppError(f"{tier} cannot be fitted to {target.name}: {error}") from error
+    return estimator
+
+
+def check_export(
+    estimators: Mapping[str, Estimator], features: Floats, outputs: Mapping[str, Floats]
+) -> None:
+    """Refuse an export that forecasts other things than the estimators it was made from."""
+    for target, estimator in estimators.items():
+        classes = getattr(estimator, "predict_proba", None)
+        expected = classes(features)[:, 1] if classes else estimator.predict(features)
+        if not np.allclose(outputs[target], expected, rtol=TOLERANCE, atol=TOLERANCE):
+            worst = abs(outputs[target] - expected).max()
+            raise AppError(f"the export of {target} is off by {worst:.3g}; nothing was written")
+
+
+def description(experiment: Experiment, outputs: Mapping[str, Floats]) -> dict[str, Any]:
+    """Return what the metadata say of the samples, the outputs and their worth."""
+    libraries = {name: version(name) for name in LIBRARIES}
+    return {
+        "rows": {"train": part(experiment.training), "held_out": part(experiment.held_out)},
+        "features": list(FEATURES),
+        "targets": [target.name for target in TARGETS],
+        "metrics": {target.name: worth(target, experiment, outputs) for target in TARGETS},
+        "libraries": {"python": platform.python_version(), **libraries},
+        "golden": Golden(
+            features=experiment.held_out.features[-GOLDEN:].tolist(),
+            outputs={name: values[-GOLDEN:].tolist() for name, values in outputs.items()},
+        ),
+    }
+
+
+def part(of: Samples) -> Part:
+    """Return how many samples there are, and from where to where."""
+    return Part(count=len(of), first=str(of.keys[0]), last=str(of.keys[-1]))
+
+
+def worth(
+    target: Target[Observation], experiment: Experiment, outputs: Mapping[str, Floats]
+) -> TargetMetrics:
+    """Return a target's metrics on the held-out samples, the model's beside the baselines'."""
+    truths = experiment.held_out.truths[target.name]
+    model = measure(target.kind, outputs[target.name], truths)
+    references = {
+        name: measure(target.kind, values, truths)
+        for name, values in experiment.references[target.name].items()
+    }
+    score = SCORES[target.kind]
+    return TargetMetrics(
+        kind=target.kind,
+        unit=target.unit,
+        score=score,
+        model=model,
+        baselines=references,
+        beats_baselines=all(model[score] < reference[score] for reference in references.values()),
+    )
+
+
+def table(trained: Sequence[Metadata]) -> list[str]:
+    """Return the lines of a table: a line for each metric of each target of each tier."""
+    held_out = trained[0].rows["held_out"]
+    lines = [f"On {held_out.count} held-out rows, {held_out.first} to {held_out.last}:"]
+    cells = [["model", "target", "metric", "value", *BASELINES, ""]]
+    for metadata in trained:
+        for name, metrics in metadata.metrics.items():
+            cells += rows_of(f"{metadata.tier} {metadata.version}", name, metrics)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append(line.rstrip())
+    return lines
+
+
+def rows_of(model: str, target: str, metrics: TargetMetrics) -> list[list[str]]:
+    """Return the cells of one target: its metrics, and on the score's row the verdict."""
+    return [
+        [
+            model,
+            target,
+            metric,
+            f"{value:.3f}",
+            *(f"{baseline[metric]:.3f}" for baseline in metrics.baselines.values()),
+            verdict(metrics) if metric == metrics.score else "",
+        ]
+        for metric, value in metrics.model.items()
+    ]
+
+
+def verdict(metrics: TargetMetrics) -> str:
+    """Say in words whether a model is worth having."""
+    if metrics.beats_baselines:
+        return "better than every baseline"
+    worth = metrics.model[metrics.score]
+    better = [n for n, values in metrics.baselines.items() if values[metrics.score] <= worth]
+    return f"NOT better than {' and '.join(better)}"
+
+
+if __name__ == "__main__":
+    run(main)
