@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import urllib.error
 import urllib.request
+from http import HTTPStatus
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 PATIENCE = 2.0
@@ -22,14 +24,25 @@ def ask(url: str) -> str:
 
 
 def _ask_http(url: str) -> str:
+    return _send(urllib.request.Request(url), PATIENCE)  # noqa: S310 - an address of the stack
+
+
+def tell(url: str, key: str, patience: float = 60.0) -> str:
+    """POST to an admin address; return an empty string if it was done, else what is wrong."""
+    headers = {"X-API-Key": key}
+    request = urllib.request.Request(url, data=b"", headers=headers)  # noqa: S310 - the same
+    return _send(request, patience)
+
+
+def _send(request: urllib.request.Request, patience: float) -> str:
+    asked = f"{request.get_method()} {request.full_url}"
     try:
-        with _OPENER.open(url, timeout=PATIENCE) as answer:
-            return "" if answer.status == 200 else f"GET {url} answered {answer.status}"  # noqa: PLR2004
+        with _OPENER.open(request, timeout=patience) as answer:
+            return "" if answer.status == HTTPStatus.OK else f"{asked} answered {answer.status}"
     except urllib.error.HTTPError as error:
-        body = error.read(500).decode(errors="replace")
-        return f"GET {url} answered {error.code}: {body}"
-    except (OSError, ValueError) as error:
-        return f"GET {url}: {getattr(error, 'reason', error)}"
+        return f"{asked} answered {error.code}: {error.read(500).decode(errors='replace')}"
+    except (OSError, HTTPException, ValueError) as error:
+        return f"{asked}: {getattr(error, 'reason', error)}"
 
 
 def _ask_tcp(url: str) -> str:

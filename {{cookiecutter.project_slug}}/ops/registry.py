@@ -67,6 +67,24 @@ def find(folder: Path, tier: str, version: str) -> Model:
     )
 
 
+def summary(model: Model) -> dict[str, str]:
+    """Return each target's score beside its best baseline, and the targets that do not beat it.
+
+    Less is better in every score.
+    """
+    metrics: dict[str, Any] = model.metadata.get("metrics", {})
+    cells = {name: _beside(said) for name, said in metrics.items()}
+    lost = [name for name, said in metrics.items() if not said["beats_baselines"]]
+    return cells | {"beats baselines": f"not in {', '.join(lost)}" if lost else "yes"}
+
+
+def _beside(said: dict[str, Any]) -> str:
+    score = said["score"]
+    baselines = {name: measured[score] for name, measured in said["baselines"].items()}
+    best = min(baselines, key=baselines.__getitem__)
+    return f"{score} {said['model'][score]:.3f} ({best} {baselines[best]:.3f})"
+
+
 def damaged(model: Model) -> str:
     """Compare an artifact with its metadata; return what is wrong, or an empty string."""
     digest = hashlib.sha256(model.file.read_bytes()).hexdigest()

@@ -31,6 +31,8 @@ class Service:
     health: str = ""
     """`http://host:port/path` answers 200, or `tcp://host:port` accepts; empty for a one-shot."""
     needs: tuple[str, ...] = ()
+    reload: str = ""
+    """Where a POST makes it load the models that are current now; empty if it serves none."""
     once: bool = False
     """Runs to its end before what needs it starts, instead of staying up."""
 
@@ -126,8 +128,8 @@ def _service(
 ) -> Service:
     try:
         command = [word.format_map(values) for word in shlex.split(local["command"])]
-        health = local.get("health", "").format_map(values)
+        health, reload = (local.get(key, "").format_map(values) for key in ("health", "reload"))
     except KeyError as error:
         fix = "describe it in env/schema.toml"
         raise Refused(f"service {name}: x-local has or names no {error.args[0]}", fix) from error
-    return Service(name, tuple(command), health, tuple(needs), once=name in once)
+    return Service(name, tuple(command), health, tuple(needs), reload, name in once)

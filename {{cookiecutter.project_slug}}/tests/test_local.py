@@ -227,7 +227,8 @@ def test_no_secret_reaches_the_files_of_a_running_stack(scratch: Scratch) -> Non
     files = [path for path in (scratch.root / "run").rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if secret in path.read_text(errors="replace")]
-    command_lines = [" ".join(process.cmdline()) for process in psutil.process_iter()]
+    seen = psutil.process_iter(["cmdline"])
+    command_lines = [" ".join(process.info["cmdline"] or []) for process in seen]
     assert not [line for line in command_lines if secret in line]
 
 

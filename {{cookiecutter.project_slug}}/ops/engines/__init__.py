@@ -33,8 +33,10 @@ class Engine(Protocol):
 
     name: str
 
-    def up(self, limit: float) -> None:
+    def up(self, limit: float) -> bool:
         """Bring every service up and wait for its health, at most `limit` seconds each.
+
+        Says whether anything had to be started.
 
         Raises:
             Refused: a service did not come up; what this call started is stopped again.
@@ -45,6 +47,12 @@ class Engine(Protocol):
 
     def status(self) -> list[Status]:
         """Look at every service."""
+
+    def reload(self) -> dict[str, str]:
+        """Let every running service that serves models load the current ones.
+
+        Returns, for each, an empty string if it did, else what is wrong.
+        """
 
     def logs(self, service: str, lines: int, *, follow: bool) -> None:
         """Print the end of the logs of one service, or of all."""

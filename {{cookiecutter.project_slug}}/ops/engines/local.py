@@ -46,8 +46,8 @@ class LocalEngine:
         self.supervisor = Supervisor(self.places)
         self.environment = environment(project, values)
 
-    def up(self, limit: float) -> None:
-        """Bring every service up and wait for its health, at most `limit` seconds each."""
+    def up(self, limit: float) -> bool:
+        """Bring every service up and wait for its health; say whether any had to be started."""
         made_from = fingerprint(self.project, self.environment, self.services)
         if self.supervisor.process() and not self._is_made_from(made_from):
             output.say(
@@ -64,6 +64,7 @@ class LocalEngine:
             self._undo(absent, everything=started_all)
             raise
         self.places.fingerprint.write_text(made_from)
+        return bool(absent)
 
     def down(self) -> bool:
         """Stop every service, keeping its data; say whether anything ran."""
@@ -73,6 +74,15 @@ class LocalEngine:
         """Look at every service that stays up."""
         states = self.supervisor.states()
         return [look(item, states.get(item.name)) for item in self.services if not item.once]
+
+    def reload(self) -> dict[str, str]:
+        """Let every running service that serves models load the current ones."""
+        running = self.supervisor.states()
+        return {
+            item.name: health.tell(item.reload, self.environment.get("API_KEY", ""))
+            for item in self.services
+            if item.reload and _runs(running.get(item.name))
+        }
 
     def logs(self, service: str, lines: int, *, follow: bool) -> None:
         """Print the end of the logs of one service, or of all."""

@@ -12,8 +12,7 @@ from ops.tasks import options
 if TYPE_CHECKING:
     from invoke.context import Context
 
-ENGINE = "where the stack runs: local (processes of this machine)"
-HELP = {"profile": options.PROFILE, "engine": ENGINE}
+HELP = {"profile": options.PROFILE, "engine": options.ENGINE}
 
 
 def _engine(profile: str, engine: str) -> engines.Engine:
@@ -34,7 +33,9 @@ def up(_c: Context, profile: str = "", engine: str = "", timeout: int = 60) -> N
     chosen = engines.choose(engine, here, environment.require(here, name))
     output.say(f"Bringing up {here.name} (profile {name}, engine {chosen.name})")
     with journal.recorded(here.root, "deploy.up", profile=name, engine=chosen.name):
-        chosen.up(timeout)
+        started = chosen.up(timeout)
+    if not started:
+        output.say("Everything was up already.")
     output.show(chosen.status(), as_json=False, empty="")
     output.say("Next: inv deploy.status   inv deploy.logs   inv deploy.down")
 

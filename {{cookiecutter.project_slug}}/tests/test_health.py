@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ops import health
+from tests.conftest import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.answer(200 if self.path == "/well" else 503)
+
+    def do_POST(self) -> None:
+        self.answer(200 if self.headers["X-API-Key"] == "right" else 403)
+
+    def answer(self, code: int) -> None:
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(b"reason")
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Handler) as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{made.server_port}"
+        made.shutdown()
+
+
+def test_http_is_well_when_it_answers_200(server: str) -> None:
+    assert health.ask(f"http://{server}/well") == ""
+    assert health.ask(f"http://{server}/ill") == f"GET http://{server}/ill answered 503: reason"
+
+
+def test_nobody_there_is_said_in_a_line() -> None:
+    port = free_port()
+    assert "refused" in health.ask(f"http://127.0.0.1:{port}/")
+    assert "refused" in health.ask(f"tcp://127.0.0.1:{port}")
+
+
+def test_tcp_is_well_when_it_accepts(server: str) -> None:
+    assert health.ask(f"tcp://{server}") == ""
+
+
+def test_what_accepts_and_never_answers_has_a_limit() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert "timed out" in health.ask(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+
+
+def test_telling_needs_the_key_and_does_not_repeat_it(server: str) -> None:
+    assert health.tell(f"http://{server}/reload", "right") == ""
+    wrong = health.tell(f"http://{server}/reload", "guessed")
+    assert "403" in wrong
+    assert "guessed" not in wrong
+
+
+def test_the_holder_of_a_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        assert health.port_taken(port)
+        assert health.port_holder(port).startswith(f"process {os.getpid()} (")
+    assert not health.port_taken(port)

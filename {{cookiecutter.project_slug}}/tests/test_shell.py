@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ops import shell
+from ops.errors import Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_exit_code_of_a_command_is_passed_on(tmp_path: Path) -> None:
+    shell.run([sys.executable, "-c", ""], cwd=tmp_path)
+    with pytest.raises(Refused, match="exit code 3 from") as error:
+        shell.run([sys.executable, "-c", "raise SystemExit(3)"], cwd=tmp_path)
+    assert error.value.code == 3
+
+
+def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="`no-such-command` is not there"):
+        shell.run(["no-such-command", "--now"], cwd=tmp_path)
+
+
+def test_a_command_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="stopped after 1 s") as error:
+        shell.run([sys.executable, "-c", "import time; time.sleep(60)"], cwd=tmp_path, timeout=1)
+    assert error.value.code == 124
+
+
+def test_no_shell_reads_the_words(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        command = [sys.executable, "-c", "import sys; print(sys.argv[1])", "$HOME;`id`"]
+        shell.run(command, cwd=tmp_path, log=file)
+    assert log.read_text() == "$HOME;`id`\n"
