@@ -47,7 +47,9 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", "--extend-ignore", "N999", TEMPLATE.name)
     session.run("ruff", "format", "--check", *own, TEMPLATE.name)
     session.run("shellcheck", ".ci/run")
-    workflows = [str(path) for path in sorted(ROOT.glob("**/.github/workflows/*.yml"))]
+    workflows = [
+        str(path) for root in (ROOT, TEMPLATE) for path in root.glob(".github/workflows/*.yml")
+    ]
     session.run("zizmor", "--offline", "--quiet", "--pedantic", *workflows)
     if shutil.which("actionlint"):
         session.run("actionlint", *workflows, external=True)

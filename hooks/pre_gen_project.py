@@ -1,8 +1,8 @@
 """Refuse answers that would make a broken repository, with one line for each.
 
 Cookiecutter makes the project's folder before it runs this hook. So that no answer can name a
-folder elsewhere, cookiecutter.json makes "refused-answer" of an unusable slug (`__folder`) and keeps the
-one that was typed for this hook (`__typed_slug`).
+folder elsewhere, cookiecutter.json makes "refused-answer" of an unusable slug (`__folder`) and
+keeps the one that was typed for this hook (`__typed_slug`).
 """
 
 import difflib
