@@ -20,8 +20,8 @@ import streamlit as st
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 from streamlit.delta_generator import DeltaGenerator
 
-# Answers are kept this long: however often a page is drawn, the API is asked some 25 times a minute
-# at most for two tiers, well below the 100 it allows by default.
+# Answers are kept this long: however often a page is drawn, and by however many readers, the API is
+# asked some 25 times a minute at most for two tiers. By default it allows 100 of each path.
 HEALTH_SECONDS = 5
 MODELS_SECONDS = 10
 FORECAST_SECONDS = 60
@@ -31,7 +31,8 @@ TIMEOUT = httpx.Timeout(5.0, connect=2.0)
 TITLE = Path(__file__).parent.name.replace("_", " ").title()
 BINS = 10
 MISSING = "n/a"
-HEIGHT, LABELS, CROWDED = 320, 44, 100
+HEIGHT, COUNTS_HEIGHT, SCATTER_HEIGHT = 320, 160, 496
+LABELS, FEW, CROWDED = 44, 5, 100
 COLUMNS, NARROW = 3, 2
 HISTORY = 1000
 SOURCES = {"backtest": "Held-out backtest", "api": "Asked of the API"}
@@ -140,13 +141,13 @@ def ask(method: str, url: str, also: int = httpx.codes.OK, **request: Any) -> An
     try:
         response = client().request(method, url, **request)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        what = f"API_URL is {api_url()!r}, which is not an http address."
+        what = f"API_URL is `{api_url()}`, which is not an http address."
         raise ApiError(what, "Correct it in the environment file.", "inv doctor") from error
     except httpx.TimeoutException as error:
-        what = f"The API at {api_url()} did not answer in time."
+        what = f"The API at `{api_url()}` did not answer in time."
         raise ApiError(what, "It may be busy or still starting. See how it is:") from error
     except httpx.HTTPError as error:
-        what = f"The API at {api_url()} cannot be reached."
+        what = f"The API at `{api_url()}` cannot be reached."
         raise ApiError(what, "See what runs (and start it with `inv deploy.up`):") from error
     if response.status_code not in {httpx.codes.OK, also}:
         raise refusal(response)
@@ -167,7 +168,7 @@ def refusal(response: httpx.Response) -> ApiError:
         )
     return ApiError(
         f"The API answered {response.request.url.path} with {response.status_code}: "
-        f"{reason(response)}",
+        f"{plain(reason(response))}",
         "Its log says more (`inv deploy.logs`). See what runs:",
     )
 
@@ -185,8 +186,8 @@ def nonsense(url: str, problem: str) -> ApiError:
     """Return what to say of an answer that is not what this page knows how to read."""
     path = httpx.URL(url).path
     return ApiError(
-        f"The API answered {path} with something this page cannot read: {problem}.",
-        f"Is {api_url()} this project's API, of the same version? See what runs:",
+        f"The API answered {path} with something this page cannot read: {plain(problem)}.",
+        f"Is `{api_url()}` this project's API, of the same version? See what runs:",
     )
 
 
@@ -361,6 +362,17 @@ def shown(value: float, target: Target) -> str:
     )
 
 
+def shown_in(forecast: Forecast, target: Target) -> str:
+    """Return the forecast of a target as it is shown."""
+    value = forecast.prediction.get(target.name)
+    return MISSING if value is None else shown(value, target)
+
+
+def plain(text: str) -> str:
+    """Return text that Markdown leaves as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#$~|:])", r"\\\1", text)
+
+
 def date_of(key: int | str) -> dt.date | None:
     """Return the date that a key is, or None when it is something else."""
     try:
@@ -422,6 +434,25 @@ def comparison(target: Target) -> str:
     others = (f"{who} {figure(by.get(target.score))}" for who, by in target.baselines.items())
     own = f"{measure_name(target.score)} {figure(target.model.get(target.score))}"
     return ", ".join([own, *others])
+
+
+def history_rows(forecasts: Sequence[Forecast], target: Target) -> list[dict[str, str]]:
+    """Return a table: a row for each forecast with its outcome."""
+    return [
+        {
+            "About": day(past.about),
+            "Forecast": shown_in(past, target),
+            "Outcome": outcome(past.truth(target.name), target),
+        }
+        for past in forecasts
+    ]
+
+
+def outcome(truth: float | None, target: Target) -> str:
+    """Return what came of a forecast, in words or with its unit."""
+    if truth is None or target.kind == "probability":
+        return fate(truth)
+    return quantity(truth, target.unit)
 
 
 # What charts draw: rows of plain values
@@ -570,7 +601,7 @@ def count_chart(bins: Sequence[Bin], target: Target) -> alt.LayerChart:
     name = f"Forecast probability of {label(target.name).lower()}"
     bars = table(bins).mark_bar(color=GREY)
     return picture(
-        HEIGHT // 2,
+        COUNTS_HEIGHT,
         bars.encode(
             x=alt.X(**share("low:Q", name), bin="binned"),
             x2="high:Q",
@@ -595,7 +626,7 @@ def scatter_chart(known: Sequence[Pair], target: Target) -> alt.LayerChart:
     name, scale = title(target), alt.Scale(zero=False, nice=True)
     points = table(known).mark_point(filled=True, color=BLUE, opacity=0.5, size=30)
     return picture(
-        HEIGHT * 3 // 2,
+        SCATTER_HEIGHT,
         diagonal(min(values), max(values)),
         points.encode(
             x=alt.X("forecast:Q", title=f"Forecast: {name}", scale=scale),
@@ -613,14 +644,9 @@ def draw(chart: alt.LayerChart, description: str) -> None:
     st.altair_chart(chart, width="stretch", alt=description)
 
 
-def plain(text: str) -> str:
-    """Return text that Markdown leaves as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>#$~|:])", r"\\\1", text)
-
-
 def show_failure(error: ApiError) -> None:
     """Say what is wrong with the API, and what to type."""
-    st.error(f"**{plain(error.what)}**  \n{error.advice}", icon=":material/cloud_off:")
+    st.error(f"**{error.what}**  \n{error.advice}", icon=":material/cloud_off:")
     st.code(error.command, language=None)
 
 
@@ -681,12 +707,6 @@ def metric_label(target: Target) -> str:
     return label(f"{kind}{target.name}".lower())
 
 
-def shown_in(forecast: Forecast, target: Target) -> str:
-    """Return the forecast of a target as it is shown."""
-    value = forecast.prediction.get(target.name)
-    return MISSING if value is None else shown(value, target)
-
-
 @st.fragment
 def history_section(models: Sequence[Model]) -> None:
     """Show what came of past forecasts, of the tier, source and period that the reader chooses."""
@@ -721,42 +741,43 @@ def choice(name: str, options: Mapping[str, str]) -> str:
 
 
 def history_of(target: Target, forecasts: Sequence[Forecast]) -> None:
-    """Show forecast and outcome of a target over time."""
+    """Show forecast and outcome of a target over time, as a table while they are few."""
     st.markdown(f"**{label(target.name)}** :gray[{score(pairs(forecasts, target.name), target)}]")
-    if target.kind == "probability":
-        draw(
-            event_chart(event_rows(forecasts, target.name), target),
-            "Forecast probabilities, coloured by outcome",
-        )
+    if len(forecasts) < FEW:
+        st.table(history_rows(forecasts, target), hide_index=True)
+    elif target.kind == "probability":
+        chart = event_chart(event_rows(forecasts, target.name), target)
+        draw(chart, "Forecast probabilities, coloured by outcome")
     else:
-        draw(
-            quantity_chart(quantity_rows(forecasts, target.name), target), "Forecasts and outcomes"
-        )
+        chart = quantity_chart(quantity_rows(forecasts, target.name), target)
+        draw(chart, "Forecasts and outcomes")
 
 
 def accuracy_section(model: Model, forecasts: Sequence[Forecast]) -> None:
     """Show whether probabilities came as often as they say, and how near quantities were."""
+    known = [(target, pairs(forecasts, target.name)) for target in model.targets]
+    known = [(target, each) for target, each in known if each]
+    if not known:
+        return
     st.subheader("How far the forecasts can be trusted", anchor=False)
-    for target, place in zip(model.targets, cells(len(model.targets)), strict=True):
+    for (target, each), place in zip(known, cells(len(known)), strict=True):
         with place:
-            accuracy_of(target, pairs(forecasts, target.name))
+            accuracy_of(target, each)
 
 
 def accuracy_of(target: Target, known: Sequence[Pair]) -> None:
     """Show outcomes against forecasts of one target."""
     name = label(target.name)
-    if not known:
-        st.markdown(f"**{name}**")
-        st.caption("No outcome is known yet.")
-    elif target.kind == "probability":
+    if target.kind == "probability":
         st.markdown(f"**{name}: calibration** :gray[{len(known)} forecasts]")
         bins = calibration_bins(known)
         draw(reliability_chart(bins, target), "Observed share against forecast probability")
         draw(count_chart(bins, target), "Number of forecasts by probability")
-        st.caption("On the dashed line, it came as often as forecast. Bars: 95 % intervals.")
+        st.caption("Dashed: it comes as often as forecast. Upright lines: 95 % intervals.")
     else:
         st.markdown(f"**{name}: outcome against forecast** :gray[{len(known)} forecasts]")
         draw(scatter_chart(known, target), "Outcomes against forecasts")
+        st.caption("Dashed: the outcome is what was forecast.")
 
 
 def models_section(models: Sequence[Model]) -> None:

@@ -168,6 +168,15 @@ def test_past_forecasts_are_scored() -> None:
     assert dashboard.score([], target("quantity")) == "no outcome is known yet"
 
 
+def test_few_forecasts_are_a_table() -> None:
+    rows = dashboard.history_rows([past("2016-01-01", 0.734)], target("probability", name="rain"))
+    assert rows == [
+        {"About": "Friday 1 January 2016", "Forecast": "73 %", "Outcome": "Not known yet"}
+    ]
+    rows = dashboard.history_rows([past(7, 3.0, 2.5)], target("quantity", name="rain", unit="mm"))
+    assert rows == [{"About": "7", "Forecast": "3.0 mm", "Outcome": "2.5 mm"}]
+
+
 def test_text_of_others_is_no_markdown() -> None:
     assert dashboard.plain("a_b *c* [d](e)") == r"a\_b \*c\* \[d\](e)"
 
@@ -350,8 +359,8 @@ def untrained(_request: httpx.Request) -> httpx.Response:
 @pytest.mark.parametrize(
     ("handler", "what", "command"),
     [
-        (unreachable, "The API at http://api.test:8000 cannot be reached.", "inv deploy.status"),
-        (silent, "The API at http://api.test:8000 did not answer in time.", "inv deploy.status"),
+        (unreachable, "The API at `http://api.test:8000` cannot be reached.", "inv deploy.status"),
+        (silent, "The API at `http://api.test:8000` did not answer in time.", "inv deploy.status"),
         (limited, "Load this page again in 17 s.", "inv deploy.status"),
         (broken, "The API answered /models with 500: Internal Server Error", "inv deploy.status"),
         (web_page, "something this page cannot read: not JSON.", "inv deploy.status"),
@@ -382,7 +391,7 @@ def test_an_address_that_is_none_is_explained(
         raise httpx.UnsupportedProtocol(message)
 
     drawn = page(refuse)
-    assert "API_URL is 'here'" in texts(drawn).replace("\\", "")
+    assert "API_URL is `here`" in texts(drawn).replace("\\", "")
     assert [each.value for each in drawn.code] == ["inv doctor"]
 
 
@@ -454,8 +463,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "API_KEY": "only-for-this-test-of-the-dashboard",
         "API_URL": f"http://127.0.0.1:{free_port()}",
     }
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    return {**kept, **own}
+    names = ("PATH", "HOME", "TMPDIR", "PYTHONDONTWRITEBYTECODE")
+    return {name: os.environ[name] for name in names if name in os.environ} | own
 
 
 @pytest.fixture(scope="module")
@@ -541,7 +550,7 @@ def shown_by(api: str, model: dashboard.Model) -> list[str]:
 
 def open_page(browser: webdriver.Chrome, address: str, charts: int) -> str:
     """Open the page, wait until it is drawn to its end, and return its words."""
-    drawn = '[data-testid="stVegaLiteChart"] canvas'
+    drawn = '[data-testid="stVegaLiteChart"] svg.marks'
     browser.get(address)
     waiting = WebDriverWait(browser, PAGE_SECONDS)
     waiting.until(lambda opened: "State of the stack" in opened.page_source)
@@ -550,7 +559,7 @@ def open_page(browser: webdriver.Chrome, address: str, charts: int) -> str:
 
 
 def test_the_page_shows_the_numbers_that_the_api_gave(
-    api: str, address: str, browser: webdriver.Chrome
+    browser: webdriver.Chrome, api: str, address: str
 ) -> None:
     models = models_of(api)
     charts = sum(3 if each.kind == "probability" else 2 for each in models[0].targets)
@@ -565,13 +574,16 @@ def test_the_page_shows_the_numbers_that_the_api_gave(
         for measured in each.targets:
             for figures in (measured.model, *measured.baselines.values()):
                 assert all(dashboard.figure(value) in words for value in figures.values())
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    console = browser.execute("getLog", {"type": "browser"})["value"]
+    assert [entry for entry in console if entry["level"] == "SEVERE"] == []
 
 
 def test_the_page_names_each_check_of_the_stack(
-    api: str, address: str, browser: webdriver.Chrome
+    browser: webdriver.Chrome, api: str, address: str
 ) -> None:
+    checks = httpx.get(f"{api}/health", timeout=30, trust_env=False).json()["checks"]
+    names = [dashboard.label(name) for name in checks]
     browser.get(address)
-    waiting = WebDriverWait(browser, PAGE_SECONDS)
-    for name in httpx.get(f"{api}/health", timeout=30, trust_env=False).json()["checks"]:
-        waiting.until(lambda opened, name=name: dashboard.label(name) in opened.page_source)
+    WebDriverWait(browser, PAGE_SECONDS).until(
+        lambda opened: all(name in opened.page_source for name in names)
+    )
