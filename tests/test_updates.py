@@ -9,9 +9,15 @@ OLD_LINE = "# A line that the next version of the template no longer has.\n"
 ANSWERS = {"project_name": "Wetter für Köln", "services": "dashboard"}
 
 
+QUIET = {"gc.auto": "0", "maintenance.auto": "false"}  # no repacking beside the next clone
+
+
 @pytest.fixture
-def git(variables: dict[str, str]) -> "Git":
-    return Git(variables)
+def git(variables: dict[str, str], tmp_path: Path) -> "Git":
+    settings = {"GIT_CONFIG_COUNT": str(len(QUIET)), "TMPDIR": str(tmp_path)}
+    for number, (key, value) in enumerate(QUIET.items()):
+        settings |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return Git(variables | settings)
 
 
 class Git:
