@@ -19,7 +19,7 @@ from .definitions import Kind
 INPUT = "features"
 """The one input of every model."""
 
-FILE_NAME = re.compile(r"(?P<tier>\w+)_v(?P<major>\d+)\.(?P<minor>\d+)_\d{4}-\d\d-\d\d\.onnx")
+VERSION_AND_DAY = r"_v(\d+)\.(\d+)_\d{4}-\d\d-\d\d\.onnx"
 
 
 class ArtifactError(AppError):
@@ -87,8 +87,9 @@ def sha256(content: bytes) -> str:
 
 def next_version(models: Path, tier: str, *, major: bool = False) -> str:
     """Return the version after the highest there is a file of, whole or not; v1.0 is the first."""
-    names = (FILE_NAME.fullmatch(file.name) for file in models.glob(f"{tier}_v*.onnx"))
-    taken = [(int(name["major"]), int(name["minor"])) for name in names if name]
+    name = re.compile(re.escape(tier) + VERSION_AND_DAY)
+    found = (name.fullmatch(file.name) for file in models.glob(f"{tier}_v*.onnx"))
+    taken = [(int(match[1]), int(match[2])) for match in found if match]
     if not taken:
         return "v1.0"
     highest, minor = max(taken)

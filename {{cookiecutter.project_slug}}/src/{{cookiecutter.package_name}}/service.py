@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
@@ -63,25 +64,30 @@ class Service:
         Raises HistoryError where rows are missing, DatabaseError.
         """
         key = cache_key(model.metadata.sha256, asked.model_dump_json(exclude={"tier"}))
-        kept = self.cache.get(key)
+        kept, metadata = self.recall(key), model.metadata
         with transaction(self.engine) as connection:
-            made = Forecast.model_validate_json(kept) if kept else None
-            made = made or forecast(model, history(connection, asked))
-            number, now = predictions.log(
-                connection, model.metadata, [made], "api", cached=kept is not None
-            )
+            made = kept or forecast(model, history(connection, asked))
+            number, now = predictions.log(connection, metadata, [made], "api", cached=bool(kept))
         if not kept:
             self.cache.put(key, made.model_dump_json())
-        self.answered.labels(model.metadata.tier, model.metadata.version, bool(kept)).inc()
+        self.answered.labels(metadata.tier, metadata.version, str(bool(kept)).lower()).inc()
         return PredictResponse(
             id=number,
-            tier=model.metadata.tier,
-            version=model.metadata.version,
+            tier=metadata.tier,
+            version=metadata.version,
             **made.model_dump(),
             units=UNITS,
-            cached=kept is not None,
+            cached=bool(kept),
             created_at=now,
         )
+
+    def recall(self, key: str) -> Forecast | None:
+        """Return the forecast that is cached, None where there is none that can be read."""
+        try:
+            text = self.cache.get(key)
+            return Forecast.model_validate_json(text) if text else None
+        except ValidationError:
+            return None
 
     def checks(self) -> dict[str, Check]:
         """Return the state of each part, by name."""

@@ -41,10 +41,10 @@ class SettingsError(AppError):
 def usable_database(url: SecretStr) -> SecretStr:
     """Refuse a URL that is neither SQLite's nor PostgreSQL's, without repeating it."""
     try:
-        backend = make_url(url.get_secret_value()).get_backend_name()
+        parsed = make_url(url.get_secret_value())
     except ArgumentError:
-        backend = ""
-    if backend not in {"sqlite", "postgresql"}:
+        parsed = make_url("unreadable://")
+    if parsed.get_backend_name() not in {"sqlite", "postgresql"} or not parsed.database:
         raise ValueError("should be sqlite:///<path> or postgresql://<user>:<password>@<host>/<db>")
     return url
 

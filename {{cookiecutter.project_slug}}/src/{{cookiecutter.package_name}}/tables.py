@@ -1,8 +1,8 @@
 """The tables of the database."""
 
 import datetime as dt
-from types import NoneType
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from sqlalchemy import (
@@ -67,7 +67,7 @@ class Prediction(Base):
     cached: Mapped[bool]
 
 
-COLUMN_TYPES: dict[type, Any] = {
+COLUMN_TYPES: dict[object, Any] = {
     bool: Boolean,
     dt.date: Date,
     dt.datetime: UtcDateTime,
@@ -96,11 +96,16 @@ def column(name: str, field: FieldInfo) -> Column[Any]:
     )
 
 
-def plain_types(annotation: object) -> set[type]:
+def plain_types(annotation: object) -> set[object]:
     """Return the types an annotation allows; a Literal's are those of its values."""
-    if isinstance(annotation, type):
-        return {annotation}
-    return {part if isinstance(part, type) else type(part) for part in get_args(annotation)}
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return {type(value) for value in parts}
+    if origin is Annotated:
+        return plain_types(parts[0])
+    if origin in {Union, UnionType}:
+        return {kind for part in parts for kind in plain_types(part)}
+    return {annotation}
 
 
 observations = Table(

