@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @task(help={"file": "a CSV file (default: the configured one)", "profile": options.PROFILE})
 def collect(_c: Context, file: str = "", profile: str = "") -> None:
-    """Load observations into the database; rows that are there already stay."""
+    """Load observations into the database; twice changes nothing."""
     here = project.load()
     name = environment.profile_name(profile)
     arguments = ("--file", file) if file else ()

@@ -21,7 +21,7 @@ def _alembic(profile: str, *arguments: str) -> None:
 
 @task(help={"profile": options.PROFILE, "to": "a revision, or head"})
 def migrate(_c: Context, profile: str = "", to: str = "head") -> None:
-    """Bring the database up to a migration, by default the newest."""
+    """Bring the database up to the newest migration."""
     with journal.recorded(project.load().root, "db.migrate", to=to):
         _alembic(profile, "upgrade", to)
 
@@ -45,5 +45,5 @@ def downgrade(_c: Context, profile: str = "", to: str = "-1", yes: bool = False)
 
 @task(help={"message": "what it changes, in a few words", "profile": options.PROFILE})
 def revision(_c: Context, message: str, profile: str = "") -> None:
-    """Write a migration from what tables.py says and the database does not have yet."""
+    """Write a migration of what the database does not have yet."""
     _alembic(profile, "revision", "--autogenerate", "--message", message)

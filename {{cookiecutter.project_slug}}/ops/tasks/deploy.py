@@ -24,7 +24,7 @@ def _engine(profile: str, engine: str) -> engines.Engine:
 
 @task(help=HELP | {"timeout": "seconds each service may take to become healthy"})
 def up(_c: Context, profile: str = "", engine: str = "", timeout: int = 60) -> None:
-    """Set up what is missing, start every service and wait until all are healthy."""
+    """Set up what is missing, start all services, wait for health."""
     here = project.load()
     name = environment.profile_name(profile)
     made = environment.init(here, name)
@@ -54,7 +54,7 @@ def down(_c: Context, profile: str = "", engine: str = "") -> None:
 
 @task(help=HELP | {"json": options.JSON})
 def status(_c: Context, profile: str = "", engine: str = "", json: bool = False) -> None:
-    """Show each service: its state, where it is, how many run."""
+    """Show each service: state, address, replicas."""
     output.show(_engine(profile, engine).status(), as_json=json, empty="No service is defined.")
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @task(help={"upgrade": "take the newest versions, not just what the .in files ask for"})
 def lock(_c: Context, upgrade: bool = False) -> None:
-    """Renew requirements*.txt from requirements*.in, with hashes."""
+    """Renew the lock files from requirements*.in, with hashes."""
     root = project.load().root
     for source, target in LOCKS.items():
         shell.run(compile_command(source, target, upgrade=upgrade), cwd=root, timeout=600)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @task(help={"profile": options.PROFILE, "json": options.JSON})
 def doctor(_c: Context, profile: str = "", json: bool = False) -> None:
-    """Check Python, engine, disk, env, ports, stack and models, and say what to do."""
+    """Check whether this machine is ready, and say what to do."""
     findings = examine(project.load(), environment.profile_name(profile))
     output.show(findings, as_json=json, empty="")
     failed = sum(finding.state == "fail" for finding in findings)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @task(help={"profile": options.PROFILE})
 def init(_c: Context, profile: str = "") -> None:
-    """Make a profile's ignored env file with random secrets; one that exists is left alone."""
+    """Make an ignored env file with random secrets, once."""
     here = project.load()
     name = environment.profile_name(profile)
     made = environment.init(here, name)
@@ -28,7 +28,7 @@ def init(_c: Context, profile: str = "") -> None:
 
 @task(help={"profile": options.PROFILE, "json": options.JSON})
 def show(_c: Context, profile: str = "", json: bool = False) -> None:
-    """Show what holds in a profile and where each value came from, secrets masked."""
+    """Show what holds and where it came from, secrets masked."""
     values = environment.effective(project.load(), environment.profile_name(profile))
     rows = [{"name": item.name, "value": item.shown, "source": item.source} for item in values]
     output.show(rows, as_json=json, empty="No variable is described.")

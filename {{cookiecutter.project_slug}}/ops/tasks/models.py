@@ -33,7 +33,7 @@ def train(
     profile: str = "",
     engine: str = "",
 ) -> None:
-    """Train models on the collected data, each as a new version that its tier then serves."""
+    """Train models and serve them as new versions."""
     here = project.load()
     name = environment.profile_name(profile)
     values = environment.require(here, name)
@@ -50,7 +50,7 @@ def train(
 
 @task(name="list", help={"json": options.JSON})
 def list_(_c: Context, json: bool = False) -> None:
-    """List every version of every tier with its metrics on held-out data."""
+    """List every version with its metrics on held-out data."""
     found = registry.models(project.load().models)
     output.show([_row(item, plain=json) for item in found], as_json=json, empty=NONE_YET)
 
