@@ -129,11 +129,14 @@ def climatology(
     Sciences (4th ed., 2019), section 9.1.
     """
     known = [(day.date, truth) for day in training if (truth := target.truth(day)) is not None]
-    means = {
-        number: fmean(truth for day, truth in known if days_apart(day, number) <= CLIMATOLOGY_DAYS)
-        for number in range(1, 367)
-    }
+    means = {number: mean_near(known, number) for number in range(1, 367)}
     return lambda newest: means[step(newest.date, HORIZON).timetuple().tm_yday]
+
+
+def mean_near(known: Sequence[tuple[dt.date, float]], number: int) -> float:
+    """Return the mean of days near the year's day `number`; of all of them where none is near."""
+    near = [value for day, value in known if days_apart(day, number) <= CLIMATOLOGY_DAYS]
+    return fmean(near or [value for _, value in known])
 
 
 def days_apart(day: dt.date, number: int) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from .artifacts import Metadata, TargetMetrics
-from .observations import contiguous
+from .observations import contiguous, key_of, keys
 from .problem import (
     EXAMPLE,
     FEATURES,
@@ -40,16 +40,16 @@ TierName = Annotated[str, AfterValidator(known_tier), WithJsonSchema(TIER_SCHEMA
 Source = Literal["api", "backtest"]
 
 TIER = next(iter(TIERS))
-EXAMPLE_KEY: Key = getattr(EXAMPLE, KEY)
+EXAMPLE_KEY = keys.dump_python(key_of(EXAMPLE), mode="json")
 EXAMPLE_ROWS = [
-    EXAMPLE.model_copy(update={KEY: step(EXAMPLE_KEY, rows)}).model_dump(mode="json")
+    EXAMPLE.model_copy(update={KEY: step(key_of(EXAMPLE), rows)}).model_dump(mode="json")
     for rows in range(1 - HISTORY, 1)
 ]
 EXAMPLE_FORECAST: dict[str, Any] = {
     "tier": TIER,
     "version": "v1.0",
-    "key": str(EXAMPLE_KEY),
-    "target_key": str(step(EXAMPLE_KEY, HORIZON)),
+    "key": EXAMPLE_KEY,
+    "target_key": keys.dump_python(step(key_of(EXAMPLE), HORIZON), mode="json"),
     "prediction": {
         target.name: 0.73 if target.kind == "probability" else target.truth(EXAMPLE)
         for target in TARGETS
@@ -75,7 +75,7 @@ class PredictRequest(BaseModel):
 
 PREDICT_EXAMPLES: dict[str, Any] = {
     "newest": {"summary": "From the newest rows", "value": {}},
-    "at": {"summary": "From the rows up to a key", "value": {"tier": TIER, "at": str(EXAMPLE_KEY)}},
+    "at": {"summary": "From the rows up to a key", "value": {"tier": TIER, "at": EXAMPLE_KEY}},
     "observations": {"summary": "From rows of your own", "value": {"observations": EXAMPLE_ROWS}},
 }
 

@@ -52,7 +52,7 @@ def load(models: Path, tier: str) -> Model:
     """
     metadata = artifacts.current(models, tier)
     if metadata is None:
-        raise ArtifactError(f"{tier} has no model: train one (python -m <package>.training)")
+        raise ArtifactError(f"{tier} has no model: train one (python -m {__package__}.training)")
     check_problem(metadata)
     model = Model(metadata, session(artifacts.content(models, metadata), metadata.file))
     check_golden(model)

@@ -110,7 +110,7 @@ def design(rows: Sequence[Observation]) -> Experiment:
     if len(every) < FEWEST:
         raise AppError(
             f"{len(rows)} rows give {len(every)} samples, and {FEWEST} are needed;"
-            " load more (python -m <package>.collect)"
+            f" load more (python -m {__package__}.collect)"
         )
     training, held_out = split(every)
     known = rows[: rows.index(training.newest[-1]) + 1]

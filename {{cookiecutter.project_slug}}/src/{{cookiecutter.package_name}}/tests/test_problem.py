@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from .. import artifacts
 from ..collect import read
+from ..definitions import Target
 from ..problem import (
     EXAMPLE,
     FEATURES,
@@ -21,6 +22,8 @@ from ..problem import (
     persistence,
     step,
 )
+from ..samples import samples
+from ..training import fit
 from .conftest import DATA, example_rows, refused
 
 RAIN, TEMP_MAX = TARGETS
@@ -155,6 +158,12 @@ def test_climatology_is_the_mean_of_the_fifteen_days_on_each_side_of_tomorrow() 
     assert climatology(year, RAIN)(that_day) == pytest.approx(30 / 31)
 
 
+def test_climatology_of_less_than_a_year_has_a_mean_for_the_rest() -> None:
+    forecast = climatology(example_rows(10), TEMP_MAX)
+    summer = EXAMPLE.model_copy(update={"date": dt.date(2016, 6, 30)})
+    assert forecast(summer) == pytest.approx(EXAMPLE.temp_max)
+
+
 def test_climatology_has_every_day_of_a_leap_year(days: list[Observation]) -> None:
     forecast = climatology(days[:1096], TEMP_MAX)
     winter = forecast(EXAMPLE.model_copy(update={"date": dt.date(2016, 12, 30)}))
@@ -164,6 +173,16 @@ def test_climatology_has_every_day_of_a_leap_year(days: list[Observation]) -> No
 def test_days_are_apart_the_short_way_round() -> None:
     assert days_apart(dt.date(2013, 12, 31), 1) == 1
     assert days_apart(dt.date(2013, 1, 10), 5) == 5
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_another_seed_is_another_model(tier: str, target: Target[Observation]) -> None:
+    every = samples(read(DATA)[:200])
+    made = [fit(tier, target, every, seed).predict(every.features) for seed in (1, 1, 2)]
+    assert (made[0] == made[1]).all()
+    if target.kind == "quantity":
+        assert (made[0] != made[2]).any()
 
 
 @pytest.mark.parametrize("tier", TIERS)
