@@ -69,20 +69,48 @@ async def authorize(request: Request, given: Annotated[str | None, Depends(api_k
         raise HTTPException(403, "this is not the API key")
 
 
+LIMIT_HEADERS = {
+    "X-RateLimit-Limit": "Requests allowed in a minute",
+    "X-RateLimit-Remaining": "Requests that are left",
+    "X-RateLimit-Reset": "Seconds until there are more",
+}
+MODEL_HEADER = {"X-Model-Version": "Tier and version of the model that answered"}
+FAILURES = {
+    401: ("The API key is missing", "the header X-API-Key is missing"),
+    403: ("The API key is wrong", "this is not the API key"),
+    409: (
+        "A model cannot be loaded; the old ones go on",
+        "models/a.onnx was changed: its sha256 is",
+    ),
+    429: ("Too many requests", "more than 100 requests a minute; wait 7 s"),
+    503: ("A model, the data or the database is missing", "the database does not answer"),
+}
+
+
+def documented(headers: dict[str, str]) -> dict[str, Any]:
+    """Return the documentation of response headers."""
+    return {
+        name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
+    }
+
+
 def failures(*codes: int) -> dict[int | str, dict[str, Any]]:
     """Return the documentation of answers that are a Failure."""
-    reasons = {
-        401: "The API key is missing",
-        403: "The API key is wrong",
-        409: "The models cannot be loaded; the old ones go on answering",
-        429: "Too many requests; Retry-After says how many seconds to wait",
-        503: "No model is loaded, no data is there, or the database does not answer",
+    return {
+        code: {
+            "model": Failure,
+            "description": FAILURES[code][0],
+            "content": {"application/json": {"example": {"detail": FAILURES[code][1]}}},
+        }
+        for code in codes
     }
-    return {code: {"model": Failure, "description": reasons[code]} for code in codes}
 
 
 public = APIRouter()
-limited = APIRouter(dependencies=[Depends(limit)], responses=failures(429, 503))
+limited = APIRouter(
+    dependencies=[Depends(limit)],
+    responses={200: {"headers": documented(LIMIT_HEADERS)}, **failures(429, 503)},
+)
 
 
 @public.get(
@@ -99,7 +127,12 @@ def health(service: Opened, response: Response) -> Health:
     return Health(status="ok" if working else "failing", checks=checks, version=__version__)
 
 
-@limited.post("/predict", tags=["Forecasts"], summary="Forecast every target")
+@limited.post(
+    "/predict",
+    tags=["Forecasts"],
+    summary="Forecast every target",
+    responses={200: {"headers": documented({**LIMIT_HEADERS, **MODEL_HEADER})}},
+)
 def predict(
     service: Opened,
     response: Response,

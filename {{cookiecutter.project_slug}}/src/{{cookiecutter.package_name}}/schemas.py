@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from .artifacts import Metadata, TargetMetrics
+from .metrics import SCORES
 from .observations import contiguous, key_of, keys
 from .problem import (
+    BASELINES,
     EXAMPLE,
     FEATURES,
     HISTORY,
@@ -130,8 +132,33 @@ class PastPrediction(BaseModel):
     created_at: dt.datetime
 
 
+EXAMPLE_METRICS: dict[str, Any] = {
+    "kind": TARGETS[0].kind,
+    "unit": TARGETS[0].unit,
+    "score": SCORES[TARGETS[0].kind],
+    "model": {SCORES[TARGETS[0].kind]: 0.18},
+    "baselines": {name: {SCORES[TARGETS[0].kind]: 0.21} for name in BASELINES},
+    "beats_baselines": True,
+}
+
+
 class LoadedModel(BaseModel):
     """A model that answers."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "tier": TIER,
+                "version": "v1.0",
+                "description": TIERS[TIER].description,
+                "trained_at": "2026-11-22T08:00:00Z",
+                "loaded_at": "2026-11-22T08:30:00Z",
+                "metrics": {TARGETS[0].name: EXAMPLE_METRICS},
+                "beats_baselines": {TARGETS[0].name: True},
+                "features": list(FEATURES),
+            }
+        }
+    )
 
     tier: str
     version: str
@@ -140,9 +167,7 @@ class LoadedModel(BaseModel):
     loaded_at: dt.datetime = Field(description="Since when it answers")
     metrics: dict[str, TargetMetrics] = Field(description="Of each target, on held-out rows")
     beats_baselines: dict[str, bool] = Field(description="Whether each target is worth a model")
-    features: list[str] = Field(
-        description="In the order the model takes them", examples=[[*FEATURES]]
-    )
+    features: list[str] = Field(description="In the order the model takes them")
 
     @classmethod
     def of(cls, metadata: Metadata, loaded_at: dt.datetime) -> "LoadedModel":

