@@ -184,10 +184,15 @@ def _resolved(
     return Value(value.name, text, DEFAULT, any(held[name].secret for name in named))
 
 
+def held(project: Project, profile: str) -> dict[str, str]:
+    """Return the effective values, as complete as they are."""
+    return {value.name: value.value for value in effective(project, profile)}
+
+
 def missing(project: Project, profile: str) -> list[Variable]:
     """Return the variables that have neither a value nor a default in this profile."""
-    held = {value.name for value in effective(project, profile)}
-    return [variable for variable in schema(project) if variable.name not in held]
+    known = held(project, profile)
+    return [variable for variable in schema(project) if variable.name not in known]
 
 
 def require(project: Project, profile: str) -> dict[str, str]:
@@ -202,4 +207,4 @@ def require(project: Project, profile: str) -> dict[str, str]:
         path = project.env_file(profile)
         fix = f"set them in {path}" if path.exists() else f"inv env.init --profile {profile}"
         raise Refused(f"profile {profile}: no value for{listed}", fix)
-    return {value.name: value.value for value in effective(project, profile)}
+    return held(project, profile)

@@ -44,6 +44,20 @@ def cell(value: object) -> str:
     return "-" if value is None or value == "" else str(value)
 
 
+def confirm_typed(what: str, word: str, *, yes: bool) -> None:
+    """Let a person type a word before a step that cannot be undone.
+
+    Raises:
+        Refused: something else was typed, or nobody is there to type.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{what} Nobody is there to confirm it.", "add --yes to go ahead")
+    if input(f"{what}\nType {word} to go on: ").strip() != word:
+        raise Refused("nothing was changed")
+
+
 def dumps(content: object) -> str:
     """Write JSON as scripts read it."""
     return json.dumps(content, indent=2, default=str)

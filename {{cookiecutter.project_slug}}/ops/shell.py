@@ -15,6 +15,64 @@ if TYPE_CHECKING:
     from typing import IO
 
 
+def start(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start a command that is watched while it runs; its output goes into `log`.
+
+    Raises:
+        Refused: the command is not found.
+    """
+    try:
+        return subprocess.Popen(  # noqa: S603 - lists built by this repository, never a shell
+            command,
+            cwd=cwd,
+            env={**os.environ, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    except FileNotFoundError as error:
+        raise _not_there(command) from error
+
+
+def read(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 60
+) -> str:
+    """Run a command and return what it printed; `timeout` is in seconds.
+
+    Raises:
+        Refused: the command is not found, exits non-zero or takes longer than `timeout`.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - the same
+            command,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise _not_there(command) from error
+    except subprocess.TimeoutExpired as error:
+        raise _too_long(command, timeout) from error
+    if done.returncode:
+        raise Refused(f"{shlex.join(command)}: {done.stderr.strip()}", code=done.returncode)
+    return done.stdout
+
+
+def _not_there(command: Sequence[str]) -> Refused:
+    shown = shlex.join(command)
+    return Refused(f"`{command[0]}` is not there, so this cannot run: {shown}", "inv doctor")
+
+
+def _too_long(command: Sequence[str], timeout: float) -> Refused:
+    return Refused(f"stopped after {timeout:.0f} s without an end: {shlex.join(command)}", code=124)
+
+
 def run(
     command: Sequence[str],
     *,
@@ -30,9 +88,8 @@ def run(
     Raises:
         Refused: the command is not found, exits non-zero or takes longer than `timeout`.
     """
-    shown = shlex.join(command)
     try:
-        code = subprocess.run(  # noqa: S603 - lists built by this repository, never a shell
+        code = subprocess.run(  # noqa: S603 - the same
             command,
             cwd=cwd,
             env={**os.environ, **(env or {})},
@@ -43,10 +100,9 @@ def run(
             check=False,
         ).returncode
     except FileNotFoundError as error:
-        raise Refused(
-            f"`{command[0]}` is not there, so this cannot run: {shown}", "inv doctor"
-        ) from error
+        raise _not_there(command) from error
     except subprocess.TimeoutExpired as error:
-        raise Refused(f"stopped after {timeout:.0f} s without an end: {shown}", code=124) from error
+        raise _too_long(command, timeout or 0) from error
     if code:
+        shown = shlex.join(command)
         raise Refused(f"exit code {code} from: {shown}", code=code if code > 0 else 128 - code)

@@ -68,8 +68,10 @@ def _files(root: Path) -> list[Path]:
     return [top, *(root / _path(entry) for entry in _read(top).get("include") or [])]
 
 
-def _path(entry: str | Mapping[str, str]) -> str:
-    return entry if isinstance(entry, str) else entry["path"]
+def _path(entry: str | Mapping[str, Any]) -> str:
+    """Return the file that defines a service, without those that change it for a profile."""
+    paths = entry if isinstance(entry, str) else entry["path"]
+    return paths if isinstance(paths, str) else str(paths[0])
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -92,13 +94,10 @@ def local_services(root: Path, values: Mapping[str, str]) -> list[Service]:
         Refused: a variable of an `x-local` has no value, or services need each other in a circle.
     """
     known = {name: entry for name, entry in definitions(root).items() if "x-local" in entry}
-    conditions = {name: _conditions(entry) for name, entry in known.items()}
-    once = {
-        need for needs in conditions.values() for need, how in needs.items() if how == COMPLETED
-    }
+    once = awaited_to_end(known.values())
     built = {
         name: _service(
-            name, entry["x-local"], values, filter(known.__contains__, conditions[name]), once
+            name, entry["x-local"], values, filter(known.__contains__, conditions(entry)), once
         )
         for name, entry in known.items()
     }
@@ -111,7 +110,13 @@ def local_services(root: Path, values: Mapping[str, str]) -> list[Service]:
         ) from error
 
 
-def _conditions(entry: Mapping[str, Any]) -> dict[str, str]:
+def awaited_to_end(entries: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the services that others wait for to complete: steps that run once."""
+    needs = (need for entry in entries for need in conditions(entry).items())
+    return {name for name, how in needs if how == COMPLETED}
+
+
+def conditions(entry: Mapping[str, Any]) -> dict[str, str]:
     """Return what a service needs, with the condition on each (compose allows a plain list too)."""
     needs = entry.get("depends_on") or {}
     if isinstance(needs, list):

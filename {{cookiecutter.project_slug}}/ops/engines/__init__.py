@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ops import shell
 from ops.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from ops.project import Project
 
-NAMES = ("local",)
+NAMES = ("local", "compose")
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,28 @@ class Engine(Protocol):
             Refused: a service did not come up; what this call started is stopped again.
         """
 
-    def down(self) -> bool:
-        """Stop every service, keeping its data; say whether anything ran."""
+    def down(self, *, volumes: bool = False) -> bool:
+        """Stop every service, keeping its data unless told otherwise; say whether anything ran."""
 
     def status(self) -> list[Status]:
         """Look at every service."""
 
+    def scale(self, service: str, replicas: int, limit: float) -> None:
+        """Run a service so many times, and wait for its health.
+
+        Raises:
+            Refused: this engine, or this service, cannot.
+        """
+
+    def run(self, command: Sequence[str]) -> None:
+        """Run a command of the application, as a service of the stack would be run.
+
+        Raises:
+            Refused: the command fails.
+        """
+
     def reload(self) -> dict[str, str]:
-        """Let every running service that serves models load the current ones.
+        """Let every running replica that serves models load the current ones.
 
         Returns, for each, an empty string if it did, else what is wrong.
         """
@@ -58,14 +75,54 @@ class Engine(Protocol):
         """Print the end of the logs of one service, or of all."""
 
 
-def choose(name: str, project: Project, values: Mapping[str, str]) -> Engine:
-    """Return the engine that was asked for; by default this machine's processes.
+def choose(name: str, project: Project, values: Mapping[str, str], *, gpu: bool = False) -> Engine:
+    """Return the engine that was asked for; else the one in use; else containers where they can be.
 
     Raises:
         Refused: there is no engine of that name.
     """
     if name not in ("", *NAMES):
         raise Refused(f"there is no engine {name!r}", f"choose one of: {', '.join(NAMES)}", code=2)
-    from ops.engines.local import LocalEngine  # noqa: PLC0415 - an engine brings heavy libraries
+    name = name or in_use(project) or ("compose" if containers_can_run(project) else "local")
+    # An engine brings heavy libraries: only the chosen one is imported.
+    if name == "compose":
+        from ops.engines.compose import ComposeEngine  # noqa: PLC0415
+
+        return ComposeEngine(project, values, gpu=gpu)
+    from ops.engines.local import LocalEngine  # noqa: PLC0415
 
     return LocalEngine(project, values)
+
+
+def in_use(project: Project) -> str:
+    """Return the engine that the stack was last brought up on; empty when it was taken down."""
+    path = _note(project)
+    said = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    return said if said in NAMES else ""
+
+
+def note_use(project: Project, name: str) -> None:
+    """Remember which engine the stack is on, so that the next task asks the same one."""
+    _note(project).parent.mkdir(exist_ok=True)
+    _note(project).write_text(name, encoding="utf-8")
+
+
+def note_end(project: Project) -> None:
+    """Forget it again."""
+    _note(project).unlink(missing_ok=True)
+
+
+def _note(project: Project) -> Path:
+    return project.run / "engine"
+
+
+def containers_can_run(project: Project) -> bool:
+    """Say whether a container engine with compose answers here."""
+    if not shutil.which("docker"):
+        return False
+    try:
+        for question in (["docker", "info"], ["docker", "compose", "version"]):
+            shell.read(question, cwd=project.root, timeout=10)
+    except Refused:
+        return False
+    return True

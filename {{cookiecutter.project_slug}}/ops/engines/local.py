@@ -66,9 +66,25 @@ class LocalEngine:
         self.places.fingerprint.write_text(made_from)
         return bool(absent)
 
-    def down(self) -> bool:
-        """Stop every service, keeping its data; say whether anything ran."""
+    def down(self, *, volumes: bool = False) -> bool:
+        """Stop every service and keep its data; say whether anything ran.
+
+        Raises:
+            Refused: volumes are to go; there are none, and data/ is not touched.
+        """
+        if volumes:
+            raise Refused("processes have no volumes; their data is in data/ and models/")
         return self.supervisor.stop()
+
+    def scale(self, service: str, replicas: int, limit: float) -> None:
+        """Refuse: a process has its port to itself."""
+        del replicas, limit
+        fix = "inv deploy.up --engine compose"
+        raise Refused(f"{service} runs once as a process; containers can be scaled", fix)
+
+    def run(self, command: Sequence[str]) -> None:
+        """Run a command of the application with this environment."""
+        shell.run(command, cwd=self.project.root, env=self.environment)
 
     def status(self) -> list[Status]:
         """Look at every service that stays up."""

@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
-from ops import application, environment, journal, project
+from ops import journal, session
 from ops.tasks import options
 
 if TYPE_CHECKING:
     from invoke.context import Context
 
 
-@task(help={"file": "a CSV file (default: the configured one)", "profile": options.PROFILE})
-def collect(_c: Context, file: str = "", profile: str = "") -> None:
+@task(help=options.WHERE | {"file": "a CSV file (default: the configured one)"})
+def collect(_c: Context, file: str = "", profile: str = "", engine: str = "") -> None:
     """Load observations into the database; twice changes nothing."""
-    here = project.load()
-    name = environment.profile_name(profile)
+    opened = session.opened(profile, engine)
     arguments = ("--file", file) if file else ()
-    with journal.recorded(here.root, "data.collect", file=file or None):
-        application.run(here, name, application.module(f"{here.package}.collect", *arguments))
+    with journal.recorded(opened.project.root, "data.collect", file=file or None):
+        opened.module(f"{opened.project.package}.collect", *arguments)

@@ -6,44 +6,38 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
-from ops import application, environment, journal, output, project
+from ops import journal, output, session
 from ops.tasks import options
 
 if TYPE_CHECKING:
     from invoke.context import Context
 
 
-def _alembic(profile: str, *arguments: str) -> None:
-    here = project.load()
-    name = environment.profile_name(profile)
-    application.run(here, name, application.module("alembic", *arguments))
-
-
-@task(help={"profile": options.PROFILE, "to": "a revision, or head"})
-def migrate(_c: Context, profile: str = "", to: str = "head") -> None:
+@task(help=options.WHERE | {"to": "a revision, or head"})
+def migrate(_c: Context, profile: str = "", engine: str = "", to: str = "head") -> None:
     """Bring the database up to the newest migration."""
-    with journal.recorded(project.load().root, "db.migrate", to=to):
-        _alembic(profile, "upgrade", to)
+    opened = session.opened(profile, engine)
+    with journal.recorded(opened.project.root, "db.migrate", to=to):
+        opened.module("alembic", "upgrade", to)
 
 
 @task(
-    help={
-        "profile": options.PROFILE,
-        "to": "a revision, or -1 for one step back",
-        "yes": options.YES,
-    }
+    help=options.WHERE | {"to": "a revision, or -1 for one step back", "yes": options.YES},
 )
-def downgrade(_c: Context, profile: str = "", to: str = "-1", yes: bool = False) -> None:
+def downgrade(
+    _c: Context, profile: str = "", engine: str = "", to: str = "-1", yes: bool = False
+) -> None:
     """Take migrations back, which drops what they had added."""
-    _alembic(profile, "current", "--verbose")
-    output.confirm(
-        f"Take the database back to {to}? Columns and tables that go lose their data.", yes=yes
-    )
-    with journal.recorded(project.load().root, "db.downgrade", to=to):
-        _alembic(profile, "downgrade", to)
+    opened = session.opened(profile, engine)
+    opened.module("alembic", "current", "--verbose")
+    question = f"Take the database back to {to}? Columns and tables that go lose their data."
+    output.confirm(question, yes=yes)
+    with journal.recorded(opened.project.root, "db.downgrade", to=to):
+        opened.module("alembic", "downgrade", to)
 
 
-@task(help={"message": "what it changes, in a few words", "profile": options.PROFILE})
-def revision(_c: Context, message: str, profile: str = "") -> None:
+@task(help=options.WHERE | {"message": "what it changes, in a few words"})
+def revision(_c: Context, message: str, profile: str = "", engine: str = "") -> None:
     """Write a migration of what the database does not have yet."""
-    _alembic(profile, "revision", "--autogenerate", "--message", message)
+    opened = session.opened(profile, engine)
+    opened.module("alembic", "revision", "--autogenerate", "--message", message)

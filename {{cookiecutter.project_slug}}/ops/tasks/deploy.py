@@ -6,60 +6,70 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
-from ops import engines, environment, journal, output, project
+from ops import engines, environment, journal, output, project, session
+from ops.errors import Refused
 from ops.tasks import options
 
 if TYPE_CHECKING:
     from invoke.context import Context
 
-HELP = {"profile": options.PROFILE, "engine": options.ENGINE}
+TIMEOUT = {"timeout": "seconds each service may take to become healthy"}
 
 
-def _engine(profile: str, engine: str) -> engines.Engine:
-    """Return the engine over the variables of a profile, as complete as they are."""
-    here = project.load()
-    values = environment.effective(here, environment.profile_name(profile))
-    return engines.choose(engine, here, {value.name: value.value for value in values})
-
-
-@task(help=HELP | {"timeout": "seconds each service may take to become healthy"})
-def up(_c: Context, profile: str = "", engine: str = "", timeout: int = 60) -> None:
+@task(help=options.WHERE | TIMEOUT | {"gpu": "reserve this machine's GPUs (compose.gpu.yaml)"})
+def up(
+    _c: Context, profile: str = "", engine: str = "", timeout: int = 120, gpu: bool = False
+) -> None:
     """Set up what is missing, start all services, wait for health."""
     here = project.load()
-    name = environment.profile_name(profile)
-    made = environment.init(here, name)
+    made = environment.init(here, environment.profile_name(profile))
     if made:
         output.say(f"  Made {made.name} with new secrets; git ignores it.")
-    chosen = engines.choose(engine, here, environment.require(here, name))
-    output.say(f"Bringing up {here.name} (profile {name}, engine {chosen.name})")
-    with journal.recorded(here.root, "deploy.up", profile=name, engine=chosen.name):
-        started = chosen.up(timeout)
+    opened = session.opened(profile, engine, gpu=gpu)
+    name = opened.engine.name
+    output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
+    with journal.recorded(here.root, "deploy.up", profile=opened.profile, engine=name):
+        started = opened.engine.up(timeout)
+    engines.note_use(here, name)
     if not started:
         output.say("Everything was up already.")
-    output.show(chosen.status(), as_json=False, empty="")
+    output.show(opened.engine.status(), as_json=False, empty="")
     output.say("Next: inv deploy.status   inv deploy.logs   inv deploy.down")
 
 
-@task(help=HELP)
-def down(_c: Context, profile: str = "", engine: str = "") -> None:
+@task(
+    help=options.WHERE
+    | {"volumes": "also remove the data in the stack's volumes", "yes": "do not ask for that"}
+)
+def down(
+    _c: Context, profile: str = "", engine: str = "", volumes: bool = False, yes: bool = False
+) -> None:
     """Stop every service and keep its data."""
-    here = project.load()
-    chosen = _engine(profile, engine)
-    with journal.recorded(here.root, "deploy.down", engine=chosen.name):
-        ran = chosen.down()
-    output.say(
-        "Stopped; the data is kept. Back again: inv deploy.up" if ran else "Nothing was running."
-    )
+    opened = session.opened(profile, engine, whole=False)
+    if volumes:
+        output.confirm_typed(
+            "This removes the database and everything else in the stack's volumes, for good.",
+            opened.project.slug,
+            yes=yes,
+        )
+    with journal.recorded(
+        opened.project.root, "deploy.down", engine=opened.engine.name, volumes=volumes
+    ):
+        ran = opened.engine.down(volumes=volumes)
+    engines.note_end(opened.project)
+    kept = "its volumes are gone" if volumes else "the data is kept"
+    output.say(f"Stopped; {kept}. Back again: inv deploy.up" if ran else "Nothing was running.")
 
 
-@task(help=HELP | {"json": options.JSON})
+@task(help=options.WHERE | {"json": options.JSON})
 def status(_c: Context, profile: str = "", engine: str = "", json: bool = False) -> None:
     """Show each service: state, address, replicas."""
-    output.show(_engine(profile, engine).status(), as_json=json, empty="No service is defined.")
+    found = session.opened(profile, engine, whole=False).engine.status()
+    output.show(found, as_json=json, empty="No service is defined.")
 
 
 @task(
-    help=HELP
+    help=options.WHERE
     | {"service": "only this one", "lines": "how many of the last", "follow": "go on until Ctrl-C"}
 )
 def logs(
@@ -71,4 +81,22 @@ def logs(
     engine: str = "",
 ) -> None:
     """Show what the services printed."""
-    _engine(profile, engine).logs(service, lines, follow=follow)
+    opened = session.opened(profile, engine, whole=False)
+    opened.engine.logs(service, lines, follow=follow)
+
+
+@task(
+    positional=["replicas"],
+    help=options.WHERE | TIMEOUT | {"replicas": "service=number, such as api=3"},
+)
+def scale(
+    _c: Context, replicas: str, profile: str = "", engine: str = "", timeout: int = 120
+) -> None:
+    """Run a service as many times as asked for."""
+    name, _, number = replicas.partition("=")
+    if not number.isdigit() or not int(number):
+        raise Refused(f"{replicas!r} is not service=number", "inv deploy.scale api=3", code=2)
+    opened = session.opened(profile, engine)
+    with journal.recorded(opened.project.root, "deploy.scale", service=name, replicas=number):
+        opened.engine.scale(name, int(number), timeout)
+    output.show(opened.engine.status(), as_json=False, empty="")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
-from ops import application, engines, environment, journal, output, project, registry
+from ops import journal, output, project, registry, session
 from ops.errors import Refused
 from ops.tasks import options
 
@@ -17,12 +17,11 @@ NONE_YET = "No model yet. Next: inv models.train"
 
 
 @task(
-    help={
+    help=options.WHERE
+    | {
         "tier": "only this one",
         "major": "the architecture changed: v1.3 becomes v2.0",
         "seed": "start of the random numbers (default: the same each time)",
-        "profile": options.PROFILE,
-        "engine": options.ENGINE,
     }
 )
 def train(
@@ -34,15 +33,15 @@ def train(
     engine: str = "",
 ) -> None:
     """Train models and serve them as new versions."""
-    here = project.load()
-    name = environment.profile_name(profile)
-    values = environment.require(here, name)
+    opened = session.opened(profile, engine)
     given = {"--tier": tier, "--seed": seed}
     arguments = [word for option, value in given.items() if value for word in (option, value)]
     arguments += ["--major"] if major else []
-    with journal.recorded(here.root, "models.train", tier=tier or None, seed=seed or None):
-        application.run(here, name, application.module(f"{here.package}.training", *arguments))
-    for service, wrong in engines.choose(engine, here, values).reload().items():
+    with journal.recorded(
+        opened.project.root, "models.train", tier=tier or None, seed=seed or None
+    ):
+        opened.module(f"{opened.project.package}.training", *arguments)
+    for service, wrong in opened.engine.reload().items():
         if wrong:
             raise Refused(f"{service} still serves what it had: {wrong}", "inv deploy.logs")
         output.say(f"{service} serves the current models now.")

@@ -1,0 +1,310 @@
+"""The stack as containers of the engine that `docker` talks to."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import docker
+from docker.errors import DockerException
+
+from ops import output, shell
+from ops.compose import application_user, composition
+from ops.engines import Status
+from ops.errors import Refused
+from ops.stack import awaited_to_end
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from docker.models.containers import Container
+
+    from ops.project import Project
+
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+ONE_OFF = "com.docker.compose.oneoff"
+REVISION = "org.opencontainers.image.revision"
+RELOAD = "reload"
+"""A label: the address inside the container where a POST makes it load the current models."""
+POLL = 0.5
+"""Seconds between two looks at containers that are starting."""
+BUILD_LIMIT = 3600.0
+ONCE_LIMIT = 1800.0
+"""Seconds until compose has everything started; training a first model is a part of it."""
+STOP_LIMIT = 300.0
+
+
+class ComposeEngine:
+    """Runs the services of a profile's compose files."""
+
+    name = "compose"
+
+    def __init__(self, project: Project, values: Mapping[str, str], *, gpu: bool = False) -> None:
+        """Take the project and its effective variables; nothing is asked of the engine yet."""
+        self.project = project
+        self.composition = composition(project.root, project.slug, values, gpu=gpu)
+        self.environment = {**values, "APP_UID": str(application_user())}
+        self.log = project.run / "compose" / "up.log"
+
+    @cached_property
+    def client(self) -> docker.DockerClient:
+        """The SDK's connection to the engine."""
+        try:
+            return docker.from_env(timeout=30)
+        except DockerException as error:
+            fix = "start Docker, or: inv deploy.up --engine local"
+            raise Refused(f"no container engine answers: {error}", fix) from error
+
+    @cached_property
+    def services(self) -> dict[str, dict[str, Any]]:
+        """Each service as compose resolves it, with every variable filled in."""
+        said = self._ask("config", "--format", "json")
+        services: dict[str, dict[str, Any]] = json.loads(said)["services"]
+        return services
+
+    @cached_property
+    def once(self) -> set[str]:
+        """The services that run to their end before others start."""
+        return awaited_to_end(self.services.values())
+
+    def containers(self, service: str = "") -> list[Container]:
+        """Return the containers there are, running or not, without those of single commands."""
+        labels = [f"{PROJECT}={self.composition.name}", f"{ONE_OFF}=False"]
+        labels += [f"{SERVICE}={service}"] if service else []
+        found: list[Container] = self.client.containers.list(all=True, filters={"label": labels})
+        return found
+
+    def up(self, limit: float) -> bool:
+        """Build, start and await every service; say whether any had to be started."""
+        before = {item.id: item.attrs["State"]["StartedAt"] for item in self.containers()}
+        self._own_models()
+        with output.step("images", "building what changed"):
+            self._logged("build", timeout=BUILD_LIMIT)
+        try:
+            self._start(limit)
+        except BaseException:
+            if not before:
+                self._stop()
+                output.say("  What this command had started is stopped again; data is kept.")
+            raise
+        after = {item.id: item.attrs["State"]["StartedAt"] for item in self.containers()}
+        return any(before.get(key) != started for key, started in after.items())
+
+    def down(self, *, volumes: bool = False) -> bool:
+        """Stop and remove every container; the volumes only if that is asked for."""
+        ran = bool(self.containers())
+        self._stop(*(["--volumes"] if volumes else []))
+        return ran
+
+    def status(self) -> list[Status]:
+        """Look at every service that stays up."""
+        found = self.containers()
+        by_name = {name: [c for c in found if c.labels[SERVICE] == name] for name in self.services}
+        return [
+            look(name, entry, by_name[name])
+            for name, entry in self.services.items()
+            if name not in self.once
+        ]
+
+    def scale(self, service: str, replicas: int, limit: float) -> None:
+        """Run a service so many times.
+
+        Raises:
+            Refused: there is no such service, or it has a port of this machine, or did not start.
+        """
+        self._known(service)
+        if replicas > 1 and self.services[service].get("ports"):
+            raise Refused(f"{service} has a port of this machine, so it can run only once")
+        options = ["--no-deps", "--no-recreate", "--scale", f"{service}={replicas}"]
+        self._logged("up", "--detach", *options, service, timeout=limit)
+        self._await_health(Progress(self.once), limit)
+
+    def reload(self) -> dict[str, str]:
+        """Let every replica of a service that serves models load the current ones."""
+        wanted = [item for item in self.containers() if item.labels.get(RELOAD)]
+        return {item.name: self._tell(item) for item in wanted if item.status == "running"}
+
+    def run(self, command: Sequence[str]) -> None:
+        """Run a command of the application in a container of its own."""
+        inside = ["python", *command[1:]]
+        self._own_models()
+        mounts = [f"--volume={self.project.root / name}:/app/{name}" for name in ("data", "src")]
+        arguments = ["run", "--rm", "--no-TTY", *mounts, "prepare", *inside]
+        shell.run(self.composition.command(*arguments), cwd=self.project.root, env=self.environment)
+
+    def logs(self, service: str, lines: int, *, follow: bool) -> None:
+        """Print the end of the logs of one service, or of all."""
+        if service:
+            self._known(service)
+        options = ["--tail", str(lines), *(["--follow"] if follow else [])]
+        command = self.composition.command("logs", *options, *([service] if service else []))
+        shell.run(command, cwd=self.project.root, env=self.environment)
+
+    def _known(self, service: str) -> None:
+        if service not in self.services:
+            fix = f"choose one of: {', '.join(self.services)}"
+            raise Refused(f"there is no service {service!r} here", fix, code=2)
+
+    def _own_models(self) -> None:
+        """Let the application's user write where models are kept."""
+        self.project.models.mkdir(exist_ok=True)
+        if os.getuid() == 0:
+            os.chown(self.project.models, application_user(), -1)
+
+    def _start(self, limit: float) -> None:
+        """Start everything in compose's order, showing each service's way to health."""
+        command = self.composition.command("up", "--detach", "--no-build", "--remove-orphans")
+        root, env = self.project.root, self.environment
+        shown, deadline = Progress(self.once), time.monotonic() + ONCE_LIMIT
+        with (
+            self.log.open("ab") as log,
+            shell.start(command, cwd=root, env=env, log=log) as docker_,
+        ):
+            while docker_.poll() is None:
+                shown.update(self.containers())
+                if time.monotonic() > deadline:
+                    docker_.terminate()
+                time.sleep(POLL)
+        if docker_.returncode:
+            raise Refused(self._why_not(docker_.returncode))
+        self._await_health(shown, limit)
+
+    def _await_health(self, shown: Progress, limit: float) -> None:
+        """Wait until every service is healthy, at most `limit` seconds."""
+        deadline = time.monotonic() + limit
+        while ill := [item for item in self.status() if item.state != "healthy"]:
+            shown.update(self.containers())
+            if time.monotonic() > deadline or any(item.state == "failed" for item in ill):
+                raise Refused("\n".join(self._diagnosis(ill, limit)))
+            time.sleep(POLL)
+        shown.update(self.containers())
+
+    def _diagnosis(self, ill: Sequence[Status], limit: float) -> Iterator[str]:
+        ill = sorted(ill, key=lambda item: item.state != "failed")
+        for item in ill:
+            yield f"{item.service} is {item.state} after at most {limit:.0f} s: {item.detail}"
+        yield from self._last_words(ill[0].service)
+
+    def _why_not(self, code: int) -> str:
+        """Say what kept the stack from starting, with the last words of who failed."""
+        bad = [item for item in self.containers() if _state(item) in ("failed", "unhealthy")]
+        if not bad:
+            return f"docker compose up ended with {code}\n{output.last_lines(self.log)}"
+        name = bad[0].labels[SERVICE]
+        what = f"{name} is {_state(bad[0])} (exit code {bad[0].attrs['State']['ExitCode']})"
+        return "\n".join([what, *self._last_words(name)])
+
+    def _last_words(self, service: str) -> Iterator[str]:
+        for item in self.containers(service)[:1]:
+            yield f"last lines of {item.name}:"
+            said = item.logs(tail=15).decode(errors="replace").splitlines()
+            yield from (f"  | {line}" for line in said)
+
+    def _stop(self, *options: str) -> None:
+        command = ("down", "--remove-orphans", *options)
+        self._logged(*command, timeout=STOP_LIMIT)
+
+    def _tell(self, container: Container) -> str:
+        script = (
+            "import os, sys, urllib.request as r;"
+            "q = r.Request(sys.argv[1], b'', {'X-API-Key': os.environ['API_KEY']});"
+            "print(r.urlopen(q, timeout=60).status)"
+        )
+        code, said = container.exec_run(["python", "-c", script, container.labels[RELOAD]])
+        return "" if code == 0 else said.decode(errors="replace").strip().splitlines()[-1]
+
+    def _logged(self, *arguments: str, timeout: float) -> None:
+        """Run compose with its output in a log, whose end is shown if it fails."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        command = self.composition.command("--progress", "plain", *arguments)
+        root, env = self.project.root, self.environment
+        try:
+            with self.log.open("ab") as log:
+                shell.run(command, cwd=root, env=env, log=log, timeout=timeout)
+        except Refused as error:
+            what = f"{error.what}\n{output.last_lines(self.log)}"
+            raise Refused(what, code=error.code) from error
+
+    def _ask(self, *arguments: str) -> str:
+        command = self.composition.command(*arguments)
+        return shell.read(command, cwd=self.project.root, env=self.environment)
+
+
+class Progress:
+    """Says once of each container how it came out of its start, and after how long."""
+
+    def __init__(self, once: set[str]) -> None:
+        """Start the clock; `once` are the services that run to their end."""
+        self.once = once
+        self.start = time.monotonic()
+        self.seen: dict[str, str] = {}
+
+    def update(self, containers: Sequence[Container]) -> None:
+        """Look at the containers and say what is new."""
+        for item in containers:
+            state = _state(item)
+            under_way = state == "starting" or (
+                item.labels[SERVICE] in self.once and item.status == "running"
+            )
+            if not under_way and self.seen.get(item.name) != state:
+                self.seen[item.name] = state
+                seconds = time.monotonic() - self.start
+                output.say(f"  {item.labels[SERVICE]:<12} {state:<12} {seconds:5.1f} s")
+
+
+def _state(container: Container) -> str:
+    """Return healthy, unhealthy, starting, failed or done."""
+    state = container.attrs["State"]
+    if state["Status"] == "exited":
+        return "failed" if state["ExitCode"] else "done"
+    if state["Status"] != "running":
+        return "starting" if state["Status"] == "created" else "failed"
+    said: str = state.get("Health", {}).get("Status", "healthy")
+    return said
+
+
+def look(name: str, entry: Mapping[str, Any], containers: Sequence[Container]) -> Status:
+    """Describe a service from its containers."""
+    states = [_state(item) for item in containers]
+    running = [item for item in containers if item.status == "running"]
+    if not running:
+        failed = [item for item in containers if _state(item) == "failed"]
+        if failed:
+            code = failed[0].attrs["State"]["ExitCode"]
+            return Status(name, "failed", None, 0, f"ended with exit code {code}")
+        return Status(name, "stopped", None, 0, "not running")
+    worst = next((one for one in ("failed", "unhealthy", "starting") if one in states), "healthy")
+    return Status(name, worst, url(entry), len(running), description(running))
+
+
+def description(running: Sequence[Container]) -> str:
+    """Say which image runs, since when, and what of this machine leads to it."""
+    newest = max(running, key=lambda item: str(item.attrs["State"]["StartedAt"]))
+    image = newest.attrs["Config"]["Image"].rsplit("/", 1)[-1]
+    revision = newest.labels.get(REVISION)
+    built = f"{image} ({revision[:12]})" if revision else image
+    return ", ".join([built, f"up {_age(newest)}", *_ports(newest)])
+
+
+def _ports(container: Container) -> list[str]:
+    """Return what of this machine leads into a container, such as 8000->80/tcp."""
+    bound = container.attrs["NetworkSettings"]["Ports"].items()
+    return sorted({f"{held['HostPort']}->{inner}" for inner, all_ in bound for held in all_ or []})
+
+
+def _age(container: Container) -> timedelta:
+    started = datetime.fromisoformat(container.attrs["State"]["StartedAt"][:19]).replace(tzinfo=UTC)
+    return timedelta(seconds=int((datetime.now(UTC) - started).total_seconds()))
+
+
+def url(entry: Mapping[str, Any]) -> str | None:
+    """Return where a browser finds a service: its first published port, if that speaks HTTP."""
+    for port in entry.get("ports") or []:
+        if port.get("published") and port.get("app_protocol", "http") == "http":
+            return f"http://{port.get('host_ip') or '127.0.0.1'}:{port['published']}"
+    return None
