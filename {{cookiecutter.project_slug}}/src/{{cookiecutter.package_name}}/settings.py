@@ -147,8 +147,8 @@ def read_sections() -> Sections:
     if missing := [section for section in expected if section not in sections]:
         raise SettingsError(f"{SETTINGS_FILE}: there is no section {missing[0]}")
     if chosen_profile() not in expected[1:]:
-        known = f"{', '.join(expected[1:])}{hint(chosen_profile(), expected[1:])}"
-        raise SettingsError(f"environment variable APP_ENV: should be one of {known}")
+        profiles = ", ".join(expected[1:])
+        raise SettingsError(f"environment variable APP_ENV: should be one of {profiles}")
     return sections
 
 
@@ -156,7 +156,8 @@ def unknown_keys(sections: Sections) -> Iterator[str]:
     """Name every key of the file that is none of ours."""
     for section, values in sections.items():
         for key in values.keys() - FILE_KEYS:
-            yield f"{SETTINGS_FILE} [{section}]: {key}: unknown key{hint(str(key).lower(), FILE_KEYS)}"
+            meant = hint(str(key).lower(), FILE_KEYS)
+            yield f"{SETTINGS_FILE} [{section}]: {key}: unknown key{meant}"
 
 
 def misspelt_variables(names: Iterable[str]) -> Iterator[str]:
