@@ -150,10 +150,7 @@ def test_secrets_are_masked_wherever_settings_are_shown(monkeypatch: pytest.Monk
 
 def test_an_unknown_profile_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_ENV", "production")
-    expected = (
-        "environment variable APP_ENV: should be one of dev, staging, prod; did you mean prod?"
-    )
-    assert message() == expected
+    assert message() == "environment variable APP_ENV: should be one of dev, staging, prod"
 
 
 def test_the_profile_is_not_for_the_file_to_say() -> None:
