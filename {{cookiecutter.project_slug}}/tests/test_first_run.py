@@ -146,13 +146,13 @@ def test_training_again_makes_a_new_version_that_is_served(copy: Copy) -> None:
 
 
 def test_it_comes_up_again_with_its_data(copy: Copy) -> None:
-    before = copy.get("/predictions?limit=1000")
+    before = copy.get("/predictions?source=api")
     models = copy.inv("models.list", "--json")
     copy.inv("deploy.down")
     with pytest.raises(urllib.error.URLError):
         copy.get("/health")
     copy.inv("deploy.up")
-    assert copy.get("/predictions?limit=1000") == before
+    assert copy.get("/predictions?source=api") == before
     assert copy.inv("models.list", "--json") == models
 
 

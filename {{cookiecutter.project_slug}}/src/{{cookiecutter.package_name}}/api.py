@@ -5,11 +5,11 @@ import secrets
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.security import APIKeyHeader
 from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
@@ -18,10 +18,10 @@ from . import __version__, predictions
 from .artifacts import ArtifactError
 from .console import AppError
 from .database import DatabaseError, transaction
+from .documentation import LIMIT_HEADERS, MODEL_HEADER, failures
 from .forecasting import HistoryError
 from .schemas import (
     PREDICT_EXAMPLES,
-    Failure,
     Health,
     LoadedModel,
     PastPrediction,
@@ -69,48 +69,17 @@ async def authorize(request: Request, given: Annotated[str | None, Depends(api_k
         raise HTTPException(403, "this is not the API key")
 
 
-LIMIT_HEADERS = {
-    "X-RateLimit-Limit": "Requests allowed in a minute",
-    "X-RateLimit-Remaining": "Requests that are left",
-    "X-RateLimit-Reset": "Seconds until there are more",
-}
-MODEL_HEADER = {"X-Model-Version": "Tier and version of the model that answered"}
-FAILURES = {
-    401: ("The API key is missing", "the header X-API-Key is missing"),
-    403: ("The API key is wrong", "this is not the API key"),
-    409: (
-        "A model cannot be loaded; the old ones go on",
-        "models/a.onnx was changed: its sha256 is",
-    ),
-    429: ("Too many requests", "more than 100 requests a minute; wait 7 s"),
-    503: ("A model, the data or the database is missing", "the database does not answer"),
-}
-
-
-def documented(headers: dict[str, str]) -> dict[str, Any]:
-    """Return the documentation of response headers."""
-    return {
-        name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
-    }
-
-
-def failures(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """Return the documentation of answers that are a Failure."""
-    return {
-        code: {
-            "model": Failure,
-            "description": FAILURES[code][0],
-            "content": {"application/json": {"example": {"detail": FAILURES[code][1]}}},
-        }
-        for code in codes
-    }
-
-
 public = APIRouter()
 limited = APIRouter(
     dependencies=[Depends(limit)],
-    responses={200: {"headers": documented(LIMIT_HEADERS)}, **failures(429, 503)},
+    responses={200: {"headers": LIMIT_HEADERS}, **failures(429, 503)},
 )
+
+
+@public.get("/", include_in_schema=False)
+def root() -> RedirectResponse:
+    """Lead whoever opens the address itself to the description."""
+    return RedirectResponse("/docs")
 
 
 @public.get(
@@ -131,7 +100,7 @@ def health(service: Opened, response: Response) -> Health:
     "/predict",
     tags=["Forecasts"],
     summary="Forecast every target",
-    responses={200: {"headers": documented({**LIMIT_HEADERS, **MODEL_HEADER})}},
+    responses={200: {"headers": {**LIMIT_HEADERS, **MODEL_HEADER}}},
 )
 def predict(
     service: Opened,

@@ -28,6 +28,7 @@ Profile = Literal["dev", "staging", "prod"]
 Sections: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 SETTINGS_FILE = Path("config/settings.yaml")
+SHORTEST_KEY = 16
 NEAR_MISS = 0.9
 """How like a key an environment variable must look to be taken for a misspelling of it."""
 
@@ -54,6 +55,13 @@ def usable_redis(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("should be redis://<host>:<port>/<number>")
     return url
+
+
+def long_enough(key: SecretStr) -> SecretStr:
+    """Refuse a key that could be guessed."""
+    if len(key.get_secret_value()) < SHORTEST_KEY:
+        raise ValueError(f"should have at least {SHORTEST_KEY} characters")
+    return key
 
 
 class Settings(BaseSettings):
@@ -89,13 +97,14 @@ class Settings(BaseSettings):
 class ApiSettings(Settings):
     """What the API needs beside that."""
 
-    api_key: SecretStr = Field(min_length=16)
+    api_key: Annotated[SecretStr, AfterValidator(long_enough)]
     rate_limit_per_minute: int = Field(ge=1)
     cache_seconds: int = Field(ge=0)
 
 
 Chosen = TypeVar("Chosen", bound=Settings)
 KEYS = sorted(ApiSettings.model_fields)
+FILE_KEYS = [key for key in KEYS if key != "app_env"]
 SECRETS = {key for key in KEYS if ApiSettings.model_fields[key].annotation is SecretStr}
 
 
@@ -135,17 +144,20 @@ def read_sections() -> Sections:
     for section in sections.keys() - expected:
         meant = hint(section, expected)
         raise SettingsError(f"{SETTINGS_FILE} [{section}]: unknown section{meant}")
-    for section in {chosen_profile(), "default"} - sections.keys():
-        known = ", ".join(get_args(Profile))
-        raise SettingsError(f"{SETTINGS_FILE} has no section {section}; APP_ENV is one of {known}")
+    if missing := [section for section in expected if section not in sections]:
+        raise SettingsError(f"{SETTINGS_FILE}: there is no section {missing[0]}")
+    if chosen_profile() not in expected[1:]:
+        profiles = ", ".join(expected[1:])
+        raise SettingsError(f"environment variable APP_ENV: should be one of {profiles}")
     return sections
 
 
 def unknown_keys(sections: Sections) -> Iterator[str]:
     """Name every key of the file that is none of ours."""
     for section, values in sections.items():
-        for key in values.keys() - KEYS:
-            yield f"{SETTINGS_FILE} [{section}]: {key}: unknown key{hint(str(key).lower(), KEYS)}"
+        for key in values.keys() - FILE_KEYS:
+            meant = hint(str(key).lower(), FILE_KEYS)
+            yield f"{SETTINGS_FILE} [{section}]: {key}: unknown key{meant}"
 
 
 def misspelt_variables(names: Iterable[str]) -> Iterator[str]:

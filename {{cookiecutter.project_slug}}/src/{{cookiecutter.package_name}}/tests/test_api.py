@@ -87,6 +87,11 @@ def break_current(settings: ApiSettings, tier: str) -> None:
     (settings.models_dir / current.file).write_bytes(b"broken")
 
 
+def test_the_address_itself_leads_to_the_description(client: TestClient) -> None:
+    answer = client.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+
+
 # GET /health
 
 

@@ -150,13 +150,26 @@ def test_secrets_are_masked_wherever_settings_are_shown(monkeypatch: pytest.Monk
 
 def test_an_unknown_profile_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_ENV", "production")
-    assert "no section production; APP_ENV is one of dev, staging, prod" in message()
+    assert message() == "environment variable APP_ENV: should be one of dev, staging, prod"
+
+
+def test_the_profile_is_not_for_the_file_to_say() -> None:
+    write(GOOD.replace("staging: {}", "staging: {app_env: prod}"))
+    assert "config/settings.yaml [staging]: app_env: unknown key" in message()
+
+
+def test_a_short_api_key_is_refused_with_how_long_it_should_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("API_KEY", "x" * 15)
+    assert message().endswith("environment variable API_KEY: should have at least 16 characters")
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         (GOOD.replace("prod:", "prd:"), "[prd]: unknown section; did you mean prod?"),
+        (GOOD.replace("staging: {}", ""), "there is no section staging"),
         ("default: [1]", "should hold the sections default, dev, staging, prod"),
         ("just words", "should hold the sections"),
         ("default: {", "config/settings.yaml: "),
