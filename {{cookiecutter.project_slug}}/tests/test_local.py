@@ -148,7 +148,7 @@ def test_a_service_missing_from_a_running_stack_is_added_and_a_failure_spares_th
 
 
 def test_the_tasks_speak_json_and_end_with_codes(scratch: Scratch) -> None:
-    up = scratch.inv("deploy.up")
+    up = scratch.inv("deploy.up", "--engine", "local")
     assert up.returncode == 0, up.stderr
     assert "healthy" in up.stdout
     status = json.loads(scratch.inv("deploy.status", "--json").stdout)
@@ -165,7 +165,7 @@ def test_the_tasks_speak_json_and_end_with_codes(scratch: Scratch) -> None:
 
 def test_an_interrupted_start_leaves_nothing_running(scratch: Scratch) -> None:
     scratch.write("web.py", "import time; print('asleep', flush=True); time.sleep(600)")
-    command = [sys.executable, "-m", "invoke", "deploy.up"]
+    command = [sys.executable, "-m", "invoke", "deploy.up", "--engine", "local"]
     with subprocess.Popen(command, cwd=scratch.root, stdout=subprocess.PIPE, text=True) as process:
         engine = scratch.engine()
         wait_until(lambda: engine.supervisor.states().get("web", {}).get("pid"))

@@ -1,0 +1,73 @@
+"""Copies of this repository with ports, names and secrets of their own, for tests of the whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+from tests.conftest import REPOSITORY, free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PORTS = ("API_PORT", "DASHBOARD_PORT", "REDIS_PORT", "POSTGRES_PORT", "HTTP_PORT", "HTTPS_PORT")
+LEFT_BEHIND = shutil.ignore_patterns(
+    ".git", ".nox", ".venv", ".env*", "run", "models", "journal.jsonl", "*.db*", "__pycache__",
+    ".*_cache", "compose.lock.yaml", "reports",
+)  # fmt: skip
+
+
+class Copy:
+    """A copy of the repository, and how to type in it."""
+
+    def __init__(self, root: Path, **variables: str) -> None:
+        """Copy it to `root`; `variables` are set for everything that is typed."""
+        shutil.copytree(REPOSITORY, root, ignore=LEFT_BEHIND)
+        self.root = root
+        self.ports = {name: free_port() for name in PORTS}
+        ours = (*PORTS, "API_KEY", "DATABASE_URL", "REDIS_URL", "APP_ENV", "API_URL")
+        inherited = {name: value for name, value in os.environ.items() if name not in ours}
+        self.environment = (
+            inherited | {name: str(port) for name, port in self.ports.items()} | variables
+        )
+
+    @property
+    def api(self) -> str:
+        """Where the API is reached: its own port, or the proxy's."""
+        server = self.environment.get("APP_ENV") in ("staging", "prod")
+        return f"http://127.0.0.1:{self.ports['HTTP_PORT' if server else 'API_PORT']}"
+
+    def inv(self, *arguments: str, code: int = 0, cwd: Path | None = None) -> str:
+        """Type `inv`, and return what it printed; the exit code must be `code`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "invoke", *arguments],
+            cwd=cwd or self.root,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """Return what deploy.status says, by service."""
+        said = json.loads(self.inv("deploy.status", "--json"))
+        return {item["service"]: item for item in said}
+
+    def get(self, path: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
+        """Ask the API; with a body, POST it."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310 - a loopback address
+            self.api + path, data, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - the same
+            return json.load(answer)

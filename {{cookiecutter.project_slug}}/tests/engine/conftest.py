@@ -1,0 +1,88 @@
+"""What tests on a container engine share: the engine, and one stack that is brought up once."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+import docker
+import pytest
+from docker.errors import DockerException
+
+from tests.copies import Copy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from docker.models.containers import Container
+
+    MakeStack = Callable[..., "Stack"]
+
+
+class Stack(Copy):
+    """A copy of the repository whose stack runs in containers under a name of its own."""
+
+    def __init__(self, root: Path, client: docker.DockerClient, **variables: str) -> None:
+        self.client = client
+        self.name = f"test-{uuid.uuid4().hex[:8]}"
+        super().__init__(root, COMPOSE_PROJECT_NAME=self.name, VERSION=self.name, **variables)
+
+    def up(self, *arguments: str, code: int = 0) -> str:
+        return self.inv("deploy.up", "--engine", "compose", *arguments, code=code)
+
+    def containers(self, service: str = "") -> list[Container]:
+        labels = [f"com.docker.compose.project={self.name}", "com.docker.compose.oneoff=False"]
+        labels += [f"com.docker.compose.service={service}"] if service else []
+        found: list[Container] = self.client.containers.list(all=True, filters={"label": labels})
+        return found
+
+    def volumes(self) -> list[str]:
+        label = f"com.docker.compose.project={self.name}"
+        return [item.name for item in self.client.volumes.list(filters={"label": label})]
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        self.inv("deploy.down", "--engine", "compose", "--volumes", "--yes")
+        for image in self.client.images.list():
+            for tag in image.tags:
+                if tag.endswith(f":{self.name}"):
+                    self.client.images.remove(tag)
+
+
+@pytest.fixture(scope="session")
+def engine() -> docker.DockerClient:
+    """Return the container engine's client; without an engine, skip, or fail if one is required."""
+    try:
+        client = docker.from_env(timeout=60)
+        client.ping()
+    except DockerException as error:
+        if os.environ.get("REQUIRE_ENGINE") == "1":
+            pytest.fail(f"REQUIRE_ENGINE is 1, and no container engine answers: {error}")
+        pytest.skip(f"no container engine answers: {error}")
+    return client
+
+
+@pytest.fixture(scope="session")
+def make_stack(
+    engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MakeStack]:
+    """Make stacks (not up yet), and remove them at the end whatever happened."""
+    made: list[Stack] = []
+
+    def make(**variables: str) -> Stack:
+        made.append(Stack(tmp_path_factory.mktemp("stack") / "repository", engine, **variables))
+        return made[-1]
+
+    yield make
+    for stack in made:
+        stack.remove()
+
+
+@pytest.fixture(scope="session")
+def stack(make_stack: MakeStack) -> Stack:
+    """Return a stack of the profile dev that is up."""
+    made = make_stack()
+    made.up()
+    return made

@@ -1,0 +1,213 @@
+"""The stack in containers: up, down, scaled, hardened, and what a failure leaves."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+    from tests.engine.conftest import MakeStack, Stack
+
+STEPS = {"migrate", "prepare"}
+STAY_UP = {"api", "dashboard", "postgres", "proxy", "redis"}
+OURS = {"api": "10001", "dashboard": "10001", "proxy": "10001", "postgres": "999", "redis": "999"}
+"""Who each service runs as; a test run that is not root's is the application's own user."""
+
+
+def run(container: Container, *command: str) -> tuple[int, str]:
+    code, said = container.exec_run(list(command))
+    return code, said.decode()
+
+
+def process_status(container: Container) -> dict[str, str]:
+    """Return /proc/1/status: what the kernel says of the container's first process."""
+    _, said = run(container, "cat", "/proc/1/status")
+    return {
+        key: value.strip() for key, _, value in (line.partition(":") for line in said.splitlines())
+    }
+
+
+def name_of(container: Container) -> str:
+    return str(container.labels["com.docker.compose.service"])
+
+
+def published(container: Container) -> set[str]:
+    bound = container.attrs["NetworkSettings"]["Ports"]
+    return {held["HostIp"] for holders in bound.values() for held in holders or []}
+
+
+@pytest.fixture(scope="module")
+def production(make_stack: MakeStack) -> Stack:
+    """Return a stack of the profile prod that is up."""
+    made = make_stack(APP_ENV="prod", API_WORKERS="2")
+    made.up()
+    return made
+
+
+def test_everything_is_healthy_and_a_prediction_comes_through_the_proxy(stack: Stack) -> None:
+    status = stack.status()
+    assert status.keys() == STAY_UP
+    assert {item["state"] for item in status.values()} == {"healthy"}
+    assert all(
+        item.keys() == {"service", "state", "url", "replicas", "detail"} for item in status.values()
+    )
+    assert status["proxy"]["url"] == stack.api
+    assert stack.get("/predict", {})["tier"] == "tier1"
+
+
+def test_steps_ran_once_to_their_end(stack: Stack) -> None:
+    for name in STEPS:
+        (container,) = stack.containers(name)
+        assert container.attrs["State"]["ExitCode"] == 0
+
+
+def test_in_dev_only_this_machine_reaches_the_published_ports(stack: Stack) -> None:
+    found = {
+        item.labels["com.docker.compose.service"]: published(item) for item in stack.containers()
+    }
+    assert {name for name, hosts in found.items() if hosts} == {"proxy", "dashboard", "postgres"}
+    assert {host for hosts in found.values() for host in hosts} == {"127.0.0.1"}
+
+
+def test_tasks_of_the_application_run_in_containers(stack: Stack) -> None:
+    stack.inv("data.collect")
+    assert "serves the current models now" in stack.inv("models.train", "--tier", "tier2")
+    served = {item["tier"]: item["version"] for item in stack.get("/models")}
+    assert served["tier2"] == "v1.1"
+    assert "tier2  v1.1     yes" in stack.inv("models.list")
+
+
+def test_scaling_runs_replicas_and_back(stack: Stack) -> None:
+    stack.inv("deploy.scale", "api=2")
+    assert stack.status()["api"]["replicas"] == 2
+    assert stack.get("/predict", {})["tier"] == "tier1"
+    stack.inv("deploy.scale", "api=1")
+    assert stack.status()["api"]["replicas"] == 1
+    assert "can run only once" in stack.inv("deploy.scale", "proxy=2", code=1)
+    assert "there is no service 'apy'" in stack.inv("deploy.scale", "apy=2", code=2)
+    assert "is not service=number" in stack.inv("deploy.scale", "api=0", code=2)
+
+
+def test_up_twice_leaves_what_runs_alone(stack: Stack) -> None:
+    before = {item.id for item in stack.containers() if item.status == "running"}
+    stack.up()
+    assert {item.id for item in stack.containers() if item.status == "running"} == before
+
+
+def test_down_keeps_the_data_and_up_brings_it_back(stack: Stack) -> None:
+    before = stack.get("/predictions?source=api")
+    stack.inv("deploy.down")
+    assert stack.containers() == []
+    assert {item["state"] for item in stack.status().values()} == {"stopped"}
+    stack.up()
+    assert stack.get("/predictions?source=api") == before
+
+
+def test_removing_the_volumes_is_confirmed(stack: Stack) -> None:
+    assert "Nobody is there to confirm it" in stack.inv("deploy.down", "--volumes", code=1)
+    assert stack.status()["api"]["state"] == "healthy"
+    assert stack.volumes()
+
+
+def test_logs_are_shown_by_service(stack: Stack) -> None:
+    assert "Uvicorn running" in stack.inv("deploy.logs", "--service", "api", "--lines", "500")
+    assert "there is no service" in stack.inv("deploy.logs", "--service", "web", code=2)
+
+
+@pytest.mark.parametrize("service", sorted(STAY_UP))
+def test_production_is_hardened_in_the_running_container(production: Stack, service: str) -> None:
+    for container in production.containers(service):
+        status = process_status(container)
+        # tini is the first process: it runs as the container's user, like all below it.
+        assert status["Uid"].split()[0] == OURS[service]
+        assert status["NoNewPrivs"] == "1"
+        assert int(status["CapEff"], 16) == 0
+        bounding = 1 << 10 if service == "proxy" else 0  # NET_BIND_SERVICE, for the proxy alone
+        assert int(status["CapBnd"], 16) == bounding
+        code, said = run(container, "sh", "-c", "touch /usr/here")
+        assert (code, "Read-only file system" in said) == (1, True)
+        assert run(container, "sh", "-c", "touch /tmp/here")[0] == 0
+
+
+@pytest.mark.parametrize("service", sorted(STAY_UP))
+def test_production_has_limits_and_comes_back(production: Stack, service: str) -> None:
+    for container in production.containers(service):
+        held = container.attrs["HostConfig"]
+        assert held["Memory"] > 0
+        assert held["NanoCpus"] > 0
+        assert held["PidsLimit"] == 512
+        assert held["RestartPolicy"]["Name"] == "unless-stopped"
+        assert held["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "5"}
+        # The kernel's own number, as the container sees it.
+        both = "cat memory.max 2>/dev/null || cat memory/memory.limit_in_bytes"
+        _, said = run(container, "sh", "-c", f"cd /sys/fs/cgroup && {both}")
+        assert int(said) == held["Memory"]
+
+
+def test_production_publishes_the_proxy_alone_and_mounts_no_source(production: Stack) -> None:
+    assert len(production.containers("api")) == 2
+    for container in production.containers():
+        name = name_of(container)
+        assert bool(published(container)) == (name == "proxy")
+        assert not [
+            item for item in container.attrs["Mounts"] if item["Destination"].startswith("/app/src")
+        ]
+    assert production.get("/predict", {})["tier"] == "tier1"
+
+
+def test_a_secret_reaches_only_who_declares_it(production: Stack) -> None:
+    for container in production.containers():
+        name = name_of(container)
+        declared = {item.partition("=")[0] for item in container.attrs["Config"]["Env"]}
+        assert ("API_KEY" in declared) == (name == "api")
+        assert ("POSTGRES_PASSWORD" in declared) == (name == "postgres")
+
+
+def test_a_killed_replica_comes_back_by_itself(production: Stack) -> None:
+    victim = production.containers("api")[0]
+    run(victim, "python", "-c", "import os; os.kill(1, 15)")
+    for _ in range(20):
+        assert production.get("/predict", {})["tier"] == "tier1"
+    deadline = time.monotonic() + 60
+    while production.status()["api"] | {"detail": ""} != {
+        "service": "api", "state": "healthy", "url": None, "replicas": 2, "detail": "",
+    }:  # fmt: skip
+        assert time.monotonic() < deadline
+        time.sleep(1)
+
+
+def test_a_service_that_cannot_start_is_shown_and_nothing_is_left(make_stack: MakeStack) -> None:
+    broken = make_stack()
+    settings = broken.root / "config" / "settings.yaml"
+    settings.write_text(settings.read_text().replace("cache_seconds:", "cash_seconds:"))
+    said = broken.up(code=1)
+    assert "migrate is failed" in said
+    assert "cash_seconds: unknown key; did you mean cache_seconds?" in said
+    assert broken.containers() == []
+
+
+def test_an_interrupted_start_leaves_nothing_running(make_stack: MakeStack) -> None:
+    stopped = make_stack()
+    command = [sys.executable, "-m", "invoke", "deploy.up", "--engine", "compose"]
+    with subprocess.Popen(
+        command, cwd=stopped.root, env=stopped.environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not stopped.containers("redis"):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "is stopped again" in said
+    assert stopped.containers() == []
+    with pytest.raises(urllib.error.URLError):
+        stopped.get("/health")
