@@ -42,7 +42,7 @@ def composition(
     first = "compose.yaml" if profile == "dev" else f"compose.{profile}.yaml"
     extra = ["compose.gpu.yaml"] if gpu else []
     lock = [LOCK] if (root / LOCK).is_file() else []
-    return Composition(values.get("COMPOSE_PROJECT_NAME") or name, (first, *extra, *lock))
+    return Composition(os.environ.get("COMPOSE_PROJECT_NAME") or name, (first, *extra, *lock))
 
 
 def application_user() -> int:
