@@ -56,7 +56,7 @@ def definitions(root: Path) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for path in _files(root):
-        for name, service in (_read(path).get("services") or {}).items():
+        for name, service in (read(path).get("services") or {}).items():
             if name in found:
                 raise Refused(f"{path}: the service {name} is defined in another file too")
             found[name] = service or {}
@@ -65,7 +65,7 @@ def definitions(root: Path) -> dict[str, dict[str, Any]]:
 
 def _files(root: Path) -> list[Path]:
     top = root / "compose.yaml"
-    return [top, *(root / _path(entry) for entry in _read(top).get("include") or [])]
+    return [top, *(root / _path(entry) for entry in read(top).get("include") or [])]
 
 
 def _path(entry: str | Mapping[str, Any]) -> str:
@@ -74,7 +74,12 @@ def _path(entry: str | Mapping[str, Any]) -> str:
     return paths if isinstance(paths, str) else str(paths[0])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """Read one compose file as it stands: nothing is filled in or put together.
+
+    Raises:
+        Refused: it is missing or is not a compose file.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:

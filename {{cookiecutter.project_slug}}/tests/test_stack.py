@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ops.errors import Refused
-from ops.stack import Service, definitions, local_services
+from ops.inventory import files
+from ops.stack import Service, definitions, local_services, read
 
 if TYPE_CHECKING:
     from tests.conftest import Scratch
@@ -68,10 +69,10 @@ def test_a_broken_stack_is_refused_by_name(
         local_services(scratch.root, {})
 
 
-def test_every_folder_of_services_is_included_once() -> None:
-    included = (REPOSITORY / "compose.yaml").read_text(encoding="utf-8").split("include:")[1]
-    folders = {
-        f"services/{path.parent.name}/compose.yaml"
-        for path in REPOSITORY.glob("services/*/compose.yaml")
-    }
-    assert {line.strip("- ") for line in included.splitlines() if "services/" in line} == folders
+@pytest.mark.parametrize("file", files().values())
+def test_every_folder_of_services_is_included_once(file: str) -> None:
+    included = [entry["path"][0] for entry in read(REPOSITORY / file)["include"]]
+    folders = [
+        str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("services/*/compose.yaml")
+    ]
+    assert sorted(included) == sorted(folders)

@@ -1,0 +1,22 @@
+"""stack.*: what the stack is made of."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from invoke.tasks import task
+
+from ops import output, project
+from ops.inventory import components, page
+from ops.tasks import options
+
+if TYPE_CHECKING:
+    from invoke.context import Context
+
+
+@task(help={"json": options.JSON})
+def inventory(_c: Context, json: bool = False) -> None:
+    """Print every component: command, image, ports, needs, health."""
+    found = components(project.load().root)
+    output.say(output.dumps([asdict(item) for item in found]) if json else page(found).rstrip())
