@@ -50,13 +50,18 @@ def load(models: Path, tier: str) -> Model:
 
     Raises ArtifactError where there is none, or it cannot be trusted to be what it says.
     """
+    model = unproven(models, tier)
+    check_golden(model)
+    return model
+
+
+def unproven(models: Path, tier: str) -> Model:
+    """Return the model a tier's link points at, whatever it forecasts; raises as `load` does."""
     metadata = artifacts.current(models, tier)
     if metadata is None:
         raise ArtifactError(f"{tier} has no model: train one (python -m {__package__}.training)")
     check_problem(metadata)
-    model = Model(metadata, session(artifacts.content(models, metadata), metadata.file))
-    check_golden(model)
-    return model
+    return Model(metadata, session(artifacts.content(models, metadata), metadata.file))
 
 
 def session(content: bytes, name: str) -> onnxruntime.InferenceSession:

@@ -102,10 +102,22 @@ class ApiSettings(Settings):
     cache_seconds: int = Field(ge=0)
 
 
+class VerifySettings(ApiSettings):
+    """What the API needs, and what its verification takes for good."""
+
+    data_max_age_days: int | None = Field(ge=0)
+    calibration_error_max: float = Field(ge=0, le=1)
+    must_beat_baselines: bool
+    disk_free_min_mb: int = Field(ge=0)
+    clock_apart_max_seconds: float = Field(gt=0)
+
+
 Chosen = TypeVar("Chosen", bound=Settings)
-KEYS = sorted(ApiSettings.model_fields)
+FIELDS = VerifySettings.model_fields
+"""Every field there is."""
+KEYS = sorted(FIELDS)
 FILE_KEYS = [key for key in KEYS if key != "app_env"]
-SECRETS = {key for key in KEYS if ApiSettings.model_fields[key].annotation is SecretStr}
+SECRETS = {key for key in KEYS if FIELDS[key].annotation is SecretStr}
 
 
 def load(kind: type[Chosen]) -> Chosen:
