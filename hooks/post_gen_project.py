@@ -5,6 +5,7 @@ Which service needs which, and what each owns, is one table: `__services` in coo
 
 import json
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterable
@@ -44,18 +45,28 @@ def remove(path: Path) -> None:
 
 
 def remove_service(service: str, table: dict[str, Any], project: Path) -> None:
-    """Remove the paths a service owns, and its line in compose.yaml."""
+    """Remove the paths a service owns, and what other files say of its folder."""
     for pattern in table[service]["paths"]:
         for path in project.glob(pattern):
             remove(path)
-    remove_line(project / "compose.yaml", f"- services/{service}/compose.yaml")
+    for file in (*project.glob("compose*.yaml"), *project.glob("requirements*.in")):
+        remove_lines(file, f"services/{service}/")
+    for file in project.glob("docs/inventory.md"):
+        remove_section(file, f"## {service}")
 
 
-def remove_line(file: Path, unwanted: str) -> None:
-    """Remove the lines of a file that say this and nothing else."""
+def remove_lines(file: Path, part: str) -> None:
+    """Remove the lines of a file that name such a part of a path."""
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = (line for line in lines if line.strip() != unwanted)
+    kept = (line for line in lines if part not in line)
     file.write_text("".join(kept), encoding="utf-8")
+
+
+def remove_section(file: Path, heading: str) -> None:
+    """Remove a heading and what is under it, up to the next one."""
+    head, *sections = re.split(r"\n(?=## )", file.read_text(encoding="utf-8"))
+    kept = [section for section in sections if section.partition("\n")[0] != heading]
+    file.write_text("\n".join([head, *kept]), encoding="utf-8")
 
 
 def shortest(project: Path) -> str:

@@ -1,5 +1,7 @@
 import hashlib
+import os
 import re
+import shutil
 import subprocess
 import tomllib
 from fnmatch import fnmatch
@@ -18,6 +20,7 @@ MATRIX = [
     *({"preset": preset} for preset in SETTINGS["_presets"]),
     *({"services": service} for service in TABLE),
 ]
+PROFILES = ("compose.yaml", "compose.staging.yaml", "compose.prod.yaml")
 NAMES = {
     "project_name": "Wetter für Köln & Umgebung's #1",
     "description": "It's fine: really; 100 % of it -- & <b>more</b>, #1",
@@ -66,10 +69,48 @@ def test_a_bake_holds_exactly_the_files_of_its_services(
 
 @matrix
 def test_a_bake_includes_exactly_its_services(bake: Bake, answers: dict[str, str]) -> None:
+    project, services = bake(**answers), chosen(answers)
+    for profile in PROFILES:
+        compose = yaml.safe_load((project / profile).read_text(encoding="utf-8"))
+        included = [entry["path"][0] for entry in compose["include"]]
+        assert sorted(included) == sorted(
+            f"services/{service}/compose.yaml" for service in services
+        )
+    required = re.findall("-r (.*)", (project / "requirements.in").read_text(encoding="utf-8"))
+    assert all((project / name).is_file() for name in required)
+
+
+@matrix
+def test_a_bake_s_inventory_is_of_its_services(
+    bake: Bake, answers: dict[str, str], tools: Path
+) -> None:
     project = bake(**answers)
-    compose = yaml.safe_load((project / "compose.yaml").read_text(encoding="utf-8"))
-    expected = {f"services/{service}/compose.yaml" for service in chosen(answers)}
-    assert {*compose["include"]} == expected
+    done = subprocess.run(
+        [tools / "inv", "stack.inventory"], cwd=project, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (project / "docs" / "inventory.md").read_text(encoding="utf-8")
+    assert {*re.findall(r"^## (.*)", done.stdout, re.MULTILINE)} == chosen(answers)
+
+
+@matrix
+@pytest.mark.parametrize("profile", PROFILES)
+def test_compose_takes_every_profile_of_a_bake(
+    bake: Bake, answers: dict[str, str], profile: str
+) -> None:
+    if not shutil.which("docker"):
+        if os.environ.get("REQUIRE_ENGINE") == "1":
+            pytest.fail("REQUIRE_ENGINE=1, and there is no docker compose")
+        pytest.skip("no docker compose to ask")
+    done = subprocess.run(
+        ["docker", "compose", "--file", profile, "config", "--quiet"],
+        cwd=bake(**answers),
+        env={**os.environ, "API_KEY": "key", "POSTGRES_PASSWORD": "password"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @matrix

@@ -125,16 +125,25 @@ def test_a_service_brings_what_it_needs() -> None:
     assert POST.with_needs(["disk"], TABLE) == {"disk"}
 
 
-def test_removing_a_service_removes_its_paths_and_its_line(tmp_path: Path) -> None:
+def test_removing_a_service_removes_its_paths_and_what_names_them(tmp_path: Path) -> None:
     for name in ("services/web/x/y", "services/store/z", "src/web_one.py", "src/other.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    compose = tmp_path / "compose.yaml"
-    compose.write_text("include:\n  - services/web/compose.yaml\n  - services/store/compose.yaml\n")
+    web, store = (f"  - path: [services/{name}/compose.yaml]\n" for name in ("web", "store"))
+    texts = {
+        "compose.yaml": ("include:\n", web, store),
+        "compose.prod.yaml": ("include:\n", web, store),
+        "requirements.in": ("", "-r services/web/requirements.in\n", "invoke\n"),
+        "docs/inventory.md": ("# All\n", "\n## web\n\nservices/web\n", "\n## webs\n\ntext\n"),
+    }
+    for name, parts in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("".join(parts))
     POST.remove_service("web", TABLE, tmp_path)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {"services/store/z", "src/other.py", "compose.yaml"}
-    assert compose.read_text() == "include:\n  - services/store/compose.yaml\n"
+    assert left == {"services/store/z", "src/other.py", *texts}
+    for name, (head, _, other) in texts.items():
+        assert (tmp_path / name).read_text() == head + other
 
 
 def test_the_folder_to_go_to_is_what_one_would_type(
