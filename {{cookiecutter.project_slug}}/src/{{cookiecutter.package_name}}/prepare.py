@@ -1,8 +1,8 @@
 """Bring the data and the models to where the API can start: run as `python -m <package>.prepare`.
 
-Loads the data, trains the tiers that have no model, and keeps what the models forecast for their
-held-out rows, so that there is a past to look at from the first minute. What is done already is
-not done again.
+Loads the data where there is none, trains the tiers that have no model, and keeps what the models
+forecast for their held-out rows, so that there is a past to look at from the first minute. What is
+done already is not done again: rows that were loaded since stay as they are.
 """
 
 from . import artifacts, observations, predictions
@@ -21,9 +21,21 @@ from .settings import Settings, load
 def main() -> None:
     """Collect, train and backtest."""
     settings = load(Settings)
-    collect(settings, settings.data_file)
+    collect_first(settings)
     train_missing(settings)
     backtest(settings)
+
+
+def collect_first(settings: Settings) -> None:
+    """Load the file of the settings into a database that has no observations."""
+    engine = make_engine(settings.database_url)
+    with transaction(engine) as connection:
+        filled = bool(observations.newest(connection, 1))
+    engine.dispose()
+    if filled:
+        progress(f"the database has observations: {settings.data_file} is not loaded again")
+    else:
+        collect(settings, settings.data_file)
 
 
 def train_missing(settings: Settings) -> None:

@@ -196,3 +196,9 @@ def example_rows(count: int) -> list[Observation]:
     """Return rows that follow one another; the last is the problem's example."""
     key = getattr(EXAMPLE, KEY)
     return [EXAMPLE.model_copy(update={KEY: step(key, n)}) for n in range(1 - count, 1)]
+
+
+def changed(row: Observation) -> Observation:
+    """Return a row that differs in the first number that is not its key."""
+    name = next(name for name, value in row if isinstance(value, float))
+    return row.model_copy(update={name: getattr(row, name) + 1})

@@ -3,8 +3,7 @@ from sqlalchemy import Engine
 
 from ..database import transaction
 from ..observations import by_key, contiguous, key_of, newest, store
-from ..problem import Observation
-from .conftest import example_rows
+from .conftest import changed, example_rows
 
 ROWS = example_rows(5)
 
@@ -39,12 +38,6 @@ def test_a_corrected_row_is_corrected_alone(stored: Engine) -> None:
     with transaction(stored) as connection:
         assert store(connection, corrected) == {"inserted": 0, "updated": 1}
         assert newest(connection) == corrected
-
-
-def changed(row: Observation) -> Observation:
-    """Return a row that differs in the first number that is not its key."""
-    name = next(name for name, value in row if isinstance(value, float))
-    return row.model_copy(update={name: getattr(row, name) + 1})
 
 
 def test_rows_by_key_are_those_that_are_known(stored: Engine) -> None:

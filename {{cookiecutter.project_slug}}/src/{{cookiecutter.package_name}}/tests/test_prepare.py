@@ -2,20 +2,21 @@ import os
 import subprocess
 import sys
 
-from sqlalchemy import func, select
+import pytest
+from sqlalchemy import delete, func, select
 
 from .. import artifacts, prepare
 from ..console import AppError
 from ..database import make_engine, transaction
-from ..observations import newest
+from ..observations import newest, store
 from ..predictions import newest as newest_predictions
 from ..problem import TIERS
 from ..samples import samples, split
 from ..serving import load as load_model
 from ..settings import ApiSettings
-from ..tables import Prediction
+from ..tables import Prediction, observations
 from ..training import train
-from .conftest import PACKAGE, refused
+from .conftest import PACKAGE, changed, refused
 
 TIER = next(iter(TIERS))
 
@@ -51,6 +52,30 @@ def test_a_project_that_is_ready_is_left_as_it_is_without_scikit_learn(
     assert backtests(settings) == dict.fromkeys(
         ((tier, "v1.0") for tier in TIERS), held_out(settings)
     )
+
+
+def test_rows_that_were_corrected_since_stay_so(
+    settings: ApiSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = make_engine(settings.database_url)
+    with transaction(engine) as connection:
+        [newest_row] = newest(connection, 1)
+        corrected = changed(newest_row)
+        store(connection, [corrected])
+    prepare.collect_first(settings)
+    with transaction(engine) as connection:
+        assert newest(connection, 1) == [corrected]
+    assert f"{settings.data_file} is not loaded again" in capsys.readouterr().err
+
+
+def test_a_database_without_rows_gets_those_of_the_file(settings: ApiSettings) -> None:
+    engine = make_engine(settings.database_url)
+    with transaction(engine) as connection:
+        before = newest(connection)
+        connection.execute(delete(observations))
+    prepare.collect_first(settings)
+    with transaction(engine) as connection:
+        assert newest(connection) == before
 
 
 def test_a_missing_tier_alone_is_trained(settings: ApiSettings) -> None:
