@@ -20,6 +20,9 @@ from .console import AppError
 from .database import DatabaseError, transaction
 from .documentation import LIMIT_HEADERS, MODEL_HEADER, failures
 from .forecasting import HistoryError
+from .observations import keys
+from .problem import Key
+from .refusals import invalid_request
 from .schemas import (
     PREDICT_EXAMPLES,
     Health,
@@ -118,12 +121,13 @@ def predict(
     except HistoryError as error:
         if asked.at is None:
             raise
-        raise invalid("at", asked.at, str(error)) from error
+        raise no_history(asked.at, str(error)) from error
 
 
-def invalid(name: str, value: object, reason: str) -> RequestValidationError:
-    """Return the error of a field that only the database could refuse."""
-    error = {"type": "value_error", "loc": ("body", name), "msg": reason, "input": value}
+def no_history(at: Key, reason: str) -> RequestValidationError:
+    """Return the error of a key that only the database could refuse."""
+    value = keys.dump_python(at, mode="json")
+    error = {"type": "value_error", "loc": ("body", "at"), "msg": reason, "input": value}
     return RequestValidationError([error])
 
 
@@ -189,6 +193,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.state.settings = settings
     app.include_router(public)
     app.include_router(limited)
+    app.add_exception_handler(RequestValidationError, invalid_request)
     for error in (NotLoadedError, HistoryError, DatabaseError):
         app.add_exception_handler(error, unavailable)
     instrumentator = Instrumentator(excluded_handlers=["/metrics", "/health"], registry=registry)

@@ -103,7 +103,7 @@ def read(file: Path) -> list[Observation]:
     refused: list[Refused] = []
     for line, fields in numbered_fields(file):
         try:
-            row = Observation.model_validate(fields)
+            row = Observation.model_validate_strings(fields)
         except ValidationError as error:
             refused += refusals(error, file, line)
             continue
@@ -126,7 +126,7 @@ def numbered_fields(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
             reader = csv.DictReader(lines, restkey="(no name)", strict=True)
             check_columns(file, reader.fieldnames or ())
             for fields in reader:
-                yield reader.line_num, {name: text for name, text in fields.items() if text}
+                yield reader.line_num, {name: str(text) for name, text in fields.items() if text}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise AppError(f"{file} cannot be read: {error}") from error
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
 from .definitions import Baseline, Estimator, Feature, Forecaster, Kind, Target, Tier
 
@@ -25,9 +25,13 @@ def read_day(value: object) -> object:
     return str(value).replace("/", "-")
 
 
-Key = Annotated[dt.date, BeforeValidator(read_day)]
+Key = Annotated[dt.date, Strict(strict=False), BeforeValidator(read_day)]
 KEY = "date"
 """The field of `Observation` that holds a row's key: unique, and in the order of the rows."""
+
+
+AFTER_LAST = dt.date(3000, 1, 1)
+"""No day is this late; a date has a last day (9999-12-31), after which nothing can be forecast."""
 
 
 def step(key: Key, rows: int) -> Key:
@@ -36,11 +40,14 @@ def step(key: Key, rows: int) -> Key:
 
 
 class Observation(BaseModel):
-    """One day's weather, as measured."""
+    """One day's weather, as measured.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    Strict: in a request "3.5" and true are no numbers. A file's fields are read from text.
+    """
 
-    date: Key = Field(description="Day of the observation")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    date: Key = Field(lt=AFTER_LAST, description="Day of the observation")
     precipitation: float = Field(ge=0, le=500, description="Rain and melted snow, mm")
     temp_max: float = Field(ge=-60, le=60, description="Highest temperature, °C")
     temp_min: float = Field(ge=-60, le=60, description="Lowest temperature, °C")

@@ -3,7 +3,14 @@
 import datetime as dt
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from .artifacts import Metadata, TargetMetrics
 from .metrics import SCORES
@@ -30,13 +37,25 @@ def known_tier(name: str) -> str:
     return name
 
 
-def one_history(rows: list[Observation]) -> list[Observation]:
-    """Refuse rows that do not follow one another."""
-    if not contiguous(rows):
+def one_history(rows: list[Observation], info: ValidationInfo) -> list[Observation]:
+    """Refuse rows that do not follow one another, or that another field leaves without use."""
+    if info.data.get("at") is not None:
+        raise ValueError("give either rows or the key `at`, not both")
+    try:
+        whole = contiguous(rows)
+        step(key_of(rows[-1]), HORIZON)
+    except OverflowError:
+        raise ValueError(f"there is no {KEY} to forecast after {key_of(rows[-1])}") from None
+    if not whole:
         raise ValueError(f"each row's {KEY} should be the one right after the row's before it")
     return rows
 
 
+History = Annotated[
+    list[Observation],
+    Field(min_length=HISTORY, max_length=HISTORY),
+    AfterValidator(one_history),
+]
 TIER_SCHEMA: dict[str, Any] = {"type": "string", "enum": list(TIERS)}
 TierName = Annotated[str, AfterValidator(known_tier), WithJsonSchema(TIER_SCHEMA)]
 Source = Literal["api", "backtest"]
@@ -67,10 +86,8 @@ class PredictRequest(BaseModel):
 
     tier: TierName = Field(default=TIER, description="Tier to ask; the first by default")
     at: Key | None = Field(default=None, description=f"Newest {KEY} to use; the newest by default")
-    observations: Annotated[list[Observation], AfterValidator(one_history)] | None = Field(
+    observations: History | None = Field(
         default=None,
-        min_length=HISTORY,
-        max_length=HISTORY,
         description=f"{HISTORY} rows to use in place of those of the database, the newest last",
     )
 

@@ -1,5 +1,6 @@
 """The API: most of it in this process, and what matters most over HTTP, by uvicorn."""
 
+import json
 import os
 import shutil
 import socket
@@ -79,6 +80,15 @@ def refusal(client: httpx.Client, **asked: object) -> list[object]:
     assert error["msg"]
     place: list[object] = error["loc"]
     return place
+
+
+def refusals(client: httpx.Client, body: str) -> list[dict[str, Any]]:
+    """Return the errors of a body that JSON may not be able to hold."""
+    headers = {"Content-Type": "application/json"}
+    answer = client.post("/predict", content=body, headers=headers)
+    assert answer.status_code == 422
+    errors: list[dict[str, Any]] = json.loads(answer.text, parse_constant=pytest.fail)["detail"]
+    return errors
 
 
 def break_current(settings: ApiSettings, tier: str) -> None:
@@ -182,6 +192,45 @@ def test_a_bad_request_is_refused_by_the_name_of_the_field(
     assert refusal(client, observations=history[:-1]) == ["body", "observations"]
     history[-1] = {**history[-1], KEY: "never"}
     assert refusal(client, observations=history) == ["body", "observations", HISTORY - 1, KEY]
+
+
+@pytest.mark.parametrize("wrong", ["NaN", "Infinity", "-Infinity", '"\\ud800"'])
+def test_what_json_cannot_hold_is_refused_and_not_repeated(
+    client: TestClient, rows: list[Observation], wrong: str
+) -> None:
+    history = dumped(rows[-HISTORY:])
+    name = next(name for name, value in history[0].items() if isinstance(value, float))
+    bodies = {
+        ("body", "tier"): f'{{"tier": {wrong}}}',
+        ("body", "at"): f'{{"at": {wrong}}}',
+        ("body", "observations", 0, name): json.dumps(
+            {"observations": [{**history[0], name: 0.123454321}, *history[1:]]}
+        ).replace("0.123454321", wrong),
+    }
+    for place, body in bodies.items():
+        [error] = refusals(client, body)
+        assert (tuple(error["loc"]), "input" in error) == (place, False)
+
+
+def test_names_that_json_cannot_hold_are_refused(client: TestClient) -> None:
+    [error] = refusals(client, '{"\\ud800": 1}')
+    assert error["msg"]
+
+
+def test_long_inputs_and_many_errors_are_not_repeated(client: TestClient) -> None:
+    [error] = refusals(client, json.dumps({"tier": "x" * 101}))
+    assert "input" not in error
+    assert refusals(client, json.dumps({"tier": "x" * 80}))[0]["input"] == "x" * 80
+    assert len(json.dumps(refusals(client, json.dumps({"y" * 5000: 1})))) < 500
+    many = {str(number): 1 for number in range(1000)}
+    assert len(refusals(client, json.dumps(many))) == 20
+
+
+def test_a_body_that_is_nested_too_deep_is_refused(client: TestClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    assert client.post("/predict", content="[" * 100_000, headers=headers).status_code == 400
+    body = '{"tier": ' + "[" * 900 + "]" * 900 + "}"
+    assert refusals(client, body)[0]["loc"] == ["body", "tier"]
 
 
 def test_no_json_is_refused(client: TestClient) -> None:

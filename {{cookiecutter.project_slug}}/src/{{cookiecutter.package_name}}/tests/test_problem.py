@@ -53,7 +53,7 @@ def test_a_date_is_written_with_slashes_or_dashes(text: str) -> None:
         ("date", "2012/02/30", "day value is outside expected range"),
         ("date", "01/02/2012", "a date is written YYYY-MM-DD"),
         ("date", "20120101", "a date is written YYYY-MM-DD"),
-        ("date", 15340, "a date is written YYYY-MM-DD"),
+        ("date", "3000-01-01", "less than 3000-01-01"),
         ("date", "2012-01/01", "a date is written YYYY-MM-DD"),
         ("precipitation", "-0.1", "greater than or equal to 0"),
         ("precipitation", "501", "less than or equal to 500"),
@@ -68,11 +68,29 @@ def test_a_date_is_written_with_slashes_or_dashes(text: str) -> None:
         ("weather", "Rain", "'drizzle', 'fog', 'rain', 'snow' or 'sun'"),
     ],
 )
-def test_a_bad_value_is_refused_by_its_column(column: str, value: object, reason: str) -> None:
+def test_a_bad_text_is_refused_by_its_column(column: str, value: str, reason: str) -> None:
+    good = {name: str(text) for name, text in GOOD.items()}
     with pytest.raises(ValidationError) as caught:
-        Observation.model_validate({**GOOD, column: value})
+        Observation.model_validate_strings({**good, column: value})
     [error] = caught.value.errors()
     assert error["loc"] == (column,)
+    assert reason in error["msg"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("date", 15340, "a date is written YYYY-MM-DD"),
+        ("wind", "3.5", "valid number"),
+        ("wind", True, "valid number"),
+        ("temp_max", math.nan, "finite number"),
+    ],
+)
+def test_in_a_request_only_numbers_are_numbers(field: str, value: object, reason: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Observation.model_validate({**GOOD, field: value})
+    [error] = caught.value.errors()
+    assert error["loc"] == (field,)
     assert reason in error["msg"]
 
 

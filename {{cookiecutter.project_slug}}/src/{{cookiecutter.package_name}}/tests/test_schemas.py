@@ -1,7 +1,8 @@
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from ..problem import HISTORY, KEY, TARGETS, TIERS
+from ..observations import key_of
+from ..problem import EXAMPLE, HISTORY, KEY, TARGETS, TIERS
 from ..schemas import (
     PREDICT_EXAMPLES,
     Health,
@@ -48,6 +49,24 @@ def test_rows_that_do_not_follow_one_another_are_refused() -> None:
     where, why = problem_of(observations=example_rows(HISTORY)[::-1])
     assert where == ("observations",)
     assert KEY in why
+
+
+def test_rows_after_which_there_is_nothing_to_forecast_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def last(*_: object) -> None:
+        raise OverflowError
+
+    monkeypatch.setattr(f"{PredictRequest.__module__}.step", last)
+    where, why = problem_of(observations=example_rows(HISTORY))
+    assert where == ("observations",)
+    assert why.endswith(f"after {key_of(EXAMPLE)}")
+
+
+def test_rows_and_a_key_at_once_are_refused() -> None:
+    where, why = problem_of(at=key_of(EXAMPLE), observations=example_rows(HISTORY))
+    assert where == ("observations",)
+    assert "not both" in why
 
 
 def test_a_bad_field_of_a_row_is_refused_by_its_place() -> None:
