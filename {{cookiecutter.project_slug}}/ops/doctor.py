@@ -7,19 +7,20 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops import environment, health, registry
+from ops import environment, health, registry, shell
 from ops.engines import Status, choose
 from ops.errors import Refused
-from ops.stack import Service, local_services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ops.engines import Engine
     from ops.project import Project
 
 OLDEST_PYTHON = (3, 11)
-ENOUGH_DISK = 2 * 1024**3
-"""Bytes: an environment, images and a few models fit."""
+GIB = 1024**3
+ENOUGH_DISK, TOO_LITTLE_DISK = 2 * GIB, GIB // 10
+"""Bytes: below the first images may not fit, below the second nothing does."""
 
 
 @dataclass(frozen=True)
@@ -34,106 +35,111 @@ class Finding:
 
 def examine(project: Project, profile: str) -> list[Finding]:
     """Look at everything; a check that cannot be made is a finding too."""
-    checks: list[tuple[str, Callable[[Project, str], Iterator[Finding]]]] = [
-        ("python", _python),
-        ("engine", _engine),
-        ("disk", _disk),
-        ("env", _env),
-        ("ports", _ports),
-        ("stack", _stack),
-        ("models", _models),
+    checks: list[Callable[[Project, str], Iterator[Finding]]] = [
+        _python,
+        _engine,
+        _disk,
+        _env,
+        _settings,
+        _ports,
+        _stack,
+        _models,
     ]
-    return [finding for name, check in checks for finding in _made(name, check, project, profile)]
+    return [finding for check in checks for finding in _made(check, project, profile)]
 
 
 def _made(
-    name: str, check: Callable[[Project, str], Iterator[Finding]], project: Project, profile: str
+    check: Callable[[Project, str], Iterator[Finding]], project: Project, profile: str
 ) -> list[Finding]:
+    name = check.__name__.strip("_")
     try:
         return list(check(project, profile))
-    except (Refused, OSError) as error:
-        return [
-            Finding(name, "fail", getattr(error, "what", str(error)), getattr(error, "fix", ""))
-        ]
+    except Refused as error:
+        return [Finding(name, "fail", error.what.partition("\n")[0], error.fix)]
+    except OSError as error:
+        return [Finding(name, "fail", str(error))]
 
 
 def _python(_project: Project, _profile: str) -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
-    old = sys.version_info[:2] < OLDEST_PYTHON
-    own = sys.prefix != sys.base_prefix
-    if old:
+    if sys.version_info[:2] < OLDEST_PYTHON:
         yield Finding("python", "fail", f"{version} is too old", "install Python 3.11 or newer")
-    elif own:
+    elif sys.prefix != sys.base_prefix:
         yield Finding("python", "ok", f"{version} in {sys.prefix}")
     else:
-        yield Finding(
-            "python", "warn", f"{version}, not in a virtual environment", "python -m venv .venv"
-        )
+        detail = f"{version}, not in a virtual environment"
+        yield Finding("python", "warn", detail, "python -m venv .venv")
 
 
-def _engine(_project: Project, _profile: str) -> Iterator[Finding]:
-    import docker  # noqa: PLC0415 - heavy, and only this check asks it
-    from docker.errors import DockerException  # noqa: PLC0415
+def _opened(project: Project, profile: str) -> Engine:
+    return choose("", project, environment.held(project, profile))
 
-    try:
-        client = docker.from_env(timeout=5)
-        yield Finding(
-            "engine",
-            "ok",
-            f"processes; a container engine {client.version()['Version']} answers too",
-        )
-    except DockerException:
-        yield Finding("engine", "ok", "processes of this machine; no container engine answers")
+
+def _engine(project: Project, profile: str) -> Iterator[Finding]:
+    name = _opened(project, profile).name
+    what = {"local": "processes of this machine", "compose": "containers (docker compose)"}
+    yield Finding("engine", "ok", f"{name}: {what[name]}")
 
 
 def _disk(project: Project, _profile: str) -> Iterator[Finding]:
     free = shutil.disk_usage(project.root).free
-    text = f"{free / 1024**3:.1f} GiB free in {project.root}"
-    enough = free >= ENOUGH_DISK
-    yield Finding("disk", "ok" if enough else "warn", text, "" if enough else "free some space")
+    state = "ok" if free >= ENOUGH_DISK else "warn" if free >= TOO_LITTLE_DISK else "fail"
+    detail = f"{free / GIB:.1f} GiB free in {project.root}"
+    yield Finding("disk", state, detail, "" if state == "ok" else "free some space")
 
 
 def _env(project: Project, profile: str) -> Iterator[Finding]:
     path = project.env_file(profile)
     absent = [variable.name for variable in environment.missing(project, profile)]
+    bad = environment.wrong(project, profile)
+    strange = environment.unknown(project, profile)
     if not path.is_file():
         yield Finding("env", "warn", f"no {path.name} yet", f"inv env.init --profile {profile}")
-    elif absent:
-        yield Finding(
-            "env", "fail", f"no value for {', '.join(absent)}", f"set them in {path.name}"
-        )
+    elif absent or bad:
+        missing = [f"no value for {', '.join(absent)}"] if absent else []
+        yield Finding("env", "fail", "; ".join(missing + bad), f"set them in {path.name}")
     elif path.stat().st_mode & 0o077:
         yield Finding("env", "fail", f"other users can read {path.name}", f"chmod 600 {path.name}")
+    elif strange:
+        yield Finding("env", "warn", f"nothing reads {', '.join(strange)}", f"edit {path.name}")
     else:
         yield Finding("env", "ok", f"{path.name}: every variable has a value")
 
 
-def _services(project: Project, profile: str) -> tuple[dict[str, str], list[Service]]:
-    values = {item.name: item.value for item in environment.effective(project, profile)}
-    return values, local_services(project.root, values)
+def _settings(project: Project, profile: str) -> Iterator[Finding]:
+    """Let the application read its own settings."""
+    env = environment.held(project, profile) | {"PYTHONPATH": str(project.source)}
+    command = [sys.executable, "-m", f"{project.package}.settings"]
+    try:
+        shell.read(command, cwd=project.root, env=env)
+    except Refused as error:
+        said = " ".join(error.what.split("error: ")[-1].split())
+        yield Finding("settings", "fail", said, "edit config/settings.yaml")
+    else:
+        yield Finding("settings", "ok", "the application accepts them")
 
 
 def _ports(project: Project, profile: str) -> Iterator[Finding]:
-    values, services = _services(project, profile)
-    ours = {item.service for item in choose("", project, values).status() if item.replicas}
-    for item in services:
-        if item.port and item.name not in ours and health.port_taken(item.port):
-            fix = f"stop it, or set {item.name.upper()}_PORT in {project.env_file(profile).name}"
-            held = f"{item.port} for {item.name}: held by {health.port_holder(item.port)}"
-            yield Finding("ports", "fail", held, fix)
-            break
-    else:
-        ports = ", ".join(f"{item.port} {item.name}" for item in services if item.port)
-        yield Finding("ports", "ok", f"free or ours: {ports}")
+    engine = _opened(project, profile)
+    ours = {item.service for item in engine.status() if item.replicas}
+    wanted = engine.ports()
+    free = True
+    for name, port in wanted.items():
+        if name not in ours and health.port_taken(port):
+            free = False
+            fix = f"stop it, or set another port in {project.env_file(profile).name}"
+            yield Finding("ports", "fail", f"{port} of {name}: {health.port_holder(port)}", fix)
+    if free:
+        listed = ", ".join(f"{port} {name}" for name, port in wanted.items())
+        yield Finding("ports", "ok", f"free or ours: {listed}")
 
 
 def _stack(project: Project, profile: str) -> Iterator[Finding]:
-    values, _ = _services(project, profile)
-    found = choose("", project, values).status()
+    found = _opened(project, profile).status()
     ill = [item for item in found if item.state != "healthy"]
     if not ill:
         yield Finding("stack", "ok", f"{len(found)} services are healthy")
-    elif len(ill) == len(found) and all(item.state == "stopped" for item in ill):
+    elif all(item.state == "stopped" for item in found):
         yield Finding("stack", "ok", "not running")
     else:
         yield Finding("stack", "fail", "; ".join(map(_described, ill)), "inv deploy.logs")
@@ -144,21 +150,12 @@ def _described(status: Status) -> str:
 
 
 def _models(project: Project, _profile: str) -> Iterator[Finding]:
-    for path in registry.dangling(project.models):
-        yield Finding(
-            "models", "fail", f"{path.name} points to a file that is not there", "inv models.train"
-        )
-    current = [model for model in registry.models(project.models) if model.current]
-    for model in current:
-        wrong = registry.damaged(model)
-        fix = f"inv models.train --tier {model.tier}" if wrong else ""
-        yield Finding(
-            "models",
-            "fail" if wrong else "ok",
-            wrong or f"{model.tier} serves {model.version}",
-            fix,
-        )
-    if not current:
-        yield Finding(
-            "models", "warn", "none yet", "inv deploy.up trains them, or: inv models.train"
-        )
+    served = {model.tier: model for model in registry.models(project.models) if model.current}
+    for tier in registry.tiers(project.models):
+        model = served.get(tier)
+        wrong = registry.damaged(model) if model else "its current model is not whole"
+        fix = f"inv models.train --tier {tier}" if wrong else ""
+        detail = f"{tier}: {wrong}" if wrong else f"{tier} serves {served[tier].version}"
+        yield Finding("models", "fail" if wrong else "ok", detail, fix)
+    if not registry.tiers(project.models):
+        yield Finding("models", "warn", "none yet", "inv deploy.up trains them")

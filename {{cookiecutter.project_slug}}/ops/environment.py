@@ -7,6 +7,7 @@ import secrets
 import stat
 import tomllib
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from string import Template
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ops.project import Project
 
 PROFILES = ("dev", "staging", "prod")
+HIGHEST = {"port": 65535, "count": 10_000}
+"""The types that are whole numbers from 1 on, and the last one of each."""
 MASK = "********"
 DEFAULT = "default"
 
@@ -33,6 +36,7 @@ class Variable:
     about: str
     read_by: tuple[str, ...] = ()
     default: Mapping[str, str] = field(default_factory=dict)
+    type: str = "text"
     secret: int = 0
     """Strength in bytes of a value made at random; 0 for what is no secret."""
 
@@ -195,12 +199,40 @@ def missing(project: Project, profile: str) -> list[Variable]:
     return [variable for variable in schema(project) if variable.name not in known]
 
 
+def wrong(project: Project, profile: str) -> list[str]:
+    """Say of each value that is not of its variable's type what it should be, and where it is."""
+    types = {variable.name: variable.type for variable in schema(project)}
+    return [
+        f"{item.name} should be a {types[item.name]} (1 to {HIGHEST[types[item.name]]}),"
+        f" not {item.shown!r} ({item.source})"
+        for item in effective(project, profile)
+        if types[item.name] in HIGHEST and not _within(item.value, HIGHEST[types[item.name]])
+    ]
+
+
+def _within(text: str, highest: int) -> bool:
+    return text.isascii() and text.isdigit() and 1 <= int(text) <= highest
+
+
+def unknown(project: Project, profile: str) -> list[str]:
+    """Name what a profile's env file sets that no one reads, with what was probably meant."""
+    path = project.env_file(profile)
+    names = [variable.name for variable in schema(project)]
+    found = dotenv_values(path, interpolate=False) if path.is_file() else {}
+    strange = [name for name in found if name not in names]
+    meant = {name: get_close_matches(name, names, 1) for name in strange}
+    return [f"{name} (did you mean {near[0]}?)" if near else name for name, near in meant.items()]
+
+
 def require(project: Project, profile: str) -> dict[str, str]:
     """Return the effective values.
 
     Raises:
-        Refused: one or more variables have no value; the message names each.
+        Refused: one or more variables have no value, or one of a wrong type; each is named.
     """
+    bad = wrong(project, profile)
+    if bad:
+        raise Refused("\n".join(bad), "inv env.show", code=2)
     absent = missing(project, profile)
     if absent:
         listed = "".join(f"\n  {item.name}: {item.about}" for item in absent)

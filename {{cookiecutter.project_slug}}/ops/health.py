@@ -7,7 +7,13 @@ import urllib.error
 import urllib.request
 from http import HTTPStatus
 from http.client import HTTPException
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from ops.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PATIENCE = 2.0
 """Seconds one question may take."""
@@ -66,9 +72,26 @@ def port_taken(port: int) -> bool:
     return False
 
 
+def refuse_taken(wanted: Mapping[str, int]) -> None:
+    """Check that the ports that services want are free.
+
+    Raises:
+        Refused: one or more are not; each is named with who holds it.
+    """
+    taken = {name: port for name, port in wanted.items() if port_taken(port)}
+    if taken:
+        lines = [
+            f"{name} needs port {port}: held by {port_holder(port)}" for name, port in taken.items()
+        ]
+        fix = "stop what holds it, or choose other ports (`inv env.show` has their variables)"
+        raise Refused("\n".join(lines), fix)
+
+
 def port_holder(port: int) -> str:
     """Name the process that listens on a port, as far as this user may see it."""
     import psutil  # noqa: PLC0415 - only a message needs it
+
+    from ops import processes  # noqa: PLC0415 - the same
 
     try:
         pids = [
@@ -79,8 +102,6 @@ def port_holder(port: int) -> str:
             and held.status == psutil.CONN_LISTEN
             and held.pid
         ]
-        return (
-            f"process {pids[0]} ({psutil.Process(pids[0]).name()})" if pids else "another process"
-        )
+        return processes.describe(psutil.Process(pids[0])) if pids else "another process"
     except psutil.Error:
         return "another process"

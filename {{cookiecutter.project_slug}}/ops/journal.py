@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ops.errors import Refused
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -37,15 +39,18 @@ def entries(root: Path) -> list[dict[str, Any]]:
 @contextmanager
 def recorded(root: Path, verb: str, **facts: object) -> Iterator[None]:
     """Record how the change inside ended: done, failed or interrupted."""
-    outcome = "failed"
+    outcome: dict[str, object] = {"outcome": "failed"}
     try:
         yield
-        outcome = "done"
+        outcome = {"outcome": "done"}
     except KeyboardInterrupt:
-        outcome = "interrupted"
+        outcome = {"outcome": "interrupted"}
+        raise
+    except Refused as error:
+        outcome["why"] = error.what.partition("\n")[0]
         raise
     finally:
-        append(root, verb, outcome=outcome, **facts)
+        append(root, verb, **outcome, **facts)
 
 
 def _who() -> str:

@@ -21,9 +21,8 @@ def say(text: str = "") -> None:
     """Print a line now, also into a pipe."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough: go on without it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:

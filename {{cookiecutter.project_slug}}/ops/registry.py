@@ -96,6 +96,6 @@ def damaged(model: Model) -> str:
     )
 
 
-def dangling(folder: Path) -> list[Path]:
-    """Return the pointers whose file is not there."""
-    return [path for path in folder.glob("*_current.*") if not path.exists()]
+def tiers(folder: Path) -> list[str]:
+    """Return the tiers that serve something, or whose pointer says that they should."""
+    return sorted(path.name.partition("_current.")[0] for path in folder.glob("*_current.*"))

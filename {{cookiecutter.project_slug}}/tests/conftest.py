@@ -41,6 +41,7 @@ about = "Opens doors."
 secret = 32
 [WEB_PORT]
 about = "The port."
+type = "port"
 default = "{port}"
 [WEB_URL]
 about = "Derived."
@@ -116,6 +117,8 @@ def make_scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], S
         scratch.write("compose.yaml", COMPOSE)
         scratch.write("first.py", "print('first ran')")
         scratch.write("web.py", WEB)
+        scratch.write("src/scratch/settings.py", "print('settings are valid')")
+        scratch.write("run/engine", "local")
         scratch.write("tasks.py", (REPOSITORY / "tasks.py").read_text(encoding="utf-8"))
         # A copy, not a link: a task finds its project by where ops/ is.
         for path in (REPOSITORY / "ops").rglob("*.py"):

@@ -30,7 +30,7 @@ def test_what_is_wrong_fails_with_what_to_do(scratch: Scratch) -> None:
         done = scratch.inv("doctor", "--json")
     assert (found["env"].state, found["env"].fix) == ("fail", "chmod 600 .env.dev")
     assert found["ports"].state == "fail"
-    assert f"{scratch.port} for web: held by process" in found["ports"].detail
+    assert f"{scratch.port} of web: process" in found["ports"].detail
     assert done.returncode == 1
     assert {item["check"] for item in json.loads(done.stdout)} >= {"python", "disk", "engine"}
 
@@ -48,7 +48,7 @@ def test_a_check_that_cannot_be_made_is_a_finding(scratch: Scratch) -> None:
 def test_a_pointer_to_nothing_fails(scratch: Scratch) -> None:
     (scratch.root / "models").mkdir()
     (scratch.root / "models" / "tier1_current.onnx").symlink_to("gone.onnx")
-    assert "tier1_current.onnx" in next(
+    assert "tier1: its current model is not whole" in next(
         item.detail for item in examine(scratch.project, "dev") if item.state == "fail"
     )
 

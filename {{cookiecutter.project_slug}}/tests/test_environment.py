@@ -125,3 +125,16 @@ def test_profiles_are_asked_for_then_of_the_environment_then_dev(
     with pytest.raises(Refused, match="no profile 'prd'"):
         environment.profile_name("prd")
     assert scratch.inv("deploy.status", "--profile", "prd").returncode == 2
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "65536", "-1", "8000.5"])
+def test_a_value_of_a_wrong_type_is_refused_with_its_source(scratch: Scratch, port: str) -> None:
+    scratch.write(".env.dev", f"API_KEY=x\nWEB_PORT={port}")
+    message = rf"WEB_PORT should be a port \(1 to 65535\), not '{port}' \(.env.dev\)"
+    with pytest.raises(Refused, match=message):
+        environment.require(scratch.project, "dev")
+
+
+def test_what_nobody_reads_is_named_with_what_was_meant(scratch: Scratch) -> None:
+    scratch.write(".env.dev", "WEB_PROT=1\nAPI_KEY=x")
+    assert environment.unknown(scratch.project, "dev") == ["WEB_PROT (did you mean WEB_PORT?)"]

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from ops.engines.local import refuse_taken_ports
 from ops.engines.supervision import Places, configuration
 from ops.errors import Refused
 from ops.stack import Service
+from tests.conftest import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +131,7 @@ def test_a_taken_port_names_its_holder_and_starts_nothing(scratch: Scratch) -> N
     with socket.create_server(("127.0.0.1", scratch.port)):
         engine = scratch.engine()
         with pytest.raises(
-            Refused, match=rf"web needs port {scratch.port}, which process {os.getpid()}"
+            Refused, match=rf"web needs port {scratch.port}: held by process {os.getpid()}"
         ):
             engine.up(limit=20)
     assert engine.supervisor.process() is None
@@ -158,7 +158,7 @@ def test_the_tasks_speak_json_and_end_with_codes(scratch: Scratch) -> None:
     unknown = scratch.inv("deploy.logs", "--service", "wbe")
     assert (unknown.returncode, "choose one of: first, web" in unknown.stderr) == (2, True)
     assert scratch.inv("deploy.down").returncode == 0
-    assert "Nothing was running" in scratch.inv("deploy.down").stdout
+    assert "Nothing was running" in scratch.inv("deploy.down", "--engine", "local").stdout
     verbs = [json.loads(line)["verb"] for line in (scratch.root / "journal.jsonl").open()]
     assert verbs == ["deploy.up", "deploy.down", "deploy.down"]
 
@@ -232,5 +232,105 @@ def test_no_secret_reaches_the_files_of_a_running_stack(scratch: Scratch) -> Non
     assert not [line for line in command_lines if secret in line]
 
 
-def test_free_ports_pass() -> None:
-    refuse_taken_ports([Service("step", ("true",), once=True)])
+def test_a_refused_change_leaves_what_runs(scratch: Scratch) -> None:
+    engine = scratch.engine()
+    engine.up(limit=20)
+    before = engine.supervisor.states()["web"]["pid"]
+    scratch.write("first.py", "raise SystemExit('unknown key')")
+    with pytest.raises(Refused, match="first: exit code 1"):
+        scratch.engine(API_KEY="another").up(limit=20)
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = str(held.getsockname()[1])
+        with pytest.raises(Refused, match=f"web needs port {port}"):
+            scratch.engine(WEB_PORT=port).up(limit=20)
+    assert engine.supervisor.states()["web"]["pid"] == before
+    assert answers(scratch.port)
+
+
+def test_a_failed_change_puts_back_what_ran(scratch: Scratch) -> None:
+    scratch.engine().up(limit=20)
+    other = free_port()
+    with pytest.raises(Refused, match="was not healthy after 2 s"):
+        scratch.engine(WEB_PORT=str(other), ANSWER="503").up(limit=2)
+    assert refused(other)
+    assert answers(scratch.port)
+    (status,) = scratch.engine().status()
+    assert (status.state, status.url) == ("healthy", f"http://127.0.0.1:{scratch.port}")
+
+
+def test_status_shows_the_ports_that_the_stack_was_started_with(scratch: Scratch) -> None:
+    other = free_port()
+    scratch.engine(WEB_PORT=str(other)).up(limit=20)
+    (status,) = scratch.engine().status()
+    assert (status.state, status.url) == ("healthy", f"http://127.0.0.1:{other}")
+    assert scratch.engine().ports() == {"web": other}
+
+
+def test_what_a_killed_supervisord_left_is_ended(scratch: Scratch) -> None:
+    for verb in ("down", "up"):
+        engine = scratch.engine()
+        engine.up(limit=20)
+        supervisord = engine.supervisor.process()
+        assert supervisord
+        (child,) = supervisord.children()
+        supervisord.kill()
+        supervisord.wait(10)
+        assert child.is_running()
+        if verb == "down":
+            assert engine.down() is True
+            assert not child.is_running()
+        else:
+            assert engine.up(limit=20) is True
+            assert answers(scratch.port)
+
+
+def test_an_unhealthy_service_is_started_again(scratch: Scratch) -> None:
+    code = scratch.root.joinpath("web.py").read_text()
+    looks = code.replace(
+        'int(os.environ.get("ANSWER", "200"))', '500 if os.path.exists("ill") else 200'
+    )
+    scratch.write("web.py", looks)
+    engine = scratch.engine()
+    engine.up(limit=20)
+    scratch.write("ill", "")
+    wait_until(lambda: engine.status()[0].state == "unhealthy")
+    pid = engine.supervisor.states()["web"]["pid"]
+    with pytest.raises(Refused, match="was not healthy after 2 s"):
+        engine.up(limit=2)
+    assert engine.supervisor.states()["web"]["pid"] != pid
+    (scratch.root / "ill").unlink()
+    engine.up(limit=20)
+    assert engine.status()[0].state == "healthy"
+
+
+def test_only_one_change_is_made_at_a_time(scratch: Scratch) -> None:
+    scratch.write("web.py", "import time; time.sleep(600)")
+    command = [sys.executable, "-m", "invoke", "deploy.up", "--engine", "local"]
+    with subprocess.Popen(command, cwd=scratch.root, stdout=subprocess.DEVNULL) as process:
+        engine = scratch.engine()
+        wait_until(lambda: engine.supervisor.states().get("web", {}).get("pid"))
+        second = scratch.inv("deploy.down")
+        assert second.returncode == 1
+        assert f"deploy.up (process {process.pid}) is under way" in second.stderr
+        process.terminate()
+        assert process.wait(30) == 130
+    assert engine.supervisor.process() is None
+    assert "Traceback" not in second.stderr
+
+
+def test_secrets_of_a_deployed_profile_are_not_made_anew(scratch: Scratch) -> None:
+    assert scratch.inv("deploy.up", "--engine", "local").returncode == 0
+    (scratch.root / ".env.dev").unlink()
+    again = scratch.inv("deploy.up", "--engine", "local")
+    assert (again.returncode, ".env.dev is gone" in again.stderr) == (1, True)
+    assert answers(scratch.port)
+
+
+def test_wrong_values_are_refused_in_a_line(scratch: Scratch) -> None:
+    for arguments, message in (
+        (("deploy.up", "--timeout", "abc"), "'abc' is not a number of seconds"),
+        (("deploy.up", "--timeout", "0"), "'0' is not a number of seconds"),
+        (("deploy.up", "--engine", "podman"), "there is no engine 'podman'"),
+    ):
+        done = scratch.inv(*arguments)
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr

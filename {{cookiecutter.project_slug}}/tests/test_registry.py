@@ -77,9 +77,10 @@ def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
     assert "sha256" in registry.damaged(model)
 
 
-def test_a_pointer_to_nothing_is_found(tmp_path: Path) -> None:
+def test_a_pointer_to_nothing_is_still_a_tier(tmp_path: Path) -> None:
     write(tmp_path, "tier1", "v1.0", current=True).unlink()
-    assert [path.name for path in registry.dangling(tmp_path)] == ["tier1_current.onnx"]
+    write(tmp_path, "tier2", "v1.0")
+    assert registry.tiers(tmp_path) == ["tier1"]
 
 
 def test_a_tier_that_does_not_beat_its_baselines_says_so(tmp_path: Path) -> None:

@@ -51,6 +51,9 @@ class Engine(Protocol):
     def status(self) -> list[Status]:
         """Look at every service."""
 
+    def ports(self) -> dict[str, int]:
+        """Return the port of this machine that each service has, or will have."""
+
     def scale(self, service: str, replicas: int, limit: float) -> None:
         """Run a service so many times, and wait for its health.
 

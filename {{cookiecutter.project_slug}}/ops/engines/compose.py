@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 from docker.errors import DockerException
 
-from ops import output, shell
+from ops import health, output, shell
 from ops.compose import application_user, composition
 from ops.engines import Status
 from ops.errors import Refused
@@ -82,6 +82,7 @@ class ComposeEngine:
     def up(self, limit: float) -> bool:
         """Build, start and await every service; say whether any had to be started."""
         before = {item.id: item.attrs["State"]["StartedAt"] for item in self.containers()}
+        self._refuse_taken_ports()
         self._own_models()
         with output.step("images", "building what changed"):
             self._logged("build", timeout=BUILD_LIMIT)
@@ -110,6 +111,11 @@ class ComposeEngine:
             for name, entry in self.services.items()
             if name not in self.once
         ]
+
+    def ports(self) -> dict[str, int]:
+        """Return the port of this machine that each service has, or will have."""
+        published = {name: entry.get("ports") or [] for name, entry in self.services.items()}
+        return {name: int(ports[0]["published"]) for name, ports in published.items() if ports}
 
     def scale(self, service: str, replicas: int, limit: float) -> None:
         """Run a service so many times.
@@ -144,6 +150,11 @@ class ComposeEngine:
         options = ["--tail", str(lines), *(["--follow"] if follow else [])]
         command = self.composition.command("logs", *options, *([service] if service else []))
         shell.run(command, cwd=self.project.root, env=self.environment)
+
+    def _refuse_taken_ports(self) -> None:
+        """Check that every port to be published is free, or published by this stack already."""
+        ours = {item.labels[SERVICE] for item in self.containers() if item.status == "running"}
+        health.refuse_taken({name: port for name, port in self.ports().items() if name not in ours})
 
     def _known(self, service: str) -> None:
         if service not in self.services:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from supervisor.states import ProcessStates
 
 from ops import health, output, shell
+from ops.changes import uninterrupted
 from ops.engines import Status
 from ops.engines.supervision import DIED, Places, Supervisor, configuration
 from ops.errors import Refused
+from ops.processes import MARK, describe
 from ops.stack import Service, local_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from ops.project import Project
 
@@ -28,6 +32,42 @@ POLL = 0.25
 """Seconds between two questions to a service that is starting."""
 WATCHED = ("src", "services", "config", "compose.yaml", "requirements.txt")
 """What a running stack is made from: when one of them changes, `up` starts it anew."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A stack that is running, or is to run: enough to look at it and to bring it back."""
+
+    made_from: str
+    services: tuple[Service, ...]
+
+    def write(self, path: Path) -> None:
+        """Keep it beside the logs; it holds no secret."""
+        path.write_text(output.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> State | None:
+        """Return what was kept; None where nothing can be read."""
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            services = (Service(**_tuples(item)) for item in said["services"])
+            return cls(said["made_from"], tuple(services))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def _tuples(item: dict[str, Any]) -> dict[str, Any]:
+    """Undo what JSON does to tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in item.items()}
+
+
+@dataclass(frozen=True)
+class Previous:
+    """What ran before a change: its state, configuration and environment."""
+
+    state: State
+    configuration: str
+    environment: dict[str, str]
 
 
 class LocalEngine:
@@ -47,24 +87,31 @@ class LocalEngine:
         self.environment = environment(project, values)
 
     def up(self, limit: float) -> bool:
-        """Bring every service up and wait for its health; say whether any had to be started."""
-        made_from = fingerprint(self.project, self.environment, self.services)
-        if self.supervisor.process() and not self._is_made_from(made_from):
-            output.say(
-                "  The code, the configuration or a variable changed: starting the stack anew."
-            )
-            self.supervisor.stop()
-        started_all = self.supervisor.process() is None
-        absent = self._absent()
-        refuse_taken_ports(absent)
+        """Bring every service up and wait for its health; say whether any had to be started.
+
+        Whatever can be refused is refused, and the steps run, before anything that runs is touched.
+        """
+        self._end_orphans()
+        target = State(
+            fingerprint(self.project, self.environment, self.services), tuple(self.services)
+        )
+        running = self.running()
+        if running and running.made_from == target.made_from:
+            return self._heal(limit)
+        held = {item.port for item in running.services} if running else set()
+        wanted = {item.name: item.port for item in self.services if item.port}
+        health.refuse_taken({name: port for name, port in wanted.items() if port not in held})
+        if running:
+            output.say("  The code, the configuration or a variable changed: starting anew.")
+        self._run_steps()
+        previous = self._previous(running)
         try:
-            self._start(absent, limit)
-            self._refuse_unhealthy()
+            self.supervisor.stop()
+            self._launch(target, self.environment, configuration(self.services, self.places), limit)
         except BaseException:
-            self._undo(absent, everything=started_all)
+            self._put_back(previous, limit)
             raise
-        self.places.fingerprint.write_text(made_from)
-        return bool(absent)
+        return True
 
     def down(self, *, volumes: bool = False) -> bool:
         """Stop every service and keep its data; say whether anything ran.
@@ -75,6 +122,15 @@ class LocalEngine:
         if volumes:
             raise Refused("processes have no volumes; their data is in data/ and models/")
         return self.supervisor.stop()
+
+    def running(self) -> State | None:
+        """Return the stack that runs, as it was started; None if none does."""
+        return State.read(self.places.state) if self.supervisor.process() else None
+
+    def ports(self) -> dict[str, int]:
+        """Return the port of this machine that each service has, or will have."""
+        services = (self.running() or State("", tuple(self.services))).services
+        return {item.name: item.port for item in services if item.port}
 
     def scale(self, service: str, replicas: int, limit: float) -> None:
         """Refuse: a process has its port to itself."""
@@ -89,14 +145,15 @@ class LocalEngine:
     def status(self) -> list[Status]:
         """Look at every service that stays up."""
         states = self.supervisor.states()
-        return [look(item, states.get(item.name)) for item in self.services if not item.once]
+        services = (self.running() or State("", tuple(self.services))).services
+        return [look(item, states.get(item.name)) for item in services if not item.once]
 
     def reload(self) -> dict[str, str]:
         """Let every running service that serves models load the current ones."""
         running = self.supervisor.states()
         return {
             item.name: health.tell(item.reload, self.environment.get("API_KEY", ""))
-            for item in self.services
+            for item in (self.running() or State("", ())).services
             if item.reload and _runs(running.get(item.name))
         }
 
@@ -119,41 +176,75 @@ class LocalEngine:
         command = ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, files)]
         shell.run(command, cwd=self.project.root)
 
-    def _is_made_from(self, made_from: str) -> bool:
-        path = self.places.fingerprint
-        return path.is_file() and path.read_text() == made_from
+    def _end_orphans(self) -> None:
+        """End what a killed supervisord, or a killed `inv`, left running."""
+        left = self.supervisor.orphans()
+        if left:
+            output.say(f"  Ending what an earlier start left: {', '.join(map(describe, left))}")
+            self.supervisor.stop()
 
-    def _absent(self) -> list[Service]:
-        """Return what has to be started; while all processes run, the steps before need not."""
-        running = {name for name, info in self.supervisor.states().items() if _runs(info)}
-        absent = [item for item in self.services if item.name not in running]
-        return absent if any(not item.once for item in absent) else []
+    def _heal(self, limit: float) -> bool:
+        """Start again what is not healthy in a stack that is as it should be otherwise."""
+        ill = {item.service for item in self.status() if item.state != "healthy"}
+        if ill:
+            self._run_steps()
+        for service in self.services:
+            if service.name in ill:
+                if _runs(self.supervisor.states().get(service.name)):
+                    self.supervisor.call("stopProcess", service.name)
+                with output.step(service.name, f"waiting for {service.health}"):
+                    self._run(service, limit)
+        return bool(ill)
+
+    def _run_steps(self) -> None:
+        """Run the steps that come before the services, each to its end."""
+        self.places.folder.mkdir(parents=True, exist_ok=True)
+        for service in self.services:
+            if service.once:
+                with output.step(service.name, "running to its end"):
+                    self._run_once(service)
+
+    def _previous(self, running: State | None) -> Previous | None:
+        """Remember what runs now, so that it can be put back."""
+        process = self.supervisor.process()
+        if not (running and process):
+            return None
+        return Previous(running, self.places.config.read_text(encoding="utf-8"), process.environ())
+
+    def _put_back(self, previous: Previous | None, limit: float) -> None:
+        """Stop what a failed start left, and bring back what ran before it."""
+        with uninterrupted():
+            self.supervisor.stop()
+            output.say("  What this command had started is stopped again.")
+            if not previous:
+                return
+            output.say("  Putting back what ran before:")
+            try:
+                self._launch(previous.state, previous.environment, previous.configuration, limit)
+            except Refused as error:
+                self.supervisor.stop()
+                output.say(f"  That failed too: {error.what}")
+
+    def _launch(self, state: State, env: Mapping[str, str], config: str, limit: float) -> None:
+        """Start supervisord and each service after what it needs; await every one's health."""
+        self.places.folder.mkdir(parents=True, exist_ok=True)
+        self.places.config.write_text(config, encoding="utf-8")
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.places.config)]
+        shell.run(command, cwd=self.project.root, env=env, timeout=30)
+        self.supervisor.await_start()
+        state.write(self.places.state)
+        for service in state.services:
+            if not service.once:
+                with output.step(service.name, f"waiting for {service.health}"):
+                    self._run(service, limit)
+        self._refuse_unhealthy()
 
     def _refuse_unhealthy(self) -> None:
+        """Look at all once more: one may have died after it was found well."""
         ill = [item for item in self.status() if item.state != "healthy"]
         if ill:
             lines = [f"{item.service} is {item.state}: {item.detail}" for item in ill]
-            raise Refused(
-                "\n".join(lines), "inv deploy.logs, or start anew: inv deploy.down && inv deploy.up"
-            )
-
-    def _start(self, services: Sequence[Service], limit: float) -> None:
-        self.places.folder.mkdir(parents=True, exist_ok=True)
-        if not self.supervisor.process():
-            self.places.config.write_text(configuration(self.services, self.places))
-            command = [
-                sys.executable,
-                "-m",
-                "supervisor.supervisord",
-                "-c",
-                str(self.places.config),
-            ]
-            shell.run(command, cwd=self.project.root, env=self.environment, timeout=30)
-            self.supervisor.await_start()
-        for service in services:
-            doing = "running to its end" if service.once else f"waiting for {service.health}"
-            with output.step(service.name, doing):
-                self._run_once(service) if service.once else self._run(service, limit)
+            raise Refused("\n".join(lines), "inv deploy.logs")
 
     def _run_once(self, service: Service) -> None:
         log = self.places.log(service.name)
@@ -194,21 +285,11 @@ class LocalEngine:
                 return f"was not healthy after {limit:.0f} s: {wrong}"
             time.sleep(POLL)
 
-    def _undo(self, services: Iterable[Service], *, everything: bool) -> None:
-        """Stop what a failed start left: all, or just what it added to a running stack."""
-        if everything:
-            self.supervisor.stop()
-        else:
-            states = self.supervisor.states()
-            for service in services:
-                if _runs(states.get(service.name)):
-                    self.supervisor.call("stopProcess", service.name)
-        output.say("  What this command had started is stopped again.")
-
 
 def environment(project: Project, values: Mapping[str, str]) -> dict[str, str]:
     """Return what the processes get on top of this process's environment."""
-    return {**values, "PYTHONPATH": str(project.source), "PYTHONUNBUFFERED": "1"}
+    own = {MARK: str(project.root), "PYTHONPATH": str(project.source), "PYTHONUNBUFFERED": "1"}
+    return {**values, **own}
 
 
 def fingerprint(project: Project, env: Mapping[str, str], services: Iterable[Service]) -> str:
@@ -220,24 +301,6 @@ def fingerprint(project: Project, env: Mapping[str, str], services: Iterable[Ser
             if path.is_file() and "__pycache__" not in path.parts:
                 digest.update(f"{path}\0".encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def refuse_taken_ports(services: Iterable[Service]) -> None:
-    """Check that every port a service wants is free.
-
-    Raises:
-        Refused: one or more are not; each is named with who holds it.
-    """
-    taken = [item for item in services if item.port and health.port_taken(item.port)]
-    if taken:
-        lines = [
-            f"{item.name} needs port {item.port}, which {health.port_holder(item.port or 0)} holds"
-            for item in taken
-        ]
-        name = f"{taken[0].name.upper()}_PORT"
-        raise Refused(
-            "\n".join(lines), f"stop it, or choose another: {name}=<free port> inv deploy.up"
-        )
 
 
 def look(service: Service, info: Mapping[str, Any] | None) -> Status:

@@ -20,6 +20,7 @@ import psutil
 from supervisor.states import ProcessStates
 from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
 
+from ops import processes
 from ops.errors import Refused
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ class Places:
         return self.folder / "supervisord.log"
 
     @property
-    def fingerprint(self) -> Path:
-        """What the running stack was made from."""
-        return self.folder / "fingerprint"
+    def state(self) -> Path:
+        """What the running stack is: its services, and a digest of what they were made from."""
+        return self.folder / "stack.json"
 
     def log(self, service: str) -> Path:
         """Return the file of what a service printed."""
@@ -192,10 +193,13 @@ class Supervisor:
         """Return supervisord's view of each process by name; empty when it does not run."""
         if not self.process():
             return {}
-        return {
-            info["name"]: info
-            for info in cast("list[dict[str, Any]]", self.call("getAllProcessInfo"))
-        }
+        try:
+            found = cast("list[dict[str, Any]]", self.call("getAllProcessInfo"))
+        except Refused:
+            if self.process():
+                raise
+            return {}  # it ended between the two questions
+        return {info["name"]: info for info in found}
 
     def await_start(self, limit: float = 10.0) -> None:
         """Wait until it answers.
@@ -214,24 +218,21 @@ class Supervisor:
             else:
                 return
 
+    def orphans(self) -> list[psutil.Process]:
+        """Return what runs for this stack without a supervisord, as after its being killed."""
+        return [] if self.process() else processes.marked(self.places.root)
+
     def stop(self) -> bool:
-        """End it and every process it runs; say whether it ran.
+        """End it and every process of its stack; say whether anything ran.
 
         Raises:
-            Refused: it, or a process of it, is still there after everything was tried.
+            Refused: a process is still there after everything was tried.
         """
         process = self.process()
-        if not process:
-            return False
-        family = [process, *process.children(recursive=True)]
-        process.terminate()
-        _, alive = psutil.wait_procs(family, timeout=STOP_WAIT + 5)
-        for left in alive:
-            left.kill()
-        _, alive = psutil.wait_procs(alive, timeout=PATIENCE)
-        if alive:
-            raise Refused(
-                f"still running: {', '.join(f'{left.pid} ({left.name()})' for left in alive)}"
-            )
-        self.places.fingerprint.unlink(missing_ok=True)
-        return True
+        if process:
+            process.terminate()  # it ends its processes in good order
+            psutil.wait_procs([process], timeout=STOP_WAIT + 5)
+        left = processes.marked(self.places.root)
+        processes.end(left, STOP_WAIT)
+        self.places.state.unlink(missing_ok=True)
+        return bool(process or left)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
-from ops import journal, session
+from ops import session
+from ops.changes import change
 from ops.tasks import options
 
 if TYPE_CHECKING:
@@ -18,5 +19,5 @@ def collect(_c: Context, file: str = "", profile: str = "", engine: str = "") ->
     """Load observations into the database; twice changes nothing."""
     opened = session.opened(profile, engine)
     arguments = ("--file", file) if file else ()
-    with journal.recorded(opened.project.root, "data.collect", file=file or None):
+    with change(opened.project.root, "data.collect", file=file or None):
         opened.module(f"{opened.project.package}.collect", *arguments)

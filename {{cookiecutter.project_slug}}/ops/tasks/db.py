@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
-from ops import journal, output, session
+from ops import output, session
+from ops.changes import change
+from ops.errors import Refused
 from ops.tasks import options
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 def migrate(_c: Context, profile: str = "", engine: str = "", to: str = "head") -> None:
     """Bring the database up to the newest migration."""
     opened = session.opened(profile, engine)
-    with journal.recorded(opened.project.root, "db.migrate", to=to):
+    with change(opened.project.root, "db.migrate", to=to):
         opened.module("alembic", "upgrade", to)
 
 
@@ -29,10 +31,12 @@ def downgrade(
 ) -> None:
     """Take migrations back, which drops what they had added."""
     opened = session.opened(profile, engine)
+    if any(item.replicas for item in opened.engine.status() if item.url):
+        raise Refused("the stack is running and needs its tables", "inv deploy.down, then again")
     opened.module("alembic", "current", "--verbose")
     question = f"Take the database back to {to}? Columns and tables that go lose their data."
     output.confirm(question, yes=yes)
-    with journal.recorded(opened.project.root, "db.downgrade", to=to):
+    with change(opened.project.root, "db.downgrade", to=to):
         opened.module("alembic", "downgrade", to)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from invoke.tasks import task
 
 from ops import engines, environment, journal, output, project, session
+from ops.changes import change
 from ops.errors import Refused
 from ops.tasks import options
 
@@ -18,23 +19,38 @@ TIMEOUT = {"timeout": "seconds each service may take to become healthy"}
 
 @task(help=options.WHERE | TIMEOUT | {"gpu": "reserve this machine's GPUs (compose.gpu.yaml)"})
 def up(
-    _c: Context, profile: str = "", engine: str = "", timeout: int = 120, gpu: bool = False
+    _c: Context, profile: str = "", engine: str = "", timeout: str = "120", gpu: bool = False
 ) -> None:
     """Set up what is missing, start all services, wait for health."""
+    limit = options.seconds(timeout)
     here = project.load()
-    made = environment.init(here, environment.profile_name(profile))
-    if made:
-        output.say(f"  Made {made.name} with new secrets; git ignores it.")
+    _make_environment(here, environment.profile_name(profile))
     opened = session.opened(profile, engine, gpu=gpu)
     name = opened.engine.name
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
-    with journal.recorded(here.root, "deploy.up", profile=opened.profile, engine=name):
-        started = opened.engine.up(timeout)
-    engines.note_use(here, name)
+    with change(here.root, "deploy.up", profile=opened.profile, engine=name):
+        started = opened.engine.up(limit)
+        engines.note_use(here, name)
     if not started:
         output.say("Everything was up already.")
     output.show(opened.engine.status(), as_json=False, empty="")
     output.say("Next: inv deploy.status   inv deploy.logs   inv deploy.down")
+
+
+def _make_environment(here: project.Project, profile: str) -> None:
+    """Make a profile's env file, unless its secrets are in use already and only the file is gone.
+
+    Raises:
+        Refused: the profile was deployed before, so that new secrets would lock its owner out.
+    """
+    path = here.env_file(profile)
+    deployed = [item for item in journal.entries(here.root) if item["verb"] == "deploy.up"]
+    if not path.exists() and any(item.get("profile") == profile for item in deployed):
+        what = f"{path.name} is gone, and the secrets of an earlier deployment with it"
+        raise Refused(what, f"put it back, or make new secrets: inv env.init --profile {profile}")
+    made = environment.init(here, profile)
+    if made:
+        output.say(f"  Made {made.name} with new secrets; git ignores it.")
 
 
 @task(
@@ -52,13 +68,11 @@ def down(
             opened.project.slug,
             yes=yes,
         )
-    with journal.recorded(
-        opened.project.root, "deploy.down", engine=opened.engine.name, volumes=volumes
-    ):
+    with change(opened.project.root, "deploy.down", engine=opened.engine.name, volumes=volumes):
         ran = opened.engine.down(volumes=volumes)
-    engines.note_end(opened.project)
+        engines.note_end(opened.project)
     kept = "its volumes are gone" if volumes else "the data is kept"
-    output.say(f"Stopped; {kept}. Back again: inv deploy.up" if ran else "Nothing was running.")
+    output.say(f"Stopped; {kept}." if ran else "Nothing was running.")
 
 
 @task(help=options.WHERE | {"json": options.JSON})
@@ -82,7 +96,7 @@ def logs(
 ) -> None:
     """Show what the services printed."""
     opened = session.opened(profile, engine, whole=False)
-    opened.engine.logs(service, lines, follow=follow)
+    opened.engine.logs(service, max(lines, 0), follow=follow)
 
 
 @task(
@@ -90,13 +104,13 @@ def logs(
     help=options.WHERE | TIMEOUT | {"replicas": "service=number, such as api=3"},
 )
 def scale(
-    _c: Context, replicas: str, profile: str = "", engine: str = "", timeout: int = 120
+    _c: Context, replicas: str, profile: str = "", engine: str = "", timeout: str = "120"
 ) -> None:
     """Run a service as many times as asked for."""
     name, _, number = replicas.partition("=")
     if not number.isdigit() or not int(number):
         raise Refused(f"{replicas!r} is not service=number", "inv deploy.scale api=3", code=2)
     opened = session.opened(profile, engine)
-    with journal.recorded(opened.project.root, "deploy.scale", service=name, replicas=number):
-        opened.engine.scale(name, int(number), timeout)
+    with change(opened.project.root, "deploy.scale", service=name, replicas=number):
+        opened.engine.scale(name, int(number), options.seconds(timeout))
     output.show(opened.engine.status(), as_json=False, empty="")

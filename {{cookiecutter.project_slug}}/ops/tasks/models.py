@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
-from ops import journal, output, project, registry, session
+from ops import output, project, registry, session
+from ops.changes import change
 from ops.errors import Refused
 from ops.tasks import options
 
@@ -37,9 +38,7 @@ def train(
     given = {"--tier": tier, "--seed": seed}
     arguments = [word for option, value in given.items() if value for word in (option, value)]
     arguments += ["--major"] if major else []
-    with journal.recorded(
-        opened.project.root, "models.train", tier=tier or None, seed=seed or None
-    ):
+    with change(opened.project.root, "models.train", tier=tier or None, seed=seed or None):
         opened.module(f"{opened.project.package}.training", *arguments)
     for service, wrong in opened.engine.reload().items():
         if wrong:
