@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ops.dependencies import LOCKS, compile_command
+from ops.dependencies import WHOLE, compile_command, compile_commands, parts
 from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
@@ -15,11 +15,36 @@ if TYPE_CHECKING:
 
 
 def test_the_command_locks_for_every_platform_with_hashes() -> None:
-    command = compile_command("a.in", "a.txt", upgrade=True)
+    command = compile_command("a.in", "a.txt", "--upgrade")
     assert command[1:5] == ["-m", "uv", "pip", "compile"]
     assert {"--universal", "--generate-hashes", "--upgrade", "--no-emit-index-url"} <= {*command}
     assert command[-3:] == ["a.in", "-o", "a.txt"]
-    assert "--upgrade" not in compile_command("a.in", "a.txt", upgrade=False)
+
+
+def test_an_image_has_the_versions_that_run_everywhere(tmp_path: Path) -> None:
+    lock = tmp_path / "services" / "web" / "requirements.in"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    commands = compile_commands(tmp_path, upgrade=True)
+    assert [*commands] == [*WHOLE.values(), "services/web/requirements.txt"]
+    constrained = {name: "--constraint" in command for name, command in commands.items()}
+    upgraded = {name: "--upgrade" in command for name, command in commands.items()}
+    assert [*constrained.values()] == [False, False, True]
+    assert [*upgraded.values()] == [True, True, False]
+
+
+LOCKS = WHOLE | parts(REPOSITORY)
+
+
+def pins(lock: str) -> set[tuple[str, str]]:
+    """Return names and versions, without extras."""
+    text = (REPOSITORY / lock).read_text(encoding="utf-8")
+    return {*re.findall(r"^([a-z0-9._-]+)\S*==(\S+)", text, flags=re.MULTILINE)}
+
+
+@pytest.mark.parametrize("lock", parts(REPOSITORY).values())
+def test_what_an_image_holds_is_a_part_of_the_whole(lock: str) -> None:
+    assert pins(lock) <= pins("requirements.txt")
 
 
 @pytest.mark.parametrize("lock", LOCKS.values())
@@ -35,9 +60,10 @@ def test_every_locked_package_has_a_version_and_a_hash_and_no_address(lock: str)
 
 def test_the_locks_hold_what_the_in_files_ask_for(tmp_path: Path) -> None:
     for name in (*LOCKS, *LOCKS.values()):
-        shutil.copy(REPOSITORY / name, tmp_path)
-    for source, target in LOCKS.items():
-        command = [*compile_command(source, target, upgrade=False), "--offline"]
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    for target, locking in compile_commands(tmp_path, upgrade=False).items():
+        command = [*locking, "--offline"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(f"nothing is cached to resolve from: {done.stderr.strip()[:200]}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from invoke.tasks import task
 
 from ops import output, project, shell
-from ops.dependencies import LOCKS, compile_command
+from ops.dependencies import compile_commands
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @task(help={"upgrade": "take the newest versions, not just what the .in files ask for"})
 def lock(_c: Context, upgrade: bool = False) -> None:
-    """Renew the lock files from requirements*.in, with hashes."""
+    """Renew every lock file from its .in file, with hashes."""
     root = project.load().root
-    for source, target in LOCKS.items():
-        shell.run(compile_command(source, target, upgrade=upgrade), cwd=root, timeout=600)
-        output.say(f"{source} -> {target}")
+    for target, command in compile_commands(root, upgrade=upgrade).items():
+        shell.run(command, cwd=root, timeout=600)
+        output.say(f"{command[-3]} -> {target}")
     output.say("Next: git diff --stat; pip install -r requirements.txt; nox -s ci")
