@@ -85,7 +85,7 @@ def owner_of(package: str) -> str | None:
     """Say what already has this name, if something does."""
     owners = (
         ("a Python keyword", [*keyword.kwlist, *keyword.softkwlist]),
-        ("a module of Python's standard library", sys.stdlib_module_names),
+        ("a module of Python's standard library", [*sys.stdlib_module_names, "test"]),
         ("a library that the project uses", DEPENDENCIES.split()),
         ("a folder or module of the repository itself", REPOSITORY.split()),
     )

@@ -96,7 +96,7 @@ def set_up() -> Project:
     ports = free_ports(3)
     names = ("API_PORT", "DASHBOARD_PORT", "REDIS_PORT")
     variables = dict(zip(names, map(str, ports), strict=True))
-    variables["RATE_LIMIT_PER_MINUTE"] = "1000000"
+    variables |= {"RATE_LIMIT_PER_MINUTE": "1000000", "SLIPWAY_ENGINE": "local"}
     project = Project(FOLDER / "project", FOLDER / "venv", variables)
     bake.bake_as(project.root)
     environment.ensure(project.venv, project.root / "requirements.txt")

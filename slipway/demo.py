@@ -11,7 +11,7 @@ from slipway.project import Api, Project
 
 FOLDER = bake.BUILD / "demo"
 BAKED_FROM = bake.BUILD / "demo.fingerprint"
-DEMO = Project(FOLDER, FOLDER / ".venv")
+DEMO = Project(FOLDER, FOLDER / ".venv", {"SLIPWAY_ENGINE": "local"})
 INTERRUPTED = 130
 
 NEXT = """
@@ -73,7 +73,8 @@ def sentence(answer: dict[str, Any]) -> str:
     """Tell a prediction in one line."""
     units = answer["units"]
     values = (f"{name} {value:.3g} {units[name]}" for name, value in answer["prediction"].items())
-    return f"{answer['target_key']}: {', '.join(values)} ({answer['tier']} {answer['version']})"
+    made_by = f"{answer['tier']} {answer['version']}, from data up to {answer['key']}"
+    return f"{answer['target_key']}: {', '.join(values)} ({made_by})"
 
 
 def stop_if_set_up() -> None:

@@ -25,6 +25,7 @@ class Reader:
         self.project = project
         self.ports = dict(zip(PORTS, map(str, free_ports(3)), strict=True))
         self.variables = {**os.environ, **self.ports, "PATH": f"{tools}:{os.environ['PATH']}"}
+        self.variables["SLIPWAY_ENGINE"] = "local"
         self.api = f"http://127.0.0.1:{self.ports['API_PORT']}"
         self.said = ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -79,11 +80,14 @@ class Engine(Protocol):
 
 
 def choose(name: str, project: Project, values: Mapping[str, str], *, gpu: bool = False) -> Engine:
-    """Return the engine that was asked for; else the one in use; else containers where they can be.
+    """Return the engine that was asked for, by option or by SLIPWAY_ENGINE, or else is in use.
+
+    Where nothing is in use it is containers if they can run here, else processes.
 
     Raises:
         Refused: there is no engine of that name.
     """
+    name = name or os.environ.get("SLIPWAY_ENGINE", "")
     if name not in ("", *NAMES):
         raise Refused(f"there is no engine {name!r}", f"choose one of: {', '.join(NAMES)}", code=2)
     name = name or in_use(project) or ("compose" if containers_can_run(project) else "local")
