@@ -16,6 +16,7 @@ from prometheus_fastapi_instrumentator import Instrumentator
 
 from . import __version__, predictions
 from .artifacts import ArtifactError
+from .bodylimit import BodyLimit
 from .console import AppError
 from .database import DatabaseError, transaction
 from .documentation import LIMIT_HEADERS, MODEL_HEADER, failures
@@ -103,7 +104,7 @@ def health(service: Opened, response: Response) -> Health:
     "/predict",
     tags=["Forecasts"],
     summary="Forecast every target",
-    responses={200: {"headers": {**LIMIT_HEADERS, **MODEL_HEADER}}},
+    responses={200: {"headers": {**LIMIT_HEADERS, **MODEL_HEADER}}, **failures(413)},
 )
 def predict(
     service: Opened,
@@ -196,6 +197,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, invalid_request)
     for error in (NotLoadedError, HistoryError, DatabaseError):
         app.add_exception_handler(error, unavailable)
+    app.add_middleware(BodyLimit, limit=settings.body_bytes_max)
     instrumentator = Instrumentator(excluded_handlers=["/metrics", "/health"], registry=registry)
     instrumentator.instrument(app).expose(app, tags=["Operation"], summary="Give the measures")
     return app

@@ -21,6 +21,7 @@ FAILURES = {
     401: ("The API key is missing", "the header X-API-Key is missing"),
     403: ("The API key is wrong", "this is not the API key"),
     409: ("A model cannot be loaded; the old ones go on answering", f"{TIER} has no model"),
+    413: ("The body is too large", "a body may have 1048576 bytes at most"),
     429: ("Too many requests", "more than 100 requests a minute; wait 7 s"),
     503: ("A model, the data or the database is missing", f"{TIER} has no model"),
 }

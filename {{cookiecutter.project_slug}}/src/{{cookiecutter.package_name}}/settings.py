@@ -1,7 +1,8 @@
 """The settings: environment, then the profile's section of the YAML file, then its default one.
 
-Every default is in config/settings.yaml, and nothing else has one. A process asks for the class
-it needs: only the API needs an API key, so only the API has to be given one.
+Every default is in config/settings.yaml, and nothing else has one. Every process checks every key,
+so that the first one to start refuses what a later one could not use. Only the API needs an API
+key, so only the API has to be given one. `python -m <package>.settings` checks, and does nothing.
 """
 
 import os
@@ -15,14 +16,14 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from .console import AppError
+from .console import AppError, run
 
 Profile = Literal["dev", "staging", "prod"]
 Sections: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -64,8 +65,11 @@ def long_enough(key: SecretStr) -> SecretStr:
     return key
 
 
+ApiKey = Annotated[SecretStr, AfterValidator(long_enough)]
+
+
 class Settings(BaseSettings):
-    """What every process of the application needs."""
+    """What every process of the application checks, whether it needs it or not."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
@@ -75,6 +79,15 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"]
     data_file: Path
     models_dir: Path
+    api_key: ApiKey | None = None
+    rate_limit_per_minute: int = Field(ge=1)
+    body_bytes_max: int = Field(ge=1)
+    cache_seconds: int = Field(ge=0)
+    data_max_age_days: int | None = Field(ge=0)
+    calibration_error_max: float = Field(ge=0, le=1)
+    must_beat_baselines: bool
+    disk_free_min_mb: int = Field(ge=0)
+    clock_apart_max_seconds: float = Field(gt=0)
 
     @classmethod
     def settings_customise_sources(
@@ -87,34 +100,26 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put the file's sections below the environment, the profile's above the default."""
         del init_settings, dotenv_settings, file_secret_settings
+        sections = read_sections()
         profile, default = (
-            YamlConfigSettingsSource(settings_cls, SETTINGS_FILE, yaml_config_section=section)
+            InitSettingsSource(settings_cls, dict(sections[section]))
             for section in (chosen_profile(), "default")
         )
         return env_settings, profile, default
 
 
 class ApiSettings(Settings):
-    """What the API needs beside that."""
+    """What the API needs: an API key too."""
 
-    api_key: Annotated[SecretStr, AfterValidator(long_enough)]
-    rate_limit_per_minute: int = Field(ge=1)
-    cache_seconds: int = Field(ge=0)
+    api_key: ApiKey
 
 
 class VerifySettings(ApiSettings):
-    """What the API needs, and what its verification takes for good."""
-
-    data_max_age_days: int | None = Field(ge=0)
-    calibration_error_max: float = Field(ge=0, le=1)
-    must_beat_baselines: bool
-    disk_free_min_mb: int = Field(ge=0)
-    clock_apart_max_seconds: float = Field(gt=0)
+    """What the verification of the API needs: all that the API does."""
 
 
 Chosen = TypeVar("Chosen", bound=Settings)
-FIELDS = VerifySettings.model_fields
-"""Every field there is."""
+FIELDS = ApiSettings.model_fields
 KEYS = sorted(FIELDS)
 FILE_KEYS = [key for key in KEYS if key != "app_env"]
 SECRETS = {key for key in KEYS if FIELDS[key].annotation is SecretStr}
@@ -144,6 +149,8 @@ def chosen_profile() -> str:
 def read_sections() -> Sections:
     """Return the sections of the settings file: the default one, and one a profile.
 
+    A section may be empty.
+
     Raises SettingsError where the file, or a section that is needed, is not as it should be.
     """
     try:
@@ -151,7 +158,7 @@ def read_sections() -> Sections:
     except (OSError, yaml.YAMLError) as error:
         raise SettingsError(f"{SETTINGS_FILE}: {error}") from None
     expected = ("default", *get_args(Profile))
-    if not isinstance(sections, dict) or not all(isinstance(s, dict) for s in sections.values()):
+    if not isinstance(sections, dict):
         raise SettingsError(f"{SETTINGS_FILE}: should hold the sections {', '.join(expected)}")
     for section in sections.keys() - expected:
         meant = hint(section, expected)
@@ -161,7 +168,16 @@ def read_sections() -> Sections:
     if chosen_profile() not in expected[1:]:
         profiles = ", ".join(expected[1:])
         raise SettingsError(f"environment variable APP_ENV: should be one of {profiles}")
-    return sections
+    return {name: keys_of(name, values) for name, values in sections.items()}
+
+
+def keys_of(section: str, values: object) -> dict[str, Any]:
+    """Return the keys of a section, none where nothing stands below its name."""
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise SettingsError(f"{SETTINGS_FILE} [{section}]: should hold keys, not {values!r:.50}")
+    return values
 
 
 def unknown_keys(sections: Sections) -> Iterator[str]:
@@ -205,3 +221,13 @@ def source(key: str, sections: Sections) -> str:
             return f"environment variable {name}"
     section = chosen_profile() if key in sections[chosen_profile()] else "default"
     return f"{SETTINGS_FILE} [{section}]: {key}"
+
+
+def main() -> None:
+    """Check the settings of this environment."""
+    load(Settings)
+    print("settings are valid")
+
+
+if __name__ == "__main__":
+    run(main)

