@@ -139,12 +139,14 @@ def test_a_prediction_is_told_in_a_sentence() -> None:
     answer = {
         "tier": "tier1",
         "version": "v1.0",
+        "key": "2015-12-31",
         "target_key": "2016-01-01",
         "prediction": {"rain": 0.734, "temp_max": 8.91},
         "units": {"rain": "probability", "temp_max": "°C"},
     }
     assert demo.sentence(answer) == (
-        "2016-01-01: rain 0.734 probability, temp_max 8.91 °C (tier1 v1.0)"
+        "2016-01-01: rain 0.734 probability, temp_max 8.91 °C"
+        " (tier1 v1.0, from data up to 2015-12-31)"
     )
 
 
