@@ -8,12 +8,15 @@ a complete one does not exist.
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
-from .console import AppError
+from .console import AppError, explain
 from .definitions import Kind
 
 INPUT = "features"
@@ -107,21 +110,34 @@ def write(models: Path, metadata: Metadata, content: bytes) -> None:
 
 def replace(file: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, also after a power cut."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    with temporary.open("wb") as opened:
+    with moved_to(file) as temporary, temporary.open("wb") as opened:
         opened.write(content)
         opened.flush()
         os.fsync(opened.fileno())
-    temporary.replace(file)
+
+
+@contextmanager
+def moved_to(path: Path) -> Iterator[Path]:
+    """Give a path beside another to write to, and move what is there over the other at the end.
+
+    Raises ArtifactError where the operating system refuses; nothing is left then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        error.filename = path
+        raise ArtifactError(f"cannot write {explain(error)}") from error
 
 
 def point(models: Path, metadata: Metadata) -> None:
     """Make a model the one its tier serves; the link is never missing in between."""
-    link = link_of(models, metadata.tier)
-    temporary = link.with_name(f".{link.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(metadata.file)
-    temporary.replace(link)
+    with moved_to(link_of(models, metadata.tier)) as temporary:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(metadata.file)
 
 
 def link_of(models: Path, tier: str) -> Path:
@@ -132,10 +148,14 @@ def link_of(models: Path, tier: str) -> Path:
 def current(models: Path, tier: str) -> Metadata | None:
     """Return the metadata of what a tier serves, None where nothing was trained.
 
-    Raises ArtifactError where the link points at what does not exist.
+    Raises ArtifactError where the link points at what does not exist, or cannot be read.
     """
     link = link_of(models, tier)
-    return read(models, link.readlink().name) if link.is_symlink() else None
+    try:
+        name = link.readlink().name if link.is_symlink() else None
+    except OSError as error:
+        raise ArtifactError(f"cannot read {explain(error)}") from error
+    return read(models, name) if name else None
 
 
 def read(models: Path, name: str) -> Metadata:
@@ -149,11 +169,16 @@ def read(models: Path, name: str) -> Metadata:
     except OSError as error:
         raise ArtifactError(f"{file}: {error.strerror}") from error
     except ValidationError as error:
-        places = {".".join(map(str, details["loc"])) for details in error.errors()}
-        raise ArtifactError(f"{file} is not complete: {', '.join(sorted(places))}") from None
+        reasons = {place_or_reason(details) for details in error.errors()}
+        raise ArtifactError(f"{file} is not complete: {', '.join(sorted(reasons))}") from None
     if metadata.file != name:
         raise ArtifactError(f"{file} is about {metadata.file}, not about {name}")
     return metadata
+
+
+def place_or_reason(details: ErrorDetails) -> str:
+    """Return the key that is not as it should be; of what is no JSON at all, how it is not."""
+    return ".".join(map(str, details["loc"])) or details["msg"]
 
 
 def content(models: Path, metadata: Metadata) -> bytes:

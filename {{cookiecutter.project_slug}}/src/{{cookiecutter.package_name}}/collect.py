@@ -18,7 +18,7 @@ from . import observations
 from .cache import forget_predictions
 from .console import AppError, progress, run
 from .database import make_engine, transaction
-from .problem import KEY, Observation
+from .problem import HISTORY, KEY, Observation
 from .settings import Settings, load
 
 SHOWN = 20
@@ -79,7 +79,8 @@ def parse() -> argparse.Namespace:
 def collect(settings: Settings, file: Path) -> dict[str, int]:
     """Load a file and return the counts: rows, inserted, updated.
 
-    Predictions that were cached from rows as they were before are forgotten.
+    Predictions that were cached from rows as they were before are forgotten. A warning says what
+    is missing where the newest rows allow no forecast.
 
     Raises RefusedFileError, or AppError for a file that cannot be read.
     """
@@ -87,10 +88,13 @@ def collect(settings: Settings, file: Path) -> dict[str, int]:
     engine = make_engine(settings.database_url)
     with transaction(engine) as connection:
         counts = {"rows": len(rows), **observations.store(connection, rows)}
+        reason = observations.lack(observations.newest(connection, HISTORY))
     engine.dispose()
     if counts["inserted"] or counts["updated"]:
         forget_predictions(settings.redis_url)
     progress("{}: {rows} rows, {inserted} new, {updated} changed".format(file, **counts))
+    if reason:
+        progress(f"warning: no forecast can be made from the newest rows: {reason}")
     return counts
 
 

@@ -1,5 +1,6 @@
 """How the command-line modules speak and fail."""
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -15,6 +16,15 @@ def progress(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on that disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "let this user read and write there"),
+    errno.EROFS: "mount it so that it can be written to",
+    errno.ENOENT: "make what is missing, or correct the path in the settings",
+}
+"""What to do when the operating system refuses a file."""
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a command; an expected failure ends it with its message and exit code."""
     try:
@@ -22,3 +32,13 @@ def run(main: Callable[[], None]) -> None:
     except AppError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
+        sys.exit(AppError.exit_code)
+
+
+def explain(error: OSError) -> str:
+    """Say in a line what the operating system refused, where, and what to do."""
+    where = error.filename or "a file or a connection"
+    remedy = REMEDIES.get(error.errno or 0, "look at that path")
+    return f"{where}: {error.strerror or error}; {remedy}"

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from . import observations
 from .console import AppError
-from .observations import contiguous, key_of
+from .observations import key_of
 from .problem import HISTORY, HORIZON, Key, Observation, step
 from .samples import features
 from .schemas import PredictRequest
@@ -38,9 +38,8 @@ def history(connection: Connection, asked: PredictRequest) -> Sequence[Observati
     rows = observations.newest(connection, HISTORY, asked.at)
     if asked.at is not None and (not rows or key_of(rows[-1]) != asked.at):
         raise HistoryError(f"there is no observation of {asked.at}")
-    if len(rows) < HISTORY or not contiguous(rows):
-        up_to = f" up to {key_of(rows[-1])}" if rows else ""
-        raise HistoryError(f"{HISTORY} observations without a gap are needed{up_to}")
+    if reason := observations.lack(rows):
+        raise HistoryError(reason)
     return rows
 
 

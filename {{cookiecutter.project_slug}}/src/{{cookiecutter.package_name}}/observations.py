@@ -6,7 +6,7 @@ from itertools import pairwise
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Select, insert, select, update
 
-from .problem import KEY, Key, Observation, step
+from .problem import HISTORY, KEY, Key, Observation, step
 from .tables import observations
 
 key_column = observations.c[KEY]
@@ -23,6 +23,18 @@ def key_of(row: Observation) -> Key:
 def contiguous(history: Sequence[Observation]) -> bool:
     """Tell whether each row's key is the one right after the key before it."""
     return all(key_of(after) == step(key_of(before), 1) for before, after in pairwise(history))
+
+
+def lack(rows: Sequence[Observation]) -> str:
+    """Say what keeps the newest rows there are from being a history; nothing where they are one."""
+    if len(rows) == HISTORY and contiguous(rows):
+        return ""
+    up_to = f" up to {key_of(rows[-1])}" if rows else ""
+    needed = f"{HISTORY} observations without a gap are needed{up_to}"
+    for before, after in pairwise(rows):
+        if not contiguous([before, after]):
+            return f"{needed}: there is none of {step(key_of(before), 1)}"
+    return f"{needed}: there are {len(rows)}"
 
 
 def newest(

@@ -13,7 +13,7 @@ from .cache import Link, PredictionCache, cache_key
 from .database import DatabaseError, make_engine, transaction
 from .forecasting import Forecast, forecast, history
 from .observations import key_of
-from .problem import KEY, TARGETS
+from .problem import HISTORY, KEY, TARGETS
 from .ratelimit import RateLimiter
 from .schemas import Check, PredictRequest, PredictResponse
 from .serving import Model, Models
@@ -104,15 +104,16 @@ class Service:
         return Check(ok=not missing, detail=", ".join([*names, *missing]))
 
     def check_database(self) -> Check:
-        """Tell whether the database answers, and how new its rows are."""
+        """Tell whether the database has the rows of a forecast, and how new they are."""
         try:
             with transaction(self.engine) as connection:
-                rows = observations.newest(connection, 1)
+                rows = observations.newest(connection, HISTORY)
         except DatabaseError as error:
             log.warning("%s", error)
             return Check(ok=False, detail=error.advice)
-        newest = f"newest {KEY} {key_of(rows[0])}" if rows else "no observations yet"
-        return Check(ok=True, detail=newest)
+        if reason := observations.lack(rows):
+            return Check(ok=False, detail=f"no forecast can be made from the newest rows: {reason}")
+        return Check(ok=True, detail=f"newest {KEY} {key_of(rows[-1])}")
 
     def check_cache(self) -> Check:
         """Tell whether Redis answers."""

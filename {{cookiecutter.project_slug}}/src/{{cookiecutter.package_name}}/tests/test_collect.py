@@ -8,7 +8,7 @@ from ..cache import PREFIX, connect
 from ..collect import RefusedFileError, collect, main, read
 from ..database import make_engine, transaction
 from ..observations import key_of, newest
-from ..problem import KEY, Observation
+from ..problem import HISTORY, KEY, Observation
 from ..settings import Settings, load
 from .conftest import DATA, example_rows, migrate, refused
 
@@ -112,6 +112,19 @@ def test_a_message_does_not_name_a_thousand_rows(tmp_path: Path) -> None:
     message = refused(lambda: read(write(tmp_path, rows)), RefusedFileError)
     assert len(message.splitlines()) == 22
     assert message.splitlines()[-1].endswith("more")
+
+
+@pytest.mark.skipif(HISTORY == 1, reason="a history of one row has no gap")
+def test_a_gap_that_allows_no_forecast_is_a_warning(
+    empty: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = example_rows(HISTORY + 1)
+    collect(empty, write(tmp_path, dumped([*rows[:-2], rows[-1]])))
+    warning = capsys.readouterr().err.splitlines()[-1]
+    assert warning.startswith("warning: no forecast can be made from the newest rows: ")
+    assert warning.endswith(f"there is none of {key_of(rows[-2])}")
+    collect(empty, write(tmp_path, dumped(rows)))
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_new_rows_drop_the_predictions_that_were_kept(empty: Settings, tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
+import errno
+import os
+from pathlib import Path
+
 import pytest
 
-from ..console import AppError, progress, run
+from ..console import AppError, explain, progress, run
 from ..settings import SettingsError
 
 
@@ -14,6 +18,27 @@ def test_an_expected_failure_is_its_message_and_exit_code(
         run(main)
     assert end.value.code == SettingsError.exit_code != AppError.exit_code
     assert capsys.readouterr().err == "error: no good\n"
+
+
+def test_a_refusal_of_the_operating_system_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SystemExit) as end:
+        run((file / "models").mkdir)
+    assert end.value.code == AppError.exit_code
+    assert capsys.readouterr().err == f"error: {file}/models: Not a directory; look at that path\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "make room"), (errno.EROFS, "mount it"), (errno.EACCES, "let this user")],
+)
+def test_a_refusal_says_what_to_do(number: int, remedy: str) -> None:
+    assert f"models: {os.strerror(number)}; {remedy}" in explain(
+        OSError(number, os.strerror(number), "models")
+    )
 
 
 def test_any_other_failure_keeps_its_traceback() -> None:

@@ -47,7 +47,7 @@ def test_a_key_without_a_row_is_refused(connection: Connection) -> None:
 def test_an_empty_database_is_refused(engine: Engine) -> None:
     with transaction(engine) as connection:
         message = refused(lambda: history(connection, PredictRequest()), HistoryError)
-    assert message == f"{HISTORY} observations without a gap are needed"
+    assert message == f"{HISTORY} observations without a gap are needed: there are 0"
 
 
 @pytest.mark.skipif(HISTORY == 1, reason="a history of one row has no gap")
@@ -55,7 +55,9 @@ def test_a_gap_in_the_history_is_refused(engine: Engine) -> None:
     with transaction(engine) as connection:
         store(connection, [*ROWS[:-2], ROWS[-1]])
         message = refused(lambda: history(connection, PredictRequest()), HistoryError)
-    assert message.endswith(f"without a gap are needed up to {key_of(ROWS[-1])}")
+    assert message.endswith(
+        f"are needed up to {key_of(ROWS[-1])}: there is none of {key_of(ROWS[-2])}"
+    )
 
 
 def test_a_forecast_is_the_model_s_for_the_row_after(settings: ApiSettings) -> None:
