@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from . import observations
 from .cache import forget_predictions
-from .console import AppError, progress, run
+from .console import AppError, explain, progress, run
 from .database import make_engine, transaction
 from .problem import HISTORY, KEY, Observation
 from .settings import Settings, load
@@ -117,6 +117,8 @@ def read(file: Path) -> list[Observation]:
             refused.append(Refused(str(file), line, KEY, reason))
     if refused:
         raise RefusedFileError(refused)
+    if not rows:
+        raise AppError(f"{file} has no rows: there is nothing below the names of the columns")
     return [row for _, row in rows.values()]
 
 
@@ -125,14 +127,22 @@ def numbered_fields(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
     Raises RefusedFileError for columns that are not ours, AppError for what is no CSV at all.
     """
+    before = 0
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, restkey="(no name)", strict=True)
             check_columns(file, reader.fieldnames or ())
+            before = reader.line_num
             for fields in reader:
+                before = reader.line_num
                 yield reader.line_num, {name: str(text) for name, text in fields.items() if text}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise AppError(f"{file} cannot be read: {error}") from error
+    except csv.Error as error:
+        start = f"the row that begins on line {before + 1}"
+        raise AppError(f"{file} cannot be read: {error} in {start}; is a quote open?") from error
+    except OSError as error:
+        raise AppError(f"cannot read {explain(error)}") from error
+    except UnicodeDecodeError as error:
+        raise AppError(f"{file} cannot be read: {error}; save it as UTF-8") from error
 
 
 def check_columns(file: Path, names: Sequence[str]) -> None:

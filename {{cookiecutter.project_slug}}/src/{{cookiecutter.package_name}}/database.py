@@ -1,5 +1,6 @@
 """The connection to the database: SQLite or PostgreSQL, by the URL alone."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,17 +29,23 @@ SQLITE_PRAGMAS = (
 )
 
 
+UNMIGRATED = re.compile(r"no such (table|column)|(relation|column) \S+ does not exist")
+"""How SQLite and PostgreSQL say that a table or a column is missing."""
+
+NOT_MIGRATED = "is not migrated: run inv db.migrate"
+
+
 class DatabaseError(AppError):
     """The database did not do what was asked; `advice` is what anybody may be told of it."""
 
     def __init__(self, url: URL, error: SQLAlchemyError) -> None:
         """Say what failed, with the URL's password masked."""
         text = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
-        no_tables = "no such table" in text or "does not exist" in text
-        advice = "run the migrations (python -m alembic upgrade head)" if no_tables else ""
-        self.advice = advice or "does not answer as it should"
+        migrated = not UNMIGRATED.search(text)
+        self.advice = "does not answer as it should" if migrated else NOT_MIGRATED
         where = url.render_as_string(hide_password=True)
-        super().__init__(f"the database {where} failed: {text}{advice and '; '}{advice}")
+        reason = f"failed: {text}" if migrated else f"{NOT_MIGRATED} ({text})"
+        super().__init__(f"the database {where} {reason}")
 
 
 def make_engine(url: SecretStr) -> Engine:

@@ -4,9 +4,10 @@ import sys
 from typing import Literal
 
 from alembic import context
+from alembic.operations.ops import MigrationScript
 from sqlalchemy import Connection
 
-from .console import AppError
+from .console import AppError, progress
 from .database import make_engine, transaction
 from .settings import Settings, load
 from .tables import Base, UtcDateTime
@@ -40,8 +41,21 @@ def migrate(connection: Connection) -> None:
         target_metadata=Base.metadata,
         render_as_batch=True,
         render_item=render,
+        process_revision_directives=drop_empty,
     )
     context.run_migrations()
+
+
+def drop_empty(_context: object, _revision: object, directives: list[MigrationScript]) -> None:
+    """Let `alembic revision --autogenerate` write no migration where there is nothing to migrate.
+
+    `alembic check`, which compares and writes nothing, needs the empty one.
+    """
+    writes = getattr(context.config.cmd_opts, "autogenerate", False)
+    operations = directives[0].upgrade_ops
+    if writes and (operations is None or operations.is_empty()):
+        directives.clear()
+        progress("the database has all that the tables say: no migration is written")
 
 
 def render(kind: str, item: object, _autogenerate: object) -> str | Literal[False]:

@@ -107,6 +107,21 @@ def test_what_is_no_table_is_refused_by_name(tmp_path: Path, content: bytes | No
     assert str(file) in refused(lambda: read(file))
 
 
+def test_a_quote_that_is_never_closed_is_named_by_where_its_row_begins(tmp_path: Path) -> None:
+    file = write(tmp_path, dumped(ROWS))
+    lines = file.read_text().splitlines()
+    lines[3] = f'"{lines[3]}'
+    file.write_text("\n".join(lines))
+    assert "in the row that begins on line 4; is a quote open?" in refused(lambda: read(file))
+    lines[0] = f'"{lines[0]}'
+    file.write_text("\n".join(lines[:3]))
+    assert "in the row that begins on line 1;" in refused(lambda: read(file))
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    assert "rows.csv has no rows" in refused(lambda: read(write(tmp_path, [])))
+
+
 def test_a_message_does_not_name_a_thousand_rows(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [dict.fromkeys(Observation.model_fields, "?")] * 1000
     message = refused(lambda: read(write(tmp_path, rows)), RefusedFileError)

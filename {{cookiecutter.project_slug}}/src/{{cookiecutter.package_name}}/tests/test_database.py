@@ -40,9 +40,24 @@ def test_an_error_takes_the_transaction_back(notes: Engine) -> None:
 
 
 def test_missing_tables_are_named_with_what_to_run(empty_database: SecretStr) -> None:
-    with pytest.raises(DatabaseError, match="run the migrations") as caught:
+    with pytest.raises(DatabaseError) as caught:
         count(make_engine(empty_database))
-    assert caught.value.advice.startswith("run the migrations")
+    assert caught.value.advice == "is not migrated: run inv db.migrate"
+    assert " is not migrated: run inv db.migrate (" in str(caught.value)
+    assert "notes" in str(caught.value)
+
+
+def test_a_missing_column_is_named_with_what_to_run(notes: Engine) -> None:
+    with pytest.raises(DatabaseError) as caught, transaction(notes) as connection:
+        connection.execute(text("SELECT body FROM notes"))
+    assert caught.value.advice == "is not migrated: run inv db.migrate"
+
+
+def test_a_missing_database_is_no_matter_of_migrations(postgres: str) -> None:
+    with pytest.raises(DatabaseError) as caught:
+        count(make_engine(SecretStr(f"{postgres}/nowhere")))
+    assert caught.value.advice == "does not answer as it should"
+    assert '"nowhere" does not exist' in str(caught.value)
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password() -> None:

@@ -1,6 +1,8 @@
 import shutil
+from argparse import Namespace
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.config import Config
 from pydantic import SecretStr
@@ -38,14 +40,33 @@ def test_the_log_has_its_index(engine: Engine) -> None:
     assert indexes == [["tier", "source", "id"]]
 
 
-def test_a_new_revision_brings_the_database_to_what_the_tables_say(
-    engine: Engine, tmp_path: Path
-) -> None:
-    versions = shutil.copytree(PACKAGE / "migrations/versions", tmp_path / "versions")
+def versions_in(folder: Path) -> Config:
+    """Return a configuration that writes new revisions beside copies of those there are."""
+    versions = shutil.copytree(PACKAGE / "migrations/versions", folder / "versions")
     config = Config()
     config.set_main_option("script_location", str(PACKAGE / "migrations"))
     config.set_main_option("version_locations", str(versions))
     config.set_main_option("path_separator", "newline")
+    return config
+
+
+def test_no_revision_is_written_where_nothing_changed(
+    engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = versions_in(tmp_path)
+    config.cmd_opts = Namespace(autogenerate=True)
+    before = sorted((tmp_path / "versions").iterdir())
+    with transaction(engine) as connection:
+        config.attributes["connection"] = connection
+        assert command.revision(config, "Nothing", autogenerate=True) == []
+    assert sorted((tmp_path / "versions").iterdir()) == before
+    assert capsys.readouterr().err.endswith("no migration is written\n")
+
+
+def test_a_new_revision_brings_the_database_to_what_the_tables_say(
+    engine: Engine, tmp_path: Path
+) -> None:
+    config = versions_in(tmp_path)
     with transaction(engine) as connection:
         connection.execute(text("DROP TABLE predictions"))
         config.attributes["connection"] = connection
