@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ops.errors import Refused
@@ -36,13 +37,22 @@ def start(
         raise _not_there(command) from error
 
 
-def read(
+@dataclass(frozen=True)
+class Ended:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+def attempt(
     command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 60
-) -> str:
-    """Run a command and return what it printed; `timeout` is in seconds.
+) -> Ended:
+    """Run a command whose exit code is an answer; `timeout` is in seconds.
 
     Raises:
-        Refused: the command is not found, exits non-zero or takes longer than `timeout`.
+        Refused: the command is not found or takes longer than `timeout`.
     """
     try:
         done = subprocess.run(  # noqa: S603 - the same
@@ -59,9 +69,21 @@ def read(
         raise _not_there(command) from error
     except subprocess.TimeoutExpired as error:
         raise _too_long(command, timeout) from error
-    if done.returncode:
-        raise Refused(f"{shlex.join(command)}: {done.stderr.strip()}", code=done.returncode)
-    return done.stdout
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def read(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 60
+) -> str:
+    """Run a command and return what it printed; `timeout` is in seconds.
+
+    Raises:
+        Refused: the command is not found, exits non-zero or takes longer than `timeout`.
+    """
+    done = attempt(command, cwd=cwd, env=env, timeout=timeout)
+    if done.code:
+        raise Refused(f"{shlex.join(command)}: {done.err.strip()}", code=done.code)
+    return done.out
 
 
 def _not_there(command: Sequence[str]) -> Refused:

@@ -1,0 +1,138 @@
+"""build.*: the images: build, push, pin and scan them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from ops import changes, environment, images, output, pins, project, scans
+from ops.compose import LOCK
+from ops.errors import Refused
+from ops.tasks import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invoke.context import Context
+
+WHICH = {
+    "service": "only this one; as often as needed",
+    "tag": "the version (default: that of pyproject.toml)",
+    "profile": options.PROFILE,
+}
+
+
+@task(
+    name="images",
+    iterable=["service"],
+    positional=[],
+    help=WHICH | {"push": "push them too, as build.push does", "yes": options.YES},
+)
+def images_(
+    _c: Context,
+    service: list[str],
+    tag: str = "",
+    push: bool = False,
+    profile: str = "",
+    yes: bool = False,
+) -> None:
+    """Build all images of the stack in one parallel go."""
+    build = _prepared(profile, tag)
+    wanted = images.chosen(service, build.targets())
+    if push:
+        _push(build, wanted, yes=yes)
+        return
+    build.run(wanted)
+    output.show(_rows(build, wanted), as_json=False, empty="No image is built here.")
+    output.say(f"Next: VERSION={build.origin.version} inv deploy.up   inv build.scan")
+
+
+@task(name="push", iterable=["service"], positional=[], help=WHICH | {"yes": options.YES})
+def push_(
+    _c: Context,
+    service: list[str],
+    tag: str = "",
+    profile: str = "",
+    yes: bool = False,
+) -> None:
+    """Push the images, with SBOM and provenance attached."""
+    build = _prepared(profile, tag)
+    _push(build, images.chosen(service, build.targets()), yes=yes)
+
+
+@task(help={"check": "change nothing; fail and name what has moved"})
+def pin(_c: Context, check: bool = False) -> None:
+    """Lock every image of others to the digest that it has now."""
+    here = project.load()
+    path = here.root / LOCK
+    before = pins.locked(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    wanted = pins.in_use(here)
+    now = {name: images.registry_digest(name) for name in wanted.names}
+    news = pins.moved(before, now)
+    if check:
+        if news:
+            raise Refused("\n".join(news), "inv build.pin")
+        output.say(f"{LOCK}: all {len(now)} images are where they were.")
+        return
+    pins.write(path, pins.written(pins.lock(wanted, now)))
+    output.show([{"image": name, "digest": now[name]} for name in now], as_json=False, empty="")
+    output.say("\n".join(news) or "Nothing has moved.")
+    output.say(f"Next: git add {LOCK}; inv deploy.up")
+
+
+@task(help={"json": options.JSON, "profile": options.PROFILE})
+def scan(_c: Context, json: bool = False, profile: str = "") -> None:
+    """Look for known vulnerabilities and bad Dockerfiles."""
+    root = project.load().root
+    found = [scans.audit(lock, root) for lock in ("requirements.txt", "requirements-dev.txt")]
+    found += _scanned(_prepared(profile, ""))
+    output.show(found, as_json=json, empty="")
+    bad = sum(item.outcome == scans.FOUND for item in found)
+    if bad:
+        raise Exit("" if json else f"{bad} with something to mend", code=1)
+
+
+def _scanned(build: images.Build) -> list[scans.Scan]:
+    """Scan what the compose files build; where they cannot be read, say so."""
+    root = build.project.root
+    try:
+        targets = build.targets()
+    except Refused as error:
+        return [scans.Scan("images", "hadolint, trivy", scans.LEFT_OUT, error.what, error.fix)]
+    linted = scans.lint(sorted({item.dockerfile for item in targets}), root)
+    if not scans.installed("trivy"):
+        return [linted, scans.Scan("images", "trivy", scans.LEFT_OUT, "trivy is not installed")]
+    return [linted, *(scans.scan(item.references(build.origin)[0], root) for item in targets)]
+
+
+def _prepared(profile: str, tag: str) -> images.Build:
+    return images.prepared(project.load(), environment.profile_name(profile), tag)
+
+
+def _push(build: images.Build, wanted: Sequence[images.Target], *, yes: bool) -> None:
+    """Show what would be pushed, ask, push, and look whether the registry has it."""
+    images.refuse_nowhere(wanted)
+    rows = _rows(build, wanted)
+    output.show(rows, as_json=False, empty="")
+    attest = images.builder_attests(build.project.root)
+    if not attest:
+        output.say(
+            "Without SBOM and provenance: this builder cannot make them. One that can: "
+            "docker buildx create --use"
+        )
+    output.confirm(f"Push {len(rows)} images?", yes=yes)
+    names = [name for item in wanted for name in item.references(build.origin)]
+    with changes.change(build.project.root, "build.push", images=names, attested=attest):
+        pushed = images.digests(build.run(wanted, push=True, attest=attest))
+        images.refuse_unlike(wanted, build.origin, pushed)
+    output.say("\n".join(f"{item.repository}@{pushed[item.service]}" for item in wanted))
+
+
+def _rows(build: images.Build, wanted: Sequence[images.Target]) -> list[dict[str, str]]:
+    tags = build.origin.tags
+    return [
+        {"service": item.service, "image": item.repository, "tags": ", ".join(tags)}
+        for item in wanted
+    ]
