@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Query, Req
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.security import APIKeyHeader
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 
@@ -185,7 +186,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         yield
         app.state.service.close()
 
-    app = FastAPI(
+    app = FastAPIOffline(  # its pages load nothing from elsewhere
         title="Forecasts",
         version=__version__,
         summary="Forecasts of every target, by models that were measured against baselines.",

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -510,6 +511,15 @@ def test_no_request_fails_while_models_are_exchanged(
 
 
 # documentation
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_the_documentation_needs_no_internet(client: TestClient, page: str) -> None:
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', client.get(page).text)
+    assert loaded
+    for address in loaded:
+        assert address.startswith("/")
+        assert client.get(address).status_code == 200
 
 
 def test_every_operation_is_documented(client: TestClient) -> None:
