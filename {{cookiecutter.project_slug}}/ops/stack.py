@@ -33,6 +33,8 @@ class Service:
     needs: tuple[str, ...] = ()
     reload: str = ""
     """Where a POST makes it load the models that are current now; empty if it serves none."""
+    signal: str = "TERM"
+    """What asks it to end."""
     once: bool = False
     """Runs to its end before what needs it starts, instead of staying up."""
 
@@ -142,4 +144,5 @@ def _service(
     except KeyError as error:
         fix = "describe it in env/schema.toml"
         raise Refused(f"service {name}: x-local has or names no {error.args[0]}", fix) from error
-    return Service(name, tuple(command), health, tuple(needs), reload, name in once)
+    signal = local.get("signal", "TERM")
+    return Service(name, tuple(command), health, tuple(needs), reload, signal, name in once)

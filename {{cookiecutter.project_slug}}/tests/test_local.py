@@ -210,6 +210,7 @@ def test_configuration_is_complete_and_holds_no_value_of_the_environment() -> No
         "autostart = false\n"
         "autorestart = true\n"
         "startsecs = 1\n"
+        "stopsignal = TERM\n"
         "stopwaitsecs = 10\n"
         "stopasgroup = true\n"
         "killasgroup = true\n"

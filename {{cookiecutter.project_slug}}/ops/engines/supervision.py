@@ -120,6 +120,7 @@ def _program(service: Service, places: Places) -> dict[str, object]:
         "autostart": "false",
         "autorestart": "true",
         "startsecs": 1,
+        "stopsignal": service.signal,
         "stopwaitsecs": STOP_WAIT,
         "stopasgroup": "true",
         "killasgroup": "true",
