@@ -120,9 +120,7 @@ def test_a_database_that_does_not_answer(chosen: VerifySettings, name: str) -> N
 
 
 @pytest.mark.parametrize(("revision", "found"), [("0001", "0001"), ("base", "none")])
-def test_a_database_that_is_not_migrated(
-    chosen: VerifySettings, revision: str, found: str
-) -> None:
+def test_a_database_that_is_not_migrated(chosen: VerifySettings, revision: str, found: str) -> None:
     migrate(chosen.database_url, "base")
     if revision != "base":
         migrate(chosen.database_url, revision)

@@ -1,0 +1,225 @@
+"""One run of the container test harness: its stack, its parts, its reports, and nothing left."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import signal
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from docker.errors import DockerException, NotFound
+
+from ops import cases, environment, harness, output, scenarios, shell
+from ops.cases import FAILED, PASSED, SKIPPED, Case
+from ops.engines.compose import ComposeEngine
+from ops.errors import Refused
+from ops.playing import Player
+from ops.stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
+
+    from ops.harness import Plan
+    from ops.project import Project
+
+STACK = "stack"
+TABLE = "tests/scenarios.yaml"
+VERIFIED = "api"
+"""The service in whose container the verification runs: it has every setting."""
+BUILD_LIMIT = 3600.0
+TESTS_LIMIT = 1200.0
+
+
+class TrialEngine(ComposeEngine):
+    """A stack under a name of its own, whose logs are kept before any of it is removed."""
+
+    def __init__(
+        self,
+        project: Project,
+        values: Mapping[str, str],
+        name: str,
+        keep: Callable[[ComposeEngine], None],
+    ) -> None:
+        """Take what its containers go by, whatever the environment says, and what keeps logs."""
+        super().__init__(project, values)
+        self.composition = replace(self.composition, name=name)
+        self.keep = keep
+
+    def _stop(self, *options: str) -> None:
+        self.keep(self)
+        super()._stop(*options)
+
+
+class Trial:
+    """One run of a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Copy the repository to where the stack runs from, and choose its variables."""
+        self.plan = plan
+        self.found: list[Case] = []
+        self.logs = plan.reports / "logs"
+        self.logs.mkdir(parents=True)
+        harness.copy(plan.project.root, plan.folder)
+        own = replace(plan.project, root=plan.folder)
+        schema = environment.schema(own)
+        ports = harness.free_ports(len(schema))
+        values = harness.variables(plan, schema, ports, secrets.token_urlsafe)
+        self.engine = TrialEngine(own, values, plan.name, self._keep_logs)
+
+    def run(self) -> dict[str, Any]:
+        """Run the parts, collect what there is whatever happens, and return the summary."""
+        start, ended = time.monotonic(), ""
+        try:
+            with signals(interrupt):
+                self._run_parts()
+        except KeyboardInterrupt:
+            ended = "interrupted"
+            output.say("  Interrupted: collecting the logs, and taking everything down.")
+        except BaseException:
+            ended = "broken off"
+            raise
+        finally:
+            with signals(signal.SIG_IGN):
+                self._finish()
+                said = harness.summary(self.plan, self.found, time.monotonic() - start, ended)
+                self._report(said)
+        return said
+
+    def _run_parts(self) -> None:
+        parts = self.plan.parts
+        if "tests" in parts and self._tried(STACK, "test image", self._build):
+            self._part("tests", "running in the test image", self._test)
+        staged = [part for part in parts if part != "tests"]
+        if staged and not self._tried(STACK, "up", lambda: self.engine.up(self.plan.limit)):
+            self.found += [Case(part, "all of it", SKIPPED, 0.0, "no stack") for part in staged]
+            return
+        if "verify" in parts:
+            self._part("verify", f"asking a container of {VERIFIED}", self._verify)
+        if "scenarios" in parts:
+            self._part("scenarios", f"of {TABLE}", self._play)
+
+    def _part(self, part: str, doing: str, action: Callable[[], None]) -> None:
+        """Run a part, and say in a line how it came out."""
+        output.say(f"  {part:<12} {doing}")
+        start = time.monotonic()
+        self._tried(part, "all of it", action)
+        (row,) = cases.totals([one for one in self.found if one.part == part]) or [{}]
+        counts = ", ".join(f"{row.get(state, 0)} {state}" for state in (PASSED, FAILED, SKIPPED))
+        outcome = row.get("outcome", SKIPPED)
+        output.say(f"  {part:<12} {outcome:<12} {time.monotonic() - start:5.1f} s  {counts}")
+
+    def _tried(self, part: str, name: str, action: Callable[[], object]) -> bool:
+        """Do something; what can be expected to fail becomes a case that failed."""
+        start = time.monotonic()
+        try:
+            action()
+        except (Refused, DockerException, OSError, ValueError) as error:
+            why = getattr(error, "what", str(error))
+            self.found.append(Case(part, name, FAILED, time.monotonic() - start, why))
+            output.say(why)
+            return False
+        if part == STACK:
+            self.found.append(Case(part, name, PASSED, time.monotonic() - start))
+        return True
+
+    def _build(self) -> None:
+        with output.step("test image", "building what changed"):
+            self._logged("build.log", harness.build_command(self.plan), BUILD_LIMIT)
+
+    def _logged(self, name: str, command: list[str], limit: float) -> None:
+        with (self.plan.reports / name).open("ab") as log:
+            shell.run(command, cwd=self.plan.folder, log=log, timeout=limit)
+
+    def _test(self) -> None:
+        """Run the tests; their own report says how they came out."""
+        wrong, report = "", self.plan.reports / "tests.xml"
+        try:
+            self._logged("tests.log", harness.tests_command(self.plan), TESTS_LIMIT)
+        except Refused as error:
+            wrong = error.what
+        with suppress(Refused):
+            shell.read(harness.fetch_command(self.plan), cwd=self.plan.folder)
+        if report.is_file():
+            self.found += cases.from_junit(report.read_text(encoding="utf-8"), "tests")
+        if wrong and not cases.count(self.found, FAILED):
+            raise Refused(f"{wrong}\n{output.last_lines(self.plan.reports / 'tests.log')}")
+
+    def _stage(self) -> Stage:
+        return Stage(self.engine, self.plan.limit)
+
+    def _verify(self) -> None:
+        _, said, errors = self._stage().inside(VERIFIED, harness.verify_command(self.plan))
+        (self.plan.reports / "verify.log").write_text(said + errors, encoding="utf-8")
+        if not said:
+            raise Refused(f"the verification printed nothing but: {errors.strip()}")
+        self.found += harness.verified(said)
+
+    def _play(self) -> None:
+        table = scenarios.read(self.plan.folder / TABLE)
+        known = self.engine.environment | {"PACKAGE": self.plan.project.package}
+        with (self.plan.reports / "scenarios.log").open("w", encoding="utf-8") as log:
+            player = Player(self._stage(), known, lambda line: print(line, file=log, flush=True))
+            for case in player.play(table, self.plan.wanted):
+                self.found.append(case)
+                output.say(f"    {case.state:<8} {case.seconds:5.1f} s  {case.name}")
+
+    def _keep_logs(self, engine: ComposeEngine) -> None:
+        """Write what every container printed to a file of its own."""
+        for item in engine.containers():
+            said = item.logs(timestamps=True).decode(errors="replace")
+            (self.logs / f"{item.name}.log").write_text(said, encoding="utf-8")
+
+    def _finish(self) -> None:
+        """Keep the logs, and leave nothing else behind unless that was asked for."""
+        if self.plan.keep:
+            self._tried(STACK, "logs", lambda: self._keep_logs(self.engine))
+            return
+        output.say("  Taking it down.")
+        for name, step in (("down", self._down), ("images", self._remove_images)):
+            self._tried(STACK, name, step)
+        shutil.rmtree(self.plan.folder, ignore_errors=True)
+
+    def _down(self) -> None:
+        with suppress(NotFound):
+            self.engine.client.containers.get(self.plan.tester).remove(force=True, v=True)
+        self.engine.down(volumes=True)
+
+    def _remove_images(self) -> None:
+        tags = [tag for image in self.engine.client.images.list() for tag in image.tags]
+        for tag in tags:
+            if tag.endswith(f":{self.plan.name}"):
+                self.engine.client.images.remove(tag)
+
+    def _report(self, said: dict[str, Any]) -> None:
+        """Write what came of it: JSON, JUnit, and the one log for people."""
+        plan = self.plan
+        (plan.reports / "summary.json").write_text(output.dumps(said) + "\n", encoding="utf-8")
+        for part in dict.fromkeys(one.part for one in self.found if one.part != "tests"):
+            text = cases.junit(part, [one for one in self.found if one.part == part])
+            (plan.reports / f"{part}.xml").write_text(text, encoding="utf-8")
+        logs = {
+            str(path.relative_to(plan.reports)): path.read_text(encoding="utf-8", errors="replace")
+            for path in sorted(plan.reports.rglob("*.log"))
+        }
+        plan.log.write_text(harness.readable(said, self.found, logs), encoding="utf-8")
+
+
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    """End what is under way as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def signals(handler: Any) -> Iterator[None]:  # noqa: ANN401 - what signal.signal takes
+    """Let both ways of being told to end do the same."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, old in zip(numbers, before, strict=True):
+            signal.signal(number, old)

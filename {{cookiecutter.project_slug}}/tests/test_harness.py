@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from ops import cases, harness
+from ops.cases import Case
+from ops.environment import Variable
+from ops.errors import Refused
+from ops.harness import Plan
+from ops.project import Project
+from ops.trial import interrupt, signals
+
+PROJECT = Project(Path("/p"), "Weather", "weather", "weather_app")
+PLAN = Plan(PROJECT, "staging", "20261122-063000", "ab12")
+NAME = "weather-harness-20261122-063000-ab12"
+FOUND = [
+    Case("tests", "test_a", "passed", 1.5),
+    Case("tests", "test_b", "skipped", 0.0, "no engine"),
+    Case("verify", "disk", "failed", 0.1, "full\nof models"),
+]
+
+
+def test_everything_goes_by_the_plan_s_own_name() -> None:
+    assert PLAN.name == NAME
+    assert PLAN.image == f"localhost/weather-test:{NAME}"
+    assert PLAN.tester == f"{NAME}-tests"
+    assert PLAN.folder == Path(f"/p/run/harness/{NAME}")
+    assert PLAN.reports == Path("/p/reports/harness-20261122-063000")
+    assert PLAN.log == Path("/p/reports/container-test-harness-20261122-063000.log")
+
+
+def test_two_plans_of_the_same_second_have_different_names() -> None:
+    assert harness.plan(PROJECT, "prod").name != harness.plan(PROJECT, "prod").name
+
+
+def test_commands() -> None:
+    assert harness.build_command(PLAN) == [
+        "docker", "build", "--target", "test", "--tag", f"localhost/weather-test:{NAME}", ".",
+    ]  # fmt: skip
+    assert harness.tests_command(PLAN) == [
+        "docker", "run", "--init", "--name", f"{NAME}-tests", f"localhost/weather-test:{NAME}",
+        "python", "-m", "pytest", "-p", "no:cacheprovider", "--junit-xml=/tmp/tests.xml",
+        "--ignore=tests/engine", "--ignore=tests/test_first_run.py", "--ignore=tests/test_local.py",
+        "src", "tests",
+    ]  # fmt: skip
+    assert harness.fetch_command(PLAN) == [
+        "docker", "cp", f"{NAME}-tests:/tmp/tests.xml",
+        "/p/reports/harness-20261122-063000/tests.xml",
+    ]  # fmt: skip
+    assert harness.verify_command(PLAN) == ["python", "-m", "weather_app.verify", "--json"]
+
+
+def test_what_the_tests_leave_out_is_there_to_be_left_out() -> None:
+    root = Path(__file__).parent.parent
+    assert [path for path in harness.ELSEWHERE if not (root / path).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("only", "scenario", "parts"),
+    [
+        ("", "", ("tests", "verify", "scenarios")),
+        ("verify", "", ("verify",)),
+        ("", "a cache hit", ("scenarios",)),
+    ],
+)
+def test_parts_are_chosen(only: str, scenario: str, parts: tuple[str, ...]) -> None:
+    assert harness.chosen(only, scenario) == parts
+
+
+def test_unknown_parts_and_profiles_are_refused() -> None:
+    with pytest.raises(Refused, match="choose one of: tests, verify, scenarios"):
+        harness.chosen("test", "")
+    with pytest.raises(Refused, match="choose one of: staging, prod"):
+        harness.plan(PROJECT, "dev")
+
+
+def test_variables_owe_nothing_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    schema = [
+        Variable("APP_ENV", "", default={"staging": "staging"}),
+        Variable("API_KEY", "", secret=32),
+        Variable("HTTP_PORT", "", default={"staging": "80"}),
+        Variable("HTTPS_PORT", "", default={"staging": "443"}),
+        Variable("URL", "", default={"staging": "http://${API_KEY}@x:${HTTP_PORT}"}),
+        Variable("ONLY_DEV", "", default={"dev": "x"}),
+    ]
+    monkeypatch.setenv("API_KEY", "the developer's")
+    assert harness.variables(PLAN, schema, [1, 2, 3], lambda length: f"s{length}") == {
+        "APP_ENV": "staging",
+        "API_WORKERS": "2",
+        "VERSION": NAME,
+        "API_KEY": "s32",
+        "HTTP_PORT": "1",
+        "HTTPS_PORT": "2",
+        "URL": "http://s32@x:1",
+    }
+
+
+def test_free_ports_differ() -> None:
+    assert len(set(harness.free_ports(8))) == 8
+
+
+@pytest.mark.parametrize(
+    ("path", "is_ignored"),
+    [
+        (".git", True),
+        (".env.dev", True),
+        ("models", True),
+        ("src/models", False),
+        ("data/app.db-wal", True),
+        ("data/rows.csv", False),
+        ("ops/__pycache__", True),
+        (".streamlit", False),
+        ("compose.lock.yaml", False),
+        ("ops/environment.py", False),
+    ],
+)
+def test_a_copy_leaves_out_what_git_ignores(path: str, is_ignored: bool) -> None:
+    text = (Path(__file__).parent.parent / ".gitignore").read_text(encoding="utf-8")
+    assert harness.ignored(path, text.splitlines()) is is_ignored
+
+
+def test_a_copy_holds_the_rest(tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    for name in (".gitignore", "src/a.py", "models/m.onnx", "run/harness/x/y", ".git/config"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("/models/\n/run/\n")
+    harness.copy(root, root / "run" / "copy")
+    found = {
+        str(path.relative_to(root / "run" / "copy"))
+        for path in (root / "run" / "copy").rglob("*")
+        if path.is_file()
+    }
+    assert found == {".gitignore", "src/a.py"}
+
+
+def test_what_the_verification_prints_becomes_cases() -> None:
+    said = {"ok": False, "checks": [{"name": "disk", "ok": False, "detail": "full", "seconds": 1}]}
+    assert harness.verified(json.dumps(said)) == [Case("verify", "disk", "failed", 1, "full")]
+
+
+def test_cases_are_read_from_a_junit_report() -> None:
+    text = """<testsuites><testsuite>
+      <testcase classname="tests.a" name="one" time="0.5"/>
+      <testcase classname="tests.a" name="two"><failure message="1 == 2"/></testcase>
+      <testcase classname="tests.a" name="three"><error message="no fixture"/></testcase>
+      <testcase classname="tests.a" name="four"><skipped message="no engine"/></testcase>
+    </testsuite></testsuites>"""
+    assert cases.from_junit(text, "tests") == [
+        Case("tests", "tests.a::one", "passed", 0.5),
+        Case("tests", "tests.a::two", "failed", 0.0, "1 == 2"),
+        Case("tests", "tests.a::three", "failed", 0.0, "no fixture"),
+        Case("tests", "tests.a::four", "skipped", 0.0, "no engine"),
+    ]
+
+
+def test_cases_are_written_as_a_junit_report() -> None:
+    root = ET.fromstring(cases.junit("verify", FOUND))  # noqa: S314 - written above
+    (suite,) = root
+    assert suite.attrib == {
+        "name": "verify", "time": "1.600", "tests": "3", "failures": "1", "skipped": "1",
+    }  # fmt: skip
+    assert [[child.tag for child in case] for case in suite] == [[], ["skipped"], ["failure"]]
+    assert suite[2][0].get("message") == "full\nof models"
+
+
+def test_the_summary_counts_and_keeps_every_case() -> None:
+    said = harness.summary(PLAN, FOUND, 12.34, "")
+    assert said["cases"][2]["detail"] == "full\nof models"
+    assert {key: value for key, value in said.items() if key != "cases"} == {
+        "ok": False,
+        "ended": "complete",
+        "project": "weather",
+        "profile": "staging",
+        "started": "20261122-063000",
+        "seconds": 12.3,
+        "failed": 1,
+        "parts": [
+            {"part": "tests", "outcome": "ok", "passed": 1, "failed": 0, "skipped": 1},
+            {"part": "verify", "outcome": "failed", "passed": 0, "failed": 1, "skipped": 0},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "ended", "ok"),
+    [(FOUND[:2], "", True), (FOUND, "", False), (FOUND[:2], "interrupted", False), ([], "", False)],
+)
+def test_it_is_well_when_all_ran_and_nothing_failed(
+    found: list[Case], ended: str, ok: bool
+) -> None:
+    assert harness.summary(PLAN, found, 1.0, ended)["ok"] is ok
+
+
+def test_a_part_of_which_nothing_ran_is_not_called_well() -> None:
+    (row,) = cases.totals([Case("tests", "a", "skipped")])
+    assert row["outcome"] == "skipped"
+
+
+def test_the_log_for_people_starts_with_what_matters() -> None:
+    said = harness.summary(PLAN, FOUND, 12.34, "")
+    text = harness.readable(said, FOUND, {"logs/api.log": "listening\n"})
+    assert text.splitlines() == [
+        "Container test harness 20261122-063000: weather, profile staging",
+        "FAILED after 12.3 s (complete)",
+        "",
+        "PART    OUTCOME  PASSED  FAILED  SKIPPED",
+        "tests   ok       1       0       1",
+        "verify  failed   0       1       0",
+        "",
+        "== failed: 1",
+        "verify: disk (0.1 s) full",
+        "of models",
+        "",
+        "== skipped: 1",
+        "tests: test_b (0.0 s) no engine",
+        "",
+        "== passed: 1",
+        "tests: test_a (1.5 s)",
+        "",
+        "== logs/api.log",
+        "listening",
+    ]
+
+
+def test_the_last_lines_say_what_failed_and_where_more_is() -> None:
+    said = harness.summary(PLAN, FOUND, 12.34, "")
+    assert harness.closing(PLAN, said)[-4:] == [
+        "  verify: disk: full",
+        "",
+        "Read reports/container-test-harness-20261122-063000.log",
+        "All of it: reports/harness-20261122-063000/",
+    ]
+    kept = harness.closing(replace(PLAN, keep=True), said)
+    assert kept[-1] == f"  docker compose --project-name {NAME} down --volumes"
+
+
+def test_both_ways_of_being_told_to_end_do_the_same() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), signals(interrupt):
+        signal.raise_signal(signal.SIGTERM)
+    with signals(signal.SIG_IGN):
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) == before
