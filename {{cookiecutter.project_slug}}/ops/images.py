@@ -103,13 +103,14 @@ def declared_version(root: Path) -> str:
 
 def address(remote: str) -> str:
     """Return where a browser finds a git remote, without the credentials that may be in it."""
-    if match := re.fullmatch(r"(?:ssh://)?[\w.-]+@([\w.-]+)[:/](.+?)(?:\.git)?", remote):
-        return f"https://{match[1]}/{match[2]}"
+    if match := re.fullmatch(r"[\w.-]+@([\w.-]+):(.+)", remote):
+        return f"https://{match[1]}/{match[2].removesuffix('.git')}"
     parts = urlsplit(remote)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https", "ssh") or not parts.hostname:
         return ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}{parts.path.removesuffix('.git')}"
+    plain = parts.scheme if parts.scheme != "ssh" else "https"
+    port = f":{parts.port}" if parts.port and parts.scheme != "ssh" else ""
+    return f"{plain}://{parts.hostname}{port}{parts.path.removesuffix('.git')}"
 
 
 def _git(root: Path, *arguments: str) -> str:

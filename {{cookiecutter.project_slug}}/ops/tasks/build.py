@@ -67,6 +67,8 @@ def pin(_c: Context, check: bool = False) -> None:
     """Lock every image of others to the digest that it has now."""
     here = project.load()
     path = here.root / LOCK
+    if check and not path.is_file():
+        raise Refused(f"there is no {LOCK}, so nothing is locked", "inv build.pin")
     before = pins.locked(path.read_text(encoding="utf-8")) if path.is_file() else {}
     wanted = pins.in_use(here)
     now = {name: images.registry_digest(name) for name in wanted.names}
