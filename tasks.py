@@ -5,6 +5,7 @@ from invoke.tasks import task
 
 from slipway import bake as baking
 from slipway import bench as benchmark
+from slipway import bench_images as image_benchmark
 from slipway import demo as demonstration
 from slipway.console import say
 
@@ -37,3 +38,9 @@ def bake(_c: Context, answer: list[str]) -> None:
 def bench(_c: Context, json: bool = False, runs: int = 3) -> None:
     """Measure bakes, tasks, the first prediction and predictions a second."""
     say(benchmark.report(benchmark.measure(runs), as_json=json))
+
+
+@task(help={"json": "print JSON, for scripts", "runs": "how often each rebuild is measured"})
+def bench_images(_c: Context, json: bool = False, runs: int = 3) -> None:
+    """Measure the images and their builds beside a plain Dockerfile."""
+    say(image_benchmark.report(image_benchmark.measure(runs), as_json=json))

@@ -258,4 +258,4 @@ def row(figure: Figure) -> tuple[str, ...]:
     if figure.beside_median is None:
         return (*cells, "", "")
     ratio = figure.median / figure.beside_median
-    return (*cells, f"{figure.beside_median:.4g} {figure.unit}", f"{ratio:.1f}")
+    return (*cells, f"{figure.beside_median:.4g} {figure.unit}", f"{ratio:.2f}")

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from invoke.exceptions import Exit
 
-from slipway import bake, bench, demo, environment, inplace, process
+from slipway import bake, bench, bench_images, demo, environment, inplace, process
 from slipway.bench import Bench, Figure
 from slipway.project import Project
 
@@ -23,7 +24,7 @@ def inv(*arguments: str) -> str:
 
 def test_the_tasks_that_there_are() -> None:
     names = {task["name"] for task in json.loads(inv("--list", "-F", "json"))["tasks"]}
-    assert names == {"bake", "bench", "demo"}
+    assert names == {"bake", "bench", "bench-images", "demo"}
 
 
 def test_answers_are_read_from_key_value_pairs() -> None:
@@ -164,7 +165,7 @@ def test_the_bench_is_a_table() -> None:
         "2026-11-22, a machine, python 3.11; medians of 3",
         "",
         "what  median               beside it  median  ratio",
-        "bake  0.5 s                one file   0.25 s  2.0",
+        "bake  0.5 s                one file   0.25 s  2.00",
         "rate  812.3 predictions/s",
     ]
 
@@ -178,6 +179,18 @@ def test_the_bench_is_json_for_scripts() -> None:
 def test_no_runs_are_no_bench() -> None:
     with pytest.raises(Exit, match="1 or more"):
         bench.measure(0)
+    with pytest.raises(Exit, match="1 or more"):
+        bench_images.measure(0)
+
+
+def test_a_package_is_added_as_the_template_locks_it() -> None:
+    lock = (bake.TEMPLATE / "requirements.txt").read_text(encoding="utf-8")
+    for name in bench_images.ADDED:
+        first, *hashes = bench_images.locked(lock, name).splitlines()
+        assert re.fullmatch(rf"{name}==\S+ \\", first)
+        assert hashes[0].startswith("    --hash=sha256:")
+    with pytest.raises(Exit, match="does not lock no-such-package"):
+        bench_images.locked(lock, "no-such-package")
 
 
 def test_the_template_is_laid_out_for_mypy() -> None:
