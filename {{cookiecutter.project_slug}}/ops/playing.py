@@ -174,6 +174,7 @@ class Player:
         )
         self.note(f"   exit code {code}: {said}{errors}".rstrip())
         if code != step.code:
-            raise UnexpectedError(f"exit code {code}, not {step.code}: {said}{errors}")
+            (*_, last) = ["", *f"{said}{errors}".strip().splitlines()]
+            raise UnexpectedError(f"exit code {code}, not {step.code}: {last}")
         if step.text and not matches(step.text, said):
             raise UnexpectedError(f"it does not print {step.text}: {said}")

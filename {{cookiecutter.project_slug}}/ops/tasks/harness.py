@@ -30,7 +30,7 @@ def run(
     profile: str = "staging",
     timeout: int = 120,
 ) -> None:
-    """Test, verify and try out the stack in containers of its own."""
+    """Try everything out in containers of its own."""
     plan = harness.plan(
         project.load(),
         profile,
