@@ -62,7 +62,7 @@ def test_the_demo_serves_a_prediction(clone: Clone) -> None:
     code, said = clone.demo()
     assert code == 0, said
     assert re.search(
-        r"^  \d{4}-\d\d-\d\d: rain 0\.\d+ .*, temp_max .* \(tier1 v1\.0\)$", said, re.MULTILINE
+        r"^  \d{4}-\d\d-\d\d: rain 0\.\d+ .*, temp_max .* \(tier1 v1\.0, .*\)$", said, re.MULTILINE
     )
     assert f"API docs:   http://127.0.0.1:{clone.ports['API_PORT']}/docs" in said
     assert f"Dashboard:  http://127.0.0.1:{clone.ports['DASHBOARD_PORT']}" in said

@@ -2,6 +2,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from slipway import bake
 
 SETTINGS = bake.settings()
@@ -29,7 +31,8 @@ def test_services_need_services_that_exist() -> None:
 
 
 def test_every_folder_of_services_is_in_the_table_and_the_other_way_round() -> None:
-    folders = {f"services/{path.name}" for path in (bake.TEMPLATE / "services").iterdir()}
+    places = (bake.TEMPLATE / "services").iterdir()
+    folders = {f"services/{path.name}" for path in places if path.is_dir()}
     owned = {path for entry in SETTINGS["__services"].values() for path in entry["paths"]}
     assert {path for path in owned if path.startswith("services/")} == folders
 
@@ -47,10 +50,11 @@ def unrendered(path: str) -> str:
     return path.replace("{{ cookiecutter.package_name }}", "{{cookiecutter.package_name}}")
 
 
-def test_compose_yaml_includes_each_service_by_one_line() -> None:
-    lines = (bake.TEMPLATE / "compose.yaml").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize("profile", ["compose.yaml", "compose.staging.yaml", "compose.prod.yaml"])
+def test_every_profile_includes_each_service_by_one_line(profile: str) -> None:
+    text = (bake.TEMPLATE / profile).read_text(encoding="utf-8")
     for service in SETTINGS["__services"]:
-        assert lines.count(f"  - services/{service}/compose.yaml") == 1
+        assert text.count(f"  - path: [services/{service}/compose.yaml") == 1
 
 
 def test_cookiecutter_json_is_plain_json() -> None:
