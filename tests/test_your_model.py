@@ -76,4 +76,4 @@ def test_another_problem_is_served_after_the_example_ran(reader: Reader) -> None
         "tier2": {"progression": True},
     }
     reader.type("ruff check . && ruff format --check . && mypy")
-    reader.type("pytest -q -k 'not dashboard' src")
+    reader.type("pytest -q src/*/tests/test_{api,artifacts,serving,training,backtest}.py")

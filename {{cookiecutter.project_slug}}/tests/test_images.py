@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ def git(root: Path, *arguments: str) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
+    if not shutil.which("git"):
+        pytest.skip("no git, as in the image of the tests")
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.0"\n')
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     git(tmp_path, "init", "--quiet")

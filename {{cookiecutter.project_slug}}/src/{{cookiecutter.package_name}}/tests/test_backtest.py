@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_figures(rows: list[Observation]) -> None:
     assert evaluate(rows, list(TIERS), 1, SIZE) == evaluate(rows, list(TIERS), 1, SIZE)
 
 
-@pytest.mark.parametrize(("windows", "size"), [(1, 200 - FEWEST), (20, 10), (100, 100)])
+@pytest.mark.parametrize(("windows", "size"), [(1, 201 - FEWEST), (20, 10), (100, 100)])
 def test_too_few_samples_to_fit_to_are_refused(
     rows: list[Observation], windows: int, size: int
 ) -> None:
