@@ -57,20 +57,19 @@ class Player:
         self.known = dict(known)
         self.note = note
 
-    def play(self, table: Table, wanted: str = "") -> Iterator[Case]:
-        """Play the scenarios that have `wanted` in their name, one after another.
+    def play(self, table: Table) -> Iterator[Case]:
+        """Play the scenarios, one after another.
 
         When the stack is not healthy before one, that one and all after it fail.
         """
         sick = ""
         for scenario in table.scenarios:
-            if wanted in scenario.name:
-                self.note(f"\n--- {scenario.name}")
-                sick = sick or self._made_ready(table.before)
-                case = Case(PART, scenario.name, FAILED, 0.0, sick)
-                case = case if sick else self._played(scenario)
-                self.note(f"{case.state} after {case.seconds:.1f} s {case.detail}".rstrip())
-                yield case
+            self.note(f"\n--- {scenario.name}")
+            sick = sick or self._made_ready(table.before)
+            case = Case(PART, scenario.name, FAILED, 0.0, sick)
+            case = case if sick else self._played(scenario)
+            self.note(f"{case.state} after {case.seconds:.1f} s {case.detail}".rstrip())
+            yield case
 
     def _made_ready(self, before: Sequence[Step]) -> str:
         """Wait for health and prepare what comes; return what is wrong."""

@@ -142,6 +142,19 @@ def read(path: Path) -> Table:
         raise Refused(f"{path}: {type(error).__name__}: {error}", FIX) from error
 
 
+def named(table: Table, part: str) -> Table:
+    """Return the scenarios that have a text in their name.
+
+    Raises:
+        Refused: none has.
+    """
+    found = tuple(one for one in table.scenarios if part in one.name)
+    if not found:
+        names = "\n  ".join(one.name for one in table.scenarios)
+        raise Refused(f"no scenario has {part!r} in its name; there are\n  {names}", code=2)
+    return Table(table.before, found)
+
+
 def table(said: Mapping[str, Any]) -> Table:
     """Build the table from what the file says."""
     before = tuple(step(entry) for entry in said.get("before") or ())

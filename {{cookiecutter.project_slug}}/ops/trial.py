@@ -58,8 +58,13 @@ class Trial:
     """One run of a plan."""
 
     def __init__(self, plan: Plan) -> None:
-        """Copy the repository to where the stack runs from, and choose its variables."""
+        """Copy the repository to where the stack runs from, and choose its variables.
+
+        Raises:
+            Refused: there are no such scenarios.
+        """
         self.plan = plan
+        self.table = scenarios.named(scenarios.read(plan.project.root / TABLE), plan.wanted)
         self.found: list[Case] = []
         self.logs = plan.reports / "logs"
         self.logs.mkdir(parents=True)
@@ -159,11 +164,10 @@ class Trial:
         self.found += harness.verified(said)
 
     def _play(self) -> None:
-        table = scenarios.read(self.plan.folder / TABLE)
         known = self.engine.environment | {"PACKAGE": self.plan.project.package}
         with (self.plan.reports / "scenarios.log").open("w", encoding="utf-8") as log:
             player = Player(self._stage(), known, lambda line: print(line, file=log, flush=True))
-            for case in player.play(table, self.plan.wanted):
+            for case in player.play(self.table):
                 self.found.append(case)
                 output.say(f"    {case.state:<8} {case.seconds:5.1f} s  {case.name}")
 
