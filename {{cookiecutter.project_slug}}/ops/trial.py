@@ -17,6 +17,7 @@ from ops.cases import FAILED, PASSED, SKIPPED, Case
 from ops.engines.compose import ComposeEngine
 from ops.errors import Refused
 from ops.playing import Player
+from ops.scenarios import Table
 from ops.stage import Stage
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class Trial:
             Refused: there are no such scenarios.
         """
         self.plan = plan
-        self.table = scenarios.named(scenarios.read(plan.project.root / TABLE), plan.wanted)
+        self.table = Table((), ())
+        if "scenarios" in plan.parts:
+            self.table = scenarios.named(scenarios.read(plan.project.root / TABLE), plan.wanted)
         self.found: list[Case] = []
         self.logs = plan.reports / "logs"
         self.logs.mkdir(parents=True)
