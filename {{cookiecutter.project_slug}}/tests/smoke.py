@@ -7,6 +7,7 @@ in seconds that the parts still fit together; how good the models are is not its
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -66,7 +67,7 @@ class Trial:
                 time.sleep(0.1)
             yield
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # on TERM the cache leaves its server behind
             try:
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
