@@ -129,8 +129,7 @@ class LocalEngine:
 
     def ports(self) -> dict[str, int]:
         """Return the port of this machine that each service has, or will have."""
-        services = (self.running() or State("", tuple(self.services))).services
-        return {item.name: item.port for item in services if item.port}
+        return {item.name: item.port for item in self._in_force() if item.port}
 
     def scale(self, service: str, replicas: int, limit: float) -> None:
         """Refuse: a process has its port to itself."""
@@ -145,7 +144,7 @@ class LocalEngine:
     def status(self) -> list[Status]:
         """Look at every service that stays up."""
         states = self.supervisor.states()
-        services = (self.running() or State("", tuple(self.services))).services
+        services = self._in_force()
         return [look(item, states.get(item.name)) for item in services if not item.once]
 
     def reload(self) -> dict[str, str]:
@@ -175,6 +174,11 @@ class LocalEngine:
             raise Refused("nothing has been logged yet", "inv deploy.up")
         command = ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, files)]
         shell.run(command, cwd=self.project.root)
+
+    def _in_force(self) -> tuple[Service, ...]:
+        """Return the services as they were started; as they would be, where nothing runs."""
+        running = self.running()
+        return running.services if running else tuple(self.services)
 
     def _end_orphans(self) -> None:
         """End what a killed supervisord, or a killed `inv`, left running."""
