@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from ops.errors import Refused
 from ops.stack import awaited_to_end
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from docker.models.containers import Container
 
@@ -44,10 +45,24 @@ class ComposeEngine:
 
     name = "compose"
 
-    def __init__(self, project: Project, values: Mapping[str, str], *, gpu: bool = False) -> None:
-        """Take the project and its effective variables; nothing is asked of the engine yet."""
+    def __init__(
+        self,
+        project: Project,
+        values: Mapping[str, str],
+        *,
+        gpu: bool = False,
+        name: str = "",
+        before_removal: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take the project and its effective variables; nothing is asked of the engine yet.
+
+        `name` is what the containers go by, whatever the environment says; `before_removal` is
+        called while there still are containers to look at.
+        """
         self.project = project
-        self.composition = composition(project.root, project.slug, values, gpu=gpu)
+        files = composition(project.root, project.slug, values, gpu=gpu)
+        self.composition = replace(files, name=name or files.name)
+        self.before_removal = before_removal
         self.environment = {**values, "APP_UID": str(application_user())}
         self.log = project.run / "compose" / "up.log"
 
@@ -217,8 +232,8 @@ class ComposeEngine:
             yield from (f"  | {line}" for line in said)
 
     def _stop(self, *options: str) -> None:
-        command = ("down", "--remove-orphans", *options)
-        self._logged(*command, timeout=STOP_LIMIT)
+        self.before_removal()
+        self._logged("down", "--remove-orphans", *options, timeout=STOP_LIMIT)
 
     def _tell(self, container: Container) -> str:
         script = (
