@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 from docker.errors import DockerException
 
-from ops import health, output, shell
+from ops import health, images, output, shell
 from ops.compose import application_user, composition
 from ops.engines import Status
 from ops.errors import Refused
@@ -35,6 +35,7 @@ RELOAD = "reload"
 POLL = 0.5
 """Seconds between two looks at containers that are starting."""
 BUILD_LIMIT = 3600.0
+PULL_LIMIT = 1800.0
 ONCE_LIMIT = 1800.0
 """Seconds until compose has everything started; training a first model is a part of it."""
 STOP_LIMIT = 300.0
@@ -83,6 +84,12 @@ class ComposeEngine:
         return services
 
     @cached_property
+    def building(self) -> dict[str, str]:
+        """The variables of what may build: labels too, under the version that is to run."""
+        source = images.origin(self.project.root, self.environment.get("VERSION", ""))
+        return source.variables | self.environment
+
+    @cached_property
     def once(self) -> set[str]:
         """The services that run to their end before others start."""
         return awaited_to_end(self.services.values())
@@ -95,12 +102,14 @@ class ComposeEngine:
         return found
 
     def up(self, limit: float) -> bool:
-        """Build, start and await every service; say whether any had to be started."""
+        """Get the images, start and await every service; say whether any had to be started.
+
+        The steps before them run each time: where there is nothing to do, they do nothing.
+        """
         before = {item.id: item.attrs["State"]["StartedAt"] for item in self.containers()}
         self._refuse_taken_ports()
         self._own_models()
-        with output.step("images", "building what changed"):
-            self._logged("build", timeout=BUILD_LIMIT)
+        self._get_images()
         try:
             self._start(limit)
         except BaseException:
@@ -108,8 +117,8 @@ class ComposeEngine:
                 self._stop()
                 output.say("  What this command had started is stopped again; data is kept.")
             raise
-        after = {item.id: item.attrs["State"]["StartedAt"] for item in self.containers()}
-        return any(before.get(key) != started for key, started in after.items())
+        lasting = [item for item in self.containers() if item.labels[SERVICE] not in self.once]
+        return any(before.get(item.id) != item.attrs["State"]["StartedAt"] for item in lasting)
 
     def down(self, *, volumes: bool = False) -> bool:
         """Stop and remove every container; the volumes only if that is asked for."""
@@ -156,7 +165,7 @@ class ComposeEngine:
         self._own_models()
         mounts = [f"--volume={self.project.root / name}:/app/{name}" for name in ("data", "src")]
         arguments = ["run", "--rm", "--no-TTY", *mounts, "prepare", *inside]
-        shell.run(self.composition.command(*arguments), cwd=self.project.root, env=self.environment)
+        shell.run(self.composition.command(*arguments), cwd=self.project.root, env=self.building)
 
     def logs(self, service: str, lines: int, *, follow: bool) -> None:
         """Print the end of the logs of one service, or of all."""
@@ -181,6 +190,25 @@ class ComposeEngine:
         self.project.models.mkdir(exist_ok=True)
         if os.getuid() == 0:
             os.chown(self.project.models, application_user(), -1)
+
+    def _get_images(self) -> None:
+        """Pull the images of a version that was pushed; else build them, as far as they changed.
+
+        Raises:
+            Refused: they cannot be had; what runs is left alone.
+        """
+        if not images.come_from_registry(self.environment):
+            with output.step("images", "building what changed"):
+                self._logged("build", timeout=BUILD_LIMIT, env=self.building)
+            return
+        version, registry = self.environment["VERSION"], self.environment["REGISTRY"]
+        ours = [name for name, entry in self.services.items() if "build" in entry]
+        try:
+            with output.step("images", f"pulling version {version} from {registry}"):
+                self._logged("pull", *ours, timeout=PULL_LIMIT)
+        except Refused as error:
+            what = f"version {version} cannot be pulled from {registry}: {error.what}"
+            raise Refused(what, images.not_pulled(version, registry)) from error
 
     def _start(self, limit: float) -> None:
         """Start everything in compose's order, showing each service's way to health."""
@@ -244,14 +272,16 @@ class ComposeEngine:
         code, said = container.exec_run(["python", "-c", script, container.labels[RELOAD]])
         return "" if code == 0 else said.decode(errors="replace").strip().splitlines()[-1]
 
-    def _logged(self, *arguments: str, timeout: float) -> None:
+    def _logged(
+        self, *arguments: str, timeout: float, env: Mapping[str, str] | None = None
+    ) -> None:
         """Run compose with its output in a log, whose end is shown if it fails."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         command = self.composition.command("--progress", "plain", *arguments)
-        root, env = self.project.root, self.environment
+        root, variables = self.project.root, env or self.environment
         try:
             with self.log.open("ab") as log:
-                shell.run(command, cwd=root, env=env, log=log, timeout=timeout)
+                shell.run(command, cwd=root, env=variables, log=log, timeout=timeout)
         except Refused as error:
             what = f"{error.what}\n{output.last_lines(self.log)}"
             raise Refused(what, code=error.code) from error
@@ -313,7 +343,7 @@ def description(running: Sequence[Container]) -> str:
     newest = max(running, key=lambda item: str(item.attrs["State"]["StartedAt"]))
     image = newest.attrs["Config"]["Image"].rsplit("/", 1)[-1]
     revision = newest.labels.get(REVISION)
-    built = f"{image} ({revision[:12]})" if revision else image
+    built = f"{image} ({images.abbreviated(revision)})" if revision else image
     return ", ".join([built, f"up {_age(newest)}", *_ports(newest)])
 
 

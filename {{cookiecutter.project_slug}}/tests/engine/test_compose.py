@@ -63,6 +63,13 @@ def test_everything_is_healthy_and_a_prediction_comes_through_the_proxy(stack: S
     assert stack.get("/predict", {})["tier"] == "tier1"
 
 
+def test_status_says_which_commit_runs(stack: Stack, production: Stack) -> None:
+    for made, mark in [(stack, "-dirty"), (production, "")]:
+        status, built = made.status(), f"{made.name} ({made.commit_id[:7]}{mark}),"
+        for service in ("api", "dashboard", "proxy"):
+            assert f"-{service}:{built}" in status[service]["detail"]
+
+
 def test_steps_ran_once_to_their_end(stack: Stack) -> None:
     for name in STEPS:
         (container,) = stack.containers(name)
@@ -98,7 +105,7 @@ def test_scaling_runs_replicas_and_back(stack: Stack) -> None:
 
 def test_up_twice_leaves_what_runs_alone(stack: Stack) -> None:
     before = {item.id for item in stack.containers() if item.status == "running"}
-    stack.up()
+    assert "Everything was up already." in stack.up()
     assert {item.id for item in stack.containers() if item.status == "running"} == before
 
 
