@@ -106,19 +106,19 @@ class ComposeEngine:
 
         The steps before them run each time: where there is nothing to do, they do nothing.
         """
-        before = {item.id: item.attrs["State"]["StartedAt"] for item in self.containers()}
+        before = {item.id: started(item) for item in self.containers()}
         self._refuse_taken_ports()
         self._own_models()
         self._get_images()
         try:
-            self._start(limit)
+            self._start(limit, before)
         except BaseException:
             if not before:
                 self._stop()
                 output.say("  What this command had started is stopped again; data is kept.")
             raise
         lasting = [item for item in self.containers() if item.labels[SERVICE] not in self.once]
-        return any(before.get(item.id) != item.attrs["State"]["StartedAt"] for item in lasting)
+        return any(before.get(item.id) != started(item) for item in lasting)
 
     def down(self, *, volumes: bool = False) -> bool:
         """Stop and remove every container; the volumes only if that is asked for."""
@@ -210,8 +210,12 @@ class ComposeEngine:
             what = f"version {version} cannot be pulled from {registry}: {error.what}"
             raise Refused(what, images.not_pulled(version, registry)) from error
 
-    def _start(self, limit: float) -> None:
-        """Start everything in compose's order, showing each service's way to health."""
+    def _start(self, limit: float, before: Mapping[str, str]) -> None:
+        """Start everything in compose's order, showing each service's way to health.
+
+        Compose would first start all that does not need a service that has ended: it is stopped
+        as soon as one has.
+        """
         command = self.composition.command("up", "--detach", "--no-build", "--remove-orphans")
         root, env = self.project.root, self.environment
         shown, deadline = Progress(self.once), time.monotonic() + ONCE_LIMIT
@@ -220,13 +224,30 @@ class ComposeEngine:
             shell.start(command, cwd=root, env=env, log=log) as docker_,
         ):
             while docker_.poll() is None:
-                shown.update(self.containers())
-                if time.monotonic() > deadline:
+                found = self.containers()
+                shown.update(found)
+                new = [item for item in found if before.get(item.id) != started(item)]
+                if time.monotonic() > deadline or self._is_in_vain(new):
                     docker_.terminate()
                 time.sleep(POLL)
         if docker_.returncode:
             raise Refused(self._why_not(docker_.returncode))
         self._await_health(shown, limit)
+
+    def _is_in_vain(self, new: Sequence[Container]) -> bool:
+        """Say whether one has ended, while no other is on its way to health.
+
+        A database that makes its files for the first time would not hear that it is to stop.
+        """
+        under_way = [
+            item for item in new if item.status == "running" and _state(item) == "starting"
+        ]
+        return not under_way and any(map(self._has_ended, new))
+
+    def _has_ended(self, container: Container) -> bool:
+        """Say whether a container has ended that should not have."""
+        state, lasting = _state(container), container.labels[SERVICE] not in self.once
+        return state == "failed" or (state == "done" and lasting)
 
     def _await_health(self, shown: Progress, limit: float) -> None:
         """Wait until every service is healthy, at most `limit` seconds."""
@@ -246,12 +267,20 @@ class ComposeEngine:
 
     def _why_not(self, code: int) -> str:
         """Say what kept the stack from starting, with the last words of who failed."""
-        bad = [item for item in self.containers() if _state(item) in ("failed", "unhealthy")]
-        if not bad:
-            return f"docker compose up ended with {code}\n{output.last_lines(self.log)}"
-        name = bad[0].labels[SERVICE]
-        what = f"{name} is {_state(bad[0])} (exit code {bad[0].attrs['State']['ExitCode']})"
-        return "\n".join([what, *self._last_words(name)])
+        for item in self.containers():
+            name = item.labels[SERVICE]
+            if wrong := self._wrong(item):
+                return "\n".join([f"{name} is {wrong}", *self._last_words(name)])
+        return f"docker compose up ended with {code}\n{output.last_lines(self.log)}"
+
+    def _wrong(self, container: Container) -> str:
+        """Say what is wrong with a container; nothing if all is well, or may be soon."""
+        state, restarts = _state(container), container.attrs["RestartCount"]
+        if restarts and state in ("failed", "starting"):  # starting: between two of its ends
+            return f"failed (restarted {restarts} times)"
+        if self._has_ended(container):
+            return f"{state} (exit code {container.attrs['State']['ExitCode']})"
+        return state if state == "unhealthy" else ""
 
     def _last_words(self, service: str) -> Iterator[str]:
         for item in self.containers(service)[:1]:
@@ -324,6 +353,11 @@ def _state(container: Container) -> str:
     return said
 
 
+def started(container: Container) -> str:
+    """Return when a container was last started."""
+    return str(container.attrs["State"]["StartedAt"])
+
+
 def look(name: str, entry: Mapping[str, Any], containers: Sequence[Container]) -> Status:
     """Describe a service from its containers."""
     states = [_state(item) for item in containers]
@@ -340,7 +374,7 @@ def look(name: str, entry: Mapping[str, Any], containers: Sequence[Container]) -
 
 def description(running: Sequence[Container]) -> str:
     """Say which image runs, since when, and what of this machine leads to it."""
-    newest = max(running, key=lambda item: str(item.attrs["State"]["StartedAt"]))
+    newest = max(running, key=started)
     image = newest.attrs["Config"]["Image"].rsplit("/", 1)[-1]
     revision = newest.labels.get(REVISION)
     built = f"{image} ({images.abbreviated(revision)})" if revision else image
@@ -354,8 +388,8 @@ def _ports(container: Container) -> list[str]:
 
 
 def _age(container: Container) -> timedelta:
-    started = datetime.fromisoformat(container.attrs["State"]["StartedAt"][:19]).replace(tzinfo=UTC)
-    return timedelta(seconds=int((datetime.now(UTC) - started).total_seconds()))
+    since = datetime.fromisoformat(started(container)[:19]).replace(tzinfo=UTC)
+    return timedelta(seconds=int((datetime.now(UTC) - since).total_seconds()))
 
 
 def url(entry: Mapping[str, Any]) -> str | None:
