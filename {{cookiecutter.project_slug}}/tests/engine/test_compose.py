@@ -208,7 +208,7 @@ def test_an_interrupted_start_leaves_nothing_running(make_stack: MakeStack) -> N
         command, cwd=stopped.root, env=stopped.environment, stdout=subprocess.PIPE, text=True
     ) as process:
         deadline = time.monotonic() + 120
-        while not stopped.containers("redis"):
+        while "running" not in {item.status for item in stopped.containers("prepare")}:
             assert time.monotonic() < deadline
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)
