@@ -103,9 +103,10 @@ def plan(project: Project, profile: str, **options: Any) -> Plan:  # noqa: ANN40
     return Plan(project, profile, stamp, secrets.token_hex(2), **options)
 
 
-def build_command(plan: Plan) -> list[str]:
-    """Build the command that makes the image of the tests."""
-    return ["docker", "build", "--target", "test", "--tag", plan.image, "."]
+def build_command(plan: Plan, bases: Mapping[str, str]) -> list[str]:
+    """Build the command that makes the image of the tests, on the base images that are locked."""
+    contexts = [f"--build-context={name}={place}" for name, place in bases.items()]
+    return ["docker", "build", "--target", "test", "--tag", plan.image, *contexts, "."]
 
 
 def tests_command(plan: Plan) -> list[str]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Any
+import subprocess
+from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 
 import noxfile
+from ops.compose import LOCK, composition
 from tests.conftest import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def read(name: str) -> str:
@@ -47,6 +54,19 @@ def test_nothing_is_released_before_every_job_has_passed() -> None:
     jobs = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]
     assert jobs["release"]["needs"] == "summary"
     assert {*jobs["summary"]["needs"]} == {*jobs} - {"summary", "release"}
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_github_brings_up_what_a_deployment_would(tmp_path: Path, *, locked: bool) -> None:
+    steps = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]["stack"]["steps"]
+    (script,) = [step["run"] for step in steps if "COMPOSE_FILE" in step.get("run", "")]
+    if locked:
+        (tmp_path / LOCK).touch()
+    held = {"GITHUB_ENV": "held", "GITHUB_REPOSITORY_OWNER": "Team", "PATH": os.environ["PATH"]}
+    command = ["bash", "-euc", f"inv() {{ :; }}; {script}"]
+    subprocess.run(command, cwd=tmp_path, env=held, check=True, timeout=20)
+    files = composition(tmp_path, "shop", {"APP_ENV": "prod"}).files
+    assert f"COMPOSE_FILE={':'.join(files)}" in (tmp_path / "held").read_text().splitlines()
 
 
 def test_what_a_job_may_do_is_said_for_each_and_nothing_by_default() -> None:
