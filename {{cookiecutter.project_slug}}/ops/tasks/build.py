@@ -71,6 +71,8 @@ def pin(_c: Context, check: bool = False) -> None:
         raise Refused(f"there is no {LOCK}, so nothing is locked", "inv build.pin")
     before = pins.locked(path.read_text(encoding="utf-8")) if path.is_file() else {}
     wanted = pins.in_use(here)
+    if wanted.some:
+        output.say(f"Left as they are, for not every profile has them: {', '.join(wanted.some)}")
     now = {name: images.registry_digest(name) for name in wanted.names}
     news = pins.moved(before, now)
     if check:
@@ -84,16 +86,21 @@ def pin(_c: Context, check: bool = False) -> None:
     output.say(f"Next: git add {LOCK}; inv deploy.up")
 
 
-@task(help={"json": options.JSON, "profile": options.PROFILE})
-def scan(_c: Context, json: bool = False, profile: str = "") -> None:
+@task(
+    help={
+        "json": options.JSON,
+        "profile": options.PROFILE,
+        "strict": "also fail where pip-audit or hadolint could not look",
+    }
+)
+def scan(_c: Context, json: bool = False, profile: str = "", strict: bool = False) -> None:
     """Look for known vulnerabilities and bad Dockerfiles."""
     root = project.load().root
     found = [scans.audit(lock, root) for lock in ("requirements.txt", "requirements-dev.txt")]
     found += _scanned(_prepared(profile, ""))
     output.show(found, as_json=json, empty="")
-    bad = sum(item.outcome == scans.FOUND for item in found)
-    if bad:
-        raise Exit("" if json else f"{bad} with something to mend", code=1)
+    if why := scans.failure(found, strict=strict):
+        raise Exit("" if json else why, code=1)
 
 
 def _scanned(build: images.Build) -> list[scans.Scan]:
