@@ -44,14 +44,6 @@ def published(container: Container) -> set[str]:
     return {held["HostIp"] for holders in bound.values() for held in holders or []}
 
 
-@pytest.fixture(scope="module")
-def production(make_stack: MakeStack) -> Stack:
-    """Return a stack of the profile prod that is up."""
-    made = make_stack(APP_ENV="prod", API_WORKERS="2")
-    made.up()
-    return made
-
-
 def test_everything_is_healthy_and_a_prediction_comes_through_the_proxy(stack: Stack) -> None:
     status = stack.status()
     assert status.keys() == STAY_UP
@@ -75,6 +67,21 @@ def test_in_dev_only_this_machine_reaches_the_published_ports(stack: Stack) -> N
     }
     assert {name for name, hosts in found.items() if hosts} == {"proxy", "dashboard", "postgres"}
     assert {host for hosts in found.values() for host in hosts} == {"127.0.0.1"}
+
+
+def test_in_dev_the_api_changes_when_its_source_is_saved(stack: Stack) -> None:
+    def summary() -> str:
+        said = stack.get("/openapi.json")["paths"]["/models"]["get"]["summary"]
+        return str(said)
+
+    (module,) = stack.root.glob("src/*/api.py")
+    before, was = module.read_text(encoding="utf-8"), summary()
+    for text, wanted in ((before.replace(was, "Changed here"), "Changed here"), (before, was)):
+        module.write_text(text, encoding="utf-8")
+        deadline = time.monotonic() + 60
+        while stack.status()["api"]["state"] != "healthy" or summary() != wanted:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
 
 
 def test_tasks_of_the_application_run_in_containers(stack: Stack) -> None:
