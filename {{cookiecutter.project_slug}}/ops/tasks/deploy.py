@@ -30,7 +30,7 @@ def up(
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
     with change(here.root, "deploy.up", profile=opened.profile, engine=name):
         started = opened.engine.up(limit)
-        engines.note_use(here, name)
+        engines.note_use(here, name, gpu=gpu)
     if not started:
         output.say("Everything was up already.")
     output.show(opened.engine.status(), as_json=False, empty="")
