@@ -32,6 +32,20 @@ class Status:
     replicas: int
     """How many run."""
     detail: str
+    image: str | None = None
+    """What it runs from; a process has none."""
+    revision: str | None = None
+    """The commit that the image says it was built from."""
+    ports: tuple[str, ...] = ()
+    """What of this machine leads to it, such as 8000->80/tcp."""
+    uptime: int | None = None
+    """Seconds since the newest replica started."""
+
+    @property
+    def line(self) -> dict[str, object]:
+        """What a person reads of it: `detail` has the rest in words."""
+        names = ("service", "state", "url", "replicas", "detail")
+        return {name: getattr(self, name) for name in names}
 
 
 class Engine(Protocol):

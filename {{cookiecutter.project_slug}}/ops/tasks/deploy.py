@@ -12,7 +12,11 @@ from ops.errors import Refused
 from ops.tasks import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from invoke.context import Context
+
+    from ops.engines import Status
 
 TIMEOUT = {"timeout": "seconds each service may take to become healthy"}
 
@@ -33,7 +37,7 @@ def up(
         engines.note_use(here, name, gpu=gpu)
     if not started:
         output.say("Everything was up already.")
-    output.show(opened.engine.status(), as_json=False, empty="")
+    _show(opened.engine.status())
     output.say("Next: inv deploy.status   inv deploy.logs   inv deploy.down")
 
 
@@ -77,9 +81,17 @@ def down(
 
 @task(help=options.WHERE | {"json": options.JSON})
 def status(_c: Context, profile: str = "", engine: str = "", json: bool = False) -> None:
-    """Show each service: state, address, replicas."""
+    """Show each service: state, address, replicas, image, ports, uptime."""
     found = session.opened(profile, engine, whole=False).engine.status()
-    output.show(found, as_json=json, empty="No service is defined.")
+    if json:
+        output.show(found, as_json=True, empty="")
+    else:
+        _show(found)
+
+
+def _show(found: Sequence[Status]) -> None:
+    """Show the services as a table, without what only scripts want by itself."""
+    output.show([item.line for item in found], as_json=False, empty="No service is defined.")
 
 
 @task(
@@ -113,4 +125,4 @@ def scale(
     opened = session.opened(profile, engine)
     with change(opened.project.root, "deploy.scale", service=name, replicas=number):
         opened.engine.scale(name, int(number), options.seconds(timeout))
-    output.show(opened.engine.status(), as_json=False, empty="")
+    _show(opened.engine.status())
