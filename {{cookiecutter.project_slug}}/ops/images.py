@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -39,6 +39,8 @@ class Origin:
     """The commit; empty outside git."""
     created: str = ""
     source: str = ""
+    label: str = ""
+    """The version that the images say they are, where they are tagged with something else."""
 
     @property
     def tags(self) -> list[str]:
@@ -55,7 +57,7 @@ class Origin:
             "CREATED": self.created,
             "REVISION": self.revision,
             "SOURCE": self.source,
-            "VERSION": self.version,
+            "VERSION": self.label or self.version,
         }
 
 
@@ -93,6 +95,12 @@ def origin(root: Path, version: str = "") -> Origin:
         return Origin(f"{version}{DIRTY}", f"{revision}{DIRTY}", now, source)
     # The same commit gives the same labels, whenever it is built.
     return Origin(version, revision, _git(root, "show", "-s", "--format=%cI", "HEAD"), source)
+
+
+def labelled(source: Origin, version: str) -> Origin:
+    """Let images say another version than they are tagged with; what is dirty says so too."""
+    mark = DIRTY if source.version.endswith(DIRTY) else ""
+    return replace(source, label=f"{version}{mark}") if version else source
 
 
 def declared_version(root: Path) -> str:
@@ -270,9 +278,9 @@ class Build:
         return metadata.read_text(encoding="utf-8")
 
 
-def prepared(project: Project, profile: str, version: str = "") -> Build:
+def prepared(project: Project, profile: str, version: str = "", label: str = "") -> Build:
     """Gather what a build of a profile's images needs; nothing is asked of the engine."""
-    source = origin(project.root, version)
+    source = labelled(origin(project.root, version), label)
     values = variables(project, profile)
     files = composition(project.root, project.slug, values)
     return Build(project, files, values | source.variables, source)

@@ -49,16 +49,22 @@ def images_(
     output.say(f"Next: VERSION={build.origin.version} inv deploy.up   inv build.scan")
 
 
-@task(name="push", iterable=["service"], positional=[], help=WHICH | {"yes": options.YES})
+@task(
+    name="push",
+    iterable=["service"],
+    positional=[],
+    help=WHICH | {"version": "what their labels say, where the tag is not it", "yes": options.YES},
+)
 def push_(
     _c: Context,
     service: list[str],
     tag: str = "",
+    version: str = "",
     profile: str = "",
     yes: bool = False,
 ) -> None:
     """Push the images, with SBOM and provenance attached."""
-    build = _prepared(profile, tag)
+    build = _prepared(profile, tag, version)
     _push(build, images.chosen(service, build.targets()), yes=yes)
 
 
@@ -97,7 +103,7 @@ def scan(_c: Context, json: bool = False, profile: str = "", strict: bool = Fals
     """Look for known vulnerabilities and bad Dockerfiles."""
     root = project.load().root
     found = [scans.audit(lock, root) for lock in ("requirements.txt", "requirements-dev.txt")]
-    found += _scanned(_prepared(profile, ""))
+    found += _scanned(_prepared(profile))
     output.show(found, as_json=json, empty="")
     if why := scans.failure(found, strict=strict):
         raise Exit("" if json else why, code=1)
@@ -116,8 +122,8 @@ def _scanned(build: images.Build) -> list[scans.Scan]:
     return [linted, *(scans.scan(item.references(build.origin)[0], root) for item in targets)]
 
 
-def _prepared(profile: str, tag: str) -> images.Build:
-    return images.prepared(project.load(), environment.profile_name(profile), tag)
+def _prepared(profile: str, tag: str = "", version: str = "") -> images.Build:
+    return images.prepared(project.load(), environment.profile_name(profile), tag, version)
 
 
 def _push(build: images.Build, wanted: Sequence[images.Target], *, yes: bool) -> None:
