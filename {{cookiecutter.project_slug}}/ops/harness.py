@@ -1,4 +1,8 @@
-"""The container test harness: what it runs under which names, and what it says came of it."""
+"""The container test harness: what it runs under which names, and what it says came of it.
+
+The tests run in an image of their own, the verification in a container of the API, which has every
+setting, and the scenarios from outside, through the proxy, as a client would.
+"""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _make_environment(here: project.Project, profile: str) -> None:
 
 @task(
     help=options.WHERE
-    | {"volumes": "also remove the data in the stack's volumes", "yes": "do not ask for that"}
+    | {"volumes": "also remove the database and the cache", "yes": "do not ask for that"}
 )
 def down(
     _c: Context, profile: str = "", engine: str = "", volumes: bool = False, yes: bool = False
@@ -68,14 +68,15 @@ def down(
     opened = session.opened(profile, engine, whole=False)
     if volumes:
         output.confirm_typed(
-            "This removes the database and everything else in the stack's volumes, for good.",
+            "This removes the database and everything else in the stack's volumes, for good. "
+            "The models stay in models/.",
             opened.project.slug,
             yes=yes,
         )
     with change(opened.project.root, "deploy.down", engine=opened.engine.name, volumes=volumes):
         ran = opened.engine.down(volumes=volumes)
         engines.note_end(opened.project)
-    kept = "its volumes are gone" if volumes else "the data is kept"
+    kept = "its volumes are gone, models/ is kept" if volumes else "the data is kept"
     output.say(f"Stopped; {kept}." if ran else "Nothing was running.")
 
 
