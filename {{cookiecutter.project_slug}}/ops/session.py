@@ -31,7 +31,7 @@ class Session:
 
 
 def opened(
-    profile: str = "", engine: str = "", *, gpu: bool = False, whole: bool = True
+    profile: str = "", engine: str = "", *, gpu: bool | None = None, whole: bool = True
 ) -> Session:
     """Open a session; by default every variable must have a value.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from docker.errors import DockerException, NotFound
 
-from ops import cases, environment, harness, output, scenarios, shell
+from ops import cases, environment, harness, output, pins, scenarios, shell
 from ops.cases import FAILED, PASSED, SKIPPED, Case
 from ops.engines.compose import ComposeEngine
 from ops.errors import Refused
@@ -115,7 +115,8 @@ class Trial:
 
     def _build(self) -> None:
         with output.step("test image", "building what changed"):
-            self._logged("build.log", harness.build_command(self.plan), BUILD_LIMIT)
+            command = harness.build_command(self.plan, pins.contexts(self.plan.folder))
+            self._logged("build.log", command, BUILD_LIMIT)
 
     def _logged(self, name: str, command: list[str], limit: float) -> None:
         with (self.plan.reports / name).open("ab") as log:

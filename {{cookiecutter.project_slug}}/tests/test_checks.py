@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 import noxfile
+from ops.compose import LOCK, composition
+from ops.images import declared_version
 from tests.conftest import REPOSITORY
 
 
@@ -47,6 +54,38 @@ def test_nothing_is_released_before_every_job_has_passed() -> None:
     jobs = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]
     assert jobs["release"]["needs"] == "summary"
     assert {*jobs["summary"]["needs"]} == {*jobs} - {"summary", "release"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "version"),
+    [("tag", "v1.2.0", "1.2.0"), ("branch", "main", declared_version(REPOSITORY))],
+)
+def test_what_is_pushed_says_its_version_under_the_tag_of_its_commit(
+    kind: str, name: str, version: str
+) -> None:
+    steps = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]["push"]["steps"]
+    (script,) = [step["run"] for step in steps if "build.push" in step.get("run", "")]
+    held = {"GITHUB_SHA": "0123", "GITHUB_REF_TYPE": kind, "GITHUB_REF_NAME": name}
+    held |= {"GITHUB_REPOSITORY_OWNER": "Team", "PATH": f"{Path(sys.executable).parent}:/usr/bin"}
+    command = ["bash", "-euc", f'inv() {{ echo "$REGISTRY $*"; }}; {script}']
+    said = subprocess.run(
+        command, cwd=REPOSITORY, env=held, check=True, timeout=20, capture_output=True, text=True
+    ).stdout
+    options = f"--yes --tag 0123 --version {version}"
+    assert said == f"ghcr.io/team build.push {options}\n"
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_github_brings_up_what_a_deployment_would(tmp_path: Path, *, locked: bool) -> None:
+    steps = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]["stack"]["steps"]
+    (script,) = [step["run"] for step in steps if "COMPOSE_FILE" in step.get("run", "")]
+    if locked:
+        (tmp_path / LOCK).touch()
+    held = {"GITHUB_ENV": "held", "GITHUB_REPOSITORY_OWNER": "Team", "PATH": os.environ["PATH"]}
+    command = ["bash", "-euc", f"inv() {{ :; }}; {script}"]
+    subprocess.run(command, cwd=tmp_path, env=held, check=True, timeout=20)
+    files = composition(tmp_path, "shop", {"APP_ENV": "prod"}).files
+    assert f"COMPOSE_FILE={':'.join(files)}" in (tmp_path / "held").read_text().splitlines()
 
 
 def test_what_a_job_may_do_is_said_for_each_and_nothing_by_default() -> None:

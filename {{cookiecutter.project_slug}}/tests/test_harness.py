@@ -40,9 +40,13 @@ def test_two_plans_of_the_same_second_have_different_names() -> None:
 
 
 def test_commands() -> None:
-    assert harness.build_command(PLAN) == [
-        "docker", "build", "--target", "test", "--tag", f"localhost/weather-test:{NAME}", ".",
+    build = [
+        "docker", "build", "--target", "test", "--tag", f"localhost/weather-test:{NAME}",
     ]  # fmt: skip
+    assert harness.build_command(PLAN, {}) == [*build, "."]
+    locked = {"python:3.13": "docker-image://python:3.13@sha256:1"}
+    context = "--build-context=python:3.13=docker-image://python:3.13@sha256:1"
+    assert harness.build_command(PLAN, locked) == [*build, context, "."]
     assert harness.tests_command(PLAN) == [
         "docker", "run", "--init", "--name", f"{NAME}-tests", f"localhost/weather-test:{NAME}",
         "python", "-m", "pytest", "-p", "no:cacheprovider", "--junit-xml=/tmp/tests.xml",

@@ -81,6 +81,16 @@ def test_a_dirty_tree_is_marked_in_every_tag(repository: Path) -> None:
     assert found.created == "", "each build would be another image"
 
 
+def test_a_tag_may_be_another_than_the_version_that_the_label_says(repository: Path) -> None:
+    for mark in ("", "-dirty"):
+        found = images.labelled(images.origin(repository, COMMIT), "1.3.0")
+        assert (found.tags[0], found.variables["VERSION"]) == (COMMIT + mark, f"1.3.0{mark}")
+        (repository / "new.txt").touch()
+    plain = images.origin(repository, "1.3.0")
+    assert images.labelled(plain, "") == plain
+    assert plain.variables["VERSION"] == "1.3.0-dirty"
+
+
 def test_outside_git_no_commit_is_claimed(repository: Path, tmp_path: Path) -> None:
     inside = tmp_path / "ignored" / "project"
     inside.mkdir(parents=True)

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
+from ops.engines import Status
 from ops.engines.supervision import Places, configuration
 from ops.errors import Refused
 from ops.stack import Service
@@ -152,8 +154,11 @@ def test_the_tasks_speak_json_and_end_with_codes(scratch: Scratch) -> None:
     assert up.returncode == 0, up.stderr
     assert "healthy" in up.stdout
     status = json.loads(scratch.inv("deploy.status", "--json").stdout)
-    assert [set(item) for item in status] == [{"service", "state", "url", "replicas", "detail"}]
-    assert status[0]["state"] == "healthy"
+    (web,) = status
+    assert web.keys() == {field.name for field in fields(Status)}
+    assert (web["image"], web["revision"], web["ports"]) == (None, None, [f"{scratch.port}/tcp"])
+    assert web["uptime"] >= 0
+    assert web["state"] == "healthy"
     assert "listening" in scratch.inv("deploy.logs", "--service", "web").stdout
     unknown = scratch.inv("deploy.logs", "--service", "wbe")
     assert (unknown.returncode, "choose one of: first, web" in unknown.stderr) == (2, True)

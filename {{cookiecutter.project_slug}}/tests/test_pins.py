@@ -76,7 +76,8 @@ def test_what_is_wanted_comes_from_the_models_and_their_dockerfiles(tmp_path: Pa
     }
     without_db = {name: entry for name, entry in model.items() if name != "db"}
     found = pins.wanted([{"services": model}, {"services": without_db}], tmp_path)
-    assert found == pins.Wanted({"api": ("python:3.13-slim",)}, {"cache": "redis:latest"})
+    assert found == pins.Wanted({"api": ("python:3.13-slim",)}, {"cache": "redis:latest"}, ("db",))
+    assert pins.wanted([{"services": without_db}, {"services": model}], tmp_path) == found
     assert found.names == ["python:3.13-slim", "redis:latest"]
 
 
@@ -101,6 +102,15 @@ def test_a_lock_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     read = (tmp_path / "compose.lock.yaml").read_text()
     assert yaml.safe_load(read) == pins.lock(WANTED, DIGESTS)
     assert pins.locked(read) == DIGESTS
+    python = f"docker-image://python:3.13-slim@{TWO}"
+    uv = f"docker-image://astral/uv:latest@{ONE}"
+    assert pins.contexts(tmp_path) == {"astral/uv": uv, "python:3.13-slim": python}
+
+
+def test_without_a_lock_a_build_gets_its_base_images_by_name(tmp_path: Path) -> None:
+    assert pins.contexts(tmp_path) == {}
+    (tmp_path / "compose.lock.yaml").write_text("services: {db: {image: postgres}, own: {}}")
+    assert pins.contexts(tmp_path) == {}
 
 
 def test_what_moved_is_named() -> None:

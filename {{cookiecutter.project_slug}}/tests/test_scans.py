@@ -57,6 +57,19 @@ def test_what_could_not_be_looked_up_is_not_called_well() -> None:
     assert (broken.outcome, broken.detail) == (scans.LEFT_OUT, "no route to host")
 
 
+def test_what_was_not_looked_at_passes_unless_that_is_strict() -> None:
+    fine, missed, holed = audited(FINE), audited(MISSED), audited(HOLED)
+    trivy = scans.Scan("images", "trivy", scans.LEFT_OUT)
+    for found, lax, strict in (
+        ([fine, trivy], "", ""),
+        ([fine, missed], "", "1 not looked at"),
+        ([holed, missed], "1 with something to mend", "1 with something to mend, 1 not looked at"),
+        ([scans.Scan("images", "hadolint, trivy", scans.LEFT_OUT)], "", "1 not looked at"),
+    ):
+        assert scans.failure(found, strict=False) == lax
+        assert scans.failure(found, strict=True) == strict
+
+
 def test_a_scanner_that_is_not_there_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ops.project import Project
 
 NAMES = ("local", "compose")
+GPU = "gpu"
+"""Noted beside the engine's name where the stack has GPUs."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,20 @@ class Status:
     replicas: int
     """How many run."""
     detail: str
+    image: str | None = None
+    """What it runs from; a process has none."""
+    revision: str | None = None
+    """The commit that the image says it was built from."""
+    ports: tuple[str, ...] = ()
+    """What of this machine leads to it, such as 8000->80/tcp."""
+    uptime: int | None = None
+    """Seconds since the newest replica started."""
+
+    @property
+    def line(self) -> dict[str, object]:
+        """What a person reads of it: `detail` has the rest in words."""
+        names = ("service", "state", "url", "replicas", "detail")
+        return {name: getattr(self, name) for name in names}
 
 
 class Engine(Protocol):
@@ -79,10 +95,13 @@ class Engine(Protocol):
         """Print the end of the logs of one service, or of all."""
 
 
-def choose(name: str, project: Project, values: Mapping[str, str], *, gpu: bool = False) -> Engine:
+def choose(
+    name: str, project: Project, values: Mapping[str, str], *, gpu: bool | None = None
+) -> Engine:
     """Return the engine that was asked for, by option or by SLIPWAY_ENGINE, or else is in use.
 
-    Where nothing is in use it is containers if they can run here, else processes.
+    Where nothing is in use it is containers if they can run here, else processes. Whether GPUs are
+    reserved is what was asked for too, or else as the stack was brought up.
 
     Raises:
         Refused: there is no engine of that name.
@@ -95,7 +114,7 @@ def choose(name: str, project: Project, values: Mapping[str, str], *, gpu: bool 
     if name == "compose":
         from ops.engines.compose import ComposeEngine  # noqa: PLC0415
 
-        return ComposeEngine(project, values, gpu=gpu)
+        return ComposeEngine(project, values, gpu=GPU in _noted(project) if gpu is None else gpu)
     from ops.engines.local import LocalEngine  # noqa: PLC0415
 
     return LocalEngine(project, values)
@@ -103,20 +122,23 @@ def choose(name: str, project: Project, values: Mapping[str, str], *, gpu: bool 
 
 def in_use(project: Project) -> str:
     """Return the engine that the stack was last brought up on; empty when it was taken down."""
-    path = _note(project)
-    said = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
-    return said if said in NAMES else ""
+    return next((word for word in _noted(project) if word in NAMES), "")
 
 
-def note_use(project: Project, name: str) -> None:
+def note_use(project: Project, name: str, *, gpu: bool = False) -> None:
     """Remember which engine the stack is on, so that the next task asks the same one."""
     _note(project).parent.mkdir(exist_ok=True)
-    _note(project).write_text(name, encoding="utf-8")
+    _note(project).write_text(f"{name} {GPU}" if gpu else name, encoding="utf-8")
 
 
 def note_end(project: Project) -> None:
     """Forget it again."""
     _note(project).unlink(missing_ok=True)
+
+
+def _noted(project: Project) -> list[str]:
+    path = _note(project)
+    return path.read_text(encoding="utf-8").split() if path.is_file() else []
 
 
 def _note(project: Project) -> Path:

@@ -369,7 +369,19 @@ def look(name: str, entry: Mapping[str, Any], containers: Sequence[Container]) -
             return Status(name, "failed", None, 0, f"ended with exit code {code}")
         return Status(name, "stopped", None, 0, "not running")
     worst = next((one for one in ("failed", "unhealthy", "starting") if one in states), "healthy")
-    return Status(name, worst, url(entry), len(running), description(running))
+    said = description(running)
+    return Status(name, worst, url(entry), len(running), said, **facts(running))
+
+
+def facts(running: Sequence[Container]) -> dict[str, Any]:
+    """Return the same for scripts, of the newest replica."""
+    newest = max(running, key=lambda item: str(item.attrs["State"]["StartedAt"]))
+    return {
+        "image": newest.attrs["Config"]["Image"],
+        "revision": newest.labels.get(REVISION) or None,
+        "ports": tuple(_ports(newest)),
+        "uptime": int(_age(newest).total_seconds()),
+    }
 
 
 def description(running: Sequence[Container]) -> str:

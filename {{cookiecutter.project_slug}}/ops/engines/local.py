@@ -321,8 +321,10 @@ def look(service: Service, info: Mapping[str, Any] | None) -> Status:
         if wrong
         else "healthy"
     )
-    running = f"pid {info['pid']}, up {timedelta(seconds=info['now'] - info['start'])}"
-    return Status(service.name, state, service.url, 1, wrong or running)
+    uptime = info["now"] - info["start"]
+    said = wrong or f"pid {info['pid']}, up {timedelta(seconds=uptime)}"
+    ports = (f"{service.port}/tcp",) if service.port else ()
+    return Status(service.name, state, service.url, 1, said, ports=ports, uptime=uptime)
 
 
 def on_path(command: Sequence[str]) -> list[str]:

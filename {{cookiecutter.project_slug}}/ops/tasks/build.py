@@ -49,16 +49,22 @@ def images_(
     output.say(f"Next: {_next(build, wanted)}   inv build.scan")
 
 
-@task(name="push", iterable=["service"], positional=[], help=WHICH | {"yes": options.YES})
+@task(
+    name="push",
+    iterable=["service"],
+    positional=[],
+    help=WHICH | {"version": "what their labels say, where the tag is not it", "yes": options.YES},
+)
 def push_(
     _c: Context,
     service: list[str],
     tag: str = "",
+    version: str = "",
     profile: str = "",
     yes: bool = False,
 ) -> None:
     """Push the images, with SBOM and provenance attached."""
-    build = _prepared(profile, tag)
+    build = _prepared(profile, tag, version)
     _push(build, images.chosen(service, build.targets()), yes=yes)
 
 
@@ -71,6 +77,8 @@ def pin(_c: Context, check: bool = False) -> None:
         raise Refused(f"there is no {LOCK}, so nothing is locked", "inv build.pin")
     before = pins.locked(path.read_text(encoding="utf-8")) if path.is_file() else {}
     wanted = pins.in_use(here)
+    if wanted.some:
+        output.say(f"Left as they are, for not every profile has them: {', '.join(wanted.some)}")
     now = {name: images.registry_digest(name) for name in wanted.names}
     news = pins.moved(before, now)
     if check:
@@ -84,16 +92,21 @@ def pin(_c: Context, check: bool = False) -> None:
     output.say(f"Next: git add {LOCK}; inv deploy.up")
 
 
-@task(help={"json": options.JSON, "profile": options.PROFILE})
-def scan(_c: Context, json: bool = False, profile: str = "") -> None:
+@task(
+    help={
+        "json": options.JSON,
+        "profile": options.PROFILE,
+        "strict": "also fail where pip-audit or hadolint could not look",
+    }
+)
+def scan(_c: Context, json: bool = False, profile: str = "", strict: bool = False) -> None:
     """Look for known vulnerabilities and bad Dockerfiles."""
     root = project.load().root
     found = [scans.audit(lock, root) for lock in ("requirements.txt", "requirements-dev.txt")]
-    found += _scanned(_prepared(profile, ""))
+    found += _scanned(_prepared(profile))
     output.show(found, as_json=json, empty="")
-    bad = sum(item.outcome == scans.FOUND for item in found)
-    if bad:
-        raise Exit("" if json else f"{bad} with something to mend", code=1)
+    if why := scans.failure(found, strict=strict):
+        raise Exit("" if json else why, code=1)
 
 
 def _scanned(build: images.Build) -> list[scans.Scan]:
@@ -109,8 +122,8 @@ def _scanned(build: images.Build) -> list[scans.Scan]:
     return [linted, *(scans.scan(item.references(build.origin)[0], root) for item in targets)]
 
 
-def _prepared(profile: str, tag: str) -> images.Build:
-    return images.prepared(project.load(), environment.profile_name(profile), tag)
+def _prepared(profile: str, tag: str = "", version: str = "") -> images.Build:
+    return images.prepared(project.load(), environment.profile_name(profile), tag, version)
 
 
 def _push(build: images.Build, wanted: Sequence[images.Target], *, yes: bool) -> None:

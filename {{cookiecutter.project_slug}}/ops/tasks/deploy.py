@@ -12,7 +12,11 @@ from ops.errors import Refused
 from ops.tasks import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from invoke.context import Context
+
+    from ops.engines import Status
 
 TIMEOUT = {"timeout": "seconds each service may take to become healthy"}
 
@@ -30,10 +34,10 @@ def up(
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
     with change(here.root, "deploy.up", profile=opened.profile, engine=name):
         started = opened.engine.up(limit)
-        engines.note_use(here, name)
+        engines.note_use(here, name, gpu=gpu)
     if not started:
         output.say("Everything was up already.")
-    output.show(opened.engine.status(), as_json=False, empty="")
+    _show(opened.engine.status())
     output.say("Next: inv deploy.status   inv deploy.logs   inv deploy.down")
 
 
@@ -55,7 +59,7 @@ def _make_environment(here: project.Project, profile: str) -> None:
 
 @task(
     help=options.WHERE
-    | {"volumes": "also remove the data in the stack's volumes", "yes": "do not ask for that"}
+    | {"volumes": "also remove the database and the cache", "yes": "do not ask for that"}
 )
 def down(
     _c: Context, profile: str = "", engine: str = "", volumes: bool = False, yes: bool = False
@@ -64,22 +68,31 @@ def down(
     opened = session.opened(profile, engine, whole=False)
     if volumes:
         output.confirm_typed(
-            "This removes the database and everything else in the stack's volumes, for good.",
+            "This removes the database and everything else in the stack's volumes, for good. "
+            "The models stay in models/.",
             opened.project.slug,
             yes=yes,
         )
     with change(opened.project.root, "deploy.down", engine=opened.engine.name, volumes=volumes):
         ran = opened.engine.down(volumes=volumes)
         engines.note_end(opened.project)
-    kept = "its volumes are gone" if volumes else "the data is kept"
+    kept = "its volumes are gone, models/ is kept" if volumes else "the data is kept"
     output.say(f"Stopped; {kept}." if ran else "Nothing was running.")
 
 
 @task(help=options.WHERE | {"json": options.JSON})
 def status(_c: Context, profile: str = "", engine: str = "", json: bool = False) -> None:
-    """Show each service: state, address, replicas."""
+    """Show each service: state, address, replicas, image, ports, uptime."""
     found = session.opened(profile, engine, whole=False).engine.status()
-    output.show(found, as_json=json, empty="No service is defined.")
+    if json:
+        output.show(found, as_json=True, empty="")
+    else:
+        _show(found)
+
+
+def _show(found: Sequence[Status]) -> None:
+    """Show the services as a table, without what only scripts want by itself."""
+    output.show([item.line for item in found], as_json=False, empty="No service is defined.")
 
 
 @task(
@@ -113,4 +126,4 @@ def scale(
     opened = session.opened(profile, engine)
     with change(opened.project.root, "deploy.scale", service=name, replicas=number):
         opened.engine.scale(name, int(number), options.seconds(timeout))
-    output.show(opened.engine.status(), as_json=False, empty="")
+    _show(opened.engine.status())

@@ -88,3 +88,11 @@ def stack(make_stack: MakeStack) -> Stack:
     (made.root / "new.txt").touch()
     made.up()
     return made
+
+
+@pytest.fixture(scope="session")
+def production(make_stack: MakeStack) -> Stack:
+    """Return a stack of the profile prod that is up."""
+    made = make_stack(APP_ENV="prod", API_WORKERS="2")
+    made.up()
+    return made

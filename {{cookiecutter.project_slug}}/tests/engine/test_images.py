@@ -270,6 +270,16 @@ def test_pinned_images_are_used_also_when_their_tags_have_moved(
     assert image.labels["which"] == "second"
 
 
+def test_the_image_of_the_tests_is_built_on_what_is_pinned(make_repository: MakeRepository) -> None:
+    repository = make_repository()
+    elsewhere = f"docker-image://127.0.0.1:1/pinned@sha256:{'1' * 64}"
+    lock = {"api": {"build": {"additional_contexts": {"python:3.13-slim": elsewhere}}}}
+    (repository.root / "compose.lock.yaml").write_text(yaml.safe_dump({"services": lock}))
+    repository.inv("harness.run", "--only", "tests", code=1)
+    (log,) = (repository.root / "reports").glob("container-test-harness-*.log")
+    assert "127.0.0.1:1/pinned" in log.read_text()
+
+
 def test_an_image_that_is_nowhere_is_named(make_repository: MakeRepository) -> None:
     repository = make_repository()
     repository.write("services/redis/compose.yaml", "redis:8", "127.0.0.1:1/nothing:8")
