@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import tempfile
+import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ops.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import IO
 
@@ -128,3 +131,46 @@ def run(
     if code:
         shown = shlex.join(command)
         raise Refused(f"exit code {code} from: {shown}", code=code if code > 0 else 128 - code)
+
+
+def lines(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
+) -> Iterator[str]:
+    """Run a command and yield the lines that it prints as they come; `timeout` is in seconds.
+
+    Raises:
+        Refused: the command is not found, exits non-zero or takes longer than `timeout`.
+    """
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the same
+                command,
+                cwd=cwd,
+                env={**os.environ, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        except FileNotFoundError as error:
+            raise _not_there(command) from error
+        timer, start = threading.Timer(timeout, process.kill), time.monotonic()
+        timer.start()
+        try:
+            yield from process.stdout or ()
+            code = process.wait()
+        except BaseException:  # whoever reads has seen enough, or was interrupted
+            process.kill()
+            raise
+        finally:
+            timer.cancel()
+            process.wait()
+        if code < 0 and time.monotonic() - start >= timeout:
+            raise _too_long(command, timeout)
+        if code:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip()
+            shown = shlex.join(command)
+            raise Refused(
+                f"exit code {code} from: {shown}\n{said}", code=code if code > 0 else 128 - code
+            )
