@@ -39,7 +39,7 @@ class Change:
     def note(self, **facts: object) -> None:
         """Add to what is known of it: for whoever finds it killed, and for the journal."""
         self.facts.update(facts)
-        owner = f"{journal.who()}, process {os.getpid()}"
+        owner = f"{journal.who()} (process {os.getpid()})"
         content = {"verb": self.verb, "owner": owner, "since": self.since, **self.facts}
         replaced(_notes(self.root), json.dumps(content, default=str))
 

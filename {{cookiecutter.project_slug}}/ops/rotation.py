@@ -86,7 +86,7 @@ class Rotation:
         self.change.note(step=STEPS[0])
         try:
             for line in self.session.engine.trial(command, self.limits.checks):
-                if one := _check(line):
+                if one := check_said(line):
                     said.append(one)
                     self.change.note(step=STEPS[len(said) - (not one["ok"])], checks=said)
                     _tell(one["name"], one["seconds"], one["detail"], ok=one["ok"])
@@ -255,7 +255,7 @@ def _gone(first: Sequence[Process], live: Sequence[Process]) -> str:
     return f"ended meanwhile: {', '.join(sorted(gone))}" if gone else ""
 
 
-def _check(line: str) -> dict[str, Any]:
+def check_said(line: str) -> dict[str, Any]:
     """Read what was printed of one check; a library may print other things."""
     try:
         said: dict[str, Any] = json.loads(line)
