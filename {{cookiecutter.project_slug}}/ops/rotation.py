@@ -104,8 +104,8 @@ class Rotation:
         """Check that every replica has the memory to hold the version beside the one it serves."""
         live = serving.processes(self.reports)
         for replica in self.replicas:
-            there = [item for item in live if item.host == replica.host and item.said]
-            free = min((item.available for item in there), default=needed)
+            there = [item.available for item in live if item.host == replica.host]
+            free = min(filter(None, there), default=needed * len(there))
             if needed * len(there) > free:
                 what = (
                     f"{replica.name} has {_mb(free)} free, and needs {len(there)} x {_mb(needed)}"

@@ -40,9 +40,10 @@ class Process:
         return self.name.rpartition(".")[0]
 
     @property
-    def available(self) -> int:
-        """The bytes of memory that it could still take."""
-        return int(self.said.get("available_bytes", 0))
+    def available(self) -> int | None:
+        """The bytes of memory that it could still take; None where it cannot tell."""
+        found: int | None = self.said.get("available_bytes")
+        return found
 
     def tier(self, name: str) -> dict[str, Any]:
         """Return what it says of a tier."""

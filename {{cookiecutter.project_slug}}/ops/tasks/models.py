@@ -97,12 +97,11 @@ def show(_c: Context, tier: str, version: str = "", json: bool = False) -> None:
 
 
 @task(
-    positional=["tier", "version"],
     help=options.WHERE
     | TIER
     | WHY
     | {
-        "version": "such as v1.1; default: the newest",
+        "version": "such as v1.1",
         "dry-run": "check it, and change nothing",
         "watch": "seconds that it is watched once it is served",
         "limit": "seconds until every process has to serve it",
@@ -112,7 +111,7 @@ def show(_c: Context, tier: str, version: str = "", json: bool = False) -> None:
 def promote(
     _c: Context,
     tier: str,
-    version: str = "",
+    version: str,
     why: str = "",
     dry_run: bool = False,
     watch: str = f"{rotation.WATCH:.0f}",
@@ -123,9 +122,7 @@ def promote(
 ) -> None:
     """Check a version, make it live everywhere, watch it."""
     opened = session.opened(profile, engine)
-    known = registry.models(opened.project.models)
-    newest = [item.version for item in known if item.tier == tier][-1:]
-    model = registry.find(opened.project.models, tier, version or "".join(newest))
+    model = registry.find(opened.project.models, tier, version)
     watched = 0.0 if watch == "0" else options.seconds(watch)
     limits = Limits(options.seconds(checks_limit), options.seconds(limit), watched)
     _promote(opened, model, why, limits, dry_run=dry_run)
@@ -218,7 +215,7 @@ def _when(row: dict[str, Any]) -> dict[str, Any]:
 
 @task(help={"json": options.JSON})
 def verify(_c: Context, json: bool = False) -> None:
-    """Check all files, links and metadata; explain a killed change."""
+    """Check all files and links; explain a killed change."""
     found = [*upkeep.verify(project.load())]
     output.show(found, as_json=json, empty=NONE_YET)
     if failed := [item for item in found if item.state == "fail"]:
