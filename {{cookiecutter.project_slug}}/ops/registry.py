@@ -119,7 +119,8 @@ def point(folder: Path, tier: str, file: str) -> None:
 
 def tiers(folder: Path) -> list[str]:
     """Return the tiers that serve something, or whose pointer says that they should."""
-    return sorted(path.name.partition("_current.")[0] for path in folder.glob("*_current.*"))
+    names = (path.name for path in folder.glob("[!.]*_current.*"))
+    return sorted({name.partition("_current.")[0] for name in names})
 
 
 def summary(model: Model) -> dict[str, str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops import output, registry, serving
-from ops.changes import uninterrupted
+from ops.changes import uninterrupted, unwritable
 from ops.errors import Refused
 
 if TYPE_CHECKING:
@@ -131,7 +131,10 @@ class Rotation:
         """Make step 6 and 7: move the link and wait for every process; the old stays on failure."""
         started = time.monotonic()
         self.change.note(step="pointer")
-        registry.point(self.folder, self.tier, model.file.name)
+        try:
+            registry.point(self.folder, self.tier, model.file.name)
+        except OSError as error:
+            raise StepFailed("pointer", unwritable(error).what) from error
         _tell("pointer", time.monotonic() - started, f"{self.tier} -> {model.file.name}")
         self._await(model.file.name)
 
