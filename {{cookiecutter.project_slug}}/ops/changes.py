@@ -8,13 +8,15 @@ import json
 import os
 import signal
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit
 
 from ops import journal
 from ops.errors import Refused
+from ops.files import replaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,24 +26,69 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
+@dataclass
+class Change:
+    """A change under way. What is noted of it outlives this process, if that is killed."""
+
+    root: Path
+    verb: str
+    facts: dict[str, Any]
+    since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    committed: bool = False
+
+    def note(self, **facts: object) -> None:
+        """Add to what is known of it: for whoever finds it killed, and for the journal."""
+        self.facts.update(facts)
+        owner = f"{journal.who()} (process {os.getpid()})"
+        content = {"verb": self.verb, "owner": owner, "since": self.since, **self.facts}
+        replaced(_notes(self.root), json.dumps(content, default=str))
+
+    def commit(self, **facts: object) -> None:
+        """Record that it is done, while it can still be put back if that cannot be recorded."""
+        self.facts.update(facts)
+        journal.append(self.root, self.verb, outcome="done", since=self.since, **self.facts)
+        self.committed = True
+
+
 @contextmanager
-def change(root: Path, verb: str, **facts: object) -> Iterator[None]:
+def change(root: Path, verb: str, **facts: object) -> Iterator[Change]:
     """Make one change: nobody else changes anything meanwhile, and how it ended is in the journal.
 
     Ctrl-C and a request to end (SIGTERM) both raise KeyboardInterrupt inside, so that the change
-    can put things back.
+    can put things back. A change that was killed is recorded by the one after it.
 
     Raises:
         Refused: another change is under way, or the disk does not take what has to be written.
         Exit: the change was interrupted; its code is 130.
     """
     try:
-        with _alone(root, verb), _interruptible(), journal.recorded(root, verb, **facts):
-            yield
+        with _alone(root, verb), _interruptible():
+            made = Change(root, verb, {**facts})
+            made.note()
+            with _recorded(made):
+                yield made
     except KeyboardInterrupt:
         raise Exit("interrupted", INTERRUPTED) from None
     except OSError as error:
         raise unwritable(error) from error
+
+
+@contextmanager
+def _recorded(made: Change) -> Iterator[None]:
+    """Record how a change ended: done, failed or interrupted."""
+    ended: dict[str, object] = {"outcome": "failed"}
+    try:
+        yield
+        ended = {"outcome": "done"}
+    except KeyboardInterrupt:
+        ended = {"outcome": "interrupted"}
+        raise
+    except Refused as error:
+        ended["error"] = error.what.partition("\n")[0]
+        raise
+    finally:
+        if not made.committed:
+            journal.append(made.root, made.verb, **ended, since=made.since, **made.facts)
 
 
 def unwritable(error: OSError) -> Refused:
@@ -60,26 +107,60 @@ def _alone(root: Path, verb: str) -> Iterator[None]:
     """Hold the lock of this repository; the kernel lets go of it when the process ends, however."""
     path = root / "run" / "lock"
     path.parent.mkdir(exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
+    with path.open("a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise _under_way(path) from error
-        owner = {"verb": verb, "pid": os.getpid(), "since": datetime.now(UTC).isoformat()}
-        file.truncate(0)
-        file.write(json.dumps(owner))
-        file.flush()
-        yield
+            raise _under_way(root, verb) from error
+        if left := _left(root):
+            journal.append(root, **{**left, "outcome": "killed"})
+        try:
+            yield
+        finally:
+            _notes(root).unlink(missing_ok=True)
 
 
-def _under_way(path: Path) -> Refused:
+def killed(root: Path) -> dict[str, Any] | None:
+    """Return what was noted of a change that was killed, and that no other one followed."""
     try:
-        owner = json.loads(path.read_text(encoding="utf-8"))
+        with (root / "run" / "lock").open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return _left(root)
+    except OSError:  # no change was ever made here, or one is under way
+        return None
+
+
+def _left(root: Path) -> dict[str, Any] | None:
+    """Return what is noted of a change that the journal does not know the end of."""
+    left = noted(root)
+    last = (journal.entries(root) or [{}])[-1]
+    same = left and all(left[key] == last.get(key) for key in ("verb", "since"))
+    return None if same else left
+
+
+def noted(root: Path) -> dict[str, Any] | None:
+    """Return what is noted of the change that is under way, or was killed."""
+    try:
+        said: dict[str, Any] = json.loads(_notes(root).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return said
+
+
+def _notes(root: Path) -> Path:
+    return root / "run" / "change.json"
+
+
+def _under_way(root: Path, verb: str) -> Refused:
+    owner = noted(root)
+    if owner:
         age = datetime.now(UTC) - datetime.fromisoformat(owner["since"])
-        what = f"{owner['verb']} (process {owner['pid']}) is under way for {age.seconds} s"
-    except (OSError, ValueError, KeyError):
+        seconds = int(age.total_seconds())
+        what = f"{owner['verb']} of {owner['owner']} is under way for {seconds} s"
+    else:
         what = "another change is under way"
-    return Refused(f"{what}, and only one change is made at a time", "wait for it to end")
+    fix = f"wait for it to end, then: inv {verb}"
+    return Refused(f"{what}, and only one change is made at a time", fix)
 
 
 @contextmanager

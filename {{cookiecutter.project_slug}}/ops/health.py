@@ -33,13 +33,6 @@ def _ask_http(url: str) -> str:
     return _send(urllib.request.Request(url), PATIENCE)  # noqa: S310 - an address of the stack
 
 
-def tell(url: str, key: str, patience: float = 60.0) -> str:
-    """POST to an admin address; return an empty string if it was done, else what is wrong."""
-    headers = {"X-API-Key": key}
-    request = urllib.request.Request(url, data=b"", headers=headers)  # noqa: S310 - the same
-    return _send(request, patience)
-
-
 def _send(request: urllib.request.Request, patience: float) -> str:
     asked = f"{request.get_method()} {request.full_url}"
     try:

@@ -6,54 +6,67 @@ import getpass
 import json
 import os
 import socket
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ops.errors import Refused
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 NAME = "journal.jsonl"
 
 
 def append(root: Path, verb: str, **facts: object) -> None:
-    """Add one entry and see it onto the disk."""
-    entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": _who(), "verb": verb}
-    with (root / NAME).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry | facts, default=str) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Add one entry and see it onto the disk.
+
+    Raises:
+        OSError: it cannot be written; then it is not there.
+    """
+    entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": who(), "verb": verb}
+    line = json.dumps(entry | facts, default=str) + "\n"
+    path = root / NAME
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        line = line if _ends_whole(path) else f"\n{line}"
+        try:
+            rest = memoryview(line.encode())
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise
+
+
+def _ends_whole(path: Path) -> bool:
+    """Tell whether the last line of a file is a whole one."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        return file.read(1) in (b"", b"\n")
 
 
 def entries(root: Path) -> list[dict[str, Any]]:
-    """Read all entries, oldest first; none where nothing was ever changed."""
+    """Read all entries, oldest first; none where nothing was ever changed.
+
+    A line that is no JSON is passed over: a power cut may leave one torn.
+    """
     path = root / NAME
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [entry for line in lines if (entry := _entry(line))]
 
 
-@contextmanager
-def recorded(root: Path, verb: str, **facts: object) -> Iterator[None]:
-    """Record how the change inside ended: done, failed or interrupted."""
-    outcome: dict[str, object] = {"outcome": "failed"}
+def _entry(line: str) -> dict[str, Any]:
     try:
-        yield
-        outcome = {"outcome": "done"}
-    except KeyboardInterrupt:
-        outcome = {"outcome": "interrupted"}
-        raise
-    except Refused as error:
-        outcome["why"] = error.what.partition("\n")[0]
-        raise
-    finally:
-        append(root, verb, **outcome, **facts)
+        said: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return {}
+    return said
 
 
-def _who() -> str:
+def who() -> str:
+    """Name who is at work, and on which machine."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without an entry in /etc/passwd

@@ -104,7 +104,7 @@ def step(name: str, doing: str) -> Iterator[None]:
     start = time.monotonic()
     ended = "failed"
     try:
-        with _spinner(f"{name:<12} {doing}"):
+        with waiting(f"{name:<12} {doing}"):
             yield
         ended = "ok"
     except KeyboardInterrupt:
@@ -115,7 +115,7 @@ def step(name: str, doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def _spinner(text: str) -> Iterator[None]:
+def waiting(text: str) -> Iterator[None]:
     """Turn a wheel in a terminal; in a pipe say once what is being done."""
     if not sys.stdout.isatty():
         say(f"  {text}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ops.requests import Answer
 
 FIX = "the top of tests/scenarios.yaml says what a step may hold"
-DISTURBANCES = ("stop", "pause", "kill", "crash", "restart", "hide", "scale", "reload")
+DISTURBANCES = ("stop", "pause", "kill", "crash", "restart", "hide", "scale")
 RESTORE = "restore"
 """A step that is just this word undoes what the steps before it disturbed."""
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import tempfile
+import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import IO
 
@@ -90,8 +93,46 @@ def run(
     stdin, stderr = (subprocess.DEVNULL, subprocess.STDOUT) if log else (None, None)
     code = _run(command, cwd, env, timeout, stdin=stdin, stdout=log, stderr=stderr).returncode
     if code:
-        shown = shlex.join(command)
-        raise Refused(f"exit code {code} from: {shown}", code=code if code > 0 else 128 - code)
+        raise _failed(command, code)
+
+
+def lines(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
+) -> Iterator[str]:
+    """Run a command and yield the lines that it prints as they come; `timeout` is in seconds.
+
+    Raises:
+        Refused: the command is not found, exits non-zero or takes longer than `timeout`.
+    """
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the same
+                command,
+                cwd=cwd,
+                env={**os.environ, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        except FileNotFoundError as error:
+            raise _not_there(command) from error
+        timer, start = threading.Timer(timeout, process.kill), time.monotonic()
+        timer.start()
+        try:
+            yield from process.stdout or ()
+            code = process.wait()
+        except BaseException:  # whoever reads has seen enough, or was interrupted
+            process.kill()
+            raise
+        finally:
+            timer.cancel()
+            process.wait()
+        if code < 0 and time.monotonic() - start >= timeout:
+            raise _too_long(command, timeout)
+        if code:
+            errors.seek(0)
+            raise _failed(command, code, errors.read().decode(errors="replace").strip())
 
 
 def _run(
@@ -114,10 +155,18 @@ def _run(
     except FileNotFoundError as error:
         raise _not_there(command) from error
     except subprocess.TimeoutExpired as error:
-        what = f"stopped after {timeout:.0f} s without an end: {shlex.join(command)}"
-        raise Refused(what, code=124) from error
+        raise _too_long(command, timeout or 0) from error
 
 
 def _not_there(command: Sequence[str]) -> Refused:
     shown = shlex.join(command)
     return Refused(f"`{command[0]}` is not there, so this cannot run: {shown}", "inv doctor")
+
+
+def _too_long(command: Sequence[str], timeout: float) -> Refused:
+    return Refused(f"stopped after {timeout:.0f} s without an end: {shlex.join(command)}", code=124)
+
+
+def _failed(command: Sequence[str], code: int, said: str = "") -> Refused:
+    what = "\n".join(filter(None, [f"exit code {code} from: {shlex.join(command)}", said]))
+    return Refused(what, code=code if code > 0 else 128 - code)

@@ -31,8 +31,8 @@ class Service:
     health: str = ""
     """`http://host:port/path` answers 200, or `tcp://host:port` accepts; empty for a one-shot."""
     needs: tuple[str, ...] = ()
-    reload: str = ""
-    """Where a POST makes it load the models that are current now; empty if it serves none."""
+    serves: str = ""
+    """`models` for what loads models, and loads others when they become current."""
     signal: str = "TERM"
     """What asks it to end."""
     once: bool = False
@@ -140,9 +140,10 @@ def _service(
 ) -> Service:
     try:
         command = [word.format_map(values) for word in shlex.split(local["command"])]
-        health, reload = (local.get(key, "").format_map(values) for key in ("health", "reload"))
+        health = local.get("health", "").format_map(values)
     except KeyError as error:
         fix = "describe it in env/schema.toml"
         raise Refused(f"service {name}: x-local has or names no {error.args[0]}", fix) from error
     signal = local.get("signal", "TERM")
-    return Service(name, tuple(command), health, tuple(needs), reload, signal, name in once)
+    serves = local.get("serves", "")
+    return Service(name, tuple(command), health, tuple(needs), serves, signal, name in once)

@@ -146,11 +146,3 @@ class Stage:
         found = len(self._running(service))
         if found != replicas:
             raise Refused(f"{service} runs {found} times, not {replicas}")
-
-    def _reload(self, _all: object) -> None:
-        """Let every replica load the current models, also one that is only starting."""
-        deadline = time.monotonic() + self.limit
-        while wrong := {name: why for name, why in self.engine.reload().items() if why}:
-            if time.monotonic() > deadline:
-                raise Refused("; ".join(f"{name}: {why}" for name, why in wrong.items()))
-            time.sleep(POLL)

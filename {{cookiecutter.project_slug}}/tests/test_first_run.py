@@ -82,10 +82,20 @@ def test_a_damaged_model_is_found(copy: Copy) -> None:
         pointer.resolve().write_bytes(sound)
 
 
-def test_training_again_makes_a_new_version_that_is_served(copy: Copy) -> None:
-    copy.inv("models.train", "--tier", "tier1")
-    served = {item["tier"]: item["version"] for item in copy.get("/models")}
-    assert served["tier1"].lstrip("v") == "1.1"
+def served(copy: Copy) -> str:
+    found = {item["tier"]: item["version"] for item in copy.get("/models")}
+    return str(found["tier1"])
+
+
+def test_training_again_makes_a_new_version_that_is_served_once_it_is_promoted(copy: Copy) -> None:
+    assert "promote it: inv models.promote tier1 v1.1" in copy.inv("models.train", "--tier=tier1")
+    assert served(copy) == "v1.0"
+    assert "tier1 serves v1.1" in copy.inv("models.promote", "tier1", "v1.1", "--watch=1")
+    assert served(copy) == "v1.1"
+    assert "tier1 serves v1.0 again" in copy.inv("models.rollback", "tier1")
+    assert served(copy) == "v1.0"
+    live = json.loads(copy.inv("models.history", "tier1", "--json"))
+    assert [item["version"] for item in live] == ["v1.0", "v1.1", "v1.0"]
 
 
 def test_it_comes_up_again_with_its_data(copy: Copy) -> None:

@@ -19,9 +19,6 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.answer(200 if self.path == "/well" else 503)
 
-    def do_POST(self) -> None:
-        self.answer(200 if self.headers["X-API-Key"] == "right" else 403)
-
     def answer(self, code: int) -> None:
         self.send_response(code)
         self.end_headers()
@@ -57,13 +54,6 @@ def test_tcp_is_well_when_it_accepts(server: str) -> None:
 def test_what_accepts_and_never_answers_has_a_limit() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert "timed out" in health.ask(f"http://127.0.0.1:{silent.getsockname()[1]}/")
-
-
-def test_telling_needs_the_key_and_does_not_repeat_it(server: str) -> None:
-    assert health.tell(f"http://{server}/reload", "right") == ""
-    wrong = health.tell(f"http://{server}/reload", "guessed")
-    assert "403" in wrong
-    assert "guessed" not in wrong
 
 
 def test_the_holder_of_a_port_is_named() -> None:

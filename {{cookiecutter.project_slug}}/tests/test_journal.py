@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from ops import journal
 
 if TYPE_CHECKING:
@@ -20,14 +18,9 @@ def test_entries_are_appended_with_who_and_when(tmp_path: Path) -> None:
     assert first["at"] <= second["at"]
 
 
-@pytest.mark.parametrize(
-    ("error", "outcome"), [(KeyboardInterrupt, "interrupted"), (ValueError, "failed")]
-)
-def test_how_a_change_ended_is_recorded(
-    tmp_path: Path, error: type[BaseException], outcome: str
-) -> None:
-    with pytest.raises(error), journal.recorded(tmp_path, "change"):
-        raise error
-    with journal.recorded(tmp_path, "change"):
-        pass
-    assert [entry["outcome"] for entry in journal.entries(tmp_path)] == [outcome, "done"]
+def test_a_torn_line_harms_no_other(tmp_path: Path) -> None:
+    journal.append(tmp_path, "first")
+    with (tmp_path / journal.NAME).open("a") as file:
+        file.write('{"verb": "tor')
+    journal.append(tmp_path, "second")
+    assert [entry["verb"] for entry in journal.entries(tmp_path)] == ["first", "second"]

@@ -317,7 +317,7 @@ def test_only_one_change_is_made_at_a_time(scratch: Scratch) -> None:
         wait_until(lambda: engine.supervisor.states().get("web", {}).get("pid"))
         second = scratch.inv("deploy.down")
         assert second.returncode == 1
-        assert f"deploy.up (process {process.pid}) is under way" in second.stderr
+        assert f"(process {process.pid}) is under way" in second.stderr
         process.terminate()
         assert process.wait(30) == 130
     assert engine.supervisor.process() is None

@@ -90,3 +90,37 @@ def test_a_tier_that_does_not_beat_its_baselines_says_so(tmp_path: Path) -> None
         "rain": "brier 0.200 (climatology 0.190)",
         "beats baselines": "not in rain",
     }
+
+
+def test_the_link_of_a_tier_is_moved_and_taken_away(tmp_path: Path) -> None:
+    for version in ("v1.0", "v1.1"):
+        file = write(tmp_path, "tier1", version)
+        registry.point(tmp_path, "tier1", file.name)
+        assert registry.pointed(tmp_path, "tier1") == file.name
+        assert (tmp_path / "tier1_current.onnx").read_bytes() == f"tier1 {version}".encode()
+    registry.point(tmp_path, "tier1", "tier1_v2.0_2026-11-22.skops")
+    assert [path.name for path in tmp_path.glob("*_current.*")] == ["tier1_current.skops"]
+    registry.point(tmp_path, "tier1", "")
+    assert registry.pointed(tmp_path, "tier1") == ""
+
+
+def test_what_a_killed_writer_left_is_found_and_nothing_else(tmp_path: Path) -> None:
+    write(tmp_path, "tier1", "v1.0", current=True)
+    (tmp_path / "tier1_v1.0_2026-11-22.sig").write_text("signed")
+    (tmp_path / ".gitkeep").write_text("")
+    (tmp_path / "notes.txt").write_text("mine")
+    left = [".tier1_current.onnx.7", ".tier1_v1.1_2026-11-22.json.7", "tier1_v1.1_2026-11-22.onnx"]
+    for name in left:
+        (tmp_path / name).write_text("")
+    assert [path.name for path in registry.leftovers(tmp_path)] == left
+
+
+def test_metrics_stand_side_by_side(tmp_path: Path) -> None:
+    for version in ("v1.0", "v1.1"):
+        write(tmp_path, "tier1", version)
+    old, new = registry.models(tmp_path)
+    new.metadata["metrics"]["rain"]["model"] = {"brier": 0.15, "ece": 0.05}
+    assert [*registry.differences(old, new)] == [
+        {"target": "rain", "metric": "brier", "v1.0": 0.2, "v1.1": 0.15, "change": "-0.050"},
+        {"target": "rain", "metric": "ece", "v1.0": None, "v1.1": 0.05, "change": None},
+    ]

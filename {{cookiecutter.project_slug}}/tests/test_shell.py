@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,3 +37,27 @@ def test_no_shell_reads_the_words(tmp_path: Path) -> None:
         command = [sys.executable, "-c", "import sys; print(sys.argv[1])", "$HOME;`id`"]
         shell.run(command, cwd=tmp_path, log=file)
     assert log.read_text() == "$HOME;`id`\n"
+
+
+def test_lines_come_as_they_are_printed(tmp_path: Path) -> None:
+    script = "import time; print('one', flush=True); time.sleep(60)"
+    start = time.monotonic()
+    for line in shell.lines([sys.executable, "-c", script], cwd=tmp_path, env={}, timeout=30):
+        assert line == "one\n"
+        break
+    assert time.monotonic() - start < 20
+    with pytest.raises(Refused, match="stopped after 1 s") as late:
+        list(shell.lines([sys.executable, "-c", script], cwd=tmp_path, env={}, timeout=1))
+    assert late.value.code == 124
+
+
+def test_how_a_command_of_many_lines_ended_is_told(tmp_path: Path) -> None:
+    script = "import sys; print('one'); sys.exit('it went wrong')"
+    said = []
+    with pytest.raises(Refused, match="it went wrong") as failed:
+        said += list(shell.lines([sys.executable, "-c", script], cwd=tmp_path, env={}, timeout=30))
+    assert failed.value.code == 1
+    killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(Refused) as dead:
+        list(shell.lines([sys.executable, "-c", killed], cwd=tmp_path, env={}, timeout=30))
+    assert dead.value.code == 137

@@ -11,7 +11,7 @@ from ops import shell
 from ops.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ops.project import Project
@@ -46,6 +46,16 @@ class Status:
         """What a person reads of it: `detail` has the rest in words."""
         names = ("service", "state", "url", "replicas", "detail")
         return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One running copy of a service that serves models."""
+
+    name: str
+    """What a person knows it by."""
+    host: str
+    """The host name that its processes see."""
 
 
 class Engine(Protocol):
@@ -85,10 +95,16 @@ class Engine(Protocol):
             Refused: the command fails.
         """
 
-    def reload(self) -> dict[str, str]:
-        """Let every running replica that serves models load the current ones.
+    def replicas(self) -> list[Replica]:
+        """Return the running copies of the services that serve models."""
 
-        Returns, for each, an empty string if it did, else what is wrong.
+    def trial(self, command: Sequence[str], limit: float) -> Iterator[str]:
+        """Run a command beside the service that serves models, with its libraries and limits.
+
+        Yields the lines that it prints as they come.
+
+        Raises:
+            Refused: it fails, or takes longer than `limit` seconds (code 124).
         """
 
     def logs(self, service: str, lines: int, *, follow: bool) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import tempfile
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import docker
-from docker.errors import DockerException
+from docker.errors import DockerException, NotFound
 
-from ops import health, images, output, shell
+from ops import health, images, output, serving, shell
 from ops.compose import application_user, composition
-from ops.engines import Status
+from ops.engines import Replica, Status
 from ops.errors import Refused
 from ops.stack import awaited_to_end
 
@@ -24,14 +27,15 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
+    from ops.compose import Composition
     from ops.project import Project
 
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 ONE_OFF = "com.docker.compose.oneoff"
 REVISION = "org.opencontainers.image.revision"
-RELOAD = "reload"
-"""A label: the address inside the container where a POST makes it load the current models."""
+SERVES = "serves=models"
+"""The label of a service that loads models, and loads others when they become current."""
 POLL = 0.5
 """Seconds between two looks at containers that are starting."""
 BUILD_LIMIT = 3600.0
@@ -108,7 +112,7 @@ class ComposeEngine:
         """
         before = {item.id: started(item) for item in self.containers()}
         self._refuse_taken_ports()
-        self._own_models()
+        self._own_folders()
         self._get_images()
         try:
             self._start(limit, before)
@@ -154,15 +158,50 @@ class ComposeEngine:
         self._logged("up", "--detach", *options, service, timeout=limit)
         self._await_health(Progress(self.once), limit)
 
-    def reload(self) -> dict[str, str]:
-        """Let every replica of a service that serves models load the current ones."""
-        wanted = [item for item in self.containers() if item.labels.get(RELOAD)]
-        return {item.name: self._tell(item) for item in wanted if item.status == "running"}
+    def replicas(self) -> list[Replica]:
+        """Return the running containers of the services that serve models."""
+        return [
+            Replica(str(item.name), item.attrs["Config"]["Hostname"]) for item in self._serving()
+        ]
+
+    def trial(self, command: Sequence[str], limit: float) -> Iterator[str]:
+        """Run a command in a container beside the service that serves models.
+
+        It is made of the image that runs, which may be older than the newest one.
+        """
+        service = next(name for name, entry in self.services.items() if SERVES in _labels(entry))
+        name = f"{self.composition.name}-trial-{secrets.token_hex(4)}"
+        running = self._serving()
+        with self._made_of(service, running[0].attrs["Image"] if running else "") as files:
+            words = files.command("run", "--rm", "--no-TTY", "--no-deps", "--name", name, service)
+            root, env = self.project.root, self.building
+            try:
+                yield from shell.lines([*words, *command], cwd=root, env=env, timeout=limit)
+            finally:
+                with suppress(NotFound):
+                    self.client.containers.get(name).remove(force=True)
+
+    def _serving(self) -> list[Container]:
+        """Return the running containers that serve models."""
+        labels = [f"{PROJECT}={self.composition.name}", f"{ONE_OFF}=False", SERVES]
+        found: list[Container] = self.client.containers.list(filters={"label": labels})
+        return found
+
+    @contextmanager
+    def _made_of(self, service: str, image: str) -> Iterator[Composition]:
+        """Give compose files in which a service has a certain image; the usual one by default."""
+        if not image:
+            yield self.composition
+            return
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump({"services": {service: {"image": image, "pull_policy": "never"}}}, file)
+            file.flush()
+            yield replace(self.composition, files=(*self.composition.files, file.name))
 
     def run(self, command: Sequence[str]) -> None:
         """Run a command of the application in a container of its own."""
         inside = ["python", *command[1:]]
-        self._own_models()
+        self._own_folders()
         mounts = [f"--volume={self.project.root / name}:/app/{name}" for name in ("data", "src")]
         arguments = ["run", "--rm", "--no-TTY", *mounts, "prepare", *inside]
         shell.run(self.composition.command(*arguments), cwd=self.project.root, env=self.building)
@@ -185,11 +224,12 @@ class ComposeEngine:
             fix = f"choose one of: {', '.join(self.services)}"
             raise Refused(f"there is no service {service!r} here", fix, code=2)
 
-    def _own_models(self) -> None:
-        """Let the application's user write where models are kept."""
-        self.project.models.mkdir(exist_ok=True)
-        if os.getuid() == 0:
-            os.chown(self.project.models, application_user(), -1)
+    def _own_folders(self) -> None:
+        """Let the application's user write where models are kept, and where it reports."""
+        for folder in (self.project.models, serving.folder(self.project.run)):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.getuid() == 0:
+                os.chown(folder, application_user(), -1)
 
     def _get_images(self) -> None:
         """Pull the images of a version that was pushed; else build them, as far as they changed.
@@ -292,15 +332,6 @@ class ComposeEngine:
         self.before_removal()
         self._logged("down", "--remove-orphans", *options, timeout=STOP_LIMIT)
 
-    def _tell(self, container: Container) -> str:
-        script = (
-            "import os, sys, urllib.request as r;"
-            "q = r.Request(sys.argv[1], b'', {'X-API-Key': os.environ['API_KEY']});"
-            "print(r.urlopen(q, timeout=60).status)"
-        )
-        code, said = container.exec_run(["python", "-c", script, container.labels[RELOAD]])
-        return "" if code == 0 else said.decode(errors="replace").strip().splitlines()[-1]
-
     def _logged(
         self, *arguments: str, timeout: float, env: Mapping[str, str] | None = None
     ) -> None:
@@ -391,6 +422,11 @@ def description(running: Sequence[Container]) -> str:
     revision = newest.labels.get(REVISION)
     built = f"{image} ({images.abbreviated(revision)})" if revision else image
     return ", ".join([built, f"up {_age(newest)}", *_ports(newest)])
+
+
+def _labels(entry: Mapping[str, Any]) -> set[str]:
+    """Return the labels of a service as key=value."""
+    return {f"{key}={value}" for key, value in (entry.get("labels") or {}).items()}
 
 
 def _ports(container: Container) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -14,14 +15,14 @@ from supervisor.states import ProcessStates
 
 from ops import health, output, shell
 from ops.changes import uninterrupted
-from ops.engines import Status
+from ops.engines import Replica, Status
 from ops.engines.supervision import DIED, Places, Supervisor, configuration
 from ops.errors import Refused
 from ops.processes import MARK, describe
 from ops.stack import Service, local_services
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ops.project import Project
@@ -147,14 +148,19 @@ class LocalEngine:
         services = self._in_force()
         return [look(item, states.get(item.name)) for item in services if not item.once]
 
-    def reload(self) -> dict[str, str]:
-        """Let every running service that serves models load the current ones."""
-        running = self.supervisor.states()
-        return {
-            item.name: health.tell(item.reload, self.environment.get("API_KEY", ""))
-            for item in (self.running() or State("", ())).services
-            if item.reload and _runs(running.get(item.name))
-        }
+    def replicas(self) -> list[Replica]:
+        """Return the running services that serve models."""
+        states, running = self.supervisor.states(), self.running()
+        return [
+            Replica(item.name, socket.gethostname())
+            for item in (running.services if running else ())
+            if item.serves and _runs(states.get(item.name))
+        ]
+
+    def trial(self, command: Sequence[str], limit: float) -> Iterator[str]:
+        """Run a command with this environment; yield the lines that it prints."""
+        words, root = on_path(command), self.project.root
+        yield from shell.lines(words, cwd=root, env=self.environment, timeout=limit)
 
     def logs(self, service: str, lines: int, *, follow: bool) -> None:
         """Print the end of the logs of one service, or of all."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
-from ops import engines, environment, journal, output, project, session
+from ops import engines, environment, history, journal, output, project, session
 from ops.changes import change
 from ops.errors import Refused
 from ops.tasks import options
@@ -32,9 +32,10 @@ def up(
     opened = session.opened(profile, engine, gpu=gpu)
     name = opened.engine.name
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
-    with change(here.root, "deploy.up", profile=opened.profile, engine=name):
+    with change(here.root, "deploy.up", profile=opened.profile, engine=name) as made:
         started = opened.engine.up(limit)
         engines.note_use(here, name, gpu=gpu)
+        made.note(models=history.served_now(here.models))
     if not started:
         output.say("Everything was up already.")
     _show(opened.engine.status())

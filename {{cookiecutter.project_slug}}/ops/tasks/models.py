@@ -1,20 +1,34 @@
-"""models.*: train models and look at them."""
+"""models.*: train models, make one live, look back."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from invoke.tasks import task
 
-from ops import output, project, registry, session
+from ops import history as past
+from ops import output, project, registry, rotation, session, upkeep
 from ops.changes import change
 from ops.errors import Refused
+from ops.rotation import Limits, Rotation, StepFailed
 from ops.tasks import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from invoke.context import Context
 
+    from ops.project import Project
+    from ops.registry import Model
+    from ops.session import Session
+
 NONE_YET = "No model yet. Next: inv models.train"
+TIER = {"tier": "such as tier1"}
+WHY = {"why": "the reason, for the journal"}
+WINDOW_DAYS = 30
 
 
 @task(
@@ -33,17 +47,22 @@ def train(
     profile: str = "",
     engine: str = "",
 ) -> None:
-    """Train models and serve them as new versions."""
-    opened = session.opened(profile, engine)
+    """Train new versions; what is served stays as it is."""
+    _train(session.opened(profile, engine), tier, seed, major=major)
+
+
+def _train(opened: Session, tier: str, seed: str = "", *, major: bool = False) -> list[Model]:
+    """Train, and return what was made."""
     given = {"--tier": tier, "--seed": seed}
     arguments = [word for option, value in given.items() if value for word in (option, value)]
     arguments += ["--major"] if major else []
-    with change(opened.project.root, "models.train", tier=tier or None, seed=seed or None):
+    folder = opened.project.models
+    before = {item.file for item in registry.models(folder)}
+    with change(opened.project.root, "models.train", tier=tier or None, seed=seed or None) as made:
         opened.module(f"{opened.project.package}.training", *arguments)
-    for service, wrong in opened.engine.reload().items():
-        if wrong:
-            raise Refused(f"{service} still serves what it had: {wrong}", "inv deploy.logs")
-        output.say(f"{service} serves the current models now.")
+        new = [item for item in registry.models(folder) if item.file not in before]
+        made.note(trained=[f"{item.tier} {item.version}" for item in new])
+    return new
 
 
 @task(name="list", help={"json": options.JSON})
@@ -65,7 +84,10 @@ def _row(model: registry.Model, *, plain: bool) -> dict[str, object]:
     return marked | day | registry.summary(model)
 
 
-@task(help={"tier": "such as tier1", "version": "default: what is served", "json": options.JSON})
+@task(
+    positional=["tier", "version"],
+    help=TIER | {"version": "default: what is served", "json": options.JSON},
+)
 def show(_c: Context, tier: str, version: str = "", json: bool = False) -> None:
     """Show everything known of one version."""
     model = registry.find(project.load().models, tier, version)
@@ -75,3 +97,200 @@ def show(_c: Context, tier: str, version: str = "", json: bool = False) -> None:
         return
     for key, value in facts.items():
         output.say(f"{key:<18} {output.brief(value)}")
+
+
+@task(
+    help=options.WHERE
+    | TIER
+    | WHY
+    | {
+        "version": "such as v1.1",
+        "dry-run": "check it, and change nothing",
+        "watch": "seconds that it is watched once it is served",
+        "limit": "seconds until every process has to serve it",
+        "checks-limit": "seconds that checking it may take",
+    },
+)
+def promote(
+    _c: Context,
+    tier: str,
+    version: str,
+    why: str = "",
+    dry_run: bool = False,
+    watch: str = f"{rotation.WATCH:.0f}",
+    limit: str = f"{rotation.SWAP_LIMIT:.0f}",
+    checks_limit: str = f"{rotation.CHECK_LIMIT:.0f}",
+    profile: str = "",
+    engine: str = "",
+) -> None:
+    """Check a version, make it live everywhere, watch it."""
+    opened = session.opened(profile, engine)
+    model = registry.find(opened.project.models, tier, version)
+    watched = 0.0 if watch == "0" else options.seconds(watch)
+    limits = Limits(options.seconds(checks_limit), options.seconds(limit), watched)
+    _promote(opened, model, why, limits, dry_run=dry_run)
+
+
+def _promote(
+    opened: Session, model: Model, why: str, limits: Limits, *, dry_run: bool = False
+) -> None:
+    verb = "models.check" if dry_run else "models.promote"
+    with _rotation(opened, verb, model, why, limits) as turn:
+        rotation.promote(turn, model, dry_run=dry_run)
+    if dry_run:
+        output.say(f"{model.tier} {model.version} can be promoted; nothing was changed.")
+        return
+    output.say(f"{model.tier} serves {model.version}. Undo: inv models.rollback {model.tier}")
+
+
+@task(
+    positional=["tier"],
+    help=options.WHERE
+    | TIER
+    | WHY
+    | {"to": "a version; default: the one served before", "limit": "seconds for every process"},
+)
+def rollback(
+    _c: Context,
+    tier: str,
+    to: str = "",
+    why: str = "",
+    limit: str = f"{rotation.SWAP_LIMIT:.0f}",
+    profile: str = "",
+    engine: str = "",
+) -> None:
+    """Make the version live again that was before."""
+    opened = session.opened(profile, engine)
+    model = registry.find(opened.project.models, tier, to or _previous(opened.project, tier))
+    limits = Limits(swap=options.seconds(limit))
+    with _rotation(opened, "models.rollback", model, why, limits) as turn:
+        rotation.roll_back(turn, model)
+    output.say(f"{tier} serves {model.version} again.")
+
+
+@contextmanager
+def _rotation(
+    opened: Session, verb: str, model: Model, why: str, limits: Limits
+) -> Iterator[Rotation]:
+    """Make a change of what one tier serves, and say so first."""
+    root, folder = opened.project.root, opened.project.models
+    old = past.served(folder, model.tier)
+    facts = {"tier": model.tier, "from": old, "to": model.version, "file": model.file.name}
+    facts |= {"why": why} if why else {}
+    where = f"profile {opened.profile}, engine {opened.engine.name}"
+    output.say(f"{verb}: {model.tier} {old or 'nothing'} -> {model.version} ({where})")
+    with change(root, verb, **facts) as made:
+        yield Rotation(opened, made, model.tier, limits)
+
+
+def _previous(here: Project, tier: str) -> str:
+    """Return the version that a tier served last, and that is still there.
+
+    Raises:
+        Refused: there is none.
+    """
+    there = {item.version for item in registry.models(here.models) if item.tier == tier}
+    known = past.before(past.periods(here.root, here.models), tier)
+    for version in known:
+        if version in there:
+            return version
+    what = f"{tier} served no other version before that is still there"
+    raise Refused(what, f"choose one: inv models.list, then inv models.rollback {tier} --to v1.0")
+
+
+@task(positional=["tier"], help={"tier": "only this one", "json": options.JSON})
+def history(_c: Context, tier: str = "", json: bool = False) -> None:
+    """Show what was live when, and who changed it."""
+    here = project.load()
+    found = past.periods(here.root, here.models)
+    rows = [asdict(item) for item in reversed(found) if tier in ("", item.tier)]
+    if not json:
+        rows = [_when(row) for row in rows]
+    output.show(rows, as_json=json, empty="Nothing was live yet. Next: inv deploy.up")
+
+
+def _when(row: dict[str, Any]) -> dict[str, Any]:
+    """Write the times of a period as people read them."""
+    until = "now" if row["until"] is None else row["until"][:16].replace("T", " ") or "?"
+    since = row["since"][:16].replace("T", " ") or "?"
+    return row | {"since": since, "until": until}
+
+
+@task(help={"json": options.JSON})
+def verify(_c: Context, json: bool = False) -> None:
+    """Check all files and links; explain a killed change."""
+    found = [*upkeep.verify(project.load())]
+    output.show(found, as_json=json, empty=NONE_YET)
+    if failed := [item for item in found if item.state == "fail"]:
+        raise Refused(f"{len(failed)} of {len(found)} are not as they should be")
+
+
+@task(
+    help={
+        "keep": "how many of the newest of each tier stay",
+        "days": "what was live within so many days stays",
+        "dry-run": "show what would go, and change nothing",
+        "yes": options.YES,
+    }
+)
+def prune(
+    _c: Context, keep: int = 3, days: int = WINDOW_DAYS, dry_run: bool = False, yes: bool = False
+) -> None:
+    """Delete old versions that nothing needs any more."""
+    here = project.load()
+    if keep < 0 or days < 0:
+        raise Refused("--keep and --days cannot be negative", "inv models.prune --keep 3", code=2)
+    stay = upkeep.kept(here, keep, timedelta(days=days))
+    known = registry.models(here.models)
+    going = [item for item in known if item.file.name not in stay]
+    left = registry.leftovers(here.models)
+    if not going and not left:
+        output.say("Nothing to delete.")
+        return
+    rows = [
+        {"tier": item.tier, "version": item.version, "kept because": stay.get(item.file.name, "")}
+        for item in known
+    ]
+    marked = [row | {"": "" if row["kept because"] else "DELETE"} for row in rows]
+    output.show(marked, as_json=False, empty="")
+    for path in left:
+        output.say(f"{path.name}: DELETE (left by a writer that was killed)")
+    if dry_run:
+        return
+    output.confirm(f"Delete {len(going)} versions and {len(left)} leftovers?", yes=yes)
+    gone = [f"{item.tier} {item.version}" for item in going]
+    with change(here.root, "models.prune", deleted=gone):
+        for item in going:
+            upkeep.remove(item)
+        for path in left:
+            path.unlink(missing_ok=True)
+    output.say(f"Deleted {len(going)} versions and {len(left)} leftovers.")
+
+
+@task(help=TIER | {"old": "such as v1.0", "new": "such as v1.1", "json": options.JSON})
+def diff(_c: Context, tier: str, old: str, new: str, json: bool = False) -> None:
+    """Show the metrics of two versions side by side."""
+    folder = project.load().models
+    pair = (registry.find(folder, tier, version) for version in (old, new))
+    output.show([*registry.differences(*pair)], as_json=json, empty="They have no metrics.")
+
+
+@task(help=options.WHERE | {"tier": "only this one", "file": "new data (default: the usual file)"})
+def retrain(
+    _c: Context, tier: str = "", file: str = "", profile: str = "", engine: str = ""
+) -> None:
+    """Collect, train, promote what passes the gates; for cron."""
+    opened = session.opened(profile, engine)
+    options_ = ("--file", file) if file else ()
+    with change(opened.project.root, "data.collect", file=file or None):
+        opened.module(f"{opened.project.package}.collect", *options_)
+    wrong = []
+    for model in _train(opened, tier):
+        try:
+            _promote(opened, model, "retrained", Limits())
+        except StepFailed as error:
+            output.say(f"{model.tier} stays as it is.")
+            # A model that is not good enough is what the gates are for, and no failure.
+            wrong += [] if error.step == "metrics" else [error.what]
+    if wrong:
+        raise Refused("\n".join(wrong), "inv models.verify")

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 
 from . import __version__, predictions
+from .answers import Counting
 from .artifacts import ArtifactError
 from .bodylimit import BodyLimit
 from .console import AppError
@@ -35,8 +36,8 @@ from .schemas import (
     Source,
     TierName,
 )
-from .service import Service
-from .serving import NotLoadedError
+from .service import BehindError, Service
+from .serving import ModelError, NotLoadedError
 from .settings import ApiSettings, load
 
 log = logging.getLogger(__name__)
@@ -109,21 +110,25 @@ def health(service: Opened, response: Response) -> Health:
 )
 def predict(
     service: Opened,
+    request: Request,
     response: Response,
     asked: Annotated[PredictRequest, Body(openapi_examples=PREDICT_EXAMPLES)],
 ) -> PredictResponse:
     """Forecast from the newest rows, from those up to a key, or from rows of your own.
 
-    The answer is logged, whether it was computed or cached.
+    The answer is logged, whether it was computed or cached. Where a model fails that took the
+    place of another a moment ago, that one answers.
     """
-    model = service.models[asked.tier]
-    response.headers["X-Model-Version"] = model.name
+    models = service.models.answering(asked.tier)
+    request.state.asked = models[0].file
     try:
-        return service.predict(model, asked)
+        made = service.predict(models, asked)
     except HistoryError as error:
         if asked.at is None:
             raise
         raise no_history(asked.at, str(error)) from error
+    response.headers["X-Model-Version"] = f"{made.tier} {made.version}"
+    return made
 
 
 def no_history(at: Key, reason: str) -> RequestValidationError:
@@ -155,16 +160,20 @@ def past_predictions(
 @limited.post(
     "/admin/reload-model",
     tags=["Operation"],
-    summary="Load the models that are current now",
+    summary="Have every process serve the models that are current now",
     dependencies=[Depends(authorize)],
     responses=failures(401, 403, 409),
 )
 def reload_model(service: Opened) -> list[LoadedModel]:
-    """Exchange all models at once; when one cannot be loaded, the old ones go on answering."""
+    """Answer when every process has them, or say which has not and why.
+
+    Nobody has to ask: each process sees by itself that a link was moved. This waits for them, and
+    has them try again what they could not load. What cannot be loaded leaves the old one in place.
+    """
     try:
-        service.models.reload()
-    except ArtifactError as error:
-        log.warning("the models were not exchanged: %s", error)
+        service.reload()
+    except (ArtifactError, BehindError) as error:
+        log.warning("not every process serves what is current: %s", error)
         raise HTTPException(409, str(error)) from error
     return models(service)
 
@@ -196,9 +205,10 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.include_router(public)
     app.include_router(limited)
     app.add_exception_handler(RequestValidationError, invalid_request)
-    for error in (NotLoadedError, HistoryError, DatabaseError):
+    for error in (NotLoadedError, ModelError, HistoryError, DatabaseError):
         app.add_exception_handler(error, unavailable)
     app.add_middleware(BodyLimit, limit=settings.body_bytes_max)
+    app.add_middleware(Counting, answers=lambda: app.state.service.answers)
     instrumentator = Instrumentator(excluded_handlers=["/metrics", "/health"], registry=registry)
     instrumentator.instrument(app).expose(app, tags=["Operation"], summary="Give the measures")
     return app

@@ -1,13 +1,14 @@
 """The files of the models: what they are called, written, pointed at and checked before loading.
 
-`<tier>_v<major>.<minor>_<day>.onnx` is a model, the JSON file beside it says what it is, and the
-link `<tier>_current.onnx` names the one that is served. The JSON is written last: a model without
-a complete one does not exist.
+`<tier>_v<major>.<minor>_<day>.<ext>` is a model, the JSON file beside it says what it is, a `.sig`
+file, where there is one, who says so, and the link `<tier>_current.<ext>` names the one that is
+served. The JSON is written last: a model without a complete one does not exist.
 """
 
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -16,13 +17,14 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from . import signing
 from .console import AppError, explain
 from .definitions import Kind
+from .formats import LOADERS
+from .signing import SignatureError
 
-INPUT = "features"
-"""The one input of every model."""
-
-VERSION_AND_DAY = r"_v(\d+)\.(\d+)_\d{4}-\d\d-\d\d\.onnx"
+SIGNATURE = ".sig"
+VERSION_AND_DAY = r"_v(\d+)\.(\d+)_\d{4}-\d\d-\d\d\.\w+"
 
 
 class ArtifactError(AppError):
@@ -91,7 +93,7 @@ def sha256(content: bytes) -> str:
 def next_version(models: Path, tier: str, *, major: bool = False) -> str:
     """Return the version after the highest there is a file of, whole or not; v1.0 is the first."""
     name = re.compile(re.escape(tier) + VERSION_AND_DAY)
-    found = (name.fullmatch(file.name) for file in models.glob(f"{tier}_v*.onnx"))
+    found = (name.fullmatch(file.name) for file in models.glob(f"{tier}_v*"))
     taken = [(int(match[1]), int(match[2])) for match in found if match]
     if not taken:
         return "v1.0"
@@ -99,13 +101,32 @@ def next_version(models: Path, tier: str, *, major: bool = False) -> str:
     return f"v{highest + 1}.0" if major else f"v{highest}.{minor + 1}"
 
 
-def write(models: Path, metadata: Metadata, content: bytes) -> None:
-    """Write a model, then its metadata, then point the tier's link at it."""
+def write(
+    models: Path, metadata: Metadata, content: bytes, signing_key: Path | None = None
+) -> None:
+    """Write a model, its signature where there is a key to sign with, and its metadata.
+
+    In this order, and on the disk for good when this returns; nothing points at it yet.
+    """
     models.mkdir(parents=True, exist_ok=True)
-    file = models / metadata.file
+    file, said = models / metadata.file, (metadata.model_dump_json(indent=2) + "\n").encode()
+    signature = signing.sign(said, signing_key) if signing_key else b""
     replace(file, content)
-    replace(file.with_suffix(".json"), (metadata.model_dump_json(indent=2) + "\n").encode())
-    point(models, metadata)
+    if signature:
+        replace(file.with_suffix(SIGNATURE), signature)
+    replace(file.with_suffix(".json"), said)
+    keep_names(models)
+
+
+def keep_names(folder: Path) -> None:
+    """Have the names in a folder on the disk, also after a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise ArtifactError(f"cannot write {folder}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
 
 
 def replace(file: Path, content: bytes) -> None:
@@ -135,39 +156,72 @@ def moved_to(path: Path) -> Iterator[Path]:
 
 def point(models: Path, metadata: Metadata) -> None:
     """Make a model the one its tier serves; the link is never missing in between."""
-    with moved_to(link_of(models, metadata.tier)) as temporary:
+    link = models / f"{metadata.tier}_current{Path(metadata.file).suffix}"
+    with moved_to(link) as temporary:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(metadata.file)
+    keep_names(models)
+    for other in models.glob(f"{metadata.tier}_current.*"):
+        if other != link:
+            other.unlink()
 
 
-def link_of(models: Path, tier: str) -> Path:
-    """Return the path of the link that names what a tier serves."""
-    return models / f"{tier}_current.onnx"
+def pointed(models: Path, tier: str) -> str:
+    """Return the name of the file that a tier's link names, nothing where there is no link.
+
+    A tier whose format changes has two links for a moment: the one that was made last holds.
+
+    Raises ArtifactError where the folder cannot be read.
+    """
+    # By their names, and not from a list of the folder, which may leave out a file that is
+    # renamed meanwhile. The second look is for a link that came after its name was looked at.
+    names = [f"{tier}_current{suffix}" for suffix in LOADERS]
+    try:
+        found = links(models, names) or links(models, names)
+        if not found:  # of a format that nothing here reads; who loads it says so
+            found = links(models, [path.name for path in models.glob(f"{tier}_current.*")])
+    except OSError as error:
+        raise ArtifactError(f"cannot read {explain(error)}") from error
+    return max(found)[1] if found else ""
 
 
-def current(models: Path, tier: str) -> Metadata | None:
+def links(models: Path, names: list[str]) -> list[tuple[int, str]]:
+    """Return when each of these links was made and what it names; others are left out."""
+    found = []
+    for name in names:
+        try:
+            seen = os.lstat(models / name)
+            if stat.S_ISLNK(seen.st_mode):
+                found.append((seen.st_mtime_ns, (models / name).readlink().name))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return found
+
+
+def current(models: Path, tier: str, public_key: Path | None = None) -> Metadata | None:
     """Return the metadata of what a tier serves, None where nothing was trained.
 
     Raises ArtifactError where the link points at what does not exist, or cannot be read.
     """
-    link = link_of(models, tier)
-    try:
-        name = link.readlink().name if link.is_symlink() else None
-    except OSError as error:
-        raise ArtifactError(f"cannot read {explain(error)}") from error
-    return read(models, name) if name else None
+    name = pointed(models, tier)
+    return read(models, name, public_key) if name else None
 
 
-def read(models: Path, name: str) -> Metadata:
-    """Return a model's metadata.
+def read(models: Path, name: str, public_key: Path | None = None) -> Metadata:
+    """Return a model's metadata; with a public key only what was signed with its other half.
 
-    Raises ArtifactError where it is missing, incomplete, or another file's.
+    Raises ArtifactError where it is missing, incomplete, another file's, or not signed.
     """
     file = (models / name).with_suffix(".json")
     try:
-        metadata = Metadata.model_validate_json(file.read_bytes())
+        said = file.read_bytes()
+        if public_key:
+            signing.verify(said, file.with_suffix(SIGNATURE), public_key)
+        metadata = Metadata.model_validate_json(said)
     except OSError as error:
         raise ArtifactError(f"{file}: {error.strerror}") from error
+    except SignatureError as error:
+        raise ArtifactError(str(error)) from error
     except ValidationError as error:
         reasons = {place_or_reason(details) for details in error.errors()}
         raise ArtifactError(f"{file} is not complete: {', '.join(sorted(reasons))}") from None
@@ -181,6 +235,29 @@ def place_or_reason(details: ErrorDetails) -> str:
     return ".".join(map(str, details["loc"])) or details["msg"]
 
 
+def beside(file: Path) -> list[str]:
+    """Return the names of the models that a file of metadata may be about."""
+    found = file.parent.glob(f"{file.stem}.*")
+    return sorted(path.name for path in found if path.suffix not in {".json", SIGNATURE})
+
+
+def check(models: Path, metadata: Metadata) -> None:
+    """Compare a model's checksum, without holding all of it in memory; raises ArtifactError."""
+    file = models / metadata.file
+    try:
+        with file.open("rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{file}: {error.strerror}") from error
+    if found != metadata.sha256:
+        raise ArtifactError(changed(file))
+
+
+def changed(file: Path) -> str:
+    """Say that a model is not what was written."""
+    return f"{file} was changed: its sha256 is not the one in its metadata"
+
+
 def content(models: Path, metadata: Metadata) -> bytes:
     """Return the bytes of a model.
 
@@ -192,5 +269,5 @@ def content(models: Path, metadata: Metadata) -> bytes:
     except OSError as error:
         raise ArtifactError(f"{file}: {error.strerror}") from error
     if sha256(found) != metadata.sha256:
-        raise ArtifactError(f"{file} was changed: its sha256 is not the one in its metadata")
+        raise ArtifactError(changed(file))
     return found

@@ -7,8 +7,8 @@ from onnx import GraphProto, TensorProto, checker, compose, helper
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 
-from .artifacts import INPUT
 from .definitions import Estimator
+from .formats import INPUT
 
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 IR_VERSION = 8

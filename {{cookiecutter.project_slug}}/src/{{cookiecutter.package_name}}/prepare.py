@@ -51,7 +51,7 @@ def backtest(settings: Settings) -> None:
     """Store the forecasts of each tier's model for its held-out rows, unless they are there."""
     engine = make_engine(settings.database_url)
     for tier in TIERS:
-        model = load_model(settings.models_dir, tier)
+        model = load_model(settings, tier)
         with transaction(engine) as connection:
             if not predictions.has_backtest(connection, model.metadata):
                 made = held_out_forecasts(model, samples(observations.newest(connection)))

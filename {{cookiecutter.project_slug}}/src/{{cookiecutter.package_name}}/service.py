@@ -1,6 +1,7 @@
 """What the requests share, and the work they ask for."""
 
 import logging
+import time
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter
@@ -8,28 +9,43 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
-from . import observations, predictions
+from . import artifacts, observations, predictions, reports, serving
+from .answers import Answers
 from .cache import Link, PredictionCache, cache_key
+from .console import AppError, explain
 from .database import DatabaseError, make_engine, transaction
+from .exposition import ModelCollector
 from .forecasting import Forecast, forecast, history
 from .observations import key_of
-from .problem import HISTORY, KEY, TARGETS
+from .problem import HISTORY, KEY, TARGETS, TIERS
 from .ratelimit import RateLimiter
+from .reports import Lag, Reporter
 from .schemas import Check, PredictRequest, PredictResponse
-from .serving import Model, Models
+from .serving import Model, ModelError, Models
 from .settings import ApiSettings
+from .watching import Watcher
 
 log = logging.getLogger(__name__)
 
 UNITS = {target.name: target.unit for target in TARGETS}
+
+PAUSE = 0.05
+"""Seconds between two looks at what the other processes say."""
+
+
+class BehindError(AppError):
+    """Not every process serves what the links name; the message names each that does not."""
 
 
 @dataclass(frozen=True)
 class Service:
     """The database, the models, Redis and what is kept in it; opened once."""
 
+    settings: ApiSettings
     engine: Engine
     models: Models
+    answers: Answers
+    watcher: Watcher
     link: Link
     cache: PredictionCache
     limiter: RateLimiter
@@ -37,11 +53,19 @@ class Service:
 
     @classmethod
     def open(cls, settings: ApiSettings, registry: CollectorRegistry) -> "Service":
-        """Load the models; the database and Redis are connected when they are first used."""
-        link = Link(settings.redis_url)
+        """Load the models; the database and Redis are connected when they are first used.
+
+        The others see this process before it looks at the models' links: who moves one meanwhile
+        waits for it.
+        """
+        link, reporter = Link(settings.redis_url), Reporter(settings.serving_dir)
+        models, answers = Models(settings), Answers()
         service = cls(
+            settings=settings,
             engine=make_engine(settings.database_url),
-            models=Models(settings.models_dir),
+            models=models,
+            answers=answers,
+            watcher=Watcher(models, answers, reporter),
             link=link,
             cache=PredictionCache(link, settings.cache_seconds),
             limiter=RateLimiter(link, settings.rate_limit_per_minute),
@@ -49,20 +73,34 @@ class Service:
                 "predictions", "Forecasts given", ["tier", "version", "cached"], registry=registry
             ),
         )
-        for reason in service.models.missing.values():
-            log.error("%s", reason)
+        registry.register(ModelCollector(service.watcher))
+        service.watcher.start()
         return service
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Let go of every connection, and be gone for the other processes."""
+        self.watcher.stop()
         self.engine.dispose()
         self.link.client.close()
 
-    def predict(self, model: Model, asked: PredictRequest) -> PredictResponse:
-        """Forecast, from the cache where the same was asked of this model, and log it.
+    def predict(self, models: list[Model], asked: PredictRequest) -> PredictResponse:
+        """Forecast by the first of some models, and by the next where that one fails.
 
-        Raises HistoryError where rows are missing, DatabaseError.
+        Raises ModelError where the last fails too, HistoryError where rows are missing,
+        DatabaseError.
         """
+        model, *others = models
+        try:
+            return self.predict_by(model, asked)
+        except ModelError as error:
+            self.answers.fail(model.file)
+            log.error("%s", error)  # noqa: TRY400 - where in a library it failed helps nobody
+            if not others:
+                raise
+        return self.predict(others, asked)
+
+    def predict_by(self, model: Model, asked: PredictRequest) -> PredictResponse:
+        """Forecast, from the cache where the same was asked of this model, and log it."""
         key = cache_key(model.metadata.sha256, asked.model_dump_json(exclude={"tier"}))
         kept, metadata = self.recall(key), model.metadata
         with transaction(self.engine) as connection:
@@ -80,6 +118,32 @@ class Service:
             cached=bool(kept),
             created_at=now,
         )
+
+    def reload(self) -> None:
+        """Have every process try again what it could not load, and wait until all serve it.
+
+        Raises BehindError where one of them cannot, or has not within the limit.
+        """
+        folder = self.settings.serving_dir
+        try:
+            reports.touch(folder)
+        except OSError as error:
+            raise BehindError(f"the processes cannot be asked: {explain(error)}") from error
+        limit = time.monotonic() + self.settings.reload_seconds_max
+        while lags := self.lags():
+            if time.monotonic() > limit or not any(lag.waits for lag in lags):
+                raise BehindError("; ".join(lag.why for lag in lags))
+            time.sleep(PAUSE)
+
+    def lags(self) -> list[Lag]:
+        """Return what each living process lacks of what the links name now."""
+        folder, reporter = self.settings.serving_dir, self.watcher.reporter
+        touch = serving.touched(folder)
+        pointed = {tier: artifacts.pointed(self.settings.models_dir, tier) for tier in TIERS}
+        said = {reporter.name: None, **reports.living(folder)}
+        return [
+            lag for name, one in said.items() for lag in reports.lags(name, one, pointed, touch)
+        ]
 
     def recall(self, key: str) -> Forecast | None:
         """Return the forecast that is cached, None where there is none that can be read."""
@@ -100,8 +164,8 @@ class Service:
     def check_models(self) -> Check:
         """Tell whether every tier has a model."""
         names = [model.name for model in self.models.loaded.values()]
-        missing = self.models.missing.values()
-        return Check(ok=not missing, detail=", ".join([*names, *missing]))
+        wrong = [place.wrong for place in self.models.places.values() if place.wrong]
+        return Check(ok=not self.models.missing, detail=", ".join([*names, *wrong]))
 
     def check_database(self) -> Check:
         """Tell whether the database has the rows of a forecast, and how new they are."""

@@ -1,38 +1,55 @@
 """The models that are loaded, and their exchange for others while requests go on.
 
-A model is a graph of known operators, run by onnxruntime: loading one executes nothing of its
-own. What is loaded was checked against its metadata first.
+What is loaded was checked against its metadata first, and gave again what it gave where it was
+trained, which also warms it up.
 """
 
-from dataclasses import dataclass, field
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from . import artifacts
-from .artifacts import INPUT, ArtifactError, Metadata
+from . import artifacts, formats, memory
+from .artifacts import ArtifactError, Metadata
 from .console import AppError
+from .formats import FormatError, Outputs, Run
 from .problem import FEATURES, TARGETS, TIERS
+from .settings import Settings
 
-Outputs = dict[str, NDArray[np.float32]]
+log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3
 """How far an output may be from what the model gave where it was trained."""
+
+ROOM = 3
+"""Times a file's size that are free before it is loaded: its bytes, and what is made of them."""
+
+RELOAD = "reload"
+"""The file in the folder of the reports whose touch has failed loads tried again."""
 
 
 class NotLoadedError(AppError):
     """A tier has no model to answer with."""
 
 
-@dataclass(frozen=True)
+class ModelError(AppError):
+    """A model failed at a request, or gave what is no number."""
+
+
+@dataclass(frozen=True, eq=False)
 class Model:
     """A model that is ready to answer."""
 
     metadata: Metadata
-    session: onnxruntime.InferenceSession
+    run: Run
+    load_seconds: float = 0.0
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -40,51 +57,78 @@ class Model:
         """Return tier and version, "tier1 v1.0"."""
         return f"{self.metadata.tier} {self.metadata.version}"
 
+    @property
+    def file(self) -> str:
+        """Return the name of its file."""
+        return self.metadata.file
+
     def predict(self, features: NDArray[np.float32]) -> Outputs:
-        """Return for `features` [n, features] each target's forecasts [n], by name."""
-        return forecasts(self.session, features)
+        """Return for `features` [n, features] each target's forecasts [n], by name.
+
+        Raises ModelError where it fails, or gives anything but a number for each row.
+        """
+        try:
+            outputs = self.run(features)
+        except Exception as error:  # it may be of any library, and so may be its errors
+            raise ModelError(f"{self.name} failed: {error or type(error).__name__}") from error
+        for target, values in outputs.items():
+            if values.shape != (len(features),):
+                raise ModelError(f"{self.name} gave {values.shape} for {target} of {len(features)}")
+            if not np.isfinite(values).all():
+                raise ModelError(f"{self.name} gave what is not finite for {target}")
+        return outputs
 
 
-def load(models: Path, tier: str) -> Model:
+def load(settings: Settings, tier: str) -> Model:
     """Return the model a tier's link points at.
 
     Raises ArtifactError where there is none, or it cannot be trusted to be what it says.
     """
-    model = unproven(models, tier)
+    return load_file(settings, tier, wanted(settings, tier))
+
+
+def wanted(settings: Settings, tier: str) -> str:
+    """Return the file a tier's link points at; raises ArtifactError where there is no link."""
+    if name := artifacts.pointed(settings.models_dir, tier):
+        return name
+    raise ArtifactError(no_model(tier))
+
+
+def no_model(tier: str) -> str:
+    """Say what to do about a tier that has no model."""
+    return f"{tier} has no model: train one (python -m {__package__}.training)"
+
+
+def load_file(settings: Settings, tier: str, name: str) -> Model:
+    """Return a model of a tier, warm; raises as `load` does."""
+    started = time.perf_counter()
+    model = unproven(settings, tier, name)
     check_golden(model)
-    return model
+    return replace(model, load_seconds=round(time.perf_counter() - started, 3))
 
 
-def unproven(models: Path, tier: str) -> Model:
-    """Return the model a tier's link points at, whatever it forecasts; raises as `load` does."""
-    metadata = artifacts.current(models, tier)
-    if metadata is None:
-        raise ArtifactError(f"{tier} has no model: train one (python -m {__package__}.training)")
+def unproven(settings: Settings, tier: str, name: str) -> Model:
+    """Return a model of a tier, whatever it forecasts; raises as `load` does."""
+    metadata = artifacts.read(settings.models_dir, name, settings.models_public_key)
+    if metadata.tier != tier:
+        raise ArtifactError(f"{name} is a model of {metadata.tier}, not of {tier}")
     check_problem(metadata)
-    return Model(metadata, session(artifacts.content(models, metadata), metadata.file))
+    check_room(settings.models_dir / name)
+    return Model(metadata, opened(settings, metadata))
 
 
-def session(content: bytes, name: str) -> onnxruntime.InferenceSession:
-    """Return a session that runs a graph in the calling thread.
+def opened(settings: Settings, metadata: Metadata) -> Run:
+    """Return what runs a model, from the very bytes that its checksum was compared with.
 
-    The requests are what is run side by side; more threads for a row of a few features would
-    only be in their way.
-
-    Raises ArtifactError for what is no ONNX model.
+    Raises ArtifactError.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
+    executable = settings.allow_executable_models
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no base class of their own
-        raise ArtifactError(f"{name} is not a model: {error}") from error
-
-
-def forecasts(session: onnxruntime.InferenceSession, features: NDArray[np.float32]) -> Outputs:
-    """Return for `features` [n, features] each target's forecasts [n], by name."""
-    names = [target.name for target in TARGETS]
-    return dict(zip(names, session.run(names, {INPUT: features}), strict=True))
+        formats.check_allowed(metadata.file, executable=executable)
+        content = artifacts.content(settings.models_dir, metadata)
+        return formats.load(metadata.file, content, metadata.targets, executable=executable)
+    except FormatError as error:
+        raise ArtifactError(str(error)) from error
 
 
 def check_problem(metadata: Metadata) -> None:
@@ -97,41 +141,187 @@ def check_problem(metadata: Metadata) -> None:
             raise ArtifactError(f"{metadata.file} was trained for other {what}; train it again")
 
 
+def check_room(file: Path) -> None:
+    """Refuse a file that would not fit into memory, before any of it is read."""
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise ArtifactError(f"{file}: {error.strerror}") from error
+    left = memory.available()
+    if left is not None and size * ROOM > left:
+        raise ArtifactError(
+            f"{file} has {size / 1e6:.0f} MB, and {ROOM} times that is needed to load it: there are"
+            f" {left / 1e6:.0f} MB; give this process more memory, or train a smaller model"
+        )
+
+
 def check_golden(model: Model) -> None:
     """Refuse a model that does not give here what it gave where it was trained."""
     golden = model.metadata.golden
-    outputs = model.predict(np.array(golden.features, dtype=np.float32))
-    for target, expected in golden.outputs.items():
-        if not np.allclose(outputs[target], expected, rtol=TOLERANCE, atol=TOLERANCE):
-            file = model.metadata.file
-            raise ArtifactError(f"{file} does not forecast {target} as when it was trained")
+    try:
+        outputs = model.predict(np.array(golden.features, dtype=np.float32))
+    except ModelError as error:
+        raise ArtifactError(
+            f"{model.file} does not forecast as when it was trained: {error}"
+        ) from (error)
+    for target in model.metadata.targets:
+        expected = golden.outputs.get(target, [])
+        if outputs[target].shape != (len(expected),) or not np.allclose(
+            outputs[target], expected, rtol=TOLERANCE, atol=TOLERANCE
+        ):
+            raise ArtifactError(f"{model.file} does not forecast {target} as when it was trained")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a tier serves, what it served before that, and what its link says it should."""
+
+    model: Model | None = None
+    previous: Model | None = None
+    kept_until: float = 0.0
+    wanted: str = ""
+    wrong: str = ""
+    failures: int = 0
+
+    @property
+    def file(self) -> str:
+        """Return the name of the file that is served, nothing where none is."""
+        return self.model.file if self.model else ""
+
+    def taken_by(self, model: Model, seconds: float) -> "Place":
+        """Return the place with another model, which the one before stands by for a while."""
+        now = replace(model, loaded_at=datetime.now(UTC))
+        until = time.monotonic() + seconds
+        return replace(self, model=now, previous=self.model, kept_until=until, wrong="")
+
+    def failed(self, wrong: str) -> "Place":
+        """Return the place after what is wanted could not be loaded."""
+        return replace(self, wrong=wrong, failures=self.failures + 1)
+
+
+Start: TypeAlias = Callable[[Callable[[], Model]], Future[Model]]
+"""Begins to load a model; tells by the future what came of it."""
+
+
+def at_once(work: Callable[[], Model]) -> Future[Model]:
+    """Load a model here and now."""
+    future: Future[Model] = Future()
+    into(future, work)
+    return future
+
+
+def into(future: Future[Model], work: Callable[[], Model]) -> None:
+    """Let a future tell what comes of work."""
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - who looks at the future says what was wrong
+        future.set_exception(error)
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A load that was begun, and what the touch file said then."""
+
+    file: str
+    touched: int
+    future: Future[Model]
 
 
 class Models:
-    """The model of each tier; all are exchanged at once, in one assignment."""
+    """The model of each tier; one is exchanged for another in one assignment."""
 
-    def __init__(self, folder: Path) -> None:
-        """Load what the links in a folder point at; a tier that cannot be loaded has a reason."""
-        self.folder = folder
-        self.loaded: dict[str, Model] = {}
-        self.missing: dict[str, str] = {}
-        for tier in TIERS:
-            try:
-                self.loaded[tier] = load(folder, tier)
-            except ArtifactError as error:
-                self.missing[tier] = str(error)
+    def __init__(self, settings: Settings) -> None:
+        """Load what the links point at; a tier that cannot be loaded has a reason."""
+        self.settings = settings
+        self.places: Mapping[str, Place] = dict.fromkeys(TIERS, Place())
+        self.touched = touched(settings.serving_dir)
+        self._loading: dict[str, Loading] = {}
+        self.look()
 
-    def reload(self) -> None:
-        """Load what the links point at now.
+    def look(self, start: Start = at_once) -> None:
+        """See what the links point at now, and load what is not served yet."""
+        seen = touched(self.settings.serving_dir)
+        again = seen != self.touched
+        self.touched = seen
+        before = self.places
+        self.places = {tier: self._seen(tier, start, again=again) for tier in TIERS}
+        for tier, place in self.places.items():
+            said(tier, before[tier], place)
 
-        Raises ArtifactError where one of them cannot be loaded; then all stay as they were.
-        """
-        self.loaded = {tier: load(self.folder, tier) for tier in TIERS}
-        self.missing = {}
+    def _seen(self, tier: str, start: Start, *, again: bool) -> Place:
+        """Return what there is to say of a tier now."""
+        place = self.places[tier]
+        try:
+            name = artifacts.pointed(self.settings.models_dir, tier)
+            wrong = "" if name else no_model(tier)
+        except ArtifactError as error:
+            name, wrong = "", str(error)
+        if again or wrong or name != place.wanted:
+            place = replace(place, wanted=name, wrong=wrong)
+        if place.previous and time.monotonic() > place.kept_until:
+            place = replace(place, previous=None)
+        return self._filled(tier, place, start) if name else place
+
+    def _filled(self, tier: str, place: Place, start: Start) -> Place:
+        """Return the place with the model that it wants, once that is there."""
+        name, seconds = place.wanted, self.settings.model_probation_seconds
+        loading = self._loading.get(tier)
+        if loading and loading.file != name:  # nobody waits for it any more
+            del self._loading[tier]
+        if name == place.file or place.wrong:
+            return place
+        if place.previous and place.previous.file == name:
+            return place.taken_by(place.previous, seconds)
+        if tier not in self._loading:
+            future = start(lambda: load_file(self.settings, tier, name))
+            self._loading[tier] = Loading(name, self.touched, future)
+        if not self._loading[tier].future.done():
+            return place
+        ended = self._loading.pop(tier)
+        if (error := ended.future.exception()) is None:
+            return place.taken_by(ended.future.result(), seconds)
+        if ended.touched != self.touched:
+            return place  # it is tried again at the next look
+        return place.failed(
+            str(error) if isinstance(error, AppError) else f"{type(error).__name__}: {error}"
+        )
+
+    @property
+    def loaded(self) -> dict[str, Model]:
+        """Return the model of each tier that has one."""
+        return {tier: place.model for tier, place in self.places.items() if place.model}
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Return why, for each tier that has no model."""
+        return {tier: place.wrong for tier, place in self.places.items() if not place.model}
 
     def __getitem__(self, tier: str) -> Model:
         """Return a tier's model; raises NotLoadedError."""
-        try:
-            return self.loaded[tier]
-        except KeyError:
-            raise NotLoadedError(self.missing[tier]) from None
+        return self.answering(tier)[0]
+
+    def answering(self, tier: str) -> list[Model]:
+        """Return a tier's model, then the one before it where that still stands by.
+
+        Raises NotLoadedError.
+        """
+        place = self.places[tier]
+        if not place.model:
+            raise NotLoadedError(place.wrong or f"{tier}: {place.wanted} is being loaded")
+        return [place.model, *([place.previous] if place.previous else [])]
+
+
+def said(tier: str, before: Place, now: Place) -> None:
+    """Log what changed of a tier, for those who read the log afterwards."""
+    if now.file != before.file:
+        log.info("%s serves %s", tier, now.file)
+    if now.wrong != before.wrong and now.wrong:
+        log.error("%s serves %s: %s", tier, now.file or "nothing", now.wrong)
+
+
+def touched(folder: Path) -> int:
+    """Return when the file was touched that has failed loads tried again, in ns; 0 for never."""
+    try:
+        return (folder / RELOAD).stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -79,13 +79,20 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"]
     data_file: Path
     models_dir: Path
+    serving_dir: Path
     api_key: ApiKey | None = None
     rate_limit_per_minute: int = Field(ge=1)
     body_bytes_max: int = Field(ge=1)
     cache_seconds: int = Field(ge=0)
+    model_probation_seconds: float = Field(ge=0)
+    reload_seconds_max: float = Field(gt=0)
+    allow_executable_models: bool
+    models_public_key: Path | None
+    models_signing_key: Path | None
     data_max_age_days: int | None = Field(ge=0)
     calibration_error_max: float = Field(ge=0, le=1)
     must_beat_baselines: bool
+    worse_max: float = Field(ge=0)
     disk_free_min_mb: int = Field(ge=0)
     clock_apart_max_seconds: float = Field(gt=0)
 

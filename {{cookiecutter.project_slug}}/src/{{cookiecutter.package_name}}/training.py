@@ -1,4 +1,4 @@
-"""Train the tiers and write each as an artifact, which is served from then on.
+"""Train the tiers and write each as an artifact; a tier that served nothing serves it.
 
 Run as `python -m <package>.training`. The newest quarter of the samples is held out; metrics are
 those of the exported model on it, beside the baselines on the same samples. Training on the same
@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import artifacts, observations
 from .artifacts import Golden, Metadata, Part, TargetMetrics
@@ -24,10 +24,10 @@ from .console import AppError, progress, run
 from .database import make_engine, transaction
 from .definitions import Estimator, Floats, Target
 from .export import export
+from .formats import Outputs, onnx
 from .metrics import SCORES, measure
 from .problem import BASELINES, FEATURES, TARGETS, TIERS, Observation
 from .samples import Samples, samples, split
-from .serving import forecasts, session
 from .settings import Settings, load
 
 FEWEST = 40
@@ -69,7 +69,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description="Train the tiers and serve them from then on.")
+    parser = argparse.ArgumentParser(description="Train the tiers; what is served already stays.")
     parser.add_argument("--tier", nargs="+", choices=list(TIERS), help="which (default: all)")
     parser.add_argument("--missing", action="store_true", help="only tiers that have no model yet")
     parser.add_argument("--major", action="store_true", help="make the next major version")
@@ -98,7 +98,7 @@ def train(
     with transaction(engine) as connection:
         experiment = design(observations.newest(connection, rows))
     engine.dispose()
-    return [train_tier(settings.models_dir, experiment, tier, seed, major=major) for tier in tiers]
+    return [train_tier(settings, experiment, tier, seed, major=major) for tier in tiers]
 
 
 def design(rows: Sequence[Observation]) -> Experiment:
@@ -127,15 +127,16 @@ def baselines(
 
 
 def train_tier(
-    models: Path, experiment: Experiment, tier: str, seed: int, *, major: bool
+    settings: Settings, experiment: Experiment, tier: str, seed: int, *, major: bool
 ) -> Metadata:
     """Fit, export, measure and write one tier; return the metadata."""
     started = time.perf_counter()
     estimators = {target.name: fit(tier, target, experiment.training, seed) for target in TARGETS}
     content = export(estimators, len(FEATURES))
-    outputs = forecasts(session(content, tier), experiment.held_out.features)
+    outputs = forecasts(content, experiment.held_out.features)
     check_export(estimators, experiment.held_out.features, outputs)
-    now, following = datetime.now(UTC), artifacts.next_version(models, tier, major=major)
+    models, now = settings.models_dir, datetime.now(UTC)
+    following = artifacts.next_version(models, tier, major=major)
     metadata = Metadata(
         tier=tier,
         version=following,
@@ -146,9 +147,19 @@ def train_tier(
         seed=seed,
         **description(experiment, outputs),
     )
-    artifacts.write(models, metadata, content)
+    artifacts.write(models, metadata, content, settings.models_signing_key)
     progress(f"{tier} {following}: {models / metadata.file}, {metadata.duration_seconds:.1f} s")
+    if artifacts.pointed(models, tier):
+        advice = f"promote it: inv models.promote {tier} {following}"
+        progress(f"{tier} {following}: not served yet; {advice}")
+    else:
+        artifacts.point(models, metadata)
     return metadata
+
+
+def forecasts(content: bytes, features: NDArray[np.float32]) -> Outputs:
+    """Return what the exported model makes of features [n, features]."""
+    return onnx(content, [target.name for target in TARGETS])(features)
 
 
 def fit(tier: str, target: Target[Observation], training: Samples, seed: int) -> Estimator:

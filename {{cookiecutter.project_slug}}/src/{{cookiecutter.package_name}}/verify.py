@@ -23,8 +23,8 @@ from alembic.script import ScriptDirectory
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, func, select
 
-from . import artifacts, forecasting, serving
-from .artifacts import ArtifactError, Metadata
+from . import artifacts, forecasting, gates, serving
+from .artifacts import ArtifactError
 from .cache import connect
 from .console import AppError
 from .database import make_engine, transaction
@@ -35,8 +35,6 @@ from .settings import ApiSettings, SettingsError, load
 from .tables import observations
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-CALIBRATION = "ece"
-"""The metric (metrics.py) that `calibration_error_max` bounds."""
 MEGABYTE = 1024**2
 
 
@@ -89,14 +87,18 @@ def data(chosen: ApiSettings) -> str:
 
 def models(chosen: ApiSettings) -> str:
     """Load what every tier serves, after its checksum was compared."""
-    return each_tier(lambda tier: serving.unproven(chosen.models_dir, tier).name)
+
+    def loaded(tier: str) -> str:
+        return serving.unproven(chosen, tier, serving.wanted(chosen, tier)).name
+
+    return each_tier(loaded)
 
 
 def golden(chosen: ApiSettings) -> str:
     """Let every model forecast what it forecast where it was trained."""
 
     def proven(tier: str) -> str:
-        model = serving.load(chosen.models_dir, tier)
+        model = serving.load(chosen, tier)
         return f"{model.name} gives the {len(model.metadata.golden.features)} it gave"
 
     return each_tier(proven)
@@ -109,24 +111,12 @@ def metrics(chosen: ApiSettings) -> str:
         metadata = artifacts.current(chosen.models_dir, tier)
         if metadata is None:
             raise ArtifactError(f"{tier} has no model")
-        wrong = [*calibration(metadata, chosen.calibration_error_max)]
-        worse = [name for name, better in metadata.beats_baselines.items() if not better]
-        said = f"NOT better than the baselines in {', '.join(worse)}" if worse else ""
-        if worse and chosen.must_beat_baselines:
-            wrong.append(said)
+        said, wrong = gates.judged(metadata, chosen)
         if wrong:
             raise CheckError(f"{tier} {metadata.version}: {'; '.join(wrong)}")
-        return f"{tier} {metadata.version} {said or 'better than every baseline'}"
+        return f"{tier} {metadata.version} {said}"
 
     return each_tier(measured)
-
-
-def calibration(metadata: Metadata, most: float) -> Iterator[str]:
-    """Name the targets whose calibration error is not at most the bound."""
-    for target, measured in metadata.metrics.items():
-        error = measured.model.get(CALIBRATION, 0.0)
-        if error > most:
-            yield f"calibration error of {target} {error:.3f}, at most {most:.3f} is allowed"
 
 
 def cache(chosen: ApiSettings) -> str:

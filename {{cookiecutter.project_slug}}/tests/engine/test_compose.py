@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -99,10 +100,11 @@ def test_in_dev_the_api_changes_when_its_source_is_saved(stack: Stack) -> None:
 
 def test_tasks_of_the_application_run_in_containers(stack: Stack) -> None:
     stack.inv("data.collect")
-    assert "serves the current models now" in stack.inv("models.train", "--tier", "tier2")
-    served = {item["tier"]: item["version"] for item in stack.get("/models")}
-    assert served["tier2"] == "v1.1"
-    assert "tier2  v1.1     yes" in stack.inv("models.list")
+    assert "promote it: inv models.promote tier2 v1.1" in stack.inv("models.train", "--tier=tier2")
+    listed = json.loads(stack.inv("models.list", "--json"))
+    assert ("tier2", "v1.1", False) in {
+        (item["tier"], item["version"], item["current"]) for item in listed
+    }
 
 
 def test_scaling_runs_replicas_and_back(stack: Stack) -> None:

@@ -74,6 +74,7 @@ def environment(folder: Path, redis_url: SecretStr) -> dict[str, str]:
         "DATABASE_URL": f"sqlite:///{folder}/app.db",
         "REDIS_URL": redis_url.get_secret_value(),
         "MODELS_DIR": str(folder / "models"),
+        "SERVING_DIR": str(folder / "run/serving"),
         "DATA_FILE": str(DATA),
         "API_KEY": API_KEY,
         "RATE_LIMIT_PER_MINUTE": "10000",

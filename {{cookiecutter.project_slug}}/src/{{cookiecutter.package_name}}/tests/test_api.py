@@ -187,7 +187,7 @@ def test_a_prediction_is_the_model_s_from_the_newest_rows(
     client: TestClient, settings: ApiSettings, rows: list[Observation], tier: str
 ) -> None:
     made = predict(client, tier=tier)
-    expected = forecast(load_model(settings.models_dir, tier), rows[-HISTORY:])
+    expected = forecast(load_model(settings, tier), rows[-HISTORY:])
     assert made["prediction"] == expected.prediction
     assert made["units"] == {target.name: target.unit for target in TARGETS}
     assert (made["tier"], made["version"]) == (tier, "v1.0")
@@ -204,7 +204,7 @@ def test_a_past_key_gives_the_forecast_of_that_time(
     client: TestClient, settings: ApiSettings, rows: list[Observation]
 ) -> None:
     made = predict(client, at=key_json(rows[-3]))
-    expected = forecast(load_model(settings.models_dir, TIER), rows[-HISTORY - 2 : -2])
+    expected = forecast(load_model(settings, TIER), rows[-HISTORY - 2 : -2])
     assert made["key"] == key_json(rows[-3])
     assert made["prediction"] == expected.prediction
 

@@ -9,9 +9,9 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ..artifacts import INPUT
 from ..definitions import Estimator
 from ..export import export
+from ..formats import INPUT
 
 FEATURES = np.random.default_rng(1).normal(size=(60, 3)).astype(np.float32)
 

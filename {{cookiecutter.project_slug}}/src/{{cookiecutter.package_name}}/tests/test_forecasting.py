@@ -61,7 +61,7 @@ def test_a_gap_in_the_history_is_refused(engine: Engine) -> None:
 
 
 def test_a_forecast_is_the_model_s_for_the_row_after(settings: ApiSettings) -> None:
-    model = load_model(settings.models_dir, TIER)
+    model = load_model(settings, TIER)
     made = forecast(model, ROWS[-HISTORY:])
     assert made.key == key_of(ROWS[-1])
     assert made.target_key == step(key_of(ROWS[-1]), HORIZON)
@@ -71,7 +71,7 @@ def test_a_forecast_is_the_model_s_for_the_row_after(settings: ApiSettings) -> N
 
 
 def test_many_forecasts_are_each_as_one_alone(settings: ApiSettings) -> None:
-    model = load_model(settings.models_dir, TIER)
+    model = load_model(settings, TIER)
     with transaction(make_engine(settings.database_url)) as connection:
         rows = newest(connection, HISTORY + HORIZON + 4)
     every = samples(rows)

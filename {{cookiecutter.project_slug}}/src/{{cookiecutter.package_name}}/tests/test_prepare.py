@@ -81,7 +81,7 @@ def test_a_database_without_rows_gets_those_of_the_file(settings: ApiSettings) -
 def test_a_missing_tier_alone_is_trained(settings: ApiSettings) -> None:
     (settings.models_dir / f"{TIER}_current.onnx").unlink()
     prepare.train_missing(settings)
-    versions = [load_model(settings.models_dir, tier).metadata.version for tier in TIERS]
+    versions = [load_model(settings, tier).metadata.version for tier in TIERS]
     assert versions == ["v1.1", *["v1.0"] * (len(TIERS) - 1)]
 
 
@@ -99,7 +99,7 @@ def test_backtests_are_the_model_s_forecasts_of_rows_it_was_not_fitted_to(
         _, expected = split(samples(newest(connection)))
         stored = newest_predictions(connection, TIER, "backtest", 1000)[::-1]
     assert [one.key for one in stored] == expected.keys
-    outputs = load_model(settings.models_dir, TIER).predict(expected.features)
+    outputs = load_model(settings, TIER).predict(expected.features)
     for name, values in outputs.items():
         assert [one.prediction[name] for one in stored] == [
             float(f"{value:.6g}") for value in values.tolist()

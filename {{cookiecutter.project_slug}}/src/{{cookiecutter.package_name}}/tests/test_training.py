@@ -4,18 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnxruntime import InferenceSession
 
 from .. import artifacts, training
 from ..artifacts import Metadata, TargetMetrics
 from ..console import AppError
 from ..database import make_engine, transaction
 from ..definitions import Floats, Tier
+from ..formats import Outputs
 from ..metrics import SCORES, measure
 from ..observations import newest
 from ..problem import BASELINES, FEATURES, TARGETS, TIERS
 from ..samples import samples, split
-from ..serving import Outputs, forecasts
 from ..serving import load as load_model
 from ..settings import ApiSettings
 from ..training import check_export, design, main, rows_of, table, train
@@ -61,7 +60,7 @@ def test_metrics_are_those_of_the_served_model_on_the_held_out_rows(
     with transaction(make_engine(settings.database_url)) as connection:
         _, held_out = split(samples(newest(connection)))
     for metadata in trained:
-        outputs = load_model(settings.models_dir, metadata.tier).predict(held_out.features)
+        outputs = load_model(settings, metadata.tier).predict(held_out.features)
         for target in TARGETS:
             measured = measure(target.kind, outputs[target.name], held_out.truths[target.name])
             assert metadata.metrics[target.name].model == pytest.approx(measured)
@@ -85,7 +84,7 @@ def test_the_same_seed_gives_the_same_bytes(trained: list[Metadata], settings: A
 def test_what_is_trained_is_served_from_then_on(settings: ApiSettings) -> None:
     [metadata] = train(settings, [TIER])
     assert metadata.version == "v1.1"
-    assert load_model(settings.models_dir, TIER).metadata == metadata
+    assert load_model(settings, TIER).metadata == metadata
 
 
 def test_too_few_rows_are_refused_and_nothing_is_written(settings: ApiSettings) -> None:
@@ -100,8 +99,10 @@ def test_an_export_that_forecasts_otherwise_is_refused(
 ) -> None:
     before = sorted(settings.models_dir.iterdir())
 
-    def off(session: InferenceSession, features: NDArray[np.float32]) -> Outputs:
-        exact = forecasts(session, features)
+    exactly = training.forecasts
+
+    def off(content: bytes, features: NDArray[np.float32]) -> Outputs:
+        exact = exactly(content, features)
         return {name: values + np.float32(0.1) for name, values in exact.items()}
 
     monkeypatch.setattr(training, "forecasts", off)

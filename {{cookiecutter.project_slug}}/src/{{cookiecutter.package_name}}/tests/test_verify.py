@@ -14,6 +14,7 @@ from sqlalchemy import delete
 from .. import artifacts, verify
 from ..artifacts import Metadata
 from ..database import make_engine, transaction
+from ..gates import CALIBRATION
 from ..observations import key_of
 from ..problem import HISTORY, KEY, TARGETS, TIERS, Observation
 from ..settings import ApiSettings, load
@@ -205,7 +206,7 @@ def test_golden_predictions_that_do_not_reproduce(chosen: ApiSettings) -> None:
 
 
 def test_a_calibration_error_above_the_bound(chosen: ApiSettings) -> None:
-    with_metrics(chosen, model={verify.CALIBRATION: 0.3})
+    with_metrics(chosen, model={CALIBRATION: 0.3})
     told = reason("metrics", chosen, calibration_error_max=0.2)
     assert f"calibration error of {TARGETS[0].name} 0.300, at most 0.200" in told
 

@@ -1,0 +1,56 @@
+"""Files that are there whole or not at all, also after a power cut."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def replaced(path: Path, text: str) -> None:
+    """Write a file over what is there; a reader finds the old content or the new one.
+
+    Raises:
+        OSError: it cannot be written; what was there is there still.
+    """
+    with moved_to(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def linked(path: Path, target: str) -> None:
+    """Make a path a symbolic link to a target; it is never missing in between.
+
+    Raises:
+        OSError: it cannot be made; what was there is there still.
+    """
+    with moved_to(path) as temporary:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+
+
+@contextmanager
+def moved_to(path: Path) -> Iterator[Path]:
+    """Give a path beside another to write to, and move what is there over the other at the end."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+        flush(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def flush(folder: Path) -> None:
+    """See a folder's entries onto the disk: a rename alone does not."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,54 @@
+"""What /metrics says of the models: for every process of this host, whichever answers."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from . import reports
+from .reports import Report
+from .watching import Watcher
+
+LABELS = ("tier", "version", "process")
+
+
+class ModelCollector(Collector):
+    """Reads what the processes report of themselves, each time that it is asked."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        """Ask about the processes beside a watcher's."""
+        self.watcher = watcher
+
+    def describe(self) -> list[Metric]:
+        """Name nothing before it is asked for: the processes have their own names."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the measures of each tier of each process."""
+        info = GaugeMetricFamily("model_info", "The model that answers", labels=LABELS)
+        seconds = GaugeMetricFamily(
+            "model_load_seconds", "How long the model took to load and warm up", labels=LABELS
+        )
+        swapped = GaugeMetricFamily(
+            "model_swapped_timestamp_seconds", "Since when the model answers", labels=LABELS
+        )
+        failures = CounterMetricFamily(
+            "model_load_failures", "Loads that failed", labels=("tier", "process")
+        )
+        for report in self.of_host():
+            for tier, said in report.tiers.items():
+                labels = (tier, said.version, str(report.pid))
+                failures.add_metric((tier, str(report.pid)), said.failures)
+                if said.loaded_at:
+                    info.add_metric(labels, 1)
+                    seconds.add_metric(labels, said.load_seconds)
+                    swapped.add_metric(labels, said.loaded_at.timestamp())
+        yield from (info, seconds, swapped, failures)
+
+    def of_host(self) -> list[Report]:
+        """Return what each process of this host says; of this one, what holds right now."""
+        reporter = self.watcher.reporter
+        own = reporter.report(self.watcher.models, self.watcher.answers)
+        found = reports.living(reporter.folder).values()
+        others = [one for one in found if one and one.host == own.host and one.pid != own.pid]
+        return [own, *others]

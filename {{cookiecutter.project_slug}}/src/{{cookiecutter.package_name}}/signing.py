@@ -1,0 +1,119 @@
+"""Signatures of models: Ed25519, over the bytes of a model's metadata.
+
+The metadata hold the checksum of the model, so who signs them answers for both. Run
+`python -m <package>.signing keys FOLDER` to make a pair of keys.
+"""
+
+import argparse
+import base64
+import binascii
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from .console import AppError, explain, run
+
+PRIVATE, PUBLIC = "models.private.pem", "models.public.pem"
+
+
+class SignatureError(AppError):
+    """A key cannot be used, or what it should have signed was not signed with it."""
+
+
+def sign(said: bytes, key_file: Path) -> bytes:
+    """Return the signature of what is said, as the text of a file."""
+    try:
+        key = load_pem_private_key(read(key_file), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise SignatureError(f"{key_file} is no private key in PEM: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SignatureError(f"{key_file} is no Ed25519 key; {advice()}")
+    return base64.b64encode(key.sign(said)) + b"\n"
+
+
+def verify(said: bytes, signature_file: Path, key_file: Path) -> None:
+    """Refuse what was not signed with the private half of a key.
+
+    Raises SignatureError where there is no signature, or that of another key or another text.
+    """
+    try:
+        key = load_pem_public_key(read(key_file))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SignatureError(f"{key_file} is no public key in PEM: {error}") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise SignatureError(f"{key_file} is no Ed25519 key; {advice()}")
+    if not signature_file.exists():
+        raise SignatureError(
+            f"{signature_file} is missing, and models_public_key asks for it: train the model with"
+            " MODELS_SIGNING_KEY set to the file of the private key"
+        )
+    try:
+        key.verify(base64.b64decode(read(signature_file).strip(), validate=True), said)
+    except (InvalidSignature, binascii.Error) as error:
+        raise SignatureError(
+            f"{signature_file} is not the signature of the metadata beside it by {key_file}:"
+            " they were changed, or signed with another key"
+        ) from error
+
+
+def read(file: Path) -> bytes:
+    """Return what a file holds; raises SignatureError."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise SignatureError(f"cannot read {explain(error)}") from error
+
+
+def make_keys(folder: Path) -> tuple[Path, Path]:
+    """Make a pair of keys, the private one for its owner alone; return their files.
+
+    Raises SignatureError where one of them is there already.
+    """
+    private, public = folder / PRIVATE, folder / PUBLIC
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (private, public):
+        if file.exists():
+            raise SignatureError(
+                f"{file} is there already, and what it signed needs it: name another folder"
+            )
+    key = Ed25519PrivateKey.generate()
+    write(private, 0o600, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    write(public, 0o644, pem)
+    return private, public
+
+
+def write(file: Path, mode: int, content: bytes) -> None:
+    """Write a new file that is never readable to more than it should be."""
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as opened:
+        opened.write(content)
+
+
+def advice() -> str:
+    """Say how to make keys."""
+    return f"make a pair with python -m {__package__}.signing keys FOLDER"
+
+
+def main() -> None:
+    """Make a pair of keys and say where each belongs."""
+    parser = argparse.ArgumentParser(description="Make the keys that models are signed with.")
+    commands = parser.add_subparsers(required=True, metavar="keys")
+    keys = commands.add_parser("keys", help="make a pair of keys")
+    keys.add_argument("folder", type=Path, help="where to; both are new files")
+    private, public = make_keys(parser.parse_args().folder)
+    print(f"{private}: keep it where models are trained: MODELS_SIGNING_KEY={private}")
+    print(f"{public}: where they are served, models_public_key in config/settings.yaml names it")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,81 @@
+"""The thread that watches what the models' links point at, so that nobody has to tell it."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+
+from .answers import Answers
+from .reports import Reporter
+from .serving import Model, Models, into
+
+log = logging.getLogger(__name__)
+
+POLL = 0.1
+"""Seconds between two looks at the links."""
+
+SLOWEST = 0.5
+"""Seconds that a count may be old before it is reported."""
+
+NICENESS = 10
+
+
+class Watcher:
+    """Looks again and again, and reports what came of it."""
+
+    def __init__(self, models: Models, answers: Answers, reporter: Reporter) -> None:
+        """Report what is served already; `start` begins to look."""
+        self.models, self.answers, self.reporter = models, answers, reporter
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+        self._reported: tuple[object, ...] = ()
+        self._counted, self._next = -1, 0.0
+        self.report()
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more, and be gone for the other processes."""
+        self._stop.set()
+        if self._thread.ident:
+            self._thread.join()
+        self.reporter.close()
+
+    def _run(self) -> None:
+        while not self._stop.wait(POLL):
+            try:
+                self.models.look(beside)
+                self.report()
+            except Exception:  # whatever it is, the next look may go better
+                log.exception("the models' links could not be looked at")
+
+    def report(self) -> None:
+        """Report a change at once, and counts and what could not be written after a while."""
+        state, counted = (self.models.touched, dict(self.models.places)), self.answers.version
+        due = time.monotonic() >= self._next and (self.reporter.wrong or counted != self._counted)
+        if state != self._reported or due:
+            self.reporter.write(self.reporter.report(self.models, self.answers))
+            self._reported, self._counted = state, counted
+            self._next = time.monotonic() + SLOWEST
+
+
+def beside(work: Callable[[], Model]) -> Future[Model]:
+    """Load a model in a thread of its own, that requests come before.
+
+    The links are watched meanwhile: a load that takes long, or never ends, is left to itself as
+    soon as another model is wanted.
+    """
+    future: Future[Model] = Future()
+
+    def run() -> None:
+        with suppress(OSError):  # elsewhere than on Linux a thread has no niceness of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        into(future, work)
+
+    threading.Thread(target=run, name="loader", daemon=True).start()
+    return future

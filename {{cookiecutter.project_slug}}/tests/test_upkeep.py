@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ops import changes, journal, registry, upkeep
+from ops.project import Project
+from tests.test_registry import write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LEFT = {
+    "verb": "models.promote",
+    "tier": "tier1",
+    "from": "v1.0",
+    "to": "v1.1",
+    "file": "tier1_v1.1_2026-11-22.onnx",
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Project:
+    folder = tmp_path / "models"
+    for version in ("v1.0", "v1.1", "v1.2", "v1.3"):
+        write(folder, "tier1", version, current=version == "v1.0")
+    return Project(tmp_path, "A", "a", "a")
+
+
+def states(here: Project) -> dict[str, str]:
+    return {item.what: item.state for item in upkeep.verify(here)}
+
+
+def test_all_is_well_where_nothing_was_harmed(here: Project) -> None:
+    assert states(here) == dict.fromkeys(
+        [f"tier1 {version}" for version in ("v1.0", "v1.1", "v1.2", "v1.3")], "ok"
+    )
+
+
+def test_every_harm_is_named(here: Project) -> None:
+    file = here.models / "tier1_v1.2_2026-11-22.onnx"
+    file.write_bytes(b"flipped")
+    (here.models / "tier1_v1.3_2026-11-22.json").write_text("{")
+    registry.point(here.models, "tier1", "tier1_v1.3_2026-11-22.onnx")
+    (here.models / ".tier1_v1.4_2026-11-22.onnx.77").write_bytes(b"half")
+    found = states(here)
+    assert found["tier1 v1.2"] == "fail"
+    assert found["tier1_current"] == "fail"
+    assert found[".tier1_v1.4_2026-11-22.onnx.77"] == "warn"
+    assert found["tier1_v1.3_2026-11-22.onnx"] == found["tier1_v1.3_2026-11-22.json"] == "warn"
+
+
+@pytest.mark.parametrize(
+    ("step", "pointed", "state", "detail"),
+    [
+        ("load", "v1.0", "warn", "killed at step 2 (load): tier1 still serves v1.0"),
+        ("pointer", "v1.0", "warn", "killed at step 6 (pointer): tier1 still serves v1.0"),
+        ("watch", "v1.1", "fail", "killed at step 8 (watch): tier1 serves v1.1, and nobody"),
+    ],
+)
+def test_a_killed_rotation_is_explained(step: str, pointed: str, state: str, detail: str) -> None:
+    found = upkeep.explained({**LEFT, "step": step}, f"tier1_{pointed}_2026-11-22.onnx")
+    assert found.what == "models.promote of tier1, v1.0 to v1.1"
+    assert found.state == state
+    assert found.detail.startswith(detail)
+    assert "finish: inv models.promote tier1 v1.1" in found.fix
+    assert ("undo: inv models.rollback tier1 --to v1.0" in found.fix) == (state == "fail")
+
+
+def test_a_killed_rotation_is_told_until_another_of_its_tier_followed(here: Project) -> None:
+    what = "models.promote of tier1, v1.0 to v1.1"
+    journal.append(here.root, outcome="killed", step="watch", **LEFT)
+    assert what in states(here)
+    with changes.change(here.root, "models.train"):
+        pass
+    assert what in states(here)
+    with changes.change(here.root, "models.rollback", tier="tier1", to="v1.0"):
+        pass
+    assert what not in states(here)
+
+
+def kept(here: Project, keep: int, days: int = 30) -> dict[str, str]:
+    found = upkeep.kept(here, keep, timedelta(days=days))
+    return {name.split("_")[1]: reason for name, reason in found.items()}
+
+
+def test_what_is_needed_is_never_deleted(here: Project) -> None:
+    assert kept(here, 1) == {"v1.0": "current", "v1.3": "of the newest 1"}
+    assert kept(here, 0) == {"v1.0": "current"}
+    journal.append(here.root, "models.promote", outcome="done", tier="tier1", to="v1.1")
+    assert kept(here, 0) == {"v1.0": "current", "v1.1": "was live lately"}
+    manifest = here.root / "backups" / "b1" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"models": {"tier1": "tier1_v1.2_2026-11-22.onnx"}}))
+    assert kept(here, 0)["v1.2"] == "in restore point b1"
+
+
+def test_a_version_is_removed_with_all_that_belongs_to_it(here: Project) -> None:
+    (here.models / "tier1_v1.1_2026-11-22.sig").write_text("signed")
+    upkeep.remove(registry.find(here.models, "tier1", "v1.1"))
+    assert not list(here.models.glob("tier1_v1.1*"))
+    assert states(here).keys() == {"tier1 v1.0", "tier1 v1.2", "tier1 v1.3"}
