@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
 
 from ops import environment, health, registry, shell
 from ops.engines import Status, choose
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from ops.engines import Engine
     from ops.project import Project
+
+Check: TypeAlias = "Callable[[Machine], Iterator[Finding]]"
 
 OLDEST_PYTHON = (3, 11)
 GIB = 1024**3
@@ -33,9 +36,28 @@ class Finding:
     fix: str = ""
 
 
+class Machine:
+    """What is looked at; the engine is asked once, when a check first needs it."""
+
+    def __init__(self, project: Project, profile: str) -> None:
+        """Take the repository on this machine, and the profile that it would run."""
+        self.project = project
+        self.profile = profile
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine that the next task would use."""
+        return choose("", self.project, environment.held(self.project, self.profile))
+
+    @cached_property
+    def status(self) -> list[Status]:
+        """The services as they are."""
+        return self.engine.status()
+
+
 def examine(project: Project, profile: str) -> list[Finding]:
     """Look at everything; a check that cannot be made is a finding too."""
-    checks: list[Callable[[Project, str], Iterator[Finding]]] = [
+    checks: list[Check] = [
         _python,
         _engine,
         _disk,
@@ -45,22 +67,21 @@ def examine(project: Project, profile: str) -> list[Finding]:
         _stack,
         _models,
     ]
-    return [finding for check in checks for finding in _made(check, project, profile)]
+    machine = Machine(project, profile)
+    return [finding for check in checks for finding in _made(check, machine)]
 
 
-def _made(
-    check: Callable[[Project, str], Iterator[Finding]], project: Project, profile: str
-) -> list[Finding]:
+def _made(check: Check, machine: Machine) -> list[Finding]:
     name = check.__name__.strip("_")
     try:
-        return list(check(project, profile))
+        return list(check(machine))
     except Refused as error:
         return [Finding(name, "fail", error.what.partition("\n")[0], error.fix)]
     except OSError as error:
         return [Finding(name, "fail", str(error))]
 
 
-def _python(_project: Project, _profile: str) -> Iterator[Finding]:
+def _python(_machine: Machine) -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < OLDEST_PYTHON:
         yield Finding("python", "fail", f"{version} is too old", "install Python 3.11 or newer")
@@ -71,24 +92,21 @@ def _python(_project: Project, _profile: str) -> Iterator[Finding]:
         yield Finding("python", "warn", detail, "python -m venv .venv")
 
 
-def _opened(project: Project, profile: str) -> Engine:
-    return choose("", project, environment.held(project, profile))
-
-
-def _engine(project: Project, profile: str) -> Iterator[Finding]:
-    name = _opened(project, profile).name
+def _engine(machine: Machine) -> Iterator[Finding]:
+    name = machine.engine.name
     what = {"local": "processes of this machine", "compose": "containers (docker compose)"}
     yield Finding("engine", "ok", f"{name}: {what[name]}")
 
 
-def _disk(project: Project, _profile: str) -> Iterator[Finding]:
-    free = shutil.disk_usage(project.root).free
+def _disk(machine: Machine) -> Iterator[Finding]:
+    free = shutil.disk_usage(machine.project.root).free
     state = "ok" if free >= ENOUGH_DISK else "warn" if free >= TOO_LITTLE_DISK else "fail"
-    detail = f"{free / GIB:.1f} GiB free in {project.root}"
+    detail = f"{free / GIB:.1f} GiB free in {machine.project.root}"
     yield Finding("disk", state, detail, "" if state == "ok" else "free some space")
 
 
-def _env(project: Project, profile: str) -> Iterator[Finding]:
+def _env(machine: Machine) -> Iterator[Finding]:
+    project, profile = machine.project, machine.profile
     path = project.env_file(profile)
     absent = [variable.name for variable in environment.missing(project, profile)]
     bad = environment.wrong(project, profile)
@@ -106,8 +124,9 @@ def _env(project: Project, profile: str) -> Iterator[Finding]:
         yield Finding("env", "ok", f"{path.name}: every variable has a value")
 
 
-def _settings(project: Project, profile: str) -> Iterator[Finding]:
+def _settings(machine: Machine) -> Iterator[Finding]:
     """Let the application read its own settings."""
+    project, profile = machine.project, machine.profile
     env = environment.held(project, profile) | {"PYTHONPATH": str(project.source)}
     command = [sys.executable, "-m", f"{project.package}.settings"]
     try:
@@ -119,23 +138,22 @@ def _settings(project: Project, profile: str) -> Iterator[Finding]:
         yield Finding("settings", "ok", "the application accepts them")
 
 
-def _ports(project: Project, profile: str) -> Iterator[Finding]:
-    engine = _opened(project, profile)
-    ours = {item.service for item in engine.status() if item.replicas}
-    wanted = engine.ports()
+def _ports(machine: Machine) -> Iterator[Finding]:
+    ours = {item.service for item in machine.status if item.replicas}
+    wanted, env_file = machine.engine.ports(), machine.project.env_file(machine.profile)
     free = True
     for name, port in wanted.items():
         if name not in ours and health.port_taken(port):
             free = False
-            fix = f"stop it, or set another port in {project.env_file(profile).name}"
+            fix = f"stop it, or set another port in {env_file.name}"
             yield Finding("ports", "fail", f"{port} of {name}: {health.port_holder(port)}", fix)
     if free:
         listed = ", ".join(f"{port} {name}" for name, port in wanted.items())
         yield Finding("ports", "ok", f"free or ours: {listed}")
 
 
-def _stack(project: Project, profile: str) -> Iterator[Finding]:
-    found = _opened(project, profile).status()
+def _stack(machine: Machine) -> Iterator[Finding]:
+    found = machine.status
     ill = [item for item in found if item.state != "healthy"]
     if not ill:
         yield Finding("stack", "ok", f"{len(found)} services are healthy")
@@ -149,13 +167,15 @@ def _described(status: Status) -> str:
     return f"{status.service} is {status.state} ({status.detail})"
 
 
-def _models(project: Project, _profile: str) -> Iterator[Finding]:
-    served = {model.tier: model for model in registry.models(project.models) if model.current}
-    for tier in registry.tiers(project.models):
+def _models(machine: Machine) -> Iterator[Finding]:
+    served = {
+        model.tier: model for model in registry.models(machine.project.models) if model.current
+    }
+    for tier in registry.tiers(machine.project.models):
         model = served.get(tier)
         wrong = registry.damaged(model) if model else "its current model is not whole"
         fix = f"inv models.train --tier {tier}" if wrong else ""
         detail = f"{tier}: {wrong}" if wrong else f"{tier} serves {served[tier].version}"
         yield Finding("models", "fail" if wrong else "ok", detail, fix)
-    if not registry.tiers(project.models):
+    if not registry.tiers(machine.project.models):
         yield Finding("models", "warn", "none yet", "inv deploy.up trains them")

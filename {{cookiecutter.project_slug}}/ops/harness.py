@@ -18,7 +18,7 @@ from pathlib import Path, PurePath
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from ops import cases, output
+from ops import cases, images, output
 from ops.cases import FAILED, PASSED, SKIPPED, Case
 from ops.errors import Refused
 
@@ -59,7 +59,7 @@ class Plan:
     @property
     def image(self) -> str:
         """The image that the tests run in."""
-        return f"localhost/{self.project.slug}-test:{self.name}"
+        return f"{images.NOWHERE}/{self.project.slug}-test:{self.name}"
 
     @property
     def folder(self) -> Path:
@@ -139,6 +139,7 @@ def variables(
     own = {
         "APP_ENV": plan.profile,
         "API_WORKERS": "2",
+        "REGISTRY": images.NOWHERE,
         "VERSION": plan.name,
     }
     for item in schema:

@@ -7,7 +7,6 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -26,6 +25,8 @@ DIRTY = "-dirty"
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 NOWHERE = "localhost"
 """The registry of images that are for this machine only."""
+UNRELEASED = "dev"
+"""The version of images that are built where they run."""
 BUILD_LIMIT = 3600.0
 """Seconds; a first build downloads everything."""
 
@@ -47,8 +48,7 @@ class Origin:
         """The tags of every image: the version, and the commit where there is one."""
         if not self.revision:
             return [self.version]
-        mark = DIRTY if self.revision.endswith(DIRTY) else ""
-        return [self.version, f"sha-{self.revision[:7]}{mark}"]
+        return [self.version, f"sha-{abbreviated(self.revision)}"]
 
     @property
     def variables(self) -> dict[str, str]:
@@ -78,6 +78,9 @@ class Target:
 def origin(root: Path, version: str = "") -> Origin:
     """Ask git what the tree is; what is not committed marks the version and the revision.
 
+    The same tree gives the same answer, and so the same images, whenever they are built: only a
+    commit has a time.
+
     Raises:
         Refused: the version cannot be a tag.
     """
@@ -87,13 +90,11 @@ def origin(root: Path, version: str = "") -> Origin:
         raise Refused(f"{version!r} cannot be the tag of an image", fix, code=2)
     tracked = _git(root, "ls-files", "--error-unmatch", "Dockerfile")
     revision = _git(root, "rev-parse", "HEAD") if tracked else ""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
     if not revision:
-        return Origin(f"{version}{DIRTY}", created=now)
+        return Origin(f"{version}{DIRTY}")
     source = address(_git(root, "remote", "get-url", "origin"))
     if _git(root, "status", "--porcelain", "--", "."):
-        return Origin(f"{version}{DIRTY}", f"{revision}{DIRTY}", now, source)
-    # The same commit gives the same labels, whenever it is built.
+        return Origin(f"{version}{DIRTY}", f"{revision}{DIRTY}", source=source)
     return Origin(version, revision, _git(root, "show", "-s", "--format=%cI", "HEAD"), source)
 
 
@@ -101,6 +102,30 @@ def labelled(source: Origin, version: str) -> Origin:
     """Let images say another version than they are tagged with; what is dirty says so too."""
     mark = DIRTY if source.version.endswith(DIRTY) else ""
     return replace(source, label=f"{version}{mark}") if version else source
+
+
+def abbreviated(revision: str) -> str:
+    """Return as much of a commit as a person reads, and whether more than it was built."""
+    return revision[:7] + (DIRTY if revision.endswith(DIRTY) else "")
+
+
+def come_from_registry(values: Mapping[str, str]) -> bool:
+    """Say whether a deployment's variables have its images pulled: a registry and a version."""
+    version, registry = values.get("VERSION", UNRELEASED), values.get("REGISTRY", NOWHERE)
+    return version != UNRELEASED and not nowhere(registry)
+
+
+def nowhere(registry: str) -> bool:
+    """Say whether nothing is pushed to a registry, or pulled from it."""
+    return f"{registry}/".startswith(f"{NOWHERE}/")
+
+
+def not_pulled(version: str, registry: str) -> str:
+    """Say what to type where a version cannot be pulled."""
+    host = registry.partition("/")[0]
+    push = f"inv build.push --tag {version.removesuffix(DIRTY)}"
+    here = f"VERSION={UNRELEASED} inv deploy.up"
+    return f"push it: {push}; or log in: docker login {host}; or build it here: {here}"
 
 
 def declared_version(root: Path) -> str:
@@ -174,7 +199,7 @@ def refuse_nowhere(wanted: Iterable[Target]) -> None:
     Raises:
         Refused: the images are named for this machine only.
     """
-    if any(item.repository.startswith(f"{NOWHERE}/") for item in wanted):
+    if any(nowhere(item.repository) for item in wanted):
         fix = "set REGISTRY, such as registry.example.org/team, in the environment or the env file"
         raise Refused("there is no registry to push to", fix, code=2)
 

@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ops.errors import Refused
 
@@ -54,21 +54,7 @@ def attempt(
     Raises:
         Refused: the command is not found or takes longer than `timeout`.
     """
-    try:
-        done = subprocess.run(  # noqa: S603 - the same
-            command,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise _not_there(command) from error
-    except subprocess.TimeoutExpired as error:
-        raise _too_long(command, timeout) from error
+    done = _run(command, cwd, env, timeout, stdin=subprocess.DEVNULL, capture_output=True)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
@@ -86,15 +72,6 @@ def read(
     return done.out
 
 
-def _not_there(command: Sequence[str]) -> Refused:
-    shown = shlex.join(command)
-    return Refused(f"`{command[0]}` is not there, so this cannot run: {shown}", "inv doctor")
-
-
-def _too_long(command: Sequence[str], timeout: float) -> Refused:
-    return Refused(f"stopped after {timeout:.0f} s without an end: {shlex.join(command)}", code=124)
-
-
 def run(
     command: Sequence[str],
     *,
@@ -110,21 +87,37 @@ def run(
     Raises:
         Refused: the command is not found, exits non-zero or takes longer than `timeout`.
     """
-    try:
-        code = subprocess.run(  # noqa: S603 - the same
-            command,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL if log else None,
-            stdout=log,
-            stderr=subprocess.STDOUT if log else None,
-            timeout=timeout,
-            check=False,
-        ).returncode
-    except FileNotFoundError as error:
-        raise _not_there(command) from error
-    except subprocess.TimeoutExpired as error:
-        raise _too_long(command, timeout or 0) from error
+    stdin, stderr = (subprocess.DEVNULL, subprocess.STDOUT) if log else (None, None)
+    code = _run(command, cwd, env, timeout, stdin=stdin, stdout=log, stderr=stderr).returncode
     if code:
         shown = shlex.join(command)
         raise Refused(f"exit code {code} from: {shown}", code=code if code > 0 else 128 - code)
+
+
+def _run(
+    command: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str] | None,
+    timeout: float | None,
+    **streams: Any,  # noqa: ANN401 - what subprocess.run takes
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(  # noqa: S603 - the same
+            command,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            text=True,
+            timeout=timeout,
+            check=False,
+            **streams,
+        )
+    except FileNotFoundError as error:
+        raise _not_there(command) from error
+    except subprocess.TimeoutExpired as error:
+        what = f"stopped after {timeout:.0f} s without an end: {shlex.join(command)}"
+        raise Refused(what, code=124) from error
+
+
+def _not_there(command: Sequence[str]) -> Refused:
+    shown = shlex.join(command)
+    return Refused(f"`{command[0]}` is not there, so this cannot run: {shown}", "inv doctor")

@@ -21,11 +21,10 @@ from ops.scenarios import Table
 from ops.stage import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from ops.harness import Plan
-    from ops.project import Project
 
 STACK = "stack"
 TABLE = "tests/scenarios.yaml"
@@ -33,26 +32,6 @@ VERIFIED = "api"
 """The service in whose container the verification runs: it has every setting."""
 BUILD_LIMIT = 3600.0
 TESTS_LIMIT = 1200.0
-
-
-class TrialEngine(ComposeEngine):
-    """A stack under a name of its own, whose logs are kept before any of it is removed."""
-
-    def __init__(
-        self,
-        project: Project,
-        values: Mapping[str, str],
-        name: str,
-        keep: Callable[[ComposeEngine], None],
-    ) -> None:
-        """Take what its containers go by, whatever the environment says, and what keeps logs."""
-        super().__init__(project, values)
-        self.composition = replace(self.composition, name=name)
-        self.keep = keep
-
-    def _stop(self, *options: str) -> None:
-        self.keep(self)
-        super()._stop(*options)
 
 
 class Trial:
@@ -76,7 +55,7 @@ class Trial:
         schema = environment.schema(own)
         ports = harness.free_ports(len(schema))
         values = harness.variables(plan, schema, ports, secrets.token_urlsafe)
-        self.engine = TrialEngine(own, values, plan.name, self._keep_logs)
+        self.engine = ComposeEngine(own, values, name=plan.name, before_removal=self._keep_logs)
 
     def run(self) -> dict[str, Any]:
         """Run the parts, collect what there is whatever happens, and return the summary."""
@@ -175,16 +154,16 @@ class Trial:
                 self.found.append(case)
                 output.say(f"    {case.state:<8} {case.seconds:5.1f} s  {case.name}")
 
-    def _keep_logs(self, engine: ComposeEngine) -> None:
+    def _keep_logs(self) -> None:
         """Write what every container printed to a file of its own."""
-        for item in engine.containers():
+        for item in self.engine.containers():
             said = item.logs(timestamps=True).decode(errors="replace")
             (self.logs / f"{item.name}.log").write_text(said, encoding="utf-8")
 
     def _finish(self) -> None:
         """Keep the logs, and leave nothing else behind unless that was asked for."""
         if self.plan.keep:
-            self._tried(STACK, "logs", lambda: self._keep_logs(self.engine))
+            self._tried(STACK, "logs", self._keep_logs)
             return
         output.say("  Taking it down.")
         for name, step in (("down", self._down), ("images", self._remove_images)):

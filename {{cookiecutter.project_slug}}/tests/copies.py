@@ -22,6 +22,13 @@ LEFT_BEHIND = shutil.ignore_patterns(
 )  # fmt: skip
 
 
+def git(root: Path, *arguments: str) -> None:
+    """Run git as somebody, whoever runs the tests."""
+    identity = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
+    command = ["git", *identity, *arguments]
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+
+
 class Copy:
     """A copy of the repository, and how to type in it."""
 
@@ -35,6 +42,18 @@ class Copy:
         self.environment = (
             inherited | {name: str(port) for name, port in self.ports.items()} | variables
         )
+
+    def commit(self) -> None:
+        """Commit all there is, in a repository of its own."""
+        git(self.root, "init", "--quiet")
+        git(self.root, "add", ".")
+        git(self.root, "commit", "--quiet", "--message", "all")
+
+    @property
+    def commit_id(self) -> str:
+        """The commit that is checked out."""
+        folder = self.root / ".git"
+        return (folder / (folder / "HEAD").read_text()[5:].strip()).read_text().strip()
 
     @property
     def api(self) -> str:

@@ -97,6 +97,7 @@ def test_variables_owe_nothing_to_this_machine(monkeypatch: pytest.MonkeyPatch) 
     assert harness.variables(PLAN, schema, [1, 2, 3], lambda length: f"s{length}") == {
         "APP_ENV": "staging",
         "API_WORKERS": "2",
+        "REGISTRY": "localhost",
         "VERSION": NAME,
         "API_KEY": "s32",
         "HTTP_PORT": "1",

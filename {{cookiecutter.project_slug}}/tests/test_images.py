@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from ops.compose import Composition
 from ops.errors import Refused
 from ops.images import Origin, Target
 from ops.project import load
+from tests.copies import git
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,12 +24,6 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 API = Target("api", "registry.example/team/shop-api", "Dockerfile")
 PROXY = Target("proxy", "registry.example/team/shop-proxy", "services/proxy/Dockerfile")
 FILES = Composition("shop", ("compose.yaml", "compose.lock.yaml"))
-
-
-def git(root: Path, *arguments: str) -> None:
-    identity = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
-    command = ["git", *identity, *arguments]
-    subprocess.run(command, cwd=root, check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -73,6 +67,7 @@ def test_a_clean_tree_is_its_commit(repository: Path) -> None:
     assert first.version == "1.2.0"
     assert first.tags == ["1.2.0", f"sha-{first.revision[:7]}"]
     assert len(first.revision) == len(COMMIT)
+    assert first.created
     assert first.source == "https://git.example/team/shop"
     assert [*first.variables] == ["CREATED", "REVISION", "SOURCE", "VERSION"]
 
@@ -83,6 +78,7 @@ def test_a_dirty_tree_is_marked_in_every_tag(repository: Path) -> None:
     assert found.version == "2.0-dirty"
     assert found.tags == ["2.0-dirty", f"sha-{found.revision[:7]}-dirty"]
     assert found.revision.endswith("-dirty")
+    assert found.created == "", "each build would be another image"
 
 
 def test_a_tag_may_be_another_than_the_version_that_the_label_says(repository: Path) -> None:
@@ -101,7 +97,8 @@ def test_outside_git_no_commit_is_claimed(repository: Path, tmp_path: Path) -> N
     (repository / ".gitignore").write_text("ignored/\n")
     (inside / "pyproject.toml").write_text('[project]\nversion = "0.1.0+local"\n')
     found = images.origin(inside)
-    assert (found.tags, found.revision, found.source) == (["0.1.0-local-dirty"], "", "")
+    assert found == Origin("0.1.0-local-dirty")
+    assert found.tags == ["0.1.0-local-dirty"]
 
 
 @pytest.mark.parametrize("version", ["a b", "-x", "x" * 129, "a/b", "a:b"])
@@ -174,6 +171,33 @@ def test_digests_are_read_from_the_metadata_of_a_build() -> None:
     digest = f"sha256:{COMMIT}"
     metadata = {"api": {"containerimage.digest": digest}, "proxy": {}, "buildx.build.ref": "x"}
     assert images.digests(json.dumps(metadata)) == {"api": digest}
+
+
+@pytest.mark.parametrize(
+    ("registry", "version", "pulled"),
+    [
+        ("localhost", "dev", False),
+        ("localhost/team", "1.2", False),
+        ("registry.example/team", "dev", False),
+        ("registry.example/team", "1.2", True),
+        ("localhost:5000", "1.2", True),
+    ],
+)
+def test_a_version_is_pulled_where_there_is_a_registry(
+    registry: str, version: str, *, pulled: bool
+) -> None:
+    assert images.come_from_registry({"REGISTRY": registry, "VERSION": version}) is pulled
+
+
+def test_without_variables_images_are_built() -> None:
+    assert images.come_from_registry({}) is False
+
+
+def test_what_cannot_be_pulled_can_be_pushed_or_built() -> None:
+    assert images.not_pulled("1.2-dirty", "registry.example/team") == (
+        "push it: inv build.push --tag 1.2; or log in: docker login registry.example;"
+        " or build it here: VERSION=dev inv deploy.up"
+    )
 
 
 def test_a_build_is_handed_no_secret(scratch: Scratch, monkeypatch: pytest.MonkeyPatch) -> None:

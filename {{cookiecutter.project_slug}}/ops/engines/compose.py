@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import docker
 from docker.errors import DockerException
 
-from ops import health, output, shell
+from ops import health, images, output, shell
 from ops.compose import application_user, composition
 from ops.engines import Status
 from ops.errors import Refused
 from ops.stack import awaited_to_end
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from docker.models.containers import Container
 
@@ -34,6 +35,7 @@ RELOAD = "reload"
 POLL = 0.5
 """Seconds between two looks at containers that are starting."""
 BUILD_LIMIT = 3600.0
+PULL_LIMIT = 1800.0
 ONCE_LIMIT = 1800.0
 """Seconds until compose has everything started; training a first model is a part of it."""
 STOP_LIMIT = 300.0
@@ -44,10 +46,24 @@ class ComposeEngine:
 
     name = "compose"
 
-    def __init__(self, project: Project, values: Mapping[str, str], *, gpu: bool = False) -> None:
-        """Take the project and its effective variables; nothing is asked of the engine yet."""
+    def __init__(
+        self,
+        project: Project,
+        values: Mapping[str, str],
+        *,
+        gpu: bool = False,
+        name: str = "",
+        before_removal: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take the project and its effective variables; nothing is asked of the engine yet.
+
+        `name` is what the containers go by, whatever the environment says; `before_removal` is
+        called while there still are containers to look at.
+        """
         self.project = project
-        self.composition = composition(project.root, project.slug, values, gpu=gpu)
+        files = composition(project.root, project.slug, values, gpu=gpu)
+        self.composition = replace(files, name=name or files.name)
+        self.before_removal = before_removal
         self.environment = {**values, "APP_UID": str(application_user())}
         self.log = project.run / "compose" / "up.log"
 
@@ -68,6 +84,12 @@ class ComposeEngine:
         return services
 
     @cached_property
+    def building(self) -> dict[str, str]:
+        """The variables of what may build: labels too, under the version that is to run."""
+        source = images.origin(self.project.root, self.environment.get("VERSION", ""))
+        return source.variables | self.environment
+
+    @cached_property
     def once(self) -> set[str]:
         """The services that run to their end before others start."""
         return awaited_to_end(self.services.values())
@@ -80,21 +102,23 @@ class ComposeEngine:
         return found
 
     def up(self, limit: float) -> bool:
-        """Build, start and await every service; say whether any had to be started."""
-        before = {item.id: item.attrs["State"]["StartedAt"] for item in self.containers()}
+        """Get the images, start and await every service; say whether any had to be started.
+
+        The steps before them run each time: where there is nothing to do, they do nothing.
+        """
+        before = {item.id: started(item) for item in self.containers()}
         self._refuse_taken_ports()
         self._own_models()
-        with output.step("images", "building what changed"):
-            self._logged("build", timeout=BUILD_LIMIT)
+        self._get_images()
         try:
-            self._start(limit)
+            self._start(limit, before)
         except BaseException:
             if not before:
                 self._stop()
                 output.say("  What this command had started is stopped again; data is kept.")
             raise
-        after = {item.id: item.attrs["State"]["StartedAt"] for item in self.containers()}
-        return any(before.get(key) != started for key, started in after.items())
+        lasting = [item for item in self.containers() if item.labels[SERVICE] not in self.once]
+        return any(before.get(item.id) != started(item) for item in lasting)
 
     def down(self, *, volumes: bool = False) -> bool:
         """Stop and remove every container; the volumes only if that is asked for."""
@@ -141,7 +165,7 @@ class ComposeEngine:
         self._own_models()
         mounts = [f"--volume={self.project.root / name}:/app/{name}" for name in ("data", "src")]
         arguments = ["run", "--rm", "--no-TTY", *mounts, "prepare", *inside]
-        shell.run(self.composition.command(*arguments), cwd=self.project.root, env=self.environment)
+        shell.run(self.composition.command(*arguments), cwd=self.project.root, env=self.building)
 
     def logs(self, service: str, lines: int, *, follow: bool) -> None:
         """Print the end of the logs of one service, or of all."""
@@ -167,8 +191,31 @@ class ComposeEngine:
         if os.getuid() == 0:
             os.chown(self.project.models, application_user(), -1)
 
-    def _start(self, limit: float) -> None:
-        """Start everything in compose's order, showing each service's way to health."""
+    def _get_images(self) -> None:
+        """Pull the images of a version that was pushed; else build them, as far as they changed.
+
+        Raises:
+            Refused: they cannot be had; what runs is left alone.
+        """
+        if not images.come_from_registry(self.environment):
+            with output.step("images", "building what changed"):
+                self._logged("build", timeout=BUILD_LIMIT, env=self.building)
+            return
+        version, registry = self.environment["VERSION"], self.environment["REGISTRY"]
+        ours = [name for name, entry in self.services.items() if "build" in entry]
+        try:
+            with output.step("images", f"pulling version {version} from {registry}"):
+                self._logged("pull", *ours, timeout=PULL_LIMIT)
+        except Refused as error:
+            what = f"version {version} cannot be pulled from {registry}: {error.what}"
+            raise Refused(what, images.not_pulled(version, registry)) from error
+
+    def _start(self, limit: float, before: Mapping[str, str]) -> None:
+        """Start everything in compose's order, showing each service's way to health.
+
+        Compose would first start all that does not need a service that has ended: it is stopped
+        as soon as one has.
+        """
         command = self.composition.command("up", "--detach", "--no-build", "--remove-orphans")
         root, env = self.project.root, self.environment
         shown, deadline = Progress(self.once), time.monotonic() + ONCE_LIMIT
@@ -177,13 +224,30 @@ class ComposeEngine:
             shell.start(command, cwd=root, env=env, log=log) as docker_,
         ):
             while docker_.poll() is None:
-                shown.update(self.containers())
-                if time.monotonic() > deadline:
+                found = self.containers()
+                shown.update(found)
+                new = [item for item in found if before.get(item.id) != started(item)]
+                if time.monotonic() > deadline or self._is_in_vain(new):
                     docker_.terminate()
                 time.sleep(POLL)
         if docker_.returncode:
             raise Refused(self._why_not(docker_.returncode))
         self._await_health(shown, limit)
+
+    def _is_in_vain(self, new: Sequence[Container]) -> bool:
+        """Say whether one has ended, while no other is on its way to health.
+
+        A database that makes its files for the first time would not hear that it is to stop.
+        """
+        under_way = [
+            item for item in new if item.status == "running" and _state(item) == "starting"
+        ]
+        return not under_way and any(map(self._has_ended, new))
+
+    def _has_ended(self, container: Container) -> bool:
+        """Say whether a container has ended that should not have."""
+        state, lasting = _state(container), container.labels[SERVICE] not in self.once
+        return state == "failed" or (state == "done" and lasting)
 
     def _await_health(self, shown: Progress, limit: float) -> None:
         """Wait until every service is healthy, at most `limit` seconds."""
@@ -203,12 +267,20 @@ class ComposeEngine:
 
     def _why_not(self, code: int) -> str:
         """Say what kept the stack from starting, with the last words of who failed."""
-        bad = [item for item in self.containers() if _state(item) in ("failed", "unhealthy")]
-        if not bad:
-            return f"docker compose up ended with {code}\n{output.last_lines(self.log)}"
-        name = bad[0].labels[SERVICE]
-        what = f"{name} is {_state(bad[0])} (exit code {bad[0].attrs['State']['ExitCode']})"
-        return "\n".join([what, *self._last_words(name)])
+        for item in self.containers():
+            name = item.labels[SERVICE]
+            if wrong := self._wrong(item):
+                return "\n".join([f"{name} is {wrong}", *self._last_words(name)])
+        return f"docker compose up ended with {code}\n{output.last_lines(self.log)}"
+
+    def _wrong(self, container: Container) -> str:
+        """Say what is wrong with a container; nothing if all is well, or may be soon."""
+        state, restarts = _state(container), container.attrs["RestartCount"]
+        if restarts and state in ("failed", "starting"):  # starting: between two of its ends
+            return f"failed (restarted {restarts} times)"
+        if self._has_ended(container):
+            return f"{state} (exit code {container.attrs['State']['ExitCode']})"
+        return state if state == "unhealthy" else ""
 
     def _last_words(self, service: str) -> Iterator[str]:
         for item in self.containers(service)[:1]:
@@ -217,8 +289,8 @@ class ComposeEngine:
             yield from (f"  | {line}" for line in said)
 
     def _stop(self, *options: str) -> None:
-        command = ("down", "--remove-orphans", *options)
-        self._logged(*command, timeout=STOP_LIMIT)
+        self.before_removal()
+        self._logged("down", "--remove-orphans", *options, timeout=STOP_LIMIT)
 
     def _tell(self, container: Container) -> str:
         script = (
@@ -229,14 +301,16 @@ class ComposeEngine:
         code, said = container.exec_run(["python", "-c", script, container.labels[RELOAD]])
         return "" if code == 0 else said.decode(errors="replace").strip().splitlines()[-1]
 
-    def _logged(self, *arguments: str, timeout: float) -> None:
+    def _logged(
+        self, *arguments: str, timeout: float, env: Mapping[str, str] | None = None
+    ) -> None:
         """Run compose with its output in a log, whose end is shown if it fails."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         command = self.composition.command("--progress", "plain", *arguments)
-        root, env = self.project.root, self.environment
+        root, variables = self.project.root, env or self.environment
         try:
             with self.log.open("ab") as log:
-                shell.run(command, cwd=root, env=env, log=log, timeout=timeout)
+                shell.run(command, cwd=root, env=variables, log=log, timeout=timeout)
         except Refused as error:
             what = f"{error.what}\n{output.last_lines(self.log)}"
             raise Refused(what, code=error.code) from error
@@ -279,6 +353,11 @@ def _state(container: Container) -> str:
     return said
 
 
+def started(container: Container) -> str:
+    """Return when a container was last started."""
+    return str(container.attrs["State"]["StartedAt"])
+
+
 def look(name: str, entry: Mapping[str, Any], containers: Sequence[Container]) -> Status:
     """Describe a service from its containers."""
     states = [_state(item) for item in containers]
@@ -307,10 +386,10 @@ def facts(running: Sequence[Container]) -> dict[str, Any]:
 
 def description(running: Sequence[Container]) -> str:
     """Say which image runs, since when, and what of this machine leads to it."""
-    newest = max(running, key=lambda item: str(item.attrs["State"]["StartedAt"]))
+    newest = max(running, key=started)
     image = newest.attrs["Config"]["Image"].rsplit("/", 1)[-1]
     revision = newest.labels.get(REVISION)
-    built = f"{image} ({revision[:12]})" if revision else image
+    built = f"{image} ({images.abbreviated(revision)})" if revision else image
     return ", ".join([built, f"up {_age(newest)}", *_ports(newest)])
 
 
@@ -321,8 +400,8 @@ def _ports(container: Container) -> list[str]:
 
 
 def _age(container: Container) -> timedelta:
-    started = datetime.fromisoformat(container.attrs["State"]["StartedAt"][:19]).replace(tzinfo=UTC)
-    return timedelta(seconds=int((datetime.now(UTC) - started).total_seconds()))
+    since = datetime.fromisoformat(started(container)[:19]).replace(tzinfo=UTC)
+    return timedelta(seconds=int((datetime.now(UTC) - since).total_seconds()))
 
 
 def url(entry: Mapping[str, Any]) -> str | None:

@@ -46,7 +46,7 @@ def images_(
         return
     build.run(wanted)
     output.show(_rows(build, wanted), as_json=False, empty="No image is built here.")
-    output.say(f"Next: VERSION={build.origin.version} inv deploy.up   inv build.scan")
+    output.say(f"Next: {_next(build, wanted)}   inv build.scan")
 
 
 @task(
@@ -143,6 +143,14 @@ def _push(build: images.Build, wanted: Sequence[images.Target], *, yes: bool) ->
         pushed = images.digests(build.run(wanted, push=True, attest=attest))
         images.refuse_unlike(wanted, build.origin, pushed)
     output.say("\n".join(f"{item.repository}@{pushed[item.service]}" for item in wanted))
+    output.say(f"Next, on a server: VERSION={build.origin.version} inv deploy.up --profile prod")
+
+
+def _next(build: images.Build, wanted: Sequence[images.Target]) -> str:
+    """Say how what was built comes to run: by way of its registry, where it is named for one."""
+    if all(images.nowhere(item.repository) for item in wanted):
+        return f"VERSION={build.origin.version} inv deploy.up"
+    return "inv build.push"
 
 
 def _rows(build: images.Build, wanted: Sequence[images.Target]) -> list[dict[str, str]]:

@@ -109,13 +109,9 @@ class Settings(BaseSettings):
 
 
 class ApiSettings(Settings):
-    """What the API needs: an API key too."""
+    """What the API and its verification need: an API key too."""
 
     api_key: ApiKey
-
-
-class VerifySettings(ApiSettings):
-    """What the verification of the API needs: all that the API does."""
 
 
 Chosen = TypeVar("Chosen", bound=Settings)

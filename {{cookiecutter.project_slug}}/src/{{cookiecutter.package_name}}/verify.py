@@ -1,7 +1,7 @@
 """Verify that what is deployed is what it should be: run as `python -m <package>.verify`.
 
 Every check has a name, and is ok or says why it is not. What counts as good is settable: see
-`VerifySettings`. Ends with exit code 1 where a check is not ok; `--only` leaves out the others,
+`settings.Settings`. Ends with exit code 1 where a check is not ok; `--only` leaves out the others,
 so that it can be a container's health check.
 """
 
@@ -31,7 +31,7 @@ from .database import make_engine, transaction
 from .observations import key_of
 from .problem import KEY, TIERS
 from .schemas import PredictRequest
-from .settings import SettingsError, VerifySettings, load
+from .settings import ApiSettings, SettingsError, load
 from .tables import observations
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -54,12 +54,12 @@ class Result:
     seconds: float
 
 
-def settings(chosen: VerifySettings) -> str:
+def settings(chosen: ApiSettings) -> str:
     """Name the profile; the settings have been read by now."""
     return f"profile {chosen.app_env}"
 
 
-def database(chosen: VerifySettings) -> str:
+def database(chosen: ApiSettings) -> str:
     """Reach the database, and compare its schema with the newest migration there is."""
     newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     with connected(chosen) as connection:
@@ -70,7 +70,7 @@ def database(chosen: VerifySettings) -> str:
     return f"at the newest migration, {newest}"
 
 
-def data(chosen: VerifySettings) -> str:
+def data(chosen: ApiSettings) -> str:
     """Find what a forecast needs, new enough where a limit is set."""
     with connected(chosen) as connection:
         count = connection.scalar(select(func.count()).select_from(observations))
@@ -87,12 +87,12 @@ def data(chosen: VerifySettings) -> str:
     return f"{said}: {age} days old"
 
 
-def models(chosen: VerifySettings) -> str:
+def models(chosen: ApiSettings) -> str:
     """Load what every tier serves, after its checksum was compared."""
     return each_tier(lambda tier: serving.unproven(chosen.models_dir, tier).name)
 
 
-def golden(chosen: VerifySettings) -> str:
+def golden(chosen: ApiSettings) -> str:
     """Let every model forecast what it forecast where it was trained."""
 
     def proven(tier: str) -> str:
@@ -102,7 +102,7 @@ def golden(chosen: VerifySettings) -> str:
     return each_tier(proven)
 
 
-def metrics(chosen: VerifySettings) -> str:
+def metrics(chosen: ApiSettings) -> str:
     """Compare the metrics of what is served with the bounds."""
 
     def measured(tier: str) -> str:
@@ -129,7 +129,7 @@ def calibration(metadata: Metadata, most: float) -> Iterator[str]:
             yield f"calibration error of {target} {error:.3f}, at most {most:.3f} is allowed"
 
 
-def cache(chosen: VerifySettings) -> str:
+def cache(chosen: ApiSettings) -> str:
     """Let the cache keep a word."""
     client, key = connect(chosen.redis_url), f"verify:{uuid.uuid4().hex}"
     try:
@@ -144,7 +144,7 @@ def cache(chosen: VerifySettings) -> str:
     return "keeps what it is given"
 
 
-def disk(chosen: VerifySettings) -> str:
+def disk(chosen: ApiSettings) -> str:
     """Find room for more models."""
     free = shutil.disk_usage(chosen.models_dir).free // MEGABYTE
     said = f"{free} MB free in {chosen.models_dir}"
@@ -153,7 +153,7 @@ def disk(chosen: VerifySettings) -> str:
     return said
 
 
-def clock(chosen: VerifySettings) -> str:
+def clock(chosen: ApiSettings) -> str:
     """Compare this machine's clock with the database's."""
     with connected(chosen) as connection:
         apart = abs((dt.datetime.now(dt.UTC) - database_time(connection)).total_seconds())
@@ -170,7 +170,7 @@ def database_time(connection: Connection) -> dt.datetime:
 
 
 @contextmanager
-def connected(chosen: VerifySettings) -> Iterator[Connection]:
+def connected(chosen: ApiSettings) -> Iterator[Connection]:
     """Give a connection of its own to the database; raises DatabaseError."""
     engine = make_engine(chosen.database_url)
     try:
@@ -193,7 +193,7 @@ def each_tier(check: Callable[[str], str]) -> str:
     return ", ".join(said)
 
 
-Check: TypeAlias = Callable[[VerifySettings], str]
+Check: TypeAlias = Callable[[ApiSettings], str]
 """Returns what was found, or raises with the reason why that is not ok."""
 
 CHECKS: Mapping[str, Check] = {
@@ -212,7 +212,7 @@ CHECKS: Mapping[str, Check] = {
 def verify(names: Sequence[str]) -> list[Result]:
     """Make checks and return what came of each; without settings none of them can be made."""
     try:
-        chosen = load(VerifySettings)
+        chosen = load(ApiSettings)
     except SettingsError as error:
         reasons = dict.fromkeys(["settings", *names], "not looked at: there are no settings")
         reasons["settings"] = str(error)
@@ -220,7 +220,7 @@ def verify(names: Sequence[str]) -> list[Result]:
     return [made(name, chosen) for name in names]
 
 
-def made(name: str, chosen: VerifySettings) -> Result:
+def made(name: str, chosen: ApiSettings) -> Result:
     """Make one check; whatever keeps it from being made is a reason too."""
     started = time.perf_counter()
     try:

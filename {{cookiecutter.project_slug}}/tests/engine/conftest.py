@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 
 class Stack(Copy):
-    """A copy of the repository whose stack runs in containers under a name of its own."""
+    """A committed copy of the repository whose stack runs in containers of its own."""
 
     def __init__(self, root: Path, client: docker.DockerClient, **variables: str) -> None:
         self.client = client
         self.name = f"test-{uuid.uuid4().hex[:8]}"
         super().__init__(root, COMPOSE_PROJECT_NAME=self.name, VERSION=self.name, **variables)
+        self.commit()
 
     def up(self, *arguments: str, code: int = 0) -> str:
         return self.inv("deploy.up", "--engine", "compose", *arguments, code=code)
@@ -82,8 +83,9 @@ def make_stack(
 
 @pytest.fixture(scope="session")
 def stack(make_stack: MakeStack) -> Stack:
-    """Return a stack of the profile dev that is up."""
+    """Return a stack of the profile dev that is up, made from more than was committed."""
     made = make_stack()
+    (made.root / "new.txt").touch()
     made.up()
     return made
 

@@ -61,6 +61,13 @@ def test_everything_is_healthy_and_a_prediction_comes_through_the_proxy(stack: S
     assert stack.get("/predict", {})["tier"] == "tier1"
 
 
+def test_status_says_which_commit_runs(stack: Stack, production: Stack) -> None:
+    for made, mark in [(stack, "-dirty"), (production, "")]:
+        status, built = made.status(), f"{made.name} ({made.commit_id[:7]}{mark}),"
+        for service in ("api", "dashboard", "proxy"):
+            assert f"-{service}:{built}" in status[service]["detail"]
+
+
 def test_steps_ran_once_to_their_end(stack: Stack) -> None:
     for name in STEPS:
         (container,) = stack.containers(name)
@@ -111,7 +118,7 @@ def test_scaling_runs_replicas_and_back(stack: Stack) -> None:
 
 def test_up_twice_leaves_what_runs_alone(stack: Stack) -> None:
     before = {item.id for item in stack.containers() if item.status == "running"}
-    stack.up()
+    assert "Everything was up already." in stack.up()
     assert {item.id for item in stack.containers() if item.status == "running"} == before
 
 
@@ -212,7 +219,7 @@ def test_an_interrupted_start_leaves_nothing_running(make_stack: MakeStack) -> N
         command, cwd=stopped.root, env=stopped.environment, stdout=subprocess.PIPE, text=True
     ) as process:
         deadline = time.monotonic() + 120
-        while not stopped.containers("redis"):
+        while "running" not in {item.status for item in stopped.containers("prepare")}:
             assert time.monotonic() < deadline
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)

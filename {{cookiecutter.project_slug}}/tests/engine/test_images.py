@@ -15,8 +15,7 @@ import pytest
 import yaml
 from docker.errors import DockerException, ImageNotFound
 
-from tests.copies import Copy
-from tests.test_images import git
+from tests.copies import Copy, git
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,13 +40,8 @@ class Repository(Copy):
         self.registry = registry or "localhost"
         self.team = f"test-{uuid.uuid4().hex[:8]}"
         super().__init__(root, REGISTRY=f"{self.registry}/{self.team}")
-        git(root, "init", "--quiet")
-        git(root, "remote", "add", "origin", f"git@git.example:{self.team}/shop.git")
         self.commit()
-
-    def commit(self) -> None:
-        git(self.root, "add", ".")
-        git(self.root, "commit", "--quiet", "--message", "all")
+        git(root, "remote", "add", "origin", f"git@git.example:{self.team}/shop.git")
 
     def write(self, name: str, old: str, new: str) -> None:
         path = self.root / name
@@ -149,21 +143,16 @@ def built(make_repository: MakeRepository) -> Repository:
 
 
 def test_every_image_is_built_under_its_version_and_its_commit(built: Repository) -> None:
-    short = f"sha-{head(built)[:7]}"
+    short = f"sha-{built.commit_id[:7]}"
     wanted = {built.name(service, tag) for service in SERVICES for tag in ("0.1.0", short)}
     assert {*built.names()} == wanted
-
-
-def head(repository: Repository) -> str:
-    folder = repository.root / ".git"
-    return (folder / (folder / "HEAD").read_text()[5:].strip()).read_text().strip()
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_an_image_says_what_it_is(built: Repository, service: str) -> None:
     config = built.client.images.get(built.name(service)).attrs["Config"]
     assert config["Labels"][f"{LABEL}.version"] == "0.1.0"
-    assert config["Labels"][f"{LABEL}.revision"] == head(built)
+    assert config["Labels"][f"{LABEL}.revision"] == built.commit_id
     assert config["Labels"][f"{LABEL}.source"] == built.source
     assert re.match(r"\d{4}-\d\d-\d\dT", config["Labels"][f"{LABEL}.created"])
     assert config["User"].startswith("10001")
@@ -214,7 +203,7 @@ def test_a_line_more_leaves_the_layers_of_packages_alone(built: Repository) -> N
     assert len(before) == len(after)
     assert sum(old != new for old, new in zip(before, after, strict=True)) == 1
     labels = built.client.images.get(built.name("api", tag)).labels
-    assert labels[f"{LABEL}.revision"] == f"{head(built)}-dirty"
+    assert labels[f"{LABEL}.revision"] == f"{built.commit_id}-dirty"
 
 
 def test_refusals_say_what_to_type(built: Repository) -> None:
@@ -228,7 +217,7 @@ def test_refusals_say_what_to_type(built: Repository) -> None:
 
 def test_what_is_pushed_can_be_pulled(make_repository: MakeRepository, registry: str) -> None:
     repository = make_repository(registry)
-    names = [repository.name("proxy", tag) for tag in ("1.2", f"sha-{head(repository)[:7]}")]
+    names = [repository.name("proxy", tag) for tag in ("1.2", f"sha-{repository.commit_id[:7]}")]
     options = ["--service", "proxy", "--tag", "1.2"]
     assert "--yes" in repository.inv("build.push", *options, code=1)
     said = repository.inv("build.push", *options, "--yes")
@@ -297,3 +286,38 @@ def test_an_image_that_is_nowhere_is_named(make_repository: MakeRepository) -> N
     said = repository.inv("build.pin", code=1)
     assert "127.0.0.1:1/nothing:8: its registry gives no digest" in said
     assert not (repository.root / "compose.lock.yaml").exists()
+
+
+@pytest.fixture
+def server(make_repository: MakeRepository, registry: str) -> Iterator[Repository]:
+    """Return a repository whose stack goes by a name of its own, and is taken down."""
+    made = make_repository(registry)
+    made.environment |= {"APP_ENV": "staging", "API_WORKERS": "1", "VERSION": "1.2"}
+    made.environment["COMPOSE_PROJECT_NAME"] = made.team
+    yield made
+    made.inv("deploy.down", "--engine", "compose", "--volumes", "--yes")
+
+
+def test_a_server_runs_what_was_pushed(server: Repository) -> None:
+    said = server.inv("build.push", "--tag", "1.2", "--yes")
+    assert "VERSION=1.2 inv deploy.up --profile prod" in said
+    pushed = {*re.findall(r"@(sha256:\w+)", said)}
+    for name in server.names():
+        server.client.images.remove(name, force=True)
+    for path in ("Dockerfile", "services/proxy/Dockerfile"):  # nothing can be built any more
+        (server.root / path).write_text("FROM scratch\nRUN none\n")
+    up = ["deploy.up", "--engine", "compose"]
+    assert f"pulling version 1.2 from {server.registry}" in server.inv(*up)
+    status = server.status()
+    for service in ("api", "dashboard", "proxy"):
+        assert f"-{service}:1.2 ({server.commit_id[:7]})," in status[service]["detail"]
+    images = [server.client.images.get(server.name(service, "1.2")) for service in SERVICES]
+    digests = [name for image in images for name in image.attrs["RepoDigests"]]
+    assert {name.rpartition("@")[2] for name in digests} == pushed
+    assert "Everything was up already." in server.inv(*up)
+
+    server.environment["VERSION"] = "1.3"
+    said = server.inv(*up, code=1)
+    assert f"version 1.3 cannot be pulled from {server.registry}" in said
+    assert "push it: inv build.push --tag 1.3; or log in: docker login" in said
+    assert {item["state"] for item in server.status().values()} == {"healthy"}

@@ -25,7 +25,7 @@ from ..collect import collect
 from ..console import AppError
 from ..database import make_engine, transaction
 from ..problem import EXAMPLE, KEY, Observation, step
-from ..settings import ApiSettings, VerifySettings, load
+from ..settings import ApiSettings, load
 
 PACKAGE = Path(__file__).absolute().parents[1]
 ROOT = PACKAGE.parents[1]
@@ -53,7 +53,7 @@ def wait_until(done: Callable[[], object], seconds: float, what: str) -> None:
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing of the developer's environment reach a test."""
     monkeypatch.chdir(ROOT)
-    for name in VerifySettings.model_fields:
+    for name in ApiSettings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
 
 

@@ -16,7 +16,7 @@ from ..artifacts import Metadata
 from ..database import make_engine, transaction
 from ..observations import key_of
 from ..problem import HISTORY, KEY, TARGETS, TIERS, Observation
-from ..settings import ApiSettings, VerifySettings, load
+from ..settings import ApiSettings, load
 from ..tables import observations
 from ..verify import CHECKS, Result, table
 from .conftest import PACKAGE, example_rows, free_port, migrate
@@ -26,40 +26,40 @@ LAST = list(TIERS)[-1]
 
 
 @pytest.fixture
-def chosen(settings: ApiSettings) -> VerifySettings:
+def chosen(settings: ApiSettings) -> ApiSettings:
     """Return the settings of a copy of the prepared project."""
     del settings
-    return load(VerifySettings)
+    return load(ApiSettings)
 
 
-def reason(name: str, chosen: VerifySettings, **changes: object) -> str:
+def reason(name: str, chosen: ApiSettings, **changes: object) -> str:
     """Return why a check is not ok, with some settings otherwise."""
     result = verify.made(name, chosen.model_copy(update=changes))
     assert not result.ok, result.detail
     return result.detail
 
 
-def said(name: str, chosen: VerifySettings, **changes: object) -> str:
+def said(name: str, chosen: ApiSettings, **changes: object) -> str:
     """Return what a check that is ok found, with some settings otherwise."""
     result = verify.made(name, chosen.model_copy(update=changes))
     assert result.ok, result.detail
     return result.detail
 
 
-def current(chosen: VerifySettings, tier: str = TIER) -> Metadata:
+def current(chosen: ApiSettings, tier: str = TIER) -> Metadata:
     metadata = artifacts.current(chosen.models_dir, tier)
     assert metadata
     return metadata
 
 
-def rewrite(chosen: VerifySettings, **changes: object) -> None:
+def rewrite(chosen: ApiSettings, **changes: object) -> None:
     """Write a tier's current model again, with other metadata."""
     metadata = current(chosen)
     content = artifacts.content(chosen.models_dir, metadata)
     artifacts.write(chosen.models_dir, metadata.model_copy(update=changes), content)
 
 
-def with_metrics(chosen: VerifySettings, **changes: object) -> None:
+def with_metrics(chosen: ApiSettings, **changes: object) -> None:
     """Change the metrics of the current model's first target."""
     metrics = dict(current(chosen).metrics)
     name = TARGETS[0].name
@@ -67,7 +67,7 @@ def with_metrics(chosen: VerifySettings, **changes: object) -> None:
     rewrite(chosen, metrics=metrics)
 
 
-def keep_rows(chosen: VerifySettings, rows: list[Observation]) -> None:
+def keep_rows(chosen: ApiSettings, rows: list[Observation]) -> None:
     """Leave these rows in the database alone."""
     with transaction(make_engine(chosen.database_url)) as connection:
         connection.execute(delete(observations))
@@ -86,14 +86,14 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_project_that_is_ready_passes_every_check(chosen: VerifySettings) -> None:
+def test_a_project_that_is_ready_passes_every_check(chosen: ApiSettings) -> None:
     del chosen
     results = verify.verify(list(CHECKS))
     assert [one.name for one in results if one.ok] == list(CHECKS), results
 
 
 def test_settings_that_cannot_be_used_fail_every_check(
-    chosen: VerifySettings, monkeypatch: pytest.MonkeyPatch
+    chosen: ApiSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del chosen
     monkeypatch.setenv("LOG_LEVEL", "loud")
@@ -104,7 +104,7 @@ def test_settings_that_cannot_be_used_fail_every_check(
 
 
 def test_a_check_that_is_asked_for_alone_fails_without_settings(
-    chosen: VerifySettings, monkeypatch: pytest.MonkeyPatch
+    chosen: ApiSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del chosen
     monkeypatch.setenv("API_KEY", "short")
@@ -112,7 +112,7 @@ def test_a_check_that_is_asked_for_alone_fails_without_settings(
 
 
 @pytest.mark.parametrize("name", ["database", "data", "clock"])
-def test_a_database_that_does_not_answer(chosen: VerifySettings, name: str) -> None:
+def test_a_database_that_does_not_answer(chosen: ApiSettings, name: str) -> None:
     url = SecretStr(f"postgresql://app:hush@127.0.0.1:{free_port()}/app")
     told = reason(name, chosen, database_url=url)
     assert "app:***@127.0.0.1" in told
@@ -120,7 +120,7 @@ def test_a_database_that_does_not_answer(chosen: VerifySettings, name: str) -> N
 
 
 @pytest.mark.parametrize(("revision", "found"), [("0001", "0001"), ("base", "none")])
-def test_a_database_that_is_not_migrated(chosen: VerifySettings, revision: str, found: str) -> None:
+def test_a_database_that_is_not_migrated(chosen: ApiSettings, revision: str, found: str) -> None:
     migrate(chosen.database_url, "base")
     if revision != "base":
         migrate(chosen.database_url, revision)
@@ -129,12 +129,12 @@ def test_a_database_that_is_not_migrated(chosen: VerifySettings, revision: str, 
     assert "alembic upgrade head" in told
 
 
-def test_no_data(chosen: VerifySettings) -> None:
+def test_no_data(chosen: ApiSettings) -> None:
     keep_rows(chosen, [])
     assert "observations without a gap are needed" in reason("data", chosen)
 
 
-def test_data_with_a_gap_where_a_forecast_looks(chosen: VerifySettings) -> None:
+def test_data_with_a_gap_where_a_forecast_looks(chosen: ApiSettings) -> None:
     if HISTORY == 1:
         pytest.skip("a forecast looks at one row, and that has no gap")
     rows = example_rows(HISTORY + 1)
@@ -144,7 +144,7 @@ def test_data_with_a_gap_where_a_forecast_looks(chosen: VerifySettings) -> None:
 
 @pytest.mark.parametrize("moment", [dt.datetime(2000, 1, 1, tzinfo=dt.UTC), dt.date(2000, 1, 1)])
 def test_data_older_than_the_limit(
-    chosen: VerifySettings, monkeypatch: pytest.MonkeyPatch, moment: dt.date
+    chosen: ApiSettings, monkeypatch: pytest.MonkeyPatch, moment: dt.date
 ) -> None:
     monkeypatch.setattr(verify, "key_of", lambda _row: moment)
     age = (dt.datetime.now(dt.UTC).date() - dt.date(2000, 1, 1)).days
@@ -155,20 +155,20 @@ def test_data_older_than_the_limit(
 
 
 def test_a_limit_on_the_age_of_keys_that_have_none(
-    chosen: VerifySettings, monkeypatch: pytest.MonkeyPatch
+    chosen: ApiSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify, "key_of", lambda _row: 7)
     assert "has no age" in reason("data", chosen, data_max_age_days=30)
 
 
-def test_the_newest_key_and_the_number_of_rows_are_said(chosen: VerifySettings) -> None:
+def test_the_newest_key_and_the_number_of_rows_are_said(chosen: ApiSettings) -> None:
     rows = example_rows(20)
     keep_rows(chosen, rows)
     assert said("data", chosen).startswith(f"20 rows, newest {KEY} {key_of(rows[-1])}")
 
 
 @pytest.mark.parametrize("name", ["models", "golden", "metrics"])
-def test_every_tier_without_a_model_is_named(chosen: VerifySettings, name: str) -> None:
+def test_every_tier_without_a_model_is_named(chosen: ApiSettings, name: str) -> None:
     for tier in TIERS:
         (chosen.models_dir / f"{tier}_current.onnx").unlink()
     told = reason(name, chosen)
@@ -176,27 +176,27 @@ def test_every_tier_without_a_model_is_named(chosen: VerifySettings, name: str) 
 
 
 @pytest.mark.parametrize("name", ["models", "golden", "metrics"])
-def test_a_link_that_leads_nowhere(chosen: VerifySettings, name: str) -> None:
+def test_a_link_that_leads_nowhere(chosen: ApiSettings, name: str) -> None:
     metadata = current(chosen, LAST)
     for suffix in (".onnx", ".json"):
         (chosen.models_dir / metadata.file).with_suffix(suffix).unlink()
     assert "No such file" in reason(name, chosen)
 
 
-def test_a_model_whose_checksum_does_not_hold(chosen: VerifySettings) -> None:
+def test_a_model_whose_checksum_does_not_hold(chosen: ApiSettings) -> None:
     file = chosen.models_dir / current(chosen, LAST).file
     file.write_bytes(file.read_bytes() + b"\0")
     assert "was changed" in reason("models", chosen)
 
 
-def test_a_model_that_cannot_be_loaded(chosen: VerifySettings) -> None:
+def test_a_model_that_cannot_be_loaded(chosen: ApiSettings) -> None:
     metadata = current(chosen)
     changed = metadata.model_copy(update={"sha256": artifacts.sha256(b"no model")})
     artifacts.write(chosen.models_dir, changed, b"no model")
     assert "is not a model" in reason("models", chosen)
 
 
-def test_golden_predictions_that_do_not_reproduce(chosen: VerifySettings) -> None:
+def test_golden_predictions_that_do_not_reproduce(chosen: ApiSettings) -> None:
     golden = current(chosen).golden.model_copy(deep=True)
     golden.outputs[TARGETS[-1].name][0] += 1
     rewrite(chosen, golden=golden)
@@ -204,14 +204,14 @@ def test_golden_predictions_that_do_not_reproduce(chosen: VerifySettings) -> Non
     assert TIER in said("models", chosen)
 
 
-def test_a_calibration_error_above_the_bound(chosen: VerifySettings) -> None:
+def test_a_calibration_error_above_the_bound(chosen: ApiSettings) -> None:
     with_metrics(chosen, model={verify.CALIBRATION: 0.3})
     told = reason("metrics", chosen, calibration_error_max=0.2)
     assert f"calibration error of {TARGETS[0].name} 0.300, at most 0.200" in told
 
 
 def test_a_model_that_is_no_better_than_the_baselines_is_said_and_fails_where_it_must_be(
-    chosen: VerifySettings,
+    chosen: ApiSettings,
 ) -> None:
     with_metrics(chosen, beats_baselines=False)
     words = f"NOT better than the baselines in {TARGETS[0].name}"
@@ -219,12 +219,12 @@ def test_a_model_that_is_no_better_than_the_baselines_is_said_and_fails_where_it
     assert words in reason("metrics", chosen, must_beat_baselines=True)
 
 
-def test_a_cache_that_does_not_answer(chosen: VerifySettings) -> None:
+def test_a_cache_that_does_not_answer(chosen: ApiSettings) -> None:
     url = SecretStr(f"redis://:hush@127.0.0.1:{free_port()}/0")
     assert reason("cache", chosen, redis_url=url) == "Redis does not answer (ConnectionError)"
 
 
-def test_a_cache_that_forgets(chosen: VerifySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_forgets(chosen: ApiSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     forgetful = SimpleNamespace(
         set=lambda *_, **__: None, getdel=lambda _: None, close=lambda: None
     )
@@ -232,24 +232,24 @@ def test_a_cache_that_forgets(chosen: VerifySettings, monkeypatch: pytest.Monkey
     assert reason("cache", chosen) == "Redis forgot at once what it was given: None"
 
 
-def test_a_disk_with_too_little_room(chosen: VerifySettings) -> None:
+def test_a_disk_with_too_little_room(chosen: ApiSettings) -> None:
     most = shutil.disk_usage(chosen.models_dir).total
     assert f"DISK_FREE_MIN_MB is {most}" in reason("disk", chosen, disk_free_min_mb=most)
 
 
-def test_a_folder_of_models_that_is_not_there(chosen: VerifySettings) -> None:
+def test_a_folder_of_models_that_is_not_there(chosen: ApiSettings) -> None:
     assert "FileNotFoundError" in reason("disk", chosen, models_dir=Path("nowhere"))
 
 
 def test_the_clock_of_each_database_is_this_machine_s(
-    chosen: VerifySettings, empty_database: SecretStr
+    chosen: ApiSettings, empty_database: SecretStr
 ) -> None:
     assert "s apart" in said("clock", chosen, database_url=empty_database)
 
 
 @pytest.mark.parametrize("seconds", [-60, 60])
 def test_a_clock_that_is_apart_from_the_database_s(
-    chosen: VerifySettings, monkeypatch: pytest.MonkeyPatch, seconds: int
+    chosen: ApiSettings, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
     theirs = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
     monkeypatch.setattr(verify, "database_time", lambda _connection: theirs)
@@ -259,11 +259,11 @@ def test_a_clock_that_is_apart_from_the_database_s(
 
 
 def test_a_check_that_breaks_is_not_ok_and_the_others_are_made(
-    chosen: VerifySettings, monkeypatch: pytest.MonkeyPatch
+    chosen: ApiSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del chosen
 
-    def broken(_chosen: VerifySettings) -> str:
+    def broken(_chosen: ApiSettings) -> str:
         raise ZeroDivisionError("broken")
 
     monkeypatch.setitem(verify.CHECKS, "disk", broken)
@@ -284,7 +284,7 @@ def test_the_table_marks_what_is_not_ok_and_indents_long_reasons() -> None:
     ]
 
 
-def test_the_command_speaks_json_and_ends_with_0(chosen: VerifySettings) -> None:
+def test_the_command_speaks_json_and_ends_with_0(chosen: ApiSettings) -> None:
     del chosen
     done = command("--json")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -294,7 +294,7 @@ def test_the_command_speaks_json_and_ends_with_0(chosen: VerifySettings) -> None
 
 
 def test_the_command_ends_with_1_and_makes_only_the_checks_that_were_asked_for(
-    chosen: VerifySettings,
+    chosen: ApiSettings,
 ) -> None:
     (chosen.models_dir / f"{TIER}_current.onnx").unlink()
     done = command("--only", "models", "disk")
