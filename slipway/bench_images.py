@@ -46,9 +46,13 @@ ENV PYTHONPATH=src
 CMD ["uvicorn", "weather_forecast.api:app", "--host", "0.0.0.0"]
 """
 BESIDE = {"plain Dockerfile": PLAIN, "packages before source": CAREFUL}
+# The plain one with what ours has in it, and nothing that trains: compared in size alone.
+LIKE = "plain Dockerfile, the same packages"
+DOCKERFILES = BESIDE | {LIKE: PLAIN.replace("requirements.txt", "serving.txt")}
 
 NOTES = """\
-The application is the API: ours is its image, the others install the same lock with what trains.
+The application is the API: ours is its image, the others install the same lock with what trains,
+but for the one that has the same packages as ours.
 Cold: every step is run (--no-cache), no package is in a cache; the base images are there already.
 Of the builds, what is timed is docker alone. A cold build is run once, the rest {runs} times.\
 """
@@ -71,7 +75,7 @@ class Bakery:
     def theirs(self, name: str, *options: str) -> None:
         """Build by one of the Dockerfiles beside it."""
         command = ["docker", "build", "--file", "-", "--tag", self.tag(name), *options, "."]
-        self._quietly(command, BESIDE[name])
+        self._quietly(command, DOCKERFILES[name])
 
     def ways(self) -> dict[str, Callable[..., None]]:
         """Return every way to build, ours first."""
@@ -83,7 +87,8 @@ class Bakery:
     def tag(self, name: str) -> str:
         """Return what an image is called here; without a name, ours."""
         registry = self.project.variables["REGISTRY"]
-        return f"{registry}/{name.replace(' ', '-').lower() or 'weather-forecast-api'}:{TAG}"
+        words = re.findall(r"\w+", name.lower()) or ["weather-forecast-api"]
+        return f"{registry}/{'-'.join(words)}:{TAG}"
 
     def size(self, tag: str) -> float:
         """Return the megabytes of an image."""
@@ -183,11 +188,14 @@ def cold(made: Bakery) -> list[Figure]:
 def sizes(made: Bakery) -> list[Figure]:
     """Compare the sizes of the API's images; say what the one that trains adds on a machine."""
     found = {name: made.size(made.tag(name)) for name in ("", *BESIDE)}
+    bench.progress(f"build, {LIKE}")
+    made.theirs(LIKE)
     made.everything()
     both = made.size(made.tag("weather-forecast-prepare"))
     plain = next(iter(BESIDE))
     together = "images that serve and train, shared layers once"
     return [
+        Figure("image that serves", found[""], "MB", LIKE, made.size(made.tag(LIKE))),
         *beside("image that serves", "MB", found),
         Figure(together, both, "MB", plain, found[plain]),
     ]

@@ -98,6 +98,12 @@ def origin(root: Path, version: str = "") -> Origin:
     return Origin(version, revision, _git(root, "show", "-s", "--format=%cI", "HEAD"), source)
 
 
+def labelled(source: Origin, version: str) -> Origin:
+    """Let images say another version than they are tagged with; what is dirty says so too."""
+    mark = DIRTY if source.version.endswith(DIRTY) else ""
+    return replace(source, label=f"{version}{mark}") if version else source
+
+
 def abbreviated(revision: str) -> str:
     """Return as much of a commit as a person reads, and whether more than it was built."""
     return revision[:7] + (DIRTY if revision.endswith(DIRTY) else "")
@@ -120,12 +126,6 @@ def not_pulled(version: str, registry: str) -> str:
     push = f"inv build.push --tag {version.removesuffix(DIRTY)}"
     here = f"VERSION={UNRELEASED} inv deploy.up"
     return f"push it: {push}; or log in: docker login {host}; or build it here: {here}"
-
-
-def labelled(source: Origin, version: str) -> Origin:
-    """Let images say another version than they are tagged with; what is dirty says so too."""
-    mark = DIRTY if source.version.endswith(DIRTY) else ""
-    return replace(source, label=f"{version}{mark}") if version else source
 
 
 def declared_version(root: Path) -> str:

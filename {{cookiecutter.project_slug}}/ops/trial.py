@@ -50,6 +50,7 @@ class Trial:
         self.found: list[Case] = []
         self.logs = plan.reports / "logs"
         self.logs.mkdir(parents=True)
+        self.kept: dict[str, str] = {}
         harness.copy(plan.project.root, plan.folder)
         own = replace(plan.project, root=plan.folder)
         schema = environment.schema(own)
@@ -155,10 +156,15 @@ class Trial:
                 output.say(f"    {case.state:<8} {case.seconds:5.1f} s  {case.name}")
 
     def _keep_logs(self) -> None:
-        """Write what every container printed to a file of its own."""
+        """Write what every container printed to a file of its own.
+
+        One may have the name of an earlier one, which was removed: that one's file stays.
+        """
         for item in self.engine.containers():
             said = item.logs(timestamps=True).decode(errors="replace")
-            (self.logs / f"{item.name}.log").write_text(said, encoding="utf-8")
+            first = self.kept.setdefault(str(item.name), str(item.id)) == item.id
+            name = item.name if first else f"{item.short_id}-{item.name}"
+            (self.logs / f"{name}.log").write_text(said, encoding="utf-8")
 
     def _finish(self) -> None:
         """Keep the logs, and leave nothing else behind unless that was asked for."""

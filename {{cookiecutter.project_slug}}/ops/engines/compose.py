@@ -154,6 +154,8 @@ class ComposeEngine:
         self._known(service)
         if replicas > 1 and self.services[service].get("ports"):
             raise Refused(f"{service} has a port of this machine, so it can run only once")
+        if replicas < len(self.containers(service)):
+            self.before_removal()
         options = ["--no-deps", "--no-recreate", "--scale", f"{service}={replicas}"]
         self._logged("up", "--detach", *options, service, timeout=limit)
         self._await_health(Progress(self.once), limit)
