@@ -67,8 +67,8 @@ def distance() -> list[onnx.NodeProto]:
     ]
 
 
-def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> onnx.NodeProto:
-    return helper.make_node(kind, inputs, [output], **attributes)
+def node(kind: str, inputs: list[str], output: str, **attributes: int) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs, [output], **attributes)  # type: ignore[arg-type]
 
 
 def faulty(content: bytes, constants: dict[str, Any], nodes: list[onnx.NodeProto]) -> bytes:
