@@ -35,20 +35,20 @@ import pathlib, subprocess, sys
 from invoke.main import program
 from ops import changes
 
-step, command = sys.argv.pop(1), sys.argv.pop(1)
+step, commands = sys.argv.pop(1), [sys.argv.pop(1)]
 note = changes.Change.note
 
 def noted(self, **facts):
     note(self, **facts)
-    if facts.get("step") == step:
-        subprocess.run(command, shell=True, check=True)
+    if facts.get("step") == step and commands:
+        subprocess.run(commands.pop(), shell=True, check=True)
 
 changes.Change.note = noted
 if step == "link":
     made = pathlib.Path.symlink_to
     def linked(self, target):
         made(self, target)
-        subprocess.run(command, shell=True, check=True)
+        subprocess.run(commands.pop(), shell=True, check=True)
     pathlib.Path.symlink_to = linked
 program.run()
 """
@@ -80,6 +80,7 @@ class Stand:
     def __init__(self, copy: Copy, traffic: Traffic) -> None:
         self.copy = copy
         self.traffic = traffic
+        self.made = 0
 
     @property
     def models(self) -> Path:
@@ -98,7 +99,9 @@ class Stand:
         return {process.tier(TIER)["version"] for process in self.processes()}
 
     def make(self, fault: str = "") -> str:
-        return versions.make(self.models, fault)
+        """Write another version, of a name that no other had: processes keep the last one."""
+        self.made += 1
+        return versions.make(self.models, fault, TIER, f"v1.{self.made}")
 
     def promote(self, version: str, *options: str, watch: int = 1, code: int = 0) -> str:
         command = ("models.promote", TIER, version, f"--watch={watch}", *options)
