@@ -6,6 +6,7 @@ from invoke.tasks import task
 from slipway import bake as baking
 from slipway import bench as benchmark
 from slipway import bench_images as image_benchmark
+from slipway import bench_models as model_benchmark
 from slipway import demo as demonstration
 from slipway.console import say
 
@@ -44,3 +45,19 @@ def bench(_c: Context, json: bool = False, runs: int = 3) -> None:
 def bench_images(_c: Context, json: bool = False, runs: int = 3) -> None:
     """Measure the images and their builds beside a plain Dockerfile."""
     say(image_benchmark.report(image_benchmark.measure(runs), as_json=json))
+
+
+@task(
+    help={
+        "json": "print JSON, for scripts",
+        "rotations": "how many under load",
+        "swaps": "how often a link is moved under the eyes of readers",
+        "engine": "local or compose (default: both)",
+    }
+)
+def bench_models(
+    _c: Context, json: bool = False, rotations: int = 100, swaps: int = 10_000, engine: str = ""
+) -> None:
+    """Measure rotations of models under load, beside `ln -sf` and a restart."""
+    found = model_benchmark.measure(rotations, swaps, engine)
+    say(model_benchmark.report(found, as_json=json))

@@ -40,6 +40,7 @@ class TestLocal(Rotations):
     """On this machine."""
 
     processes: ClassVar[int] = 2
+    patience: ClassVar[int] = 8
 
     def hanging(self, stand: Stand) -> tuple[str, str, str]:
         pid = stand.processes()[0].said["pid"]

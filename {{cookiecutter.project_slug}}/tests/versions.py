@@ -184,12 +184,11 @@ FAULTS: Mapping[str, Callable[[Version], None]] = {
 }
 
 
-def make(models: Path, fault: str = "", tier: str = "tier1") -> str:
-    """Write another version of what a tier serves, and return what it is called."""
+def make(models: Path, fault: str = "", tier: str = "tier1", name: str = "") -> str:
+    """Write another version of what a tier serves, the next one by default; return its name."""
     current = (models / f"{tier}_current.onnx").resolve()
     said = json.loads(current.with_suffix(".json").read_text(encoding="utf-8"))
-    now = datetime.now(UTC)
-    name = _following(models, tier)
+    now, name = datetime.now(UTC), name or _following(models, tier)
     file = f"{tier}_{name}_{now:%Y-%m-%d}.onnx"
     said |= {"version": name, "file": file, "trained_at": now.isoformat()}
     graph = onnx.load_model_from_string(current.read_bytes())
@@ -200,12 +199,8 @@ def make(models: Path, fault: str = "", tier: str = "tier1") -> str:
 
 def _following(models: Path, tier: str) -> str:
     """Return the next minor version after all there are files of."""
-    taken = [
-        (int(found[1]), int(found[2]))
-        for path in models.iterdir()
-        if (found := re.match(rf"{tier}_v(\d+)\.(\d+)_", path.name))
-    ]
-    major, minor = max(taken)
+    names = (re.match(rf"{tier}_v(\d+)\.(\d+)_", path.name) for path in models.iterdir())
+    major, minor = max((int(name[1]), int(name[2])) for name in names if name)
     return f"v{major}.{minor + 1}"
 
 

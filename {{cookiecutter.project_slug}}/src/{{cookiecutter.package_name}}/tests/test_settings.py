@@ -11,7 +11,9 @@ from .conftest import API_KEY, PACKAGE, ROOT, refused
 GOOD = """
 default: {log_level: info, data_file: data.csv, models_dir: models, rate_limit_per_minute: 100,
   body_bytes_max: 1000, cache_seconds: 300, redis_url: "redis://127.0.0.1/0",
-  data_max_age_days: null, calibration_error_max: 0.1, must_beat_baselines: false,
+  serving_dir: run/serving, model_probation_seconds: 120, reload_seconds_max: 30,
+  allow_executable_models: false, models_public_key: null, models_signing_key: null,
+  data_max_age_days: null, calibration_error_max: 0.1, must_beat_baselines: false, worse_max: 0.05,
   disk_free_min_mb: 500, clock_apart_max_seconds: 5}
 dev: {database_url: "sqlite:///app.db"}
 staging: {}
@@ -59,6 +61,9 @@ def test_the_shipped_file_serves_dev_with_an_api_key_alone(monkeypatch: pytest.M
         300,
     )
     assert settings.database_url.get_secret_value() == "sqlite:///data/app.db"
+    assert settings.serving_dir == Path("run/serving")
+    assert not settings.allow_executable_models
+    assert settings.models_public_key is settings.models_signing_key is None
 
 
 def test_only_the_api_needs_an_api_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +79,10 @@ def test_only_the_api_needs_an_api_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ("BODY_BYTES_MAX", "0"),
         ("CACHE_SECONDS", "-1"),
         ("CALIBRATION_ERROR_MAX", "2"),
+        ("WORSE_MAX", "-0.1"),
+        ("MODEL_PROBATION_SECONDS", "-1"),
+        ("RELOAD_SECONDS_MAX", "0"),
+        ("ALLOW_EXECUTABLE_MODELS", "perhaps"),
         ("API_KEY", "hush"),
     ],
 )

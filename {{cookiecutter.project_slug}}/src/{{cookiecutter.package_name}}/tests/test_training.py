@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from .. import artifacts, training
+from .. import artifacts, signing, training
 from ..artifacts import Metadata, TargetMetrics
 from ..console import AppError
 from ..database import make_engine, transaction
@@ -81,10 +81,33 @@ def test_the_same_seed_gives_the_same_bytes(trained: list[Metadata], settings: A
     assert [metadata.metrics for metadata in again] == [metadata.metrics for metadata in trained]
 
 
-def test_what_is_trained_is_served_from_then_on(settings: ApiSettings) -> None:
+def test_what_is_trained_is_not_served_before_it_is_promoted(
+    settings: ApiSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
     [metadata] = train(settings, [TIER])
     assert metadata.version == "v1.1"
+    assert load_model(settings, TIER).metadata.version == "v1.0"
+    told = f"{TIER} v1.1: not served yet; promote it: inv models.promote {TIER} v1.1\n"
+    assert told in capsys.readouterr().err
+
+
+def test_what_a_tier_trains_first_is_served(
+    settings: ApiSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (settings.models_dir / f"{TIER}_current.onnx").unlink()
+    [metadata] = train(settings, [TIER])
     assert load_model(settings, TIER).metadata == metadata
+    assert "promote" not in capsys.readouterr().err
+
+
+def test_what_is_trained_is_signed_where_there_is_a_key(
+    settings: ApiSettings, tmp_path: Path
+) -> None:
+    private, public = signing.make_keys(tmp_path / "keys")
+    keys = {"models_signing_key": private, "models_public_key": public}
+    (settings.models_dir / f"{TIER}_current.onnx").unlink()
+    [metadata] = train(settings.model_copy(update=keys), [TIER])
+    assert load_model(settings.model_copy(update=keys), TIER).metadata == metadata
 
 
 def test_too_few_rows_are_refused_and_nothing_is_written(settings: ApiSettings) -> None:

@@ -1,0 +1,92 @@
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from .. import signing
+from ..signing import SignatureError
+from .conftest import module, refused
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, Path]:
+    return signing.make_keys(tmp_path / "keys")
+
+
+@pytest.fixture
+def signature(keys: tuple[Path, Path], tmp_path: Path) -> Path:
+    file = tmp_path / "m.sig"
+    file.write_bytes(signing.sign(b"said", keys[0]))
+    return file
+
+
+def test_what_was_signed_is_verified(keys: tuple[Path, Path], signature: Path) -> None:
+    signing.verify(b"said", signature, keys[1])
+
+
+def test_the_private_key_is_its_owner_s_alone(keys: tuple[Path, Path]) -> None:
+    assert stat.S_IMODE(keys[0].stat().st_mode) == 0o600
+
+
+def test_what_was_changed_is_refused(keys: tuple[Path, Path], signature: Path) -> None:
+    message = refused(lambda: signing.verify(b"other", signature, keys[1]), SignatureError)
+    assert message.startswith(f"{signature} is not the signature of the metadata beside it by")
+
+
+@pytest.mark.parametrize("content", [b"", b"no base64!", b"AAAA"])
+def test_what_is_no_signature_is_refused(
+    keys: tuple[Path, Path], signature: Path, content: bytes
+) -> None:
+    signature.write_bytes(content)
+    message = refused(lambda: signing.verify(b"said", signature, keys[1]), SignatureError)
+    assert "is not the signature" in message
+
+
+def test_a_missing_signature_is_said_with_what_to_do(
+    keys: tuple[Path, Path], signature: Path
+) -> None:
+    signature.unlink()
+    message = refused(lambda: signing.verify(b"said", signature, keys[1]), SignatureError)
+    assert message.startswith(f"{signature} is missing, and models_public_key asks for it: train")
+
+
+def test_a_key_that_is_none_is_said(keys: tuple[Path, Path], signature: Path) -> None:
+    other = generate_private_key(SECP256R1())
+    pem = other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    keys[0].write_bytes(pem)
+    assert "is no Ed25519 key" in refused(lambda: signing.sign(b"said", keys[0]))
+    keys[1].write_bytes(
+        other.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    assert "is no Ed25519 key" in refused(lambda: signing.verify(b"said", signature, keys[1]))
+    for key in keys:
+        key.write_bytes(b"no key")
+    assert "is no private key in PEM" in refused(lambda: signing.sign(b"said", keys[0]))
+    message = refused(lambda: signing.verify(b"said", signature, keys[1]), SignatureError)
+    assert "is no public key in PEM" in message
+    for key in keys:
+        key.unlink()
+    assert "No such file" in refused(lambda: signing.sign(b"said", keys[0]))
+    assert "No such file" in refused(lambda: signing.verify(b"said", signature, keys[1]))
+
+
+def test_the_command_makes_a_pair_once(tmp_path: Path) -> None:
+    done = module("signing", "keys", str(tmp_path / "keys"))
+    assert done.returncode == 0, done.stderr
+    private = tmp_path / "keys" / signing.PRIVATE
+    assert f"MODELS_SIGNING_KEY={private}" in done.stdout
+    before = private.read_bytes()
+    again = module("signing", "keys", str(tmp_path / "keys"))
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr.startswith(f"error: {private} is there already")
+    private.unlink()
+    assert module("signing", "keys", str(tmp_path / "keys")).returncode == 1
+    assert not private.exists()
+    assert before
