@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from ops import environment, health, registry, shell
+from ops import environment, health, history, shell, upkeep
 from ops.engines import Status, choose
 from ops.errors import Refused
+from ops.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,16 +24,6 @@ OLDEST_PYTHON = (3, 11)
 GIB = 1024**3
 ENOUGH_DISK, TOO_LITTLE_DISK = 2 * GIB, GIB // 10
 """Bytes: below the first images may not fit, below the second nothing does."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: ok, warn (works without) or fail, and what to type if it is not ok."""
-
-    check: str
-    state: str
-    detail: str
-    fix: str = ""
 
 
 class Machine:
@@ -168,14 +158,12 @@ def _described(status: Status) -> str:
 
 
 def _models(machine: Machine) -> Iterator[Finding]:
-    served = {
-        model.tier: model for model in registry.models(machine.project.models) if model.current
-    }
-    for tier in registry.tiers(machine.project.models):
-        model = served.get(tier)
-        wrong = registry.damaged(model) if model else "its current model is not whole"
-        fix = f"inv models.train --tier {tier}" if wrong else ""
-        detail = f"{tier}: {wrong}" if wrong else f"{tier} serves {served[tier].version}"
-        yield Finding("models", "fail" if wrong else "ok", detail, fix)
-    if not registry.tiers(machine.project.models):
+    served = history.served_now(machine.project.models)
+    wrong = [item for item in upkeep.verify(machine.project) if item.state != "ok"]
+    for item in wrong:
+        yield Finding("models", item.state, f"{item.check}: {item.detail}", item.fix)
+    if not served:
         yield Finding("models", "warn", "none yet", "inv deploy.up trains them")
+    elif not wrong:
+        listed = ", ".join(f"{tier} {version}" for tier, version in served.items())
+        yield Finding("models", "ok", f"whole; served: {listed}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops import changes, history, journal, registry, rotation
+from ops.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,16 +15,6 @@ if TYPE_CHECKING:
 
     from ops.project import Project
     from ops.registry import Model
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: ok, warn or fail, and what to type if it is not ok."""
-
-    what: str
-    state: str
-    detail: str
-    fix: str = ""
 
 
 def verify(project: Project) -> Iterator[Finding]:

@@ -5,7 +5,8 @@ import socket
 from typing import TYPE_CHECKING
 
 from ops import environment
-from ops.doctor import Finding, examine
+from ops.doctor import examine
+from ops.findings import Finding
 
 if TYPE_CHECKING:
     from tests.conftest import Scratch
@@ -48,7 +49,7 @@ def test_a_check_that_cannot_be_made_is_a_finding(scratch: Scratch) -> None:
 def test_a_pointer_to_nothing_fails(scratch: Scratch) -> None:
     (scratch.root / "models").mkdir()
     (scratch.root / "models" / "tier1_current.onnx").symlink_to("gone.onnx")
-    assert "tier1: its current model is not whole" in next(
+    assert "tier1 -> gone.onnx, which is no complete model" in next(
         item.detail for item in examine(scratch.project, "dev") if item.state == "fail"
     )
 

@@ -94,7 +94,7 @@ def test_training_again_makes_a_new_version_that_is_served_once_it_is_promoted(c
     assert served(copy) == "v1.1"
     assert "tier1 serves v1.0 again" in copy.inv("models.rollback", "tier1")
     assert served(copy) == "v1.0"
-    live = json.loads(copy.inv("models.history", "tier1", "--json"))
+    live = json.loads(copy.inv("models.history", "--tier=tier1", "--json"))
     assert [item["version"] for item in live] == ["v1.0", "v1.1", "v1.0"]
 
 

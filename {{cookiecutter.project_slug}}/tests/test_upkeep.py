@@ -31,7 +31,7 @@ def here(tmp_path: Path) -> Project:
 
 
 def states(here: Project) -> dict[str, str]:
-    return {item.what: item.state for item in upkeep.verify(here)}
+    return {item.check: item.state for item in upkeep.verify(here)}
 
 
 def test_all_is_well_where_nothing_was_harmed(here: Project) -> None:
@@ -63,7 +63,7 @@ def test_every_harm_is_named(here: Project) -> None:
 )
 def test_a_killed_rotation_is_explained(step: str, pointed: str, state: str, detail: str) -> None:
     found = upkeep.explained({**LEFT, "step": step}, f"tier1_{pointed}_2026-11-22.onnx")
-    assert found.what == "models.promote of tier1, v1.0 to v1.1"
+    assert found.check == "models.promote of tier1, v1.0 to v1.1"
     assert found.state == state
     assert found.detail.startswith(detail)
     assert "finish: inv models.promote tier1 v1.1" in found.fix

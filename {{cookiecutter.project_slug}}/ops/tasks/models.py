@@ -84,10 +84,7 @@ def _row(model: registry.Model, *, plain: bool) -> dict[str, object]:
     return marked | day | registry.summary(model)
 
 
-@task(
-    positional=["tier", "version"],
-    help=TIER | {"version": "default: what is served", "json": options.JSON},
-)
+@task(help=TIER | {"version": "default: what is served", "json": options.JSON})
 def show(_c: Context, tier: str, version: str = "", json: bool = False) -> None:
     """Show everything known of one version."""
     model = registry.find(project.load().models, tier, version)
@@ -198,7 +195,7 @@ def _previous(here: Project, tier: str) -> str:
     raise Refused(what, f"choose one: inv models.list, then inv models.rollback {tier} --to v1.0")
 
 
-@task(positional=["tier"], help={"tier": "only this one", "json": options.JSON})
+@task(help={"tier": "only this one", "json": options.JSON})
 def history(_c: Context, tier: str = "", json: bool = False) -> None:
     """Show what was live when, and who changed it."""
     here = project.load()
