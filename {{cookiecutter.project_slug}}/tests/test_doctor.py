@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from ops import environment
 from ops.doctor import examine
-from ops.findings import Finding
 
 if TYPE_CHECKING:
+    from ops.findings import Finding
     from tests.conftest import Scratch
 
 
