@@ -245,7 +245,7 @@ class Rotations:
     def test_one_that_hangs_is_named_and_the_old_model_is_live_again(self, stand: Stand) -> None:
         old, new = stand.served, stand.make()
         name, hang, go_on = self.hanging(stand)
-        with stand.traffic.only(old, new):
+        with stand.traffic.only(old, new, lost=502):
             try:
                 code, said = stand.promote_but("pointer", hang, new, "--limit=2")
             finally:
