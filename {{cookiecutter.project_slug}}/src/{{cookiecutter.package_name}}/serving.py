@@ -31,6 +31,9 @@ TOLERANCE = 1e-3
 ROOM = 3
 """Times a file's size that are free before it is loaded: its bytes, and what is made of them."""
 
+PATIENCE = 10.0
+"""Seconds that the next load waits for the end of one that nobody wants any more."""
+
 RELOAD = "reload"
 """The file in the folder of the reports whose touch has failed loads tried again."""
 
@@ -225,6 +228,15 @@ class Loading:
     file: str
     touched: int
     future: Future[Model]
+    begun: float = field(default_factory=time.monotonic)
+
+    def over(self, wanted: str) -> bool:
+        """Tell whether nobody wants what it loads any more, and nothing has to wait for its end.
+
+        Loads side by side would slow the requests, however often the link is moved.
+        """
+        late = time.monotonic() > self.begun + PATIENCE
+        return self.file != wanted and (late or self.future.done())
 
 
 class Models:
@@ -265,8 +277,7 @@ class Models:
     def _filled(self, tier: str, place: Place, start: Start) -> Place:
         """Return the place with the model that it wants, once that is there."""
         name, seconds = place.wanted, self.settings.model_probation_seconds
-        loading = self._loading.get(tier)
-        if loading and loading.file != name:  # nobody waits for it any more
+        if tier in self._loading and self._loading[tier].over(name):
             del self._loading[tier]
         if name == place.file or place.wrong:
             return place
@@ -275,7 +286,7 @@ class Models:
         if tier not in self._loading:
             future = start(lambda: load_file(self.settings, tier, name))
             self._loading[tier] = Loading(name, self.touched, future)
-        if not self._loading[tier].future.done():
+        if self._loading[tier].file != name or not self._loading[tier].future.done():
             return place
         ended = self._loading.pop(tier)
         if (error := ended.future.exception()) is None:

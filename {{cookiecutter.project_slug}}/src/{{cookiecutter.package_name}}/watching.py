@@ -76,8 +76,8 @@ class Watcher:
 def beside(work: Callable[[], Model]) -> Future[Model]:
     """Load a model in a thread of its own, that requests come before.
 
-    The links are watched meanwhile: a load that takes long, or never ends, is left to itself as
-    soon as another model is wanted.
+    The links are watched meanwhile: a load that takes long, or never ends, is left to itself when
+    another model is wanted.
     """
     # onnxruntime lets go of the interpreter while it loads: in the 1.5 s that 30 MB took, a thread
     # that wakes every millisecond was 10 ms late at the 99th percentile, as it is without a load.

@@ -442,7 +442,10 @@ def test_the_old_one_serves_while_the_new_one_loads(settings: ApiSettings) -> No
     look_until(models, later, lambda: models[TIER].file == written.file)
 
 
-def test_a_load_that_nobody_waits_for_any_more_is_left_to_itself(settings: ApiSettings) -> None:
+def test_a_load_that_nobody_wants_any_more_is_left_to_itself(
+    settings: ApiSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "PATIENCE", 0)
     models, slow, old = Models(settings), Later(), served(settings).file
     first, second = another(settings).file, another(settings).file
     point(settings, first)
@@ -455,6 +458,19 @@ def test_a_load_that_nobody_waits_for_any_more_is_left_to_itself(settings: ApiSe
     slow.go.set()
     time.sleep(0.1)
     models.look()
+    assert [model.file for model in models.answering(TIER)] == [second, old]
+
+
+def test_loads_follow_each_other_however_often_the_link_is_moved(settings: ApiSettings) -> None:
+    models, slow, old = Models(settings), Later(), served(settings).file
+    first, second = another(settings).file, another(settings).file
+    for file in (first, second, old, first, second):
+        point(settings, file)
+        models.look(slow)
+    assert slow.begun == 1
+    slow.go.set()
+    look_until(models, slow, lambda: models[TIER].file == second)
+    assert slow.begun == 2
     assert [model.file for model in models.answering(TIER)] == [second, old]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .. import reports, watching
+from .. import reports, serving, watching
 from ..answers import Answers
 from ..problem import FEATURES
 from ..reports import Report, Reporter
@@ -129,6 +129,7 @@ def test_a_load_that_never_ends_holds_up_neither_the_links_nor_the_end(
     point(settings, new)
     wait_until(lambda: report(watcher).tiers[TIER].wanted == new, 5, "the link is seen")
     monkeypatch.undo()
+    monkeypatch.setattr(serving, "PATIENCE", 0)
     point(settings, old)
     wait_until(lambda: report(watcher).tiers[TIER].wanted == old, 5, "the link is seen")
     point(settings, newer := another(settings).file)
