@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ops.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 LOCK = "compose.lock.yaml"
 """Digests of the images that others publish: on top of every profile, where it exists."""
 APPLICATION_USER = 10001
 """Who the application is in a container, when whoever deploys is root (Dockerfile)."""
+
+
+KEYS = ("MODELS_PUBLIC_KEY", "MODELS_SIGNING_KEY")
+"""Variables that name a file of this machine with a key for models."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,22 @@ def composition(
     extra = ["compose.gpu.yaml"] if gpu else []
     lock = [LOCK] if (root / LOCK).is_file() else []
     return Composition(os.environ.get("COMPOSE_PROJECT_NAME") or name, (first, *extra, *lock))
+
+
+def keys(given: Mapping[str, str]) -> list[str]:
+    """Build the options that hand the files of keys on to a container, under the same variables.
+
+    Raises:
+        Refused: a variable names no file.
+    """
+    words = []
+    for name in KEYS:
+        if path := given.get(name):
+            file, there = Path(path).expanduser().absolute(), f"/run/keys/{name.lower()}.pem"
+            if not file.is_file():
+                raise Refused(f"{name} names {path}, which is no file", f"unset {name}")
+            words += [f"--volume={file}:{there}:ro", f"--env={name}={there}"]
+    return words
 
 
 def application_user() -> int:

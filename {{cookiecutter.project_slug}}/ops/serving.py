@@ -9,9 +9,11 @@ from __future__ import annotations
 import fcntl
 import json
 import math
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ops.errors import Refused
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 POLL = 0.05
 """Seconds between two looks at the reports."""
+LOCKS_ARE_SEEN = sys.platform == "linux"
+"""Elsewhere containers run in a virtual machine, and their locks stay in there."""
+FRESH = 10.0
+"""Seconds that a report is believed for where no lock is seen; each is renewed every two."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ def processes(reports: Path) -> list[Process]:
     return [
         Process(lock.stem, _report(lock.with_suffix(".json")))
         for lock in sorted(reports.glob("*.lock"))
-        if _held(lock)
+        if (_held(lock) if LOCKS_ARE_SEEN else _fresh(lock.with_suffix(".json")))
     ]
 
 
@@ -74,6 +80,14 @@ def _held(lock: Path) -> bool:
     except OSError:  # it has just been removed
         return False
     return False
+
+
+def _fresh(report: Path) -> bool:
+    try:
+        at = datetime.fromisoformat(_report(report)["at"])
+    except (KeyError, ValueError):
+        return False
+    return abs((datetime.now(UTC) - at).total_seconds()) < FRESH
 
 
 def _report(path: Path) -> dict[str, Any]:

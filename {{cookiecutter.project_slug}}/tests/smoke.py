@@ -45,6 +45,7 @@ class Trial:
             "REDIS_URL": f"redis://127.0.0.1:{self.redis}/0",
             "MODELS_DIR": str(folder / "models"),
             "PYTHONPATH": str(self.here.source),
+            "SERVING_DIR": str(folder / "serving"),
         }
 
     def python(self, module: str, *arguments: str) -> None:

@@ -1,30 +1,26 @@
-"""The engine of containers without one: what it is told, before it is asked anything."""
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ops.engines.compose import ComposeEngine
+import pytest
+
+from ops import compose
+from ops.errors import Refused
 
 if TYPE_CHECKING:
-    import pytest
-
-    from tests.conftest import Scratch
-
-VALUES = {"APP_ENV": "dev", "VERSION": "1.2"}
+    from pathlib import Path
 
 
-def test_containers_go_by_the_project_the_environment_or_a_given_name(
-    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
-    assert ComposeEngine(scratch.project, VALUES).composition.name == "scratch"
-    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "elsewhere")
-    assert ComposeEngine(scratch.project, VALUES).composition.name == "elsewhere"
-    assert ComposeEngine(scratch.project, VALUES, name="own").composition.name == "own"
+def test_a_key_is_handed_on_as_a_file_that_nobody_writes(tmp_path: Path) -> None:
+    key = tmp_path / "public.pem"
+    key.touch()
+    assert compose.keys({}) == []
+    assert compose.keys({"MODELS_PUBLIC_KEY": str(key), "OTHER_KEY": str(key)}) == [
+        f"--volume={key}:/run/keys/models_public_key.pem:ro",
+        "--env=MODELS_PUBLIC_KEY=/run/keys/models_public_key.pem",
+    ]
 
 
-def test_a_build_has_labels_under_the_version_that_is_to_run(scratch: Scratch) -> None:
-    found = ComposeEngine(scratch.project, VALUES | {"APP_UID": "1"}).building
-    assert found.keys() == {"APP_ENV", "APP_UID", "CREATED", "REVISION", "SOURCE", "VERSION"}
-    assert found["VERSION"] == "1.2"
+def test_a_key_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"MODELS_SIGNING_KEY names .*, which is no file"):
+        compose.keys({"MODELS_SIGNING_KEY": str(tmp_path / "gone.pem")})

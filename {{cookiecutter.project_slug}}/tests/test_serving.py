@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -64,6 +65,18 @@ def test_a_process_lives_as_long_as_it_holds_its_lock(tmp_path: Path) -> None:
         assert (found.name, found.host, found.tier("tier1")["file"]) == ("one.7", "one", OLD)
         os.kill(process.pid, signal.SIGKILL)
     assert serving.processes(tmp_path) == []
+
+
+def test_where_no_lock_is_seen_a_report_is_believed_while_it_is_fresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    for name, at in {"new.7": now, "old.7": now - timedelta(seconds=60), "none.7": ""}.items():
+        (tmp_path / f"{name}.lock").touch()
+        (tmp_path / f"{name}.json").write_text(json.dumps(report(at=str(at))))
+    assert serving.processes(tmp_path) == []
+    monkeypatch.setattr(serving, "LOCKS_ARE_SEEN", False)
+    assert [item.name for item in serving.processes(tmp_path)] == ["new.7"]
 
 
 def test_a_process_that_has_not_reported_yet_is_awaited(

@@ -17,7 +17,7 @@ import docker
 from docker.errors import DockerException, NotFound
 
 from ops import health, images, output, serving, shell
-from ops.compose import application_user, composition
+from ops.compose import application_user, composition, keys
 from ops.engines import Replica, Status
 from ops.errors import Refused
 from ops.stack import awaited_to_end
@@ -175,7 +175,8 @@ class ComposeEngine:
         name = f"{self.composition.name}-trial-{secrets.token_hex(4)}"
         running = self._serving()
         with self._made_of(service, running[0].attrs["Image"] if running else "") as files:
-            words = files.command("run", "--rm", "--no-TTY", "--no-deps", "--name", name, service)
+            options = ("--rm", "--no-TTY", "--no-deps", "--name", name, *keys(os.environ))
+            words = files.command("run", *options, service)
             root, env = self.project.root, self.building
             try:
                 yield from shell.lines([*words, *command], cwd=root, env=env, timeout=limit)
@@ -205,7 +206,7 @@ class ComposeEngine:
         inside = ["python", *command[1:]]
         self._own_folders()
         mounts = [f"--volume={self.project.root / name}:/app/{name}" for name in ("data", "src")]
-        arguments = ["run", "--rm", "--no-TTY", *mounts, "prepare", *inside]
+        arguments = ["run", "--rm", "--no-TTY", *mounts, *keys(os.environ), "prepare", *inside]
         shell.run(self.composition.command(*arguments), cwd=self.project.root, env=self.building)
 
     def logs(self, service: str, lines: int, *, follow: bool) -> None:

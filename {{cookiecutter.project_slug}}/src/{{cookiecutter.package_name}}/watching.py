@@ -20,6 +20,9 @@ POLL = 0.1
 SLOWEST = 0.5
 """Seconds that a count may be old before it is reported."""
 
+BEAT = 2.0
+"""Seconds after which the same is reported again: some who read cannot see whether a lock is held."""
+
 NICENESS = 10
 
 
@@ -64,9 +67,10 @@ class Watcher:
         return future
 
     def report(self) -> None:
-        """Report a change at once, and counts and what could not be written after a while."""
+        """Report a change at once, counts and what could not be written after a while."""
         state, counted = (self.models.touched, dict(self.models.places)), self.answers.version
-        due = time.monotonic() >= self._next and (self.reporter.wrong or counted != self._counted)
+        late = time.monotonic() - self._next
+        due = late >= 0 and (self.reporter.wrong or counted != self._counted or late >= BEAT)
         if state != self._reported or due:
             self.reporter.write(self.reporter.report(self.models, self.answers))
             self._reported, self._counted = state, counted

@@ -98,6 +98,14 @@ def test_counts_alone_are_written_at_most_twice_a_second(
     assert all(after - before >= 0.45 for before, after in pairwise(written[1:]))
 
 
+def test_the_same_is_reported_again_after_a_while(
+    watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "BEAT", 0.1)
+    first = report(watcher).at
+    wait_until(lambda: report(watcher).at > first)
+
+
 def test_a_load_comes_after_the_requests(settings: ApiSettings) -> None:
     """What loads has a thread of its own, and only that one is less urgent."""
     seen: list[int] = []
