@@ -21,7 +21,7 @@ SLOWEST = 0.5
 """Seconds that a count may be old before it is reported."""
 
 BEAT = 2.0
-"""Seconds after which the same is reported again: some who read cannot see whether a lock is held."""
+"""Seconds after which the same is reported again, for whoever sees no lock."""
 
 NICENESS = 10
 

@@ -103,7 +103,7 @@ def test_the_same_is_reported_again_after_a_while(
 ) -> None:
     monkeypatch.setattr(watching, "BEAT", 0.1)
     first = report(watcher).at
-    wait_until(lambda: report(watcher).at > first)
+    wait_until(lambda: report(watcher).at > first, 10, "a report of the same")
 
 
 def test_a_load_comes_after_the_requests(settings: ApiSettings) -> None:
