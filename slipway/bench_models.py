@@ -234,7 +234,7 @@ def under_load(stack: Stack, rotations: int) -> Iterator[Figure]:
     yield Figure(f"{where}: p99 while rotating", p99(busy), "ms", "without", p99(beside))
     restarts = [asked.within([one]) for one in hands]
     lost = statistics.median(failed(one) for one in restarts)
-    yield Figure(f"{where}: one `ln -sf` and restart, requests lost", lost, "requests")
+    yield Figure(f"{where}: one `ln -sf` and restart, requests lost", lost, f"at {RATE} a second")
     gaps = statistics.median(outage(one) for one in restarts)
     longest = max(outage(asked.within([(one.start, one.end)])) for one in moved)
     what = f"{where}: outage of one `ln -sf` and restart"
