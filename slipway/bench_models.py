@@ -127,9 +127,8 @@ def measure(rotations: int, swaps: int, engine: str) -> Bench:
         with up(project, name) as stack:
             figures += under_load(stack, rotations)
             figures += timed(stack)
-    return Bench(
-        bench.today(), bench.machine(), {"python": platform.python_version()}, rotations, figures
-    )
+    python = {"python": platform.python_version()}
+    return Bench(bench.today(), bench.machine(), python, TIMED, figures)
 
 
 def set_up() -> Project:
