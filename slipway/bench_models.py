@@ -127,9 +127,8 @@ def measure(rotations: int, swaps: int, engine: str) -> Bench:
         with up(project, name) as stack:
             figures += under_load(stack, rotations)
             figures += timed(stack)
-    return Bench(
-        bench.today(), bench.machine(), {"python": platform.python_version()}, rotations, figures
-    )
+    python = {"python": platform.python_version()}
+    return Bench(bench.today(), bench.machine(), python, TIMED, figures)
 
 
 def set_up() -> Project:
@@ -234,7 +233,7 @@ def under_load(stack: Stack, rotations: int) -> Iterator[Figure]:
     yield Figure(f"{where}: p99 while rotating", p99(busy), "ms", "without", p99(beside))
     restarts = [asked.within([one]) for one in hands]
     lost = statistics.median(failed(one) for one in restarts)
-    yield Figure(f"{where}: one `ln -sf` and restart, requests lost", lost, "requests")
+    yield Figure(f"{where}: one `ln -sf` and restart, requests lost", lost, f"at {RATE} a second")
     gaps = statistics.median(outage(one) for one in restarts)
     longest = max(outage(asked.within([(one.start, one.end)])) for one in moved)
     what = f"{where}: outage of one `ln -sf` and restart"

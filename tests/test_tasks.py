@@ -10,8 +10,19 @@ from pathlib import Path
 import pytest
 from invoke.exceptions import Exit
 
-from slipway import bake, bench, bench_images, demo, environment, inplace, process
+from slipway import (
+    bake,
+    bench,
+    bench_images,
+    bench_models,
+    demo,
+    environment,
+    inplace,
+    load,
+    process,
+)
 from slipway.bench import Bench, Figure
+from slipway.load import Answer
 from slipway.project import Project
 
 VENV, LOCK = Path("/x/.venv"), Path("/x/requirements.txt")
@@ -24,7 +35,7 @@ def inv(*arguments: str) -> str:
 
 def test_the_tasks_that_there_are() -> None:
     names = {task["name"] for task in json.loads(inv("--list", "-F", "json"))["tasks"]}
-    assert names == {"bake", "bench", "bench-images", "demo"}
+    assert names == {"bake", "bench", "bench-images", "bench-models", "demo"}
 
 
 def test_answers_are_read_from_key_value_pairs() -> None:
@@ -181,6 +192,30 @@ def test_no_runs_are_no_bench() -> None:
         bench.measure(0)
     with pytest.raises(Exit, match="1 or more"):
         bench_images.measure(0)
+    with pytest.raises(Exit, match="10 or more"):
+        bench_models.measure(9, 10, "")
+    with pytest.raises(Exit, match="no engine 'podman'"):
+        bench_models.measure(10, 10, "podman")
+
+
+def test_an_answer_is_right_by_a_version_that_was_current_while_it_was_made() -> None:
+    moved = [bench_models.Moved(10, 12, "v1.0", "v1.1"), bench_models.Moved(20, 22, "v1.1", "v1.2")]
+    for due, done, version, right in (
+        (9.0, 9.1, "v1.0", True),
+        (10.5, 10.6, "v1.0", True),
+        (10.5, 10.6, "v1.1", True),
+        (13.0, 13.1, "v1.0", False),
+        (13.0, 13.1, "v1.1", True),
+        (11.9, 20.5, "v1.2", True),
+        (11.0, 11.5, "v1.2", False),
+    ):
+        assert bench_models.current(Answer(due, done, 200, version), moved) == right
+
+
+def test_an_outage_is_the_longest_time_without_a_forecast() -> None:
+    answers = [Answer(0, 1, 200, "v"), Answer(1, 2, 200, "v"), Answer(2, 3, 503, ""),
+               Answer(4, 6, 200, "v")]  # fmt: skip
+    assert (load.outage(answers), load.failed(answers)) == (4, 1)
 
 
 def test_a_package_is_added_as_the_template_locks_it() -> None:
