@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import docker
@@ -70,15 +71,14 @@ def make_stack(
     engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[MakeStack]:
     """Make stacks (not up yet), and remove them at the end whatever happened."""
-    made: list[Stack] = []
+    with ExitStack() as removals:  # which goes on where one of them fails
 
-    def make(**variables: str) -> Stack:
-        made.append(Stack(tmp_path_factory.mktemp("stack") / "repository", engine, **variables))
-        return made[-1]
+        def make(**variables: str) -> Stack:
+            made = Stack(tmp_path_factory.mktemp("stack") / "repository", engine, **variables)
+            removals.callback(made.remove)
+            return made
 
-    yield make
-    for stack in made:
-        stack.remove()
+        yield make
 
 
 @pytest.fixture(scope="session")
