@@ -122,13 +122,20 @@ def measure(rotations: int, swaps: int, engine: str) -> Bench:
         raise Exit(f"There is no engine {engine!r}: {' or '.join(ENGINES)}.", code=2)
     process.interruptible()
     project = set_up()
-    figures = [*swapped(project, swaps)]
+    figures = [*told(swapped(project, swaps))]
     for name in [engine] if engine else ENGINES:
         with up(project, name) as stack:
-            figures += under_load(stack, rotations)
-            figures += timed(stack)
+            figures += told(under_load(stack, rotations))
+            figures += told(timed(stack))
     python = {"python": platform.python_version()}
     return Bench(bench.today(), bench.machine(), python, TIMED, figures)
+
+
+def told(figures: Iterator[Figure]) -> Iterator[Figure]:
+    """Tell each figure as soon as it is known: all of them take long."""
+    for figure in figures:
+        bench.progress("  ".join(filter(None, bench.row(figure))))
+        yield figure
 
 
 def set_up() -> Project:
