@@ -67,8 +67,8 @@ def change(root: Path, verb: str, **facts: object) -> Iterator[Change]:
             made.note()
             with _recorded(made):
                 yield made
-    except KeyboardInterrupt:
-        raise Exit("interrupted", INTERRUPTED) from None
+    except KeyboardInterrupt as error:
+        raise Exit(str(error) or "interrupted", INTERRUPTED) from None
     except OSError as error:
         raise unwritable(error) from error
 
@@ -122,12 +122,19 @@ def _alone(root: Path, verb: str) -> Iterator[None]:
 
 def killed(root: Path) -> dict[str, Any] | None:
     """Return what was noted of a change that was killed, and that no other one followed."""
+    return None if under_way(root) else _left(root)
+
+
+def under_way(root: Path) -> bool:
+    """Tell whether a change is being made now."""
     try:
         with (root / "run" / "lock").open(encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return _left(root)
-    except OSError:  # no change was ever made here, or one is under way
-        return None
+    except BlockingIOError:
+        return True
+    except OSError:  # no change was ever made here
+        return False
+    return False
 
 
 def _left(root: Path) -> dict[str, Any] | None:
@@ -159,31 +166,37 @@ def _under_way(root: Path, verb: str) -> Refused:
         what = f"{owner['verb']} of {owner['owner']} is under way for {seconds} s"
     else:
         what = "another change is under way"
-    fix = f"wait for it to end, then: inv {verb}"
-    return Refused(f"{what}, and only one change is made at a time", fix)
+    return Refused(f"{what}: no {verb} at the same time", "wait for it to end, then try again")
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Treat a request to end as Ctrl-C."""
+    """Treat a request to end, and the end of the terminal, as Ctrl-C."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    with _handled(interrupt, signal.SIGTERM, signal.SIGHUP):
+        yield
+
+
+@contextmanager
+def _handled(handler: Any, *numbers: signal.Signals) -> Iterator[None]:  # noqa: ANN401 - of signal
+    """Let a handler take signals; a hang-up that is ignored, as under nohup, stays ignored."""
+    before = {number: signal.getsignal(number) for number in numbers}
+    ignored = before.get(signal.SIGHUP) == signal.SIG_IGN
+    taken = [number for number in numbers if not (number == signal.SIGHUP and ignored)]
+    for number in taken:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in taken:
+            signal.signal(number, before[number])
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let what puts things back come to its end, whatever is pressed meanwhile."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
-    try:
+    with _handled(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

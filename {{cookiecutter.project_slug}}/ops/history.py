@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ops import journal, registry
+from ops import changes, journal, registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOVES = ("models.promote", "models.rollback")
+MOVED = ("replicas", "watch")
+"""The steps of a rotation that come after its link was moved."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,23 @@ class Period:
 
 def periods(root: Path, models: Path) -> list[Period]:
     """Return all periods, oldest first."""
-    return told(journal.entries(root), served_now(models))
+    return told(known(root), served_now(models))
+
+
+def known(root: Path) -> list[dict[str, Any]]:
+    """Return the journal, and after it a change that was killed and that none has followed yet."""
+    left = changes.killed(root)
+    noted = {**left, "at": left["since"], "by": left["owner"], "outcome": "killed"} if left else {}
+    return [*journal.entries(root), *([noted] if noted else [])]
+
+
+def interrupted(root: Path) -> dict[str, Any] | None:
+    """Return the last rotation, if it was killed and none of its tier came to an end after it."""
+    moves = [item for item in known(root) if item["verb"] in MOVES and "tier" in item]
+    killed = [item for item in moves if item["outcome"] == "killed"]
+    last = killed[-1] if killed else None
+    after = moves[moves.index(last) + 1 :] if last else []
+    return None if last is None or any(item["tier"] == last["tier"] for item in after) else last
 
 
 def served_now(models: Path) -> dict[str, str]:
@@ -43,8 +62,14 @@ def served_now(models: Path) -> dict[str, str]:
 def served(models: Path, tier: str) -> str:
     """Return the version that a tier's link names; the file's name where that has no metadata."""
     name = registry.pointed(models, tier)
-    versions = {item.file.name: item.version for item in registry.models(models)}
-    return versions.get(name, name)
+    return version_of(models, tier, name)
+
+
+def version_of(models: Path, tier: str, file: str) -> str:
+    """Return the version of a tier that a file is; its name where it is none."""
+    known_ = registry.models(models)
+    versions = {item.file.name: item.version for item in known_ if item.tier == tier}
+    return versions.get(file, file)
 
 
 def told(entries: Iterable[Mapping[str, Any]], now: Mapping[str, str]) -> list[Period]:
@@ -61,11 +86,12 @@ def told(entries: Iterable[Mapping[str, Any]], now: Mapping[str, str]) -> list[P
 
 def _moved(entry: Mapping[str, Any]) -> dict[str, str]:
     """Return what an entry says is served after it, by tier."""
-    if entry.get("outcome") != "done":
-        return {}
-    if entry["verb"] in MOVES:
+    moved = entry.get("outcome") == "done" or (
+        entry.get("outcome") == "killed" and entry.get("step") in MOVED
+    )
+    if moved and entry["verb"] in MOVES:
         return {entry["tier"]: entry["to"]}
-    return dict(entry.get("models") or {})
+    return dict(entry.get("models") or {}) if moved else {}
 
 
 def _turn(found: list[Period], following: Period) -> None:
@@ -89,6 +115,15 @@ def live_since(all_: Iterable[Period], window: timedelta) -> set[tuple[str, str]
 
 
 def before(all_: Sequence[Period], tier: str) -> list[str]:
-    """Return the versions that a tier served before the present one, the last one first."""
-    mine = [item.version for item in all_ if item.tier == tier]
-    return [version for version in reversed(mine[:-1]) if version != mine[-1]]
+    """Return the versions that a tier served before the present one, the last one first.
+
+    What was rolled back from, and not made live again since, is none of them.
+    """
+    mine = [item for item in all_ if item.tier == tier]
+    left: set[str] = set()
+    for one, following in pairwise(mine):
+        if following.how.startswith("models.rollback"):
+            left.add(one.version)
+        left.discard(following.version)
+    now = {item.version for item in mine[-1:]}
+    return [item.version for item in reversed(mine[:-1]) if item.version not in left | now]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PART = re.compile(r"[^.].*_v\d+\.\d+_\d{4}-\d\d-\d\d\.\w+")
 """An artifact, its metadata or its signature."""
 TEMPORARY = re.compile(r"\..+_(v\d+\.\d+_\d{4}-\d\d-\d\d|current)\.\w+\.\d+")
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
+"""What metadata raise that are JSON, and not what they should be."""
 BESIDE = (".json", ".sig")
 """What belongs to an artifact: its metadata and its signature."""
 
@@ -128,9 +130,12 @@ def summary(model: Model) -> dict[str, str]:
 
     Less is better in every score.
     """
-    metrics: dict[str, Any] = model.metadata.get("metrics", {})
-    cells = {name: _beside(said) for name, said in metrics.items()}
-    lost = [name for name, said in metrics.items() if not said["beats_baselines"]]
+    try:
+        metrics: dict[str, Any] = model.metadata["metrics"]
+        cells = {name: _beside(said) for name, said in metrics.items()}
+        lost = [name for name, said in metrics.items() if not said["beats_baselines"]]
+    except UNREADABLE:
+        return {"beats baselines": "?"}
     return cells | {"beats baselines": f"not in {', '.join(lost)}" if lost else "yes"}
 
 
@@ -143,12 +148,12 @@ def _beside(said: dict[str, Any]) -> str:
 
 def differences(old: Model, new: Model) -> Iterator[dict[str, object]]:
     """Return each metric of each target of two versions, side by side."""
-    before, after = (item.metadata.get("metrics", {}) for item in (old, new))
+    before, after = (_measured(item) for item in (old, new))
     for target in dict.fromkeys([*before, *after]):
-        a, b = (said.get(target, {}).get("model", {}) for said in (before, after))
+        a, b = (said.get(target, {}) for said in (before, after))
         for metric in dict.fromkeys([*a, *b]):
             values = (a.get(metric), b.get(metric))
-            change = None if None in values else values[1] - values[0]
+            change = None if values[0] is None or values[1] is None else values[1] - values[0]
             yield {
                 "target": target,
                 "metric": metric,
@@ -156,6 +161,19 @@ def differences(old: Model, new: Model) -> Iterator[dict[str, object]]:
                 new.version: values[1],
                 "change": change if change is None else f"{change:+.3f}",
             }
+
+
+def _measured(model: Model) -> dict[str, dict[str, float]]:
+    """Return the metrics of each target, as far as they can be read."""
+    try:
+        return {name: dict(said["model"]) for name, said in model.metadata["metrics"].items()}
+    except UNREADABLE:
+        return {}
+
+
+def unreadable(model: Model) -> str:
+    """Say that the metrics of a version are not what they should be; nothing where they are."""
+    return "" if _measured(model) else f"{model.file.stem}.json: its metrics cannot be read"
 
 
 def damaged(model: Model) -> str:
@@ -166,7 +184,7 @@ def damaged(model: Model) -> str:
     return (
         ""
         if digest == said
-        else f"{model.file}: sha256 is {digest[:12]}..., metadata says {str(said)[:12]}..."
+        else f"{model.file.name}: sha256 is {digest[:12]}..., metadata says {str(said)[:12]}..."
     )
 
 
@@ -176,6 +194,9 @@ def leftovers(folder: Path) -> list[Path]:
     An artifact without complete metadata is one too: as a model, it does not exist.
     """
     kept = {path.name for model in models(folder) for path in model.files}
+    for name in filter(None, (pointed(folder, tier) for tier in tiers(folder))):
+        # What a link names is served, whatever is wrong with its metadata.
+        kept |= {path.name for path in folder.glob(f"{name.rpartition('.')[0]}.*")}
     found = folder.iterdir() if folder.is_dir() else ()
     return sorted(
         path

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ops import output, registry, serving
+from ops import history, output, registry, serving
 from ops.changes import uninterrupted, unwritable
 from ops.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ops.changes import Change
     from ops.registry import Model
@@ -28,6 +29,8 @@ CHECKS = ("checksum", "load", "features", "golden", "metrics")
 STEPS = (*CHECKS, "pointer", "replicas", "watch")
 CHECK_LIMIT = 60.0
 """Seconds that all checks of a version may take; what loads slower cannot be served."""
+BACK_LIMIT = 10.0
+"""Seconds until every process serves the version before again; most still have it in memory."""
 SWAP_LIMIT = 30.0
 """Seconds until every process serves the version."""
 WATCH = 10.0
@@ -36,7 +39,7 @@ ERRORS_MAX = 0.01
 """Share of spoilt requests, on top of what it was before."""
 LATENCY_MAX, LATENCY_FLOOR = 3.0, 0.1
 """p99 may be so many times that of the version before; at most so many seconds are always well."""
-JUDGED = 20
+JUDGED = 100
 """Requests from which their p99 says something."""
 POLL = 0.25
 
@@ -63,16 +66,28 @@ class Limits:
 class Rotation:
     """One change of what one tier serves."""
 
-    def __init__(self, session: Session, change: Change, tier: str, limits: Limits) -> None:
-        """Look at what is served; nothing is changed yet."""
+    def __init__(
+        self,
+        session: Session,
+        change: Change,
+        tier: str,
+        limits: Limits,
+        before: str | None = None,
+    ) -> None:
+        """Look at what is served; nothing is changed yet.
+
+        `before` is the file that is live again after a failure: where a rotation was killed, the
+        one that it had begun with. By default it is what is served now.
+        """
         self.session = session
         self.change = change
         self.tier = tier
         self.limits = limits
         self.folder = session.project.models
         self.reports = serving.folder(session.project.run)
-        self.before = registry.pointed(self.folder, tier)
+        self.before = registry.pointed(self.folder, tier) if before is None else before
         self.replicas = session.engine.replicas()
+        self.step = STEPS[0]
 
     def check(self, model: Model) -> None:
         """Make steps 1 to 5: the checks of a version in a process of its own.
@@ -83,13 +98,14 @@ class Rotation:
         said: list[dict[str, Any]] = []
         module = f"{self.session.project.package}.candidate"
         command = ["python", "-m", module, model.tier, model.version]
-        self.change.note(step=STEPS[0])
+        self._begin(STEPS[0])
         try:
             for line in self.session.engine.trial(command, self.limits.checks):
                 if one := check_said(line):
                     said.append(one)
-                    self.change.note(step=STEPS[len(said) - (not one["ok"])], checks=said)
-                    _tell(one["name"], one["seconds"], one["detail"], ok=one["ok"])
+                    self._begin(STEPS[len(said) - (not one["ok"])], checks=said)
+                    detail = one["detail"] if one["ok"] else ""  # else it is said at the end
+                    _tell(one["name"], one["seconds"], detail, ok=one["ok"])
         except Refused as error:
             if not said or said[-1]["ok"]:
                 step = STEPS[len(said)]
@@ -110,10 +126,16 @@ class Rotation:
                 what = (
                     f"{replica.name} has {_mb(free)} free, and needs {len(there)} x {_mb(needed)}"
                 )
-                raise StepFailed("load", f"{what} to load it beside what is served")
+                what = f"{what} to load it beside what is served"
+                raise StepFailed("load", what, self._served())
+
+    def _begin(self, step: str, **facts: object) -> None:
+        self.step = step
+        self.change.note(step=step, **facts)
 
     def _served(self) -> str:
-        return f"{self.tier} serves {self.before or 'nothing'}, as before"
+        version = history.version_of(self.folder, self.tier, self.before)
+        return f"{self.tier} serves {version or 'nothing'}, as before"
 
     def recheck(self, model: Model) -> None:
         """Make step 1 alone, of a version that has been live.
@@ -122,15 +144,15 @@ class Rotation:
             StepFailed: its file is not what it was.
         """
         started = time.monotonic()
-        self.change.note(step="checksum")
+        self._begin("checksum")
         if wrong := registry.damaged(model):
-            raise StepFailed("checksum", wrong)
+            raise StepFailed("checksum", wrong, self._served())
         _tell("checksum", time.monotonic() - started, f"sha256 {model.metadata['sha256'][:12]}...")
 
     def switch(self, model: Model) -> None:
         """Make step 6 and 7: move the link and wait for every process; the old stays on failure."""
         started = time.monotonic()
-        self.change.note(step="pointer")
+        self._begin("pointer")
         try:
             registry.point(self.folder, self.tier, model.file.name)
         except OSError as error:
@@ -139,25 +161,25 @@ class Rotation:
         self._await(model.file.name)
 
     def _await(self, file: str) -> None:
-        self.change.note(step="replicas")
+        self._begin("replicas")
         if not self.replicas:
             _tell("replicas", 0.0, "nothing runs: it is served from the next deploy.up on")
             return
-        started = time.monotonic()
+        started, running = time.monotonic(), self.session.engine.replicas
         try:
             count = serving.await_everywhere(
-                self.reports, self.replicas, self.tier, file, self.limits.swap
+                self.reports, running, self.tier, file, self.limits.swap
             )
         except Refused as error:
             raise StepFailed("replicas", error.what) from error
-        said = f"{count} process{'es' if count > 1 else ''} of {len(self.replicas)} serve it"
+        said = f"served by {_many(count, 'process')} of {_many(len(self.replicas), 'replica')}"
         _tell("replicas", time.monotonic() - started, said)
 
     def watch(self, model: Model) -> None:
         """Make step 8: see that requests are answered as well as before, for a while."""
         if not self.replicas or not self.limits.watch:
             return
-        self.change.note(step="watch")
+        self._begin("watch")
         started = time.monotonic()
         first = serving.processes(self.reports)
         usual = serving.answers(first, self.before)
@@ -175,19 +197,23 @@ class Rotation:
                 time.sleep(POLL)
         _tell("watch", time.monotonic() - started, described(now, usual))
 
+    def interrupted(self, served: str) -> KeyboardInterrupt:
+        """Return what says at which step it was interrupted, and what is served."""
+        number = STEPS.index(self.step) + 1
+        return KeyboardInterrupt(f"step {number} ({self.step}): interrupted\n  -> {served}")
+
     def put_back(self) -> str:
         """Let the version before be live again everywhere; say how that came out."""
-        back = self.before or "nothing"
+        back = history.version_of(self.folder, self.tier, self.before) or "nothing"
         if registry.pointed(self.folder, self.tier) != self.before:
             output.say(f"  Putting back: {self.tier} -> {back}")
             registry.point(self.folder, self.tier, self.before)
         if self.before and self.replicas:
+            running, limit = self.session.engine.replicas, min(self.limits.swap, BACK_LIMIT)
             try:
-                serving.await_everywhere(
-                    self.reports, self.replicas, self.tier, self.before, self.limits.swap
-                )
+                serving.await_everywhere(self.reports, running, self.tier, self.before, limit)
             except Refused as error:
-                return f"the link is on {back} again, but: {error.what}"
+                return f"the link is on {back} again, but: {error.what}; look: inv models.verify"
         return self._served()
 
 
@@ -197,7 +223,8 @@ def promote(rotation: Rotation, model: Model, *, dry_run: bool) -> None:
     Raises:
         StepFailed: one of them; what was live before is live again.
     """
-    rotation.check(model)
+    with _told(rotation):
+        rotation.check(model)
     if not dry_run:
         _live(rotation, model, watched=True)
 
@@ -208,8 +235,18 @@ def roll_back(rotation: Rotation, model: Model) -> None:
     Raises:
         StepFailed: one of them; what was live before is live again.
     """
-    rotation.recheck(model)
+    with _told(rotation):
+        rotation.recheck(model)
     _live(rotation, model, watched=False)
+
+
+@contextmanager
+def _told(rotation: Rotation) -> Iterator[None]:
+    """Say at which step Ctrl-C was pressed, where nothing had changed yet."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise rotation.interrupted(rotation.put_back()) from error
 
 
 def _live(rotation: Rotation, model: Model, *, watched: bool) -> None:
@@ -223,6 +260,10 @@ def _live(rotation: Rotation, model: Model, *, watched: bool) -> None:
         with uninterrupted():
             served = rotation.put_back()
         raise StepFailed(error.step, error.why, served) from error
+    except KeyboardInterrupt as error:
+        with uninterrupted():
+            served = rotation.put_back()
+        raise rotation.interrupted(served) from error
     except BaseException:
         with uninterrupted():
             output.say(f"  {rotation.put_back()}")
@@ -247,7 +288,7 @@ def verdict(now: Answers, usual: Answers, *, last: bool) -> str:
 def described(now: Answers, usual: Answers) -> str:
     """Say how requests were answered."""
     if not now.requests:
-        return "no request came"
+        return "not judged: no request reached the model"
     said = f"{now.requests} requests, {now.bad} failed, p99 at most {_ms(now.p99)}"
     return f"{said} (before: {_ms(usual.p99)})" if usual.requests else said
 
@@ -280,6 +321,11 @@ def _ended(error: Refused, limit: float) -> str:
 def _tell(step: str, seconds: float, detail: str, *, ok: bool = True) -> None:
     mark = "ok" if ok else "FAILED"
     output.say(f"  {STEPS.index(step) + 1} {step:<10} {mark:<7} {seconds:5.1f} s  {detail}")
+
+
+def _many(count: int, what: str) -> str:
+    plural = "es" if what.endswith("s") else "s"
+    return f"{count} {what}{'' if count == 1 else plural}"
 
 
 def _mb(count: int) -> str:

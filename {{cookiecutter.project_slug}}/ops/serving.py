@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ops.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from ops.engines import Replica
@@ -28,6 +28,8 @@ POLL = 0.05
 """Seconds between two looks at the reports."""
 LOCKS_ARE_SEEN = sys.platform == "linux"
 """Elsewhere containers run in a virtual machine, and their locks stay in there."""
+LOOK = 2.0
+"""Seconds between two looks at which replicas run."""
 FRESH = 10.0
 """Seconds that a report is believed for where no lock is seen; each is renewed every two."""
 
@@ -126,15 +128,22 @@ def _reason(process: Process, tier: str, file: str) -> str:
 
 
 def await_everywhere(
-    reports: Path, replicas: Sequence[Replica], tier: str, file: str, limit: float
+    reports: Path, running: Callable[[], Sequence[Replica]], tier: str, file: str, limit: float
 ) -> int:
     """Wait until every process of every replica serves a file; return how many they are.
 
+    `running` tells which replicas run, and is asked again now and then.
+
     Raises:
-        Refused: one says that it cannot, or has not within `limit` seconds.
+        Refused: one says that it cannot, has stopped, or has not within `limit` seconds.
     """
-    deadline = time.monotonic() + limit
+    replicas, start = running(), time.monotonic()
+    deadline, look = start + limit, start + LOOK
     while late := behind(live := processes(reports), replicas, tier, file):
+        if time.monotonic() > look:
+            still, look = running(), time.monotonic() + LOOK
+            if gone := [item.name for item in replicas if item not in still]:
+                raise Refused(f"stopped meanwhile: {', '.join(gone)}")
         refusals = {name: why for name, why in late.items() if why}
         if refusals:
             raise Refused("\n".join(f"{name}: {why}" for name, why in refusals.items()))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ops import engines, environment, project
+from ops.errors import Refused
 
 if TYPE_CHECKING:
     from ops.engines import Engine
@@ -36,9 +38,28 @@ def opened(
     """Open a session; by default every variable must have a value.
 
     Raises:
-        Refused: there is no such profile or engine, or a variable has no value.
+        Refused: there is no such profile or engine, the stack is up with another, or a variable
+            has no value.
     """
     here = project.load()
-    name = environment.profile_name(profile)
+    name = profile_name(here, profile)
+    if whole:
+        _refuse_another(here, name, engine or os.environ.get("SLIPWAY_ENGINE", ""))
     values = environment.require(here, name) if whole else environment.held(here, name)
     return Session(here, name, engines.choose(engine, here, values, gpu=gpu))
+
+
+def profile_name(here: Project, asked: str) -> str:
+    """Return the profile that is meant: what was asked for, else APP_ENV, else the one in use."""
+    given = asked or os.environ.get("APP_ENV", "")
+    return environment.profile_name(given or engines.profile_in_use(here))
+
+
+def _refuse_another(here: Project, profile: str, engine: str) -> None:
+    """Refuse to change a stack by way of another profile or engine than it is up with."""
+    up = {"profile": engines.profile_in_use(here), "engine": engines.in_use(here)}
+    for what, asked in {"profile": profile, "engine": engine}.items():
+        known = {"profile": environment.PROFILES, "engine": engines.NAMES}[what]
+        if asked in known and up[what] and asked != up[what]:
+            fix = f"--{what} {up[what]}, or first: inv deploy.down"
+            raise Refused(f"the stack is up with the {what} {up[what]}, not {asked}", fix)

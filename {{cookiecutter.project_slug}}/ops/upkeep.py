@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ops import changes, history, journal, registry, rotation
+from ops import changes, history, registry, rotation, serving
 from ops.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import timedelta
     from pathlib import Path
 
     from ops.project import Project
@@ -20,37 +21,57 @@ if TYPE_CHECKING:
 def verify(project: Project) -> Iterator[Finding]:
     """Look at every file, every link and the last change."""
     folder = project.models
-    for model in registry.models(folder):
-        wrong = registry.damaged(model)
+    known = registry.models(folder)
+    for model in known:
+        wrong = registry.damaged(model) or registry.unreadable(model)
         detail = wrong or ("current" if model.current else "")
-        fix = f"inv models.rollback {model.tier}" if wrong and model.current else ""
+        fix = _instead(project, model.tier) if wrong and model.current else ""
         yield Finding(f"{model.tier} {model.version}", "fail" if wrong else "ok", detail, fix)
-    for tier in registry.tiers(folder):
-        yield from _link(folder, tier)
+    for tier in sorted({*registry.tiers(folder), *(model.tier for model in known)}):
+        yield from _link(project, tier)
+    yield from _processes(project)
     for path in registry.leftovers(folder):
         detail = "left by a writer that was killed; nothing reads it"
         yield Finding(path.name, "warn", detail, "inv models.prune")
-    if left := _interrupted(project.root):
+    if changes.under_way(project.root):
+        yield Finding("changes", "warn", "one is under way: this may look otherwise after it")
+    elif left := history.interrupted(project.root):
         yield explained(left, registry.pointed(folder, left["tier"]))
 
 
-def _link(folder: Path, tier: str) -> Iterator[Finding]:
-    """Find a link that leads to no complete model."""
-    name = registry.pointed(folder, tier)
-    known = {item.file.name for item in registry.models(folder) if item.tier == tier}
+def _link(project: Project, tier: str) -> Iterator[Finding]:
+    """Find a link that leads to no complete model, or is not there."""
+    name = registry.pointed(project.models, tier)
+    known = {item.file.name for item in registry.models(project.models) if item.tier == tier}
     if name not in known:
-        detail = f"{tier} -> {name or '?'}, which is no complete model of it"
-        yield Finding(f"{tier}_current", "fail", detail, f"inv models.rollback {tier}")
+        gone = f"{tier} has no link: a process that starts serves nothing of it"
+        detail = f"{tier} -> {name}, which is no complete model of it" if name else gone
+        yield Finding(f"{tier}_current", "fail", detail, _instead(project, tier))
 
 
-def _interrupted(root: Path) -> Mapping[str, Any] | None:
-    """Return the last rotation, if it was killed and none of its tier followed."""
-    known = [item for item in journal.entries(root) if item["verb"] in history.MOVES]
-    if left := changes.killed(root):
-        known.append({**left, "outcome": "killed"})
-    last = known[-1] if known else {}
-    ours = last.get("outcome") == "killed" and last.get("verb") in history.MOVES
-    return last if ours and "tier" in last else None
+def _instead(project: Project, tier: str) -> str:
+    """Say what brings a tier back whose current model is not whole."""
+    now = registry.pointed(project.models, tier)
+    whole = [
+        item.version
+        for item in registry.models(project.models)
+        if item.tier == tier and item.file.name != now and not registry.damaged(item)
+    ]
+    was = [*history.before(history.periods(project.root, project.models), tier), *reversed(whole)]
+    back = next((version for version in was if version in whole), "")
+    return f"inv models.rollback {tier} --to {back}" if back else f"inv models.train --tier {tier}"
+
+
+def _processes(project: Project) -> Iterator[Finding]:
+    """Find processes that serve something else than the links name."""
+    folder = project.models
+    for process in serving.processes(serving.folder(project.run)):
+        for tier in registry.tiers(folder):
+            said, named = process.tier(tier), registry.pointed(folder, tier)
+            if said and said["file"] != named:
+                why = said["wrong"] or "it has not come to that yet"
+                detail = f"serves {said['file'] or 'nothing'} of {tier}, not {named}: {why}"
+                yield Finding(process.name, "fail", detail, "inv deploy.logs")
 
 
 def explained(left: Mapping[str, Any], pointed: str) -> Finding:
@@ -78,6 +99,47 @@ def restore_points(backups: Path) -> dict[str, str]:
         except (OSError, ValueError, KeyError, AttributeError):
             continue
     return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be deleted, and what stays for which reason."""
+
+    known: tuple[Model, ...]
+    stay: Mapping[str, str]
+    """The file of each version that stays, with the reason."""
+    left: tuple[Path, ...]
+    """What killed writers left."""
+
+    @property
+    def going(self) -> list[Model]:
+        """The versions that go."""
+        return [item for item in self.known if item.file.name not in self.stay]
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return a row for each version."""
+        return [
+            {
+                "tier": item.tier,
+                "version": item.version,
+                "what comes of it": self.stay.get(item.file.name, "DELETE"),
+            }
+            for item in self.known
+        ]
+
+    def carry_out(self) -> None:
+        """Delete it."""
+        for model in self.going:
+            remove(model)
+        for path in self.left:
+            path.unlink(missing_ok=True)
+
+
+def plan(project: Project, keep: int, days: int) -> Plan:
+    """Return what can go, if the newest `keep` and what was live within `days` stay."""
+    found = registry.models(project.models)
+    left = registry.leftovers(project.models)
+    return Plan(tuple(found), kept(project, keep, timedelta(days=days)), tuple(left))
 
 
 def kept(project: Project, keep: int, window: timedelta) -> dict[str, str]:

@@ -125,7 +125,7 @@ def test_the_second_of_two_is_refused_and_told_who_is_at_it(tmp_path: Path) -> N
         process.communicate(timeout=30)
     said = rf"data\.collect of \S+@\S+ \(process {process.pid}\) is under way for \d s"
     assert re.match(said, refused.value.what)
-    assert refused.value.fix == "wait for it to end, then: inv models.promote"
+    assert refused.value.what.endswith(": no models.promote at the same time")
     assert outcomes(tmp_path) == ["interrupted"]
 
 

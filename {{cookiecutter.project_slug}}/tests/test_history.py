@@ -34,7 +34,7 @@ def test_periods_follow_from_what_was_recorded() -> None:
         ("tier1", "v1.1", DAYS[2], DAYS[5], "models.promote retrained"),
         ("tier1", "v1.0", DAYS[5], None, "models.rollback"),
     ]
-    assert history.before(found, "tier1") == ["v1.1"]
+    assert history.before(found, "tier1") == []  # nobody wants back what was rolled back from
     assert history.before(found, "tier2") == []
     assert history.before(found, "tier3") == []
 
@@ -44,6 +44,21 @@ def test_a_link_that_was_moved_by_hand_is_seen() -> None:
     assert (first.version, first.until) == ("v1.1", "")
     assert (second.version, second.since, second.until) == ("v1.3", "", None)
     assert history.before([first, second], "tier1") == ["v1.1"]
+
+
+def test_what_was_promoted_again_is_no_longer_what_was_rolled_back_from() -> None:
+    verbs = ["promote", "promote", "rollback", "promote", "promote"]
+    versions = ["v1.0", "v1.1", "v1.0", "v1.1", "v1.2"]
+    moves = [moved(day, *one) for day, one in enumerate(zip(verbs, versions, strict=True))]
+    assert history.before(history.told(moves, {}), "tier1") == ["v1.1", "v1.0", "v1.1", "v1.0"]
+    assert history.before(history.told(moves[:3], {}), "tier1") == []
+
+
+def test_what_was_killed_after_the_link_moved_was_live() -> None:
+    moves = [moved(0, "promote", "v1.0"), moved(1, "promote", "v1.1", outcome="killed")]
+    assert len(history.told([moves[0], {**moves[1], "step": "load"}], {})) == 1
+    (first, second) = history.told([moves[0], {**moves[1], "step": "watch"}], {"tier1": "v1.1"})
+    assert (first.until, second.version, second.until) == (DAYS[1], "v1.1", None)
 
 
 @pytest.mark.parametrize(("days", "live"), [(0, {"v1.1"}), (36500, {"v1.0", "v1.1"})])

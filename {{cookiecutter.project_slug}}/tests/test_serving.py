@@ -106,7 +106,7 @@ def test_it_waits_until_all_have_come_to_it(tmp_path: Path, live: Callable[..., 
     live("one.7", report())
     later = threading.Timer(0.3, live, ["one.7", report(NEW)])
     later.start()
-    assert serving.await_everywhere(tmp_path, [API], "tier1", NEW, 10) == 1
+    assert serving.await_everywhere(tmp_path, lambda: [API], "tier1", NEW, 10) == 1
     later.join()
 
 
@@ -114,14 +114,24 @@ def test_a_refusal_is_not_waited_out(tmp_path: Path, live: Callable[..., None]) 
     live("one.7", report(OLD, NEW, "it is damaged"))
     start = time.monotonic()
     with pytest.raises(Refused, match=r"api-1 \(process 7\): it is damaged"):
-        serving.await_everywhere(tmp_path, [API], "tier1", NEW, 60)
+        serving.await_everywhere(tmp_path, lambda: [API], "tier1", NEW, 60)
     assert time.monotonic() - start < 30
 
 
 def test_who_hangs_is_named_at_the_limit(tmp_path: Path, live: Callable[..., None]) -> None:
     live("one.7", report())
     with pytest.raises(Refused, match=r"not served within 0.2 s by api-1 \(process 7\)"):
-        serving.await_everywhere(tmp_path, [API], "tier1", NEW, 0.2)
+        serving.await_everywhere(tmp_path, lambda: [API], "tier1", NEW, 0.2)
+
+
+def test_a_replica_that_stops_is_not_waited_for(
+    tmp_path: Path, live: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "LOOK", 0.1)
+    live("one.7", report())
+    run = [[API, Replica("api-2", "two")], [API]]
+    with pytest.raises(Refused, match="stopped meanwhile: api-2"):
+        serving.await_everywhere(tmp_path, lambda: run.pop(0), "tier1", NEW, 30)
 
 
 def counted(requests: int, errors: int = 0, failures: int = 0) -> dict[str, Any]:

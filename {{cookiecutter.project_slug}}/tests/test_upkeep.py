@@ -50,7 +50,39 @@ def test_every_harm_is_named(here: Project) -> None:
     assert found["tier1 v1.2"] == "fail"
     assert found["tier1_current"] == "fail"
     assert found[".tier1_v1.4_2026-11-22.onnx.77"] == "warn"
-    assert found["tier1_v1.3_2026-11-22.onnx"] == found["tier1_v1.3_2026-11-22.json"] == "warn"
+    assert "tier1_v1.3_2026-11-22.onnx" not in found  # what is served is no leftover
+
+
+def test_what_a_link_names_is_never_deleted(here: Project) -> None:
+    metadata = here.models / "tier1_v1.0_2026-11-22.json"
+    metadata.write_text("{}")
+    found = upkeep.plan(here, 0, 0)
+    assert [item.version for item in found.going] == ["v1.1", "v1.2", "v1.3"]
+    assert found.left == ()
+    found.carry_out()
+    assert (here.models / "tier1_current.onnx").read_bytes() == b"tier1 v1.0"
+    assert metadata.exists()
+
+
+def test_a_tier_without_a_link_is_named_with_what_brings_it_back(here: Project) -> None:
+    registry.point(here.models, "tier1", "")
+    found = {item.check: item for item in upkeep.verify(here)}
+    assert found["tier1_current"].state == "fail"
+    assert found["tier1_current"].fix == "inv models.rollback tier1 --to v1.3"
+
+
+def test_where_nothing_is_whole_training_is_what_is_left(tmp_path: Path) -> None:
+    write(tmp_path / "models", "tier1", "v1.0", current=True).write_bytes(b"flipped")
+    (found,) = upkeep.verify(Project(tmp_path, "A", "a", "a"))
+    assert (found.state, found.fix) == ("fail", "inv models.train --tier tier1")
+
+
+def test_metrics_that_cannot_be_read_are_named_and_harm_no_other(here: Project) -> None:
+    metadata = here.models / "tier1_v1.2_2026-11-22.json"
+    metadata.write_text(metadata.read_text().replace('"beats_baselines": false', '"model": null'))
+    assert states(here)["tier1 v1.2"] == "fail"
+    rows = [registry.summary(model) for model in registry.models(here.models)]
+    assert {"beats baselines": "?"} in rows
 
 
 @pytest.mark.parametrize(

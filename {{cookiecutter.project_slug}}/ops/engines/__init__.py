@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ops import shell
+from ops import environment, shell
 from ops.errors import Refused
 
 if TYPE_CHECKING:
@@ -141,10 +141,16 @@ def in_use(project: Project) -> str:
     return next((word for word in _noted(project) if word in NAMES), "")
 
 
-def note_use(project: Project, name: str, *, gpu: bool = False) -> None:
-    """Remember which engine the stack is on, so that the next task asks the same one."""
+def profile_in_use(project: Project) -> str:
+    """Return the profile that the stack was last brought up with; empty when it was taken down."""
+    return next((word for word in _noted(project) if word in environment.PROFILES), "")
+
+
+def note_use(project: Project, name: str, profile: str, *, gpu: bool = False) -> None:
+    """Remember how the stack was brought up, so that the next task asks the same engine."""
     _note(project).parent.mkdir(exist_ok=True)
-    _note(project).write_text(f"{name} {GPU}" if gpu else name, encoding="utf-8")
+    words = [name, profile, *([GPU] if gpu else [])]
+    _note(project).write_text(" ".join(words), encoding="utf-8")
 
 
 def note_end(project: Project) -> None:

@@ -206,7 +206,10 @@ class ComposeEngine:
         inside = ["python", *command[1:]]
         self._own_folders()
         mounts = [f"--volume={self.project.root / name}:/app/{name}" for name in ("data", "src")]
-        arguments = ["run", "--rm", "--no-TTY", *mounts, *keys(os.environ), "prepare", *inside]
+        # What it needs is started where nothing runs, and left alone where something does.
+        needs = ["--no-deps"] if any(item.status == "running" for item in self.containers()) else []
+        options = ["--rm", "--no-TTY", *needs, *mounts, *keys(os.environ)]
+        arguments = ["run", *options, "prepare", *inside]
         shell.run(self.composition.command(*arguments), cwd=self.project.root, env=self.building)
 
     def logs(self, service: str, lines: int, *, follow: bool) -> None:

@@ -28,13 +28,13 @@ def up(
     """Set up what is missing, start all services, wait for health."""
     limit = options.seconds(timeout)
     here = project.load()
-    _make_environment(here, environment.profile_name(profile))
+    _make_environment(here, session.profile_name(here, profile))
     opened = session.opened(profile, engine, gpu=gpu)
     name = opened.engine.name
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
     with change(here.root, "deploy.up", profile=opened.profile, engine=name) as made:
         started = opened.engine.up(limit)
-        engines.note_use(here, name, gpu=gpu)
+        engines.note_use(here, name, opened.profile, gpu=gpu)
         made.note(models=history.served_now(here.models))
     if not started:
         output.say("Everything was up already.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from ops import environment, output, project
+from ops import output, project, session
 from ops.doctor import examine
 from ops.tasks import options
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @task(help={"profile": options.PROFILE, "json": options.JSON})
 def doctor(_c: Context, profile: str = "", json: bool = False) -> None:
     """Check whether this machine is ready, and say what to do."""
-    findings = examine(project.load(), environment.profile_name(profile))
+    here = project.load()
+    findings = examine(here, session.profile_name(here, profile))
     output.show(findings, as_json=json, empty="")
     failed = sum(finding.state == "fail" for finding in findings)
     if failed:

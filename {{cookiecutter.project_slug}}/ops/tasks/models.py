@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from invoke.tasks import task
@@ -103,9 +102,9 @@ def show(_c: Context, tier: str, version: str = "", json: bool = False) -> None:
     | {
         "version": "such as v1.1",
         "dry-run": "check it, and change nothing",
-        "watch": "seconds that it is watched once it is served",
-        "limit": "seconds until every process has to serve it",
-        "checks-limit": "seconds that checking it may take",
+        "watch": f"seconds that it is watched once it is served (default: {rotation.WATCH:.0f})",
+        "limit": f"seconds until every process serves it (default: {rotation.SWAP_LIMIT:.0f})",
+        "checks-limit": f"seconds for checking it (default: {rotation.CHECK_LIMIT:.0f})",
     },
 )
 def promote(
@@ -122,22 +121,36 @@ def promote(
 ) -> None:
     """Check a version, make it live everywhere, watch it."""
     opened = session.opened(profile, engine)
+    if not version:
+        raise Refused("no version was named", "inv models.list", code=2)
     model = registry.find(opened.project.models, tier, version)
-    watched = 0.0 if watch == "0" else options.seconds(watch)
-    limits = Limits(options.seconds(checks_limit), options.seconds(limit), watched)
+    watched = 0.0 if watch == "0" else options.seconds(watch, "--watch")
+    limits = Limits(
+        options.seconds(checks_limit, "--checks-limit"), options.seconds(limit, "--limit"), watched
+    )
     _promote(opened, model, why, limits, dry_run=dry_run)
 
 
 def _promote(
     opened: Session, model: Model, why: str, limits: Limits, *, dry_run: bool = False
 ) -> None:
+    unproven = _unproven(opened.project, model.tier)
+    if model.current and not dry_run and unproven is None:
+        output.say(f"{model.tier} serves {model.version} already.")
+        return
     verb = "models.check" if dry_run else "models.promote"
     with _rotation(opened, verb, model, why, limits) as turn:
         rotation.promote(turn, model, dry_run=dry_run)
     if dry_run:
         output.say(f"{model.tier} {model.version} can be promoted; nothing was changed.")
         return
-    output.say(f"{model.tier} serves {model.version}. Undo: inv models.rollback {model.tier}")
+    before = past.version_of(opened.project.models, model.tier, turn.before)
+    undo = f" Undo: inv models.rollback {model.tier} --to {before}" if before else ""
+    output.say(f"{_serves(turn)} {model.version}.{undo}")
+
+
+def _serves(turn: Rotation) -> str:
+    return f"{turn.tier} {'serves' if turn.replicas else 'will serve'}"
 
 
 @task(
@@ -159,10 +172,10 @@ def rollback(
     """Make the version live again that was before."""
     opened = session.opened(profile, engine)
     model = registry.find(opened.project.models, tier, to or _previous(opened.project, tier))
-    limits = Limits(swap=options.seconds(limit))
+    limits = Limits(swap=options.seconds(limit, "--limit"))
     with _rotation(opened, "models.rollback", model, why, limits) as turn:
         rotation.roll_back(turn, model)
-    output.say(f"{tier} serves {model.version} again.")
+    output.say(f"{_serves(turn)} {model.version} again.")
 
 
 @contextmanager
@@ -171,13 +184,25 @@ def _rotation(
 ) -> Iterator[Rotation]:
     """Make a change of what one tier serves, and say so first."""
     root, folder = opened.project.root, opened.project.models
-    old = past.served(folder, model.tier)
-    facts = {"tier": model.tier, "from": old, "to": model.version, "file": model.file.name}
+    unproven = _unproven(opened.project, model.tier)
+    before = registry.pointed(folder, model.tier) if unproven is None else unproven
+    old = past.version_of(folder, model.tier, before)
+    facts = {"tier": model.tier, "from": old, "to": model.version}
+    facts |= {"before": before, "file": model.file.name}
     facts |= {"why": why} if why else {}
     where = f"profile {opened.profile}, engine {opened.engine.name}"
     output.say(f"{verb}: {model.tier} {old or 'nothing'} -> {model.version} ({where})")
     with change(root, verb, **facts) as made:
-        yield Rotation(opened, made, model.tier, limits)
+        yield Rotation(opened, made, model.tier, limits, before)
+
+
+def _unproven(here: Project, tier: str) -> str | None:
+    """Return the file that a killed rotation had begun with, if what it made live still is."""
+    left = past.interrupted(here.root)
+    if left is None or left["tier"] != tier:
+        return None
+    now, before = registry.pointed(here.models, tier), str(left.get("before", ""))
+    return before if now == left.get("file") != before else None
 
 
 def _previous(here: Project, tier: str) -> str:
@@ -192,7 +217,7 @@ def _previous(here: Project, tier: str) -> str:
         if version in there:
             return version
     what = f"{tier} served no other version before that is still there"
-    raise Refused(what, f"choose one: inv models.list, then inv models.rollback {tier} --to v1.0")
+    raise Refused(what, "choose one of: inv models.list, and name it with --to")
 
 
 @task(help={"tier": "only this one", "json": options.JSON})
@@ -200,6 +225,7 @@ def history(_c: Context, tier: str = "", json: bool = False) -> None:
     """Show what was live when, and who changed it."""
     here = project.load()
     found = past.periods(here.root, here.models)
+    _refuse_unknown(here, tier)
     rows = [asdict(item) for item in reversed(found) if tier in ("", item.tier)]
     if not json:
         rows = [_when(row) for row in rows]
@@ -224,44 +250,39 @@ def verify(_c: Context, json: bool = False) -> None:
 
 @task(
     help={
-        "keep": "how many of the newest of each tier stay",
-        "days": "what was live within so many days stays",
+        "keep": "how many of the newest of each tier stay (default: 3)",
+        "days": f"what was live within so many days stays (default: {WINDOW_DAYS})",
         "dry-run": "show what would go, and change nothing",
         "yes": options.YES,
     }
 )
 def prune(
-    _c: Context, keep: int = 3, days: int = WINDOW_DAYS, dry_run: bool = False, yes: bool = False
+    _c: Context,
+    keep: str = "3",
+    days: str = f"{WINDOW_DAYS}",
+    dry_run: bool = False,
+    yes: bool = False,
 ) -> None:
     """Delete old versions that nothing needs any more."""
     here = project.load()
-    if keep < 0 or days < 0:
-        raise Refused("--keep and --days cannot be negative", "inv models.prune --keep 3", code=2)
-    stay = upkeep.kept(here, keep, timedelta(days=days))
-    known = registry.models(here.models)
-    going = [item for item in known if item.file.name not in stay]
-    left = registry.leftovers(here.models)
-    if not going and not left:
+    wanted = (options.count(keep, "--keep"), options.count(days, "--days"))
+    plan = upkeep.plan(here, *wanted)
+    if not plan.going and not plan.left:
         output.say("Nothing to delete.")
         return
-    rows = [
-        {"tier": item.tier, "version": item.version, "kept because": stay.get(item.file.name, "")}
-        for item in known
-    ]
-    marked = [row | {"": "" if row["kept because"] else "DELETE"} for row in rows]
-    output.show(marked, as_json=False, empty="")
-    for path in left:
+    output.show(plan.rows(), as_json=False, empty="")
+    for path in plan.left:
         output.say(f"{path.name}: DELETE (left by a writer that was killed)")
     if dry_run:
         return
-    output.confirm(f"Delete {len(going)} versions and {len(left)} leftovers?", yes=yes)
-    gone = [f"{item.tier} {item.version}" for item in going]
+    count = f"{len(plan.going)} versions and {len(plan.left)} leftovers"
+    output.confirm(f"Delete {count}?", yes=yes)
+    gone = [f"{item.tier} {item.version}" for item in plan.going]
     with change(here.root, "models.prune", deleted=gone):
-        for item in going:
-            upkeep.remove(item)
-        for path in left:
-            path.unlink(missing_ok=True)
-    output.say(f"Deleted {len(going)} versions and {len(left)} leftovers.")
+        if upkeep.plan(here, *wanted) != plan:  # what is needed may have changed while it was asked
+            raise Refused("the models changed meanwhile; nothing was deleted", "inv models.prune")
+        plan.carry_out()
+    output.say(f"Deleted {count}.")
 
 
 @task(help=TIER | {"old": "such as v1.0", "new": "such as v1.1", "json": options.JSON})
@@ -278,16 +299,40 @@ def retrain(
 ) -> None:
     """Collect, train, promote what passes the gates; for cron."""
     opened = session.opened(profile, engine)
+    _refuse_unknown(opened.project, tier)
     options_ = ("--file", file) if file else ()
     with change(opened.project.root, "data.collect", file=file or None):
         opened.module(f"{opened.project.package}.collect", *options_)
     wrong = []
     for model in _train(opened, tier):
+        if _drop_same(opened.project, model):
+            continue
         try:
             _promote(opened, model, "retrained", Limits())
         except StepFailed as error:
-            output.say(f"{model.tier} stays as it is.")
+            output.say(f"{error.what}\n{model.tier} stays as it is.")
             # A model that is not good enough is what the gates are for, and no failure.
             wrong += [] if error.step == "metrics" else [error.what]
+        except Refused as error:  # another change came in between: the other tiers are for now
+            wrong.append(error.what)
     if wrong:
         raise Refused("\n".join(wrong), "inv models.verify")
+
+
+def _drop_same(here: Project, model: Model) -> bool:
+    """Delete what was trained if it is, to the byte, what is served already."""
+    served = [item for item in registry.models(here.models) if item.current]
+    same = {item.metadata.get("sha256") for item in served if item.tier == model.tier}
+    if model.current or model.metadata.get("sha256") not in same:
+        return False
+    with change(here.root, "models.drop", deleted=f"{model.tier} {model.version}"):
+        upkeep.remove(model)
+    output.say(f"{model.tier} {model.version} is the very model that is served: deleted again.")
+    return True
+
+
+def _refuse_unknown(here: Project, tier: str) -> None:
+    """Refuse a tier that no model is of; where there is none at all, nobody can tell."""
+    known = sorted({item.tier for item in registry.models(here.models)})
+    if tier and known and tier not in known:
+        raise Refused(f"there is no tier {tier!r}", f"choose one of: {', '.join(known)}", code=2)

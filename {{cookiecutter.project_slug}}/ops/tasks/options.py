@@ -9,12 +9,27 @@ YES = "do not ask"
 WHERE = {"profile": PROFILE, "engine": ENGINE}
 
 
-def seconds(text: str) -> float:
+MOST = 100_000
+"""Beyond that a number was mistyped."""
+
+
+def seconds(text: str, option: str = "--timeout") -> float:
     """Read a time limit.
 
     Raises:
         Refused: it is no number of seconds above 0.
     """
-    if not text.isdigit() or not int(text):
-        raise Refused(f"{text!r} is not a number of seconds", "--timeout 120", code=2)
+    if not (text.isdecimal() and 0 < int(text) <= MOST):
+        raise Refused(f"{text!r} is not a number of seconds", f"{option} 120", code=2)
     return float(text)
+
+
+def count(text: str, option: str) -> int:
+    """Read a whole number.
+
+    Raises:
+        Refused: it is none, or a very large one.
+    """
+    if not (text.isdecimal() and int(text) <= MOST):
+        raise Refused(f"{text!r} is not a whole number up to {MOST}", f"{option} 3", code=2)
+    return int(text)

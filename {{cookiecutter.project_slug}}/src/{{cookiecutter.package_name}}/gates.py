@@ -12,12 +12,23 @@ CALIBRATION = "ece"
 
 def judged(metadata: Metadata, settings: Settings) -> tuple[str, list[str]]:
     """Return how a model compares with the baselines, and what the settings do not allow."""
-    wrong = list(calibration(metadata, settings.calibration_error_max))
+    wrong = [f"there are no metrics of {name}" for name in unmeasured(metadata)]
+    wrong += calibration(metadata, settings.calibration_error_max)
     worse = [name for name, better in metadata.beats_baselines.items() if not better]
     if not worse:
         return "better than every baseline", wrong
     said = f"NOT better than the baselines in {', '.join(worse)}"
     return said, [*wrong, said] if settings.must_beat_baselines else wrong
+
+
+def unmeasured(metadata: Metadata) -> list[str]:
+    """Return the targets that have no score."""
+    found = metadata.metrics
+    return [
+        name
+        for name in metadata.targets
+        if name not in found or found[name].score not in found[name].model
+    ]
 
 
 def calibration(metadata: Metadata, most: float) -> Iterator[str]:
