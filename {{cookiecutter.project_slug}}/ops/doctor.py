@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from ops import backups, environment, health, history, points, shell, upkeep
+from ops import backups, environment, health, history, points, recovery, shell, upkeep
 from ops.engines import Status, choose
 from ops.errors import Refused
 from ops.findings import Finding
@@ -174,6 +174,8 @@ def _models(machine: Machine) -> Iterator[Finding]:
 
 
 def _backups(machine: Machine) -> Iterator[Finding]:
+    if left := recovery.interrupted(machine.project.root):
+        yield left
     series = (machine.profile, machine.engine.name)
     point = points.newest(machine.project.backups, series)
     if not point:

@@ -177,6 +177,9 @@ class Database(Protocol):
     def drop(self, name: str) -> None:
         """Delete a database, where it is there."""
 
+    def deletion(self, name: str) -> str:
+        """Return what a person types to delete a database."""
+
     def exists(self, name: str) -> bool:
         """Say whether there is a database of that name."""
 

@@ -229,7 +229,8 @@ class Postgres:
             raise Refused("the stack has no service postgres, so nothing here can be backed up")
         self.engine = engine
         self.profile = profile
-        self.live = str(engine.services[SERVICE]["environment"]["POSTGRES_DB"])
+        environment = engine.services[SERVICE]["environment"]
+        self.live, self.user = str(environment["POSTGRES_DB"]), str(environment["POSTGRES_USER"])
         self.prefix = f"{engine.composition.name}-backup-"
 
     def start(self, limit: float) -> bool:
@@ -274,6 +275,12 @@ class Postgres:
     def drop(self, name: str) -> None:
         """Delete a database."""
         self._do(within(f"DROP DATABASE IF EXISTS {named(name)} WITH (FORCE);"), limit=BRIEF)
+
+    def deletion(self, name: str) -> str:
+        """Return what a person types to delete a database."""
+        (container, *_) = [*self.engine.containers(SERVICE), None]
+        where = container.name if container else SERVICE
+        return f"docker exec {where} dropdb --username={self.user} --force {name}"
 
     def exists(self, name: str) -> bool:
         """Say whether there is a database of that name."""

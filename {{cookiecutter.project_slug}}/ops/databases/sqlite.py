@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shlex
 import shutil
 import sqlite3
 import time
@@ -124,6 +125,10 @@ class Sqlite:
         path = self._file(named(name))
         for one in (path, *_beside(path)):
             one.unlink(missing_ok=True)
+
+    def deletion(self, name: str) -> str:
+        """Return what a person types to delete a file."""
+        return shlex.join(["rm", str(self._file(name))])
 
     def exists(self, name: str) -> bool:
         """Say whether there is a file."""

@@ -7,6 +7,7 @@ import os
 import secrets
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -186,6 +187,7 @@ class ComposeEngine:
         """
         service = next(name for name, entry in self.services.items() if SERVES in _labels(entry))
         name = f"{self.composition.name}-trial-{secrets.token_hex(4)}"
+        self._own_folders()
         running = self._serving()
         with self._made_of(service, running[0].attrs["Image"] if running else "") as files:
             words = files.command("run", "--rm", "--no-TTY", "--no-deps", "--name", name, service)
@@ -237,17 +239,22 @@ class ComposeEngine:
         """Stop what needs a service, however indirectly; return what starts that again."""
         users = users_of(self.services, needed)
         ran = [item for name in users for item in self.containers(name) if item.status == "running"]
-        if ran:
-            self.before_removal()
-            names = sorted({item.labels[SERVICE] for item in ran})
-            self._logged("stop", *names, timeout=STOP_LIMIT)
+        counts = Counter(item.labels[SERVICE] for item in ran)
 
         def resume(limit: float) -> None:
-            for item in ran:
-                item.start()
-            if ran:
+            if counts:
+                scales = [f"--scale={name}={count}" for name, count in counts.items()]
+                options = ["--detach", "--no-deps", "--no-build", "--no-recreate", *scales]
+                self._logged("up", *options, *counts, timeout=limit)
                 self._await_health(Progress(self.once), limit)
 
+        if counts:
+            self.before_removal()
+            try:
+                self._logged("stop", *counts, timeout=STOP_LIMIT)
+            except Refused:
+                resume(STOP_LIMIT)
+                raise
         return resume
 
     def logs(self, service: str, lines: int, *, follow: bool) -> None:

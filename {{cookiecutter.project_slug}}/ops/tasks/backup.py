@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke.tasks import task
 
-from ops import archives, backups, databases, output, points, project, retention, session
+from ops import (
+    archives,
+    backups,
+    databases,
+    output,
+    points,
+    project,
+    recovery,
+    retention,
+    session,
+)
 from ops.changes import change
 from ops.errors import Refused
+from ops.recovery import Recovery, Wanted
 from ops.retention import Policy
 from ops.steps import Steps
 from ops.tasks import options
@@ -199,3 +212,76 @@ def import_(_c: Context, file: str) -> None:
         point = archives.read(Path(file), here.backups)
         made.note(point=point.id)
     output.say(f"Restore point {point.id} is here. Next: inv backup.verify {point.id}")
+
+
+@task(
+    positional=["id"],
+    help=options.WHERE
+    | {
+        "id": f"{ID['id']}; or {points.LATEST}; or a file that backup.export wrote",
+        "only": f"{recovery.DATABASE} or {recovery.MODELS} (default: both)",
+        "timeout": "seconds each service may take to become healthy",
+        "drop-old": "delete the database that was live before",
+        "yes": options.YES,
+    },
+)
+def restore(
+    _c: Context,
+    id: str = points.LATEST,
+    only: str = "",
+    timeout: str = "120",
+    drop_old: bool = False,
+    yes: bool = False,
+    profile: str = "",
+    engine: str = "",
+) -> None:
+    """Put a restore point back, or leave what was there."""
+    if only not in recovery.STEPS:
+        raise Refused(f"there is no part {only!r}", "--only database, or --only models", code=2)
+    limit = options.seconds(timeout)
+    opened = session.opened(profile, engine)
+    database = databases.of(opened)
+    point = recovery.chosen(opened, id)
+    if only != recovery.MODELS:
+        backups.refuse_other(database, point)
+    if left := recovery.interrupted(opened.project.root):
+        output.say(f"{left.check}: {left.detail}")
+    with change(opened.project.root, recovery.VERB, point=point.id, only=only) as made:
+        turn = Recovery(opened, made, database, Wanted(point, only, limit))
+        turn.run(lambda: _agreed(turn, yes=yes))
+        output.say(f"Restored {point.id}. Next: inv deploy.status")
+        _drop(turn, drop=drop_old, ask=not yes)
+
+
+def _agreed(turn: Recovery, *, yes: bool) -> None:
+    """Show what will change, and ask."""
+    point = turn.point
+    proven = backups.state(point)
+    _announce(turn.session, recovery.VERB, f"{point.id}, age {backups.age(point)}")
+    output.say(f"verified: {proven}; what is there now is kept")
+    output.show([*turn.plan()], as_json=False, empty="It holds nothing of that.")
+    if turn.unread:
+        output.say(f"What is there now cannot be read: {turn.unread}")
+    output.confirm(f"Restore {point.id}?", yes=yes)
+
+
+def _drop(turn: Recovery, *, drop: bool, ask: bool) -> None:
+    """Delete the databases of before, if that is wanted and what was in them is elsewhere too."""
+    kept = turn.kept()
+    if not kept:
+        return
+    if turn.unread and drop:
+        output.say("It is not deleted: it could not be read, so there is no restore point of it.")
+    elif not drop and ask and sys.stdin.isatty():
+        with suppress(Refused):
+            output.confirm(f"Delete what was live before ({', '.join(kept)})?", yes=False)
+            drop = True
+    if drop and not turn.unread:
+        for name in kept:
+            turn.database.drop(name)
+        output.say(f"Deleted: {', '.join(kept)}")
+        return
+    for name in kept:
+        output.say(
+            f"What was live before is kept as {name}. Delete it: {turn.database.deletion(name)}"
+        )
