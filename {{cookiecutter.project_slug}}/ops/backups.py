@@ -45,8 +45,10 @@ def create(
     Raises:
         StepFailed: nothing was made, or, if that is the proof, it is there and not verified.
     """
-    points.clear(points.partials(session.project.backups))
+    folder = session.project.backups
+    points.clear(points.partials(folder))  # they may be what fills the disk
     point = _made(session, steps, database, kind)
+    points.clear(points.partials(folder))  # a dump that outlived its caller was writing into one
     steps.change.note(point=point.id)
     if not prove:
         steps.skipped("proof", f"not asked for; later: inv backup.verify {point.id}")
