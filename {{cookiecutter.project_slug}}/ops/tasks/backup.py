@@ -215,7 +215,6 @@ def import_(_c: Context, file: str) -> None:
 
 
 @task(
-    positional=["id"],
     help=options.WHERE
     | {
         "id": f"{ID['id']}; or {points.LATEST}; or a file that backup.export wrote",
@@ -227,7 +226,7 @@ def import_(_c: Context, file: str) -> None:
 )
 def restore(
     _c: Context,
-    id: str = points.LATEST,
+    id: str,
     only: str = "",
     timeout: str = "120",
     drop_old: bool = False,
