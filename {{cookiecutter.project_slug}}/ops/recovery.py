@@ -217,15 +217,27 @@ class Recovery:
             step.detail = ", ".join(revisions) or "none, so every one will be applied"
 
     def _known(self, revision: str) -> None:
-        command = ["python", "-m", "alembic", "show", revision]
         try:
-            list(self.engine.trial(command, MIGRATION_LIMIT))
+            self._asked(["python", "-m", "alembic", "show", revision], MIGRATION_LIMIT)
         except Refused as error:
             if "locate revision" not in error.what:
                 raise
             made = self.point.manifest.get("revision") or "that made it"
             what = f"the code here does not know migration {revision}: it is older than that"
             raise Refused(what, f"get the code of the restore point: revision {made}") from error
+
+    def _asked(self, command: list[str], limit: float) -> None:
+        """Run a command of the application.
+
+        Raises:
+            Refused: it fails; the message has what it printed.
+        """
+        said: list[str] = []
+        try:
+            for line in self.engine.trial(command, limit):
+                said.append(line.rstrip())  # noqa: PERF401 - those before a failure count
+        except Refused as error:
+            raise Refused("\n".join([error.what, *said]), error.fix) from error
 
     def _safety(self) -> None:
         """Make a restore point of what is there."""
@@ -237,7 +249,7 @@ class Recovery:
             with self.steps.made("safety") as step:
                 parts = Steps(self.change, backups.STEPS, f"{self.steps.number('safety')}.")
                 made = backups.create(self.session, parts, self.database, SAFETY)
-                self.change.note(safety=made.id)
+                self.change.note(point=self.point.id, safety=made.id)
                 step.detail = made.id
 
     def _stage(self) -> None:
@@ -320,13 +332,11 @@ class Recovery:
         """Let the application look at what it has now."""
         names = CHECKS[self.only]
         command = ["python", "-m", f"{self.session.project.package}.verify", "--only", *names]
-        said: list[str] = []
         with self.steps.made("check", "asking the application") as step:
             try:
-                for line in self.engine.trial(command, CHECK_LIMIT):
-                    said.append(line)  # noqa: PERF402 - those before a failure count
+                self._asked(command, CHECK_LIMIT)
             except Refused as error:
-                wrong = [line.strip() for line in said if line.startswith("FAILED")]
+                wrong = [line for line in error.what.splitlines() if line.startswith("FAILED")]
                 raise Refused("; ".join(wrong) or error.what) from error
             step.detail = ", ".join(names)
 
@@ -399,20 +409,20 @@ def interrupted(root: Path) -> Finding | None:
 
 def explained(left: Mapping[str, Any]) -> Finding:
     """Say of a killed restore what it had done, and how to finish or undo it."""
-    step, point = left["step"], left.get("point", points.LATEST)
+    step, only, point = left["step"], left.get("only") or "", left.get("source", points.LATEST)
     what = f"{VERB} of {point}"
-    number = STEPS[left.get("only") or ""].index(step) + 1
-    where = f"killed at step {number} ({step})"
-    again = f"finish: inv {VERB} {point}"
-    if left.get("only") == MODELS:
-        return Finding(what, "warn", f"{where}: the links may have moved", again)
+    where = f"killed at step {STEPS[only].index(step) + 1} ({step})"
+    again = f"finish: inv {VERB} {point}{f' --only {only}' if only else ''}"
+    if only == MODELS:
+        return Finding(what, "warn", f"{where}: what is served may have moved", again)
     if step in HARMLESS:
         return Finding(what, "warn", f"{where}: what was live still is", again)
     if step == "stop":
-        detail = f"{where}: services are stopped, the database is as it was"
+        detail = f"{where}: services may be stopped, the database is as it was"
         return Finding(what, "fail", detail, f"{again}   undo: inv deploy.up")
     other = f"{left['old']} or {left['staged']}" if step == "swap" else left["old"]
     maybe = "may be" if step == "swap" else "is"
     detail = f"{where}: the restored database {maybe} live; the other one is kept as {other}"
     undo = f"   undo: inv {VERB} {left['safety']}" if "safety" in left else ""
-    return Finding(what, "fail", detail, f"finish: inv deploy.up{undo}")
+    finish = again if step in ("swap", "models") else "finish: inv deploy.up"
+    return Finding(what, "fail", detail, f"{finish}{undo}")

@@ -245,7 +245,8 @@ def restore(
         backups.refuse_other(database, point)
     if left := recovery.interrupted(opened.project.root):
         output.say(f"{left.check}: {left.detail}")
-    with change(opened.project.root, recovery.VERB, point=point.id, only=only) as made:
+    facts = {"point": point.id, "source": point.id, "only": only}
+    with change(opened.project.root, recovery.VERB, **facts) as made:
         turn = Recovery(opened, made, database, Wanted(point, only, limit))
         turn.run(lambda: _agreed(turn, yes=yes))
         output.say(f"Restored {point.id}. Next: inv deploy.status")
