@@ -33,6 +33,8 @@ STEPS = ("database", "models", "manifest", "proof")
 PROOF = ("files", "proof")
 AT_ONCE = "when it was made"
 LATER = "backup.verify"
+FULL = 1_000_000
+"""Bytes; a disk that has less left is the reason of what failed on it."""
 SHOWN = 3
 """How many differences a message names."""
 
@@ -62,7 +64,7 @@ def _made(session: Session, steps: Steps, database: Database, kind: str) -> Poin
     partial, at = points.begun(session.project.backups)
     try:
         with steps.made("database", "dumping it") as step:
-            content = database.dump(partial / "database")
+            content = _dumped(database, partial / "database")
             step.detail = f"{held(content)}, as {size(_bytes(partial / 'database'))}"
         with steps.made("models") as step:
             copied, broken = _copied(session.project.models, partial / "models")
@@ -85,6 +87,17 @@ def _made(session: Session, steps: Steps, database: Database, kind: str) -> Poin
             points.clear([partial])
         raise
     return point
+
+
+def _dumped(database: Database, folder: Path) -> Content:
+    """Dump a database; of a disk that is full its tools say all kinds of things."""
+    try:
+        return database.dump(folder)
+    except Refused as error:
+        if shutil.disk_usage(folder).free > FULL:
+            raise
+        what = f"the disk of {folder.parent.parent} is full: {error.what}"
+        raise Refused(what, "free some space, then run it again") from error
 
 
 def _copied(models: Path, to: Path) -> tuple[dict[str, str], dict[str, str]]:

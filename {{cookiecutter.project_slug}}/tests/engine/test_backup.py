@@ -17,6 +17,7 @@ from dotenv import dotenv_values
 
 from ops import points
 from tests import histories
+from tests.test_archives import full_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,6 +186,24 @@ def test_with_a_wrong_password_nothing_is_made(stack: Stack) -> None:
     assert "give it POSTGRES_PASSWORD" in said
     assert known(stack) == before
     assert points.partials(stack.root / "backups") == []
+
+
+def test_a_full_disk_takes_no_half_point(stack: Stack) -> None:
+    folder = stack.root / "backups"
+    aside = folder.rename(folder.with_name("aside")) if folder.exists() else None
+    try:
+        with full_disk(folder):
+            with (folder / "filler").open("r+b") as filler:
+                filler.truncate((folder / "filler").stat().st_size - 40_000)
+            said = stack.inv("backup.create", code=1)
+            assert "step 1 (database)" in said
+            assert f"the disk of {folder} is full" in said
+            assert "-> free some space" in said
+            assert [path.name for path in folder.iterdir()] == ["filler"]
+    finally:
+        folder.rmdir()
+        if aside:
+            aside.rename(folder)
 
 
 @contextmanager
