@@ -12,6 +12,7 @@ from docker.errors import APIError, NotFound
 
 from ops import shell
 from ops.databases import BRIEF, LIMIT, SCRATCH, Content, Table, named
+from ops.engines.compose import ONE_OFF, PROJECT
 from ops.errors import Refused
 
 if TYPE_CHECKING:
@@ -323,8 +324,9 @@ class Postgres:
 
     def _left(self) -> list[str]:
         """Return the containers of those that were killed."""
-        found = self.engine.client.containers.list(all=True, filters={"name": f"^{self.prefix}"})
-        return [str(item.name) for item in found]
+        label = [f"{PROJECT}={self.engine.composition.name}", f"{ONE_OFF}=True"]
+        found = self.engine.client.containers.list(all=True, filters={"label": label})
+        return [str(item.name) for item in found if str(item.name).startswith(self.prefix)]
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:
