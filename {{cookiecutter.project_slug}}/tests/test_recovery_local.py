@@ -83,3 +83,14 @@ def test_what_is_no_database_any_more_is_kept_and_replaced(stack: Local) -> None
     (kept,) = stack.databases()
     assert b"nothing of the kind" in (stack.path.parent / f"{kept}.db").read_bytes()
     assert (stack.rows, stack.runs()) == (rows, True)
+
+
+def test_an_older_migration_is_upgraded(stack: Local) -> None:
+    (newest,) = stack.sql("SELECT version_num FROM alembic_version")
+    stack.copy.inv("deploy.down")
+    stack.copy.inv("db.downgrade", "--yes")
+    point = stack.create()
+    stack.copy.inv("db.migrate")
+    assert next(item for item in stack.points if item.id == point).content.migration < newest
+    stack.restore(point, "--only=database", "--drop-old")
+    assert (stack.sql("SELECT version_num FROM alembic_version"), stack.runs()) == ([newest], True)
