@@ -14,6 +14,7 @@ from ops.databases import SCRATCH, Content, Table, named, sqlite
 from ops.databases.postgres import arguments, swapping
 from ops.databases.sqlite import COPY, Sqlite, file_of
 from ops.errors import Refused
+from tests.test_archives import full_disk
 
 HELD = Content(
     "postgres 17.6",
@@ -285,6 +286,25 @@ def test_nothing_is_exchanged_where_a_name_is_missing_or_taken(
     with pytest.raises(Refused, match="there already"):
         database.stage(folder, "before")
     assert held.differences(database.measure()) == []
+
+
+@pytest.mark.parametrize("foreseen", [True, False])
+def test_a_full_disk_takes_no_half_database(
+    database: Sqlite,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    foreseen: bool,
+) -> None:
+    database.dump(folder)
+    there = Sqlite(tmp_path / "disk" / "app.db")
+    if not foreseen:
+        monkeypatch.setattr(sqlite, "_refuse_no_space", lambda *_: None)
+    with full_disk(there.path.parent):
+        with pytest.raises(Refused, match="free some space"):
+            there.stage(folder, "restored")
+        assert [path.name for path in there.path.parent.iterdir()] == ["filler"]
 
 
 def test_where_no_database_is_the_next_step_is_named(tmp_path: Path) -> None:
