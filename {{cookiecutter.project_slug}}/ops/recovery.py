@@ -353,6 +353,8 @@ class Recovery:
                     part()
                 except (Refused, OSError) as error:
                     wrong.append(getattr(error, "what", None) or str(error))
+        if not wrong and not (self.done.resume or self.done.links):
+            return "What was there is untouched."
         if not wrong:
             return "What was there is live, as before."
         fix = f"inv deploy.up, then: inv {VERB} {self.change.facts.get('safety', self.point.id)}"
@@ -370,7 +372,8 @@ class Recovery:
                 return
             output.say(f"  Putting back: {old} -> {self.database.live}")
             self.database.swap(old, staged)
-        self.database.drop(staged)
+        with suppress(Refused, OSError):  # the next restore tries again
+            self.database.drop(staged)
 
     def _links_back(self) -> None:
         for tier, file in (self.done.links or {}).items():

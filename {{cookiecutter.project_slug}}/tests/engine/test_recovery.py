@@ -76,8 +76,34 @@ class TestContainers(Recoveries):
         (container,) = stack.stack.containers("postgres")
         code, said = stack.restore_but("stage", f"docker stop {container.id}", point)
         assert (code, "it does not run" in said) == (1, True)
+        assert "What was there is untouched." in said
         stack.copy.inv("deploy.up")
         assert (stack.rows, stack.runs()) == (lost, True)
+
+    def test_what_a_restore_spells_otherwise_is_no_difference(
+        self, stack: recoveries.Stack
+    ) -> None:
+        kinds = "v IN ('a', 'b')"
+        stack.sql(f"CREATE TABLE odd (v varchar(9) DEFAULT 'a' CHECK ({kinds}))")
+        stack.sql(f"CREATE VIEW even AS SELECT v FROM odd WHERE {kinds}")  # noqa: S608 - ours
+        try:
+            stack.create()
+            assert stack.points[-1].verified
+        finally:
+            stack.sql("DROP TABLE odd CASCADE")
+
+    def test_with_a_wrong_password_nothing_has_changed(
+        self, stack: recoveries.Stack, point: str, lost: int
+    ) -> None:
+        stack.copy.environment["POSTGRES_PASSWORD"] = "wrong"  # noqa: S105 - it opens nothing
+        try:
+            said = stack.restore(point, code=1)
+        finally:
+            del stack.copy.environment["POSTGRES_PASSWORD"]
+        assert "step 4 (stage)" in said
+        assert "What was there is untouched." in said
+        assert "give it POSTGRES_PASSWORD" in said
+        assert (stack.rows, stack.databases(), stack.runs()) == (lost, [], True)
 
     def test_a_lost_volume_comes_back_while_nothing_runs(
         self, stack: recoveries.Stack, point: str
