@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from ops import environment, health, history, shell, upkeep
+from ops import backups, environment, health, history, points, recovery, shell, upkeep
 from ops.engines import Status, choose
 from ops.errors import Refused
 from ops.findings import Finding
@@ -22,6 +23,8 @@ Check: TypeAlias = "Callable[[Machine], Iterator[Finding]]"
 
 OLDEST_PYTHON = (3, 11)
 GIB = 1024**3
+OLDEST_BACKUP = timedelta(hours=24)
+"""How much may be lost: nothing older than that is the newest restore point."""
 ENOUGH_DISK, TOO_LITTLE_DISK = 2 * GIB, GIB // 10
 """Bytes: below the first images may not fit, below the second nothing does."""
 
@@ -56,6 +59,7 @@ def examine(project: Project, profile: str) -> list[Finding]:
         _ports,
         _stack,
         _models,
+        _backups,
     ]
     machine = Machine(project, profile)
     return [finding for check in checks for finding in _made(check, machine)]
@@ -167,3 +171,22 @@ def _models(machine: Machine) -> Iterator[Finding]:
     elif not wrong:
         listed = ", ".join(f"{tier} {version}" for tier, version in served.items())
         yield Finding("models", "ok", f"whole; served: {listed}")
+
+
+def _backups(machine: Machine) -> Iterator[Finding]:
+    if left := recovery.interrupted(machine.project.root):
+        yield left
+    series = (machine.profile, machine.engine.name)
+    point = points.newest(machine.project.backups, series)
+    if not point:
+        detail = f"no verified restore point of profile {series[0]} on engine {series[1]}"
+        yield Finding("backups", "warn", detail, points.NEXT)
+        return
+    old, future = point.age > OLDEST_BACKUP, point.age < timedelta()
+    detail = f"newest verified restore point: {point.id}, age {backups.age(point)}"
+    if old:
+        yield Finding("backups", "warn", f"{detail}; 24 h are the objective", points.NEXT)
+    elif future:
+        yield Finding("backups", "warn", f"{detail}: the clock was set back", points.NEXT)
+    else:
+        yield Finding("backups", "ok", detail)

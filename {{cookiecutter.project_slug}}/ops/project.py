@@ -36,6 +36,11 @@ class Project:
         return self.root / "models"
 
     @property
+    def backups(self) -> Path:
+        """The folder of restore points."""
+        return self.root / "backups"
+
+    @property
     def schema(self) -> Path:
         """The file that describes every variable."""
         return self.root / "env" / "schema.toml"

@@ -146,7 +146,7 @@ def kept(project: Project, keep: int, window: timedelta) -> dict[str, str]:
     """Return the file of each version that is not to go, with the reason."""
     known = registry.models(project.models)
     recent = history.live_since(history.periods(project.root, project.models), window)
-    points = restore_points(project.root / "backups")
+    points = restore_points(project.backups)
     return {
         model.file.name: reason
         for model in known

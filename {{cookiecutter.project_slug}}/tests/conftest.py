@@ -19,7 +19,7 @@ from ops.project import Project, load
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytest.register_assert_rewrite("tests.rotations", "tests.traffic")
+pytest.register_assert_rewrite("tests.recoveries", "tests.rotations", "tests.traffic")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

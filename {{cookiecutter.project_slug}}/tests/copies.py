@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PORTS = ("API_PORT", "DASHBOARD_PORT", "REDIS_PORT", "POSTGRES_PORT", "HTTP_PORT", "HTTPS_PORT")
 LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".nox", ".venv", ".env*", "run", "models", "journal.jsonl", "*.db*", "__pycache__",
-    ".*_cache", "compose.lock.yaml", "reports",
+    ".*_cache", "compose.lock.yaml", "reports", "backups",
 )  # fmt: skip
 
 

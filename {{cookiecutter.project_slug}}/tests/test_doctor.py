@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import json
 import socket
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+import pytest
 
 from ops import environment
 from ops.doctor import examine
+from tests import histories
 
 if TYPE_CHECKING:
     from ops.findings import Finding
@@ -59,3 +63,32 @@ def test_a_running_stack_is_well_and_its_ports_are_ours(scratch: Scratch) -> Non
     assert scratch.inv("deploy.up", "--engine", "local").returncode == 0
     found = findings(scratch)
     assert (found["ports"].state, found["stack"].detail) == ("ok", "1 services are healthy")
+
+
+@pytest.mark.parametrize(
+    ("hours", "state", "detail"),
+    [
+        (1, "ok", "age 60 min"),
+        (23.9, "ok", "age 23 h"),
+        (24.1, "warn", "age 24 h; 24 h are the objective"),
+        (24 * 400, "warn", "age 400 d; 24 h are the objective"),
+        (-5, "warn", "the clock was set back"),
+    ],
+)
+def test_a_restore_point_that_is_too_old_is_warned_of(
+    scratch: Scratch, hours: float, state: str, detail: str
+) -> None:
+    at = datetime.now(UTC) - timedelta(hours=hours)
+    made = histories.write(scratch.project.backups, 1, at)
+    histories.write(scratch.project.backups, 2, verified=False)
+    histories.write(scratch.project.backups, 3, profile="prod")
+    found = findings(scratch)["backups"]
+    assert (found.state, found.fix) == (state, "inv backup.create" if state == "warn" else "")
+    assert made.id in found.detail
+    assert detail in found.detail
+
+
+def test_a_repository_without_a_restore_point_is_told_how_to_make_one(scratch: Scratch) -> None:
+    found = findings(scratch)["backups"]
+    assert (found.state, found.fix) == ("warn", "inv backup.create")
+    assert found.detail == "no verified restore point of profile dev on engine local"

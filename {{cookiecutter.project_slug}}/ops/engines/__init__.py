@@ -11,7 +11,7 @@ from ops import environment, shell
 from ops.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ops.project import Project
@@ -98,6 +98,9 @@ class Engine(Protocol):
     def replicas(self) -> list[Replica]:
         """Return the running copies of the services that serve models."""
 
+    def images(self) -> dict[str, str]:
+        """Return what each service runs from: an image's digest, or its id where it has none."""
+
     def trial(self, command: Sequence[str], limit: float) -> Iterator[str]:
         """Run a command beside the service that serves models, with its libraries and limits.
 
@@ -105,6 +108,12 @@ class Engine(Protocol):
 
         Raises:
             Refused: it fails, or takes longer than `limit` seconds (code 124).
+        """
+
+    def halt(self, needed: str) -> Callable[[float], None]:
+        """Stop what needs a service, however indirectly; return what starts that again.
+
+        That takes the seconds that each may take to become healthy.
         """
 
     def logs(self, service: str, lines: int, *, follow: bool) -> None:

@@ -7,6 +7,7 @@ import os
 import secrets
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from ops import health, images, output, serving, shell
 from ops.compose import application_user, composition, keys
 from ops.engines import Replica, Status
 from ops.errors import Refused
-from ops.stack import awaited_to_end
+from ops.stack import awaited_to_end, conditions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -166,6 +167,19 @@ class ComposeEngine:
             Replica(str(item.name), item.attrs["Config"]["Hostname"]) for item in self._serving()
         ]
 
+    def images(self) -> dict[str, str]:
+        """Return what each service's containers were made from."""
+        return {item.labels[SERVICE]: self._digest(item) for item in self.containers()}
+
+    def _digest(self, container: Container) -> str:
+        """Return the digest that a container's image has in its registry, or the image's id."""
+        id_ = str(container.attrs["Image"])
+        try:
+            known = self.client.images.get(id_).attrs["RepoDigests"]
+        except NotFound:  # removed, or built anew under the same name
+            known = []
+        return str((known or [id_])[0])
+
     def trial(self, command: Sequence[str], limit: float) -> Iterator[str]:
         """Run a command in a container beside the service that serves models.
 
@@ -173,6 +187,7 @@ class ComposeEngine:
         """
         service = next(name for name, entry in self.services.items() if SERVES in _labels(entry))
         name = f"{self.composition.name}-trial-{secrets.token_hex(4)}"
+        self._own_folders()
         running = self._serving()
         with self._made_of(service, running[0].attrs["Image"] if running else "") as files:
             options = ("--rm", "--no-TTY", "--no-deps", "--name", name, *keys(os.environ))
@@ -211,6 +226,40 @@ class ComposeEngine:
         options = ["--rm", "--no-TTY", *needs, *mounts, *keys(os.environ)]
         arguments = ["run", *options, "prepare", *inside]
         shell.run(self.composition.command(*arguments), cwd=self.project.root, env=self.building)
+
+    def start(self, service: str, limit: float) -> bool:
+        """Start one service alone, and wait for its health; say whether it had to be started.
+
+        Raises:
+            Refused: it is not healthy within `limit` seconds.
+        """
+        if any(item.status == "running" for item in self.containers(service)):
+            return False
+        wait = ["--wait", "--wait-timeout", f"{limit:.0f}"]
+        self._logged("up", "--detach", "--no-deps", *wait, service, timeout=limit + STOP_LIMIT)
+        return True
+
+    def halt(self, needed: str) -> Callable[[float], None]:
+        """Stop what needs a service, however indirectly; return what starts that again."""
+        users = users_of(self.services, needed)
+        ran = [item for name in users for item in self.containers(name) if item.status == "running"]
+        counts = Counter(item.labels[SERVICE] for item in ran)
+
+        def resume(limit: float) -> None:
+            if counts:
+                scales = [f"--scale={name}={count}" for name, count in counts.items()]
+                options = ["--detach", "--no-deps", "--no-build", "--no-recreate", *scales]
+                self._logged("up", *options, *counts, timeout=limit)
+                self._await_health(Progress(self.once), limit)
+
+        if counts:
+            self.before_removal()
+            try:
+                self._logged("stop", *counts, timeout=STOP_LIMIT)
+            except Refused:
+                resume(STOP_LIMIT)
+                raise
+        return resume
 
     def logs(self, service: str, lines: int, *, follow: bool) -> None:
         """Print the end of the logs of one service, or of all."""
@@ -428,6 +477,18 @@ def description(running: Sequence[Container]) -> str:
     revision = newest.labels.get(REVISION)
     built = f"{image} ({images.abbreviated(revision)})" if revision else image
     return ", ".join([built, f"up {_age(newest)}", *_ports(newest)])
+
+
+def users_of(services: Mapping[str, Mapping[str, Any]], needed: str) -> list[str]:
+    """Return the services that need a certain one, however indirectly."""
+    found: list[str] = []
+    while new := [
+        name
+        for name, entry in services.items()
+        if name not in found and {needed, *found} & {*conditions(entry)}
+    ]:
+        found += new
+    return found
 
 
 def _labels(entry: Mapping[str, Any]) -> set[str]:

@@ -22,7 +22,7 @@ from ops.processes import MARK, describe
 from ops.stack import Service, local_services
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ops.project import Project
@@ -157,10 +157,26 @@ class LocalEngine:
             if item.serves and _runs(states.get(item.name))
         ]
 
+    def images(self) -> dict[str, str]:
+        """Return nothing: a process has no image."""
+        return {}
+
     def trial(self, command: Sequence[str], limit: float) -> Iterator[str]:
         """Run a command with this environment; yield the lines that it prints."""
         words, root = on_path(command), self.project.root
         yield from shell.lines(words, cwd=root, env=self.environment, timeout=limit)
+
+    def halt(self, needed: str) -> Callable[[float], None]:
+        """Stop all: what they keep is in files that any of them may have open."""
+        del needed
+        previous = self._previous(self.running())
+        self.supervisor.stop()
+
+        def resume(limit: float) -> None:
+            if previous:
+                self._launch(previous.state, previous.environment, previous.configuration, limit)
+
+        return resume
 
     def logs(self, service: str, lines: int, *, follow: bool) -> None:
         """Print the end of the logs of one service, or of all."""

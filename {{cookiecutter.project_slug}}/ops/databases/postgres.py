@@ -1,0 +1,420 @@
+"""PostgreSQL in a container: its own tools do the work, in a container of the very same image."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from docker.errors import APIError, NotFound
+
+from ops import shell
+from ops.databases import BRIEF, LIMIT, SCRATCH, Content, Table, named
+from ops.engines.compose import ONE_OFF, PROJECT
+from ops.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from ops.engines.compose import ComposeEngine
+
+SERVICE = "postgres"
+SWAP_LIMIT = 60
+"""Seconds that clients may keep coming back while the databases are exchanged."""
+MAINTENANCE = "postgres"
+"""The database to be in while others are made, renamed and deleted."""
+
+CONNECT = """
+set -eu
+export PGHOST=postgres PGUSER="$POSTGRES_USER" PGDATABASE="$POSTGRES_DB" PGCONNECT_TIMEOUT=10
+export PGPASSWORD="$POSTGRES_PASSWORD"
+ask() { psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 "$@"; }
+"""
+"""What every script begins with. The password is in the container, and in no list of arguments."""
+
+SETTLED = """
+SET LOCAL search_path = pg_catalog;
+SET LOCAL timezone = 'UTC';
+SET LOCAL datestyle = 'ISO, YMD';
+SET LOCAL intervalstyle = 'iso_8601';
+SET LOCAL bytea_output = 'hex';
+SET LOCAL extra_float_digits = 1;
+SET LOCAL lc_monetary = 'C';
+SET LOCAL xmlbinary = 'base64';
+SET LOCAL lock_timeout = '60s';
+SELECT count(set_config(name, '0', true)) AS unlimited FROM pg_settings WHERE name IN
+    ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout') \\gset
+"""
+"""The same row has to be the same text, whoever asks; and nobody is to end a long question."""
+
+OURS = """n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS (
+    SELECT FROM pg_depend d
+    WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e')"""
+"""What neither the server nor an extension brings."""
+LABEL = "CASE n.nspname WHEN 'public' THEN c.relname ELSE n.nspname || '.' || c.relname END"
+
+SEQUENCES = f"""
+SELECT json_build_object('sequences', coalesce(json_object_agg({LABEL}, (sign(s.increment_by)
+    * coalesce(s.last_value, s.start_value - s.increment_by::numeric))::text), '{{}}'))
+FROM pg_sequences s
+JOIN pg_namespace n ON n.nspname = s.schemaname
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.sequencename
+WHERE {OURS};
+"""  # noqa: S608 - parts of this file
+"""How far each has counted in its direction. Asked first: they count on, outside of snapshots."""
+
+TABLES = f"""
+SELECT format('SELECT json_build_object(''table'', %L, ''rows'', count(*), ''checksum'', coalesce('
+    'sum(hashtextextended((x.*)::text COLLATE "C", 0)::numeric), 0)::text) FROM ONLY %I.%I x',
+    {LABEL}, n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND {OURS}
+ORDER BY c.relpages DESC
+\\gexec
+"""  # noqa: S608 - the same
+"""A sum of the rows' hashes does not depend on their order, and counts what is there twice."""
+
+LARGE_OBJECTS = r"""
+SELECT json_build_object('large_objects', json_build_object(
+    'rows', (SELECT count(*) FROM pg_largeobject_metadata),
+    'checksum', (coalesce(sum(hash), 0) + (
+        SELECT coalesce(sum(hashtextextended(loid || ' ' || size, 0)::numeric), 0) FROM (
+            SELECT loid, max(pageno::bigint * 2048 + length(data)) AS size
+            FROM pg_largeobject GROUP BY loid) AS sizes))::text))
+FROM (
+    SELECT hashtextextended(loid || ' ' || pageno || ' ' || encode(page, 'hex'), 0)::numeric AS hash
+    FROM (SELECT loid, pageno, rtrim(data, '\x00'::bytea) AS page FROM pg_largeobject) AS pages
+    WHERE page <> '') AS hashes;
+"""
+"""Pages without the zeros at their end: what was never written is nothing here, and zeros there."""
+
+MIGRATION = """
+SELECT 'SELECT json_build_object(''migration'','
+    ' string_agg(version_num, '','' ORDER BY version_num)) FROM public.alembic_version'
+WHERE to_regclass('public.alembic_version') IS NOT NULL
+\\gexec
+"""
+
+SCHEMA = rf"""
+WITH ours AS (
+    SELECT c.*, {LABEL} AS label FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE {OURS}
+), spaces AS (SELECT n.* FROM pg_namespace n
+    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+), described(line) AS (
+    SELECT concat_ws(' ', 'relation', label, relkind, relpersistence, relrowsecurity,
+        relforcerowsecurity, pg_get_expr(relpartbound, oid), pg_get_partkeydef(oid)) FROM ours
+    UNION ALL SELECT concat_ws(' ', 'column', o.label,
+        rank() OVER (PARTITION BY o.oid ORDER BY a.attnum), a.attname,
+        format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated,
+        (SELECT collname FROM pg_collation WHERE oid = a.attcollation),
+        pg_get_expr(d.adbin, d.adrelid))
+        FROM pg_attribute a JOIN ours o ON o.oid = a.attrelid
+        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE a.attnum > 0 AND NOT a.attisdropped AND o.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
+    UNION ALL SELECT concat_ws(' ', 'constraint', o.label, k.conname, pg_get_constraintdef(k.oid))
+        FROM pg_constraint k JOIN ours o ON o.oid = k.conrelid
+    UNION ALL SELECT concat_ws(' ', 'index', pg_get_indexdef(i.indexrelid), i.indisvalid)
+        FROM pg_index i JOIN ours o ON o.oid = i.indrelid
+    UNION ALL SELECT concat_ws(' ', 'view', label, pg_get_viewdef(oid)) FROM ours
+        WHERE relkind IN ('v', 'm')
+    UNION ALL SELECT concat_ws(' ', 'trigger', pg_get_triggerdef(t.oid), t.tgenabled)
+        FROM pg_trigger t JOIN ours o ON o.oid = t.tgrelid WHERE NOT t.tgisinternal
+    UNION ALL SELECT concat_ws(' ', 'policy', to_jsonb(p)) FROM pg_policies p
+    UNION ALL SELECT concat_ws(' ', 'sequence', schemaname, sequencename, data_type, start_value,
+        min_value, max_value, increment_by, cycle) FROM pg_sequences
+    UNION ALL SELECT concat_ws(' ', 'function', pg_get_functiondef(p.oid))
+        FROM pg_proc p JOIN spaces s ON s.oid = p.pronamespace WHERE p.prokind IN ('f', 'p')
+        AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
+    UNION ALL SELECT concat_ws(' ', 'enum', s.nspname, t.typname,
+        string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder)) FROM pg_enum e
+        JOIN pg_type t ON t.oid = e.enumtypid JOIN spaces s ON s.oid = t.typnamespace
+        GROUP BY s.nspname, t.typname
+    UNION ALL SELECT concat_ws(' ', 'domain', s.nspname, t.typname,
+        format_type(t.typbasetype, t.typtypmod), t.typnotnull, t.typdefault,
+        (SELECT string_agg(pg_get_constraintdef(k.oid), ',' ORDER BY k.conname)
+            FROM pg_constraint k WHERE k.contypid = t.oid))
+        FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace WHERE t.typtype = 'd'
+    UNION ALL SELECT concat_ws(' ', 'extension', extname, extversion) FROM pg_extension
+    UNION ALL SELECT concat_ws(' ', 'schema', nspname) FROM spaces
+), plain(line) AS (
+    SELECT regexp_replace(regexp_replace(line, '::(character varying|bpchar|text)(\[\])?', '', 'g'),
+        '[()]', '', 'g') FROM described
+)
+SELECT json_build_object('schema', encode(sha256(convert_to(
+    coalesce(string_agg(line, E'\n' ORDER BY line COLLATE "C"), ''), 'UTF8')), 'hex')) FROM plain;
+"""  # noqa: S608 - the same
+"""A restored check of a text column has other casts and brackets: these are left out."""
+
+SERVER = """
+SELECT json_build_object('server',
+    'postgres ' || split_part(current_setting('server_version'), ' ', 1));
+"""
+
+REST = TABLES + LARGE_OBJECTS + MIGRATION + SCHEMA + SERVER
+MEASURE = f"""
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+{SETTLED}{SEQUENCES}{REST}
+COMMIT;
+"""
+
+DUMP = f"""
+export COPY='code=0
+pg_dump --format=directory --jobs=2 --compress=zstd:3 --lock-wait-timeout=60s \\
+    --snapshot="$SNAPSHOT" --file=/backup/dump 2>/tmp/said || code=$?
+echo $code >/tmp/code'
+ask <<'SQL'
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+{SETTLED}{SEQUENCES}
+SELECT pg_export_snapshot() AS snapshot \\gset
+\\setenv SNAPSHOT :snapshot
+\\! sh -c "$COPY" </dev/null >/dev/null 2>&1 &
+{REST}
+\\! until test -s /tmp/code; do sleep 0.1; done
+COMMIT;
+SQL
+if test "$(cat /tmp/code)" != 0; then cat /tmp/said >&2; exit 1; fi
+pg_restore --list /backup/dump >/tmp/list
+printf '{{"copied": %d}}\\n' "$(grep -c ' TABLE DATA ' /tmp/list)"
+"""
+"""One snapshot for both: what is measured is what is copied."""
+
+RESTORE = """
+export PGOPTIONS='-c synchronous_commit=off -c maintenance_work_mem=128MB'
+createdb --template=template0 {name}
+pg_restore --exit-on-error --jobs=2 --dbname={name} /backup/dump
+export PGDATABASE={name}
+"""
+"""Nothing of it counts before the whole is there, so no commit has to wait for the disk."""
+
+LEFT = f"""
+for left in $(ask --dbname={MAINTENANCE} --command="SELECT datname FROM pg_database
+        WHERE datname LIKE '{SCRATCH.replace("_", chr(92) + "_")}%'"); do
+    dropdb --force --if-exists --maintenance-db={MAINTENANCE} "$left"
+done
+"""  # noqa: S608 - the same
+
+FAILURES = (
+    ("could not translate host name", "it does not run", "inv deploy.up"),
+    ("Connection refused", "it does not run", "inv deploy.up"),
+    ("timeout expired", "it does not answer", "inv deploy.status"),
+    ("the database system is", "it is starting or stopping", "inv deploy.status, then again"),
+    ("password authentication failed", "", "give it POSTGRES_PASSWORD as it was made with: {env}"),
+    ("No space left on device", "", "free some space, then run it again"),
+    ("server closed the connection", "it was stopped meanwhile", "inv deploy.up, then again"),
+    ("terminating connection", "it was stopped meanwhile", "inv deploy.up, then again"),
+    (
+        "canceling statement due to lock timeout",
+        "a table is locked",
+        "end what locks it, then again",
+    ),
+)
+"""What its tools say, what that means, and what helps."""
+
+
+class Postgres:
+    """The database in the container of the service `postgres`."""
+
+    kind = "postgres"
+
+    def __init__(self, engine: ComposeEngine, profile: str) -> None:
+        """Take the engine of the stack.
+
+        Raises:
+            Refused: the stack has no such service.
+        """
+        if SERVICE not in engine.services:
+            raise Refused("the stack has no service postgres, so nothing here can be backed up")
+        self.engine = engine
+        self.profile = profile
+        environment = engine.services[SERVICE]["environment"]
+        self.live, self.user = str(environment["POSTGRES_DB"]), str(environment["POSTGRES_USER"])
+        self.prefix = f"{engine.composition.name}-backup-"
+
+    def start(self, limit: float) -> bool:
+        """Start the server where it does not run."""
+        return self.engine.start(SERVICE, limit)
+
+    def dump(self, folder: Path) -> Content:
+        """Let pg_dump write the folder, while the same snapshot is measured."""
+        said = self._do(DUMP, folder, write=True)
+        copied = next(item["copied"] for item in said if "copied" in item)
+        content = read(said)
+        if copied < len(content.tables):
+            tables = len(content.tables)
+            raise Refused(f"pg_dump copied {copied} tables of {tables}", "see its version")
+        return content
+
+    def prove(self, folder: Path) -> Content:
+        """Put it into a scratch database, which is deleted however that ends."""
+        name = f"{SCRATCH}{secrets.token_hex(4)}"
+        drop = f"dropdb --force --if-exists --maintenance-db={MAINTENANCE} {name}"
+        script = f"{LEFT}\ntrap '{drop}' EXIT\n{restore(name)}{measure()}"
+        return read(self._do(script, folder))
+
+    def stage(self, folder: Path, name: str) -> Content:
+        """Put it into a new database; statistics too, so that its first queries are not slow."""
+        try:
+            analyze = "ask --command=ANALYZE\n"
+            return read(self._do(f"{LEFT}{restore(named(name))}{analyze}{measure()}", folder))
+        except BaseException:
+            with suppress(Refused):
+                self.drop(name)
+            raise
+
+    def measure(self) -> Content:
+        """Look at the live database."""
+        return read(self._do(measure()))
+
+    def swap(self, name: str, old: str) -> None:
+        """Rename both in one transaction."""
+        self._do(within(swapping(self.live, named(name), named(old))), limit=SWAP_LIMIT + BRIEF)
+
+    def drop(self, name: str) -> None:
+        """Delete a database."""
+        self._do(within(f"DROP DATABASE IF EXISTS {named(name)} WITH (FORCE);"), limit=BRIEF)
+
+    def deletion(self, name: str) -> str:
+        """Return what a person types to delete a database."""
+        (container, *_) = [*self.engine.containers(SERVICE), None]
+        where = container.name if container else SERVICE
+        return f"docker exec {where} dropdb --username={self.user} --force {name}"
+
+    def exists(self, name: str) -> bool:
+        """Say whether there is a database of that name."""
+        return name in self._databases()
+
+    def names(self) -> list[str]:
+        """Return the other databases of the server."""
+        return [name for name in self._databases() if name not in (self.live, MAINTENANCE)]
+
+    def _databases(self) -> list[str]:
+        query = (
+            "SELECT json_build_object('name', datname) FROM pg_database"
+            " WHERE NOT datistemplate ORDER BY datname;"
+        )
+        return [item["name"] for item in self._do(within(query), limit=BRIEF)]
+
+    def _do(
+        self, script: str, folder: Path | None = None, *, write: bool = False, limit: float = LIMIT
+    ) -> list[dict[str, Any]]:
+        """Run a script in a container of its own; return what it printed, one JSON a line.
+
+        Raises:
+            Refused: it fails.
+        """
+        if folder:
+            self._remove(self._left())
+        name = f"{self.prefix}{secrets.token_hex(4)}"
+        command = self.engine.composition.command(
+            *arguments(CONNECT + script, name, folder, write=write)
+        )
+        root, env = self.engine.project.root, self.engine.environment
+        try:
+            done = shell.attempt(command, cwd=root, env=env, timeout=limit)
+        except BaseException:  # whoever waits for it has gone: it would go on without
+            self._remove([name])
+            raise
+        if done.code:
+            raise self._failed(done.err.strip())
+        return [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
+
+    def _left(self) -> list[str]:
+        """Return the containers of those that were killed."""
+        label = [f"{PROJECT}={self.engine.composition.name}", f"{ONE_OFF}=True"]
+        found = self.engine.client.containers.list(all=True, filters={"label": label})
+        return [str(item.name) for item in found if str(item.name).startswith(self.prefix)]
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            with suppress(NotFound, APIError):  # APIError: it is being removed already
+                self.engine.client.containers.get(name).remove(force=True)
+
+    def _failed(self, said: str) -> Refused:
+        env = self.engine.project.env_file(self.profile).name
+        what = "\n".join(said.splitlines()[-5:]) or "its tools ended without a word"
+        for sign, meaning, fix in FAILURES:
+            if sign in said:
+                told = f"{meaning}: " if meaning else ""
+                return Refused(f"the database: {told}{what}", fix.format(env=env))
+        return Refused(f"the database: {what}", "inv deploy.logs --service postgres")
+
+
+def arguments(script: str, name: str, folder: Path | None, *, write: bool) -> list[str]:
+    """Build what follows `docker compose`: a container of the service's image that runs a script.
+
+    It runs as who calls, to whom the files are to belong.
+    """
+    user = f"--user={os.getuid()}:{os.getgid()}"
+    mode = "" if write else ":ro"
+    volume = [f"--volume={folder.resolve()}:/backup{mode}"] if folder else []
+    options = ["--rm", "--no-deps", "--no-TTY", f"--name={name}", user, *volume]
+    return ["--progress", "quiet", "run", *options, "--entrypoint=sh", SERVICE, "-c", script]
+
+
+def restore(name: str) -> str:
+    """Build the script that puts a copy into a new database, and stays with it."""
+    return RESTORE.format(name=name)
+
+
+def measure() -> str:
+    """Build the script that says what a database holds."""
+    return f"ask <<'SQL'\n{MEASURE}SQL\n"
+
+
+def within(sql: str) -> str:
+    """Build the script of a statement that concerns other databases than the one it is in."""
+    return f"ask --dbname={MAINTENANCE} <<'SQL'\n{sql}\nSQL\n"
+
+
+def swapping(live: str, name: str, old: str) -> str:
+    """Build the statement that exchanges two databases: both renamed, or none.
+
+    A database in use cannot be renamed, and a client that comes back may be faster than the
+    rename: then it is cut off again.
+    """
+    return f"""DO $$
+DECLARE deadline timestamptz := clock_timestamp() + interval '{SWAP_LIMIT} s';
+BEGIN
+    LOOP
+        PERFORM pg_stat_clear_snapshot();
+        PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname IN ('{live}', '{name}') AND pid <> pg_backend_pid();
+        BEGIN
+            IF EXISTS (SELECT FROM pg_database WHERE datname = '{live}') THEN
+                ALTER DATABASE "{live}" RENAME TO "{old}";
+            END IF;
+            ALTER DATABASE "{name}" RENAME TO "{live}";
+            RETURN;
+        EXCEPTION WHEN object_in_use THEN
+            IF clock_timestamp() > deadline THEN RAISE; END IF;
+            PERFORM pg_sleep(0.05);
+        END;
+    END LOOP;
+END $$;"""
+
+
+def read(said: Sequence[dict[str, Any]]) -> Content:
+    """Put together what was printed of a database.
+
+    Raises:
+        Refused: a part of it is missing.
+    """
+    facts = {key: value for item in said if "table" not in item for key, value in item.items()}
+    tables = {
+        item["table"]: Table(item["rows"], item["checksum"]) for item in said if "table" in item
+    }
+    try:
+        return Content(
+            facts["server"],
+            facts.get("migration") or "",
+            facts["schema"],
+            tables,
+            {name: int(number) for name, number in facts["sequences"].items()},
+            Table(**facts["large_objects"]),
+        )
+    except KeyError as error:
+        raise Refused(f"the database said nothing of its {error.args[0]}") from error

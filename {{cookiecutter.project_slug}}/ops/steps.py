@@ -1,0 +1,77 @@
+"""Numbered steps of a change: each is noted before it is made, and told when it has ended."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ops import output
+from ops.changes import unwritable
+from ops.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ops.changes import Change
+
+
+class StepFailed(Refused):
+    """A step could not be made."""
+
+    def __init__(self, number: str, step: str, why: str, fix: str = "") -> None:
+        """Take the number and the name of the step."""
+        super().__init__(f"step {number} ({step}): {why}", fix)
+        self.step = step
+        self.why = why
+
+
+@dataclass
+class Step:
+    """A step under way; what it says in `detail` is told at its end."""
+
+    detail: str = ""
+
+
+class Steps:
+    """The steps of one change."""
+
+    def __init__(self, change: Change, names: Sequence[str], within: str = "") -> None:
+        """Take their names in order; `within` is what comes before the numbers of a part."""
+        self.change = change
+        self.names = names
+        self.within = within
+
+    def number(self, name: str) -> str:
+        """Return the number that a step is printed with."""
+        return f"{self.within}{self.names.index(name) + 1}"
+
+    @contextmanager
+    def made(self, name: str, doing: str = "") -> Iterator[Step]:
+        """Make a step; one that may last says what it is `doing`.
+
+        Raises:
+            StepFailed: it was refused, or the disk does not take what has to be written.
+        """
+        self.change.note(**{"part" if self.within else "step": name})
+        step, mark, start = Step(), "stopped", time.monotonic()
+        try:
+            shown = f"{self.number(name)} {name:<10} {doing}"
+            with output.waiting(shown) if doing else nullcontext():
+                yield step
+            mark = "ok"
+        except (Refused, OSError) as error:
+            refused = error if isinstance(error, Refused) else unwritable(error)
+            mark, step.detail = "FAILED", refused.what.partition("\n")[0]
+            raise StepFailed(self.number(name), name, refused.what, refused.fix) from error
+        finally:
+            self._tell(name, mark, time.monotonic() - start, step.detail)
+
+    def skipped(self, name: str, why: str) -> None:
+        """Tell of a step that is not needed."""
+        self._tell(name, "skipped", 0.0, why)
+
+    def _tell(self, name: str, mark: str, seconds: float, detail: str) -> None:
+        number = self.number(name)
+        output.say(f"  {number} {name:<10} {mark:<8} {seconds:5.1f} s  {detail}".rstrip())

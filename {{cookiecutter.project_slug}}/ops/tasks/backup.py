@@ -1,0 +1,287 @@
+"""backup.*: restore points that are proven, kept in order, carried away and put back."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke.tasks import task
+
+from ops import (
+    archives,
+    backups,
+    databases,
+    output,
+    points,
+    project,
+    recovery,
+    retention,
+    session,
+)
+from ops.changes import change
+from ops.errors import Refused
+from ops.recovery import Recovery, Wanted
+from ops.retention import Policy
+from ops.steps import Steps
+from ops.tasks import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invoke.context import Context
+
+    from ops.points import Point
+    from ops.session import Session
+
+NONE_YET = f"No restore point yet. Next: {points.NEXT}"
+ALL = "all"
+ID = {"id": "such as 20261122-020000-3f2a"}
+
+
+@task(
+    help=options.WHERE
+    | {"kind": f"{', '.join(points.KINDS)}", "verify": "restore it into a scratch database at once"}
+)
+def create(
+    _c: Context, kind: str = "manual", verify: bool = True, profile: str = "", engine: str = ""
+) -> None:
+    """Make a restore point of database and models, and prove it."""
+    if kind not in points.KINDS:
+        raise Refused(
+            f"there is no kind {kind!r}", f"choose one of: {', '.join(points.KINDS)}", code=2
+        )
+    opened = session.opened(profile, engine)
+    database = databases.of(opened)
+    _announce(opened, "backup.create", f"{database.kind} and models")
+    with change(opened.project.root, "backup.create", kind=kind) as made:
+        point = backups.create(opened, Steps(made, backups.STEPS), database, kind, prove=verify)
+    proven = "" if point.verified else ", NOT VERIFIED"
+    output.say(f"Restore point {point.id}{proven}. Next: inv backup.list")
+
+
+def _announce(opened: Session, verb: str, what: str) -> None:
+    where = f"profile {opened.profile}, engine {opened.engine.name}"
+    output.say(f"{verb}: {what} ({where})")
+
+
+@task(name="list", help={"json": options.JSON})
+def list_(_c: Context, json: bool = False) -> None:
+    """List restore points: age, size, verified when and how."""
+    folder = project.load().backups
+    found = [*reversed(points.known(folder))]
+    if json:
+        output.show([_facts(point) for point in found], as_json=True, empty="")
+        return
+    rows = [dict(backups.described(point)) for point in found]
+    output.show(rows, as_json=False, empty=NONE_YET)
+    for name, wrong in points.unreadable(folder):
+        output.say(f"{name} cannot be used: {wrong}")
+
+
+def _facts(point: Point) -> dict[str, Any]:
+    """Return all of a manifest but the list of its files."""
+    facts = {name: value for name, value in point.manifest.items() if name != "files"}
+    return facts | {"bytes": point.size, "missing": point.missing}
+
+
+@task(help=options.WHERE | {"id": f"{ID['id']}; or {points.LATEST}; or {ALL}"})
+def verify(_c: Context, id: str, profile: str = "", engine: str = "") -> None:
+    """Prove restore points again: their files, then a restore."""
+    opened = session.opened(profile, engine)
+    chosen = _chosen(opened, id)
+    database = databases.of(opened)
+    failed: list[Refused] = []
+    for point in chosen:
+        _announce(opened, "backup.verify", point.id)
+        try:
+            with change(opened.project.root, "backup.verify", point=point.id) as made:
+                backups.verify(made, database, point)
+        except Refused as error:
+            failed.append(error)
+    if failed:
+        what = "\n".join(error.what for error in failed)
+        raise Refused(what, failed[0].fix)
+    output.say(f"{len(chosen)} verified.")
+
+
+def _chosen(opened: Session, id_: str) -> list[Point]:
+    """Return the restore points that are meant.
+
+    Raises:
+        Refused: there is none.
+    """
+    folder, series = opened.project.backups, (opened.profile, opened.engine.name)
+    if id_ != ALL:
+        return [points.latest(folder, series) if id_ == points.LATEST else points.find(folder, id_)]
+    found = [point for point in points.known(folder) if point.series == series]
+    if not found:
+        what = f"there is no restore point of profile {series[0]} on engine {series[1]}"
+        raise Refused(what, points.NEXT)
+    return found
+
+
+@task(
+    help={
+        "daily": "keep the last one of so many days that have one",
+        "weekly": "of so many weeks",
+        "monthly": "of so many months",
+        "yearly": "of so many years",
+        "dry-run": "show what would go, and change nothing",
+        "yes": options.YES,
+    }
+)
+def prune(
+    _c: Context,
+    daily: int = retention.DAILY,
+    weekly: int = 0,
+    monthly: int = 0,
+    yearly: int = 0,
+    dry_run: bool = False,
+    yes: bool = False,
+) -> None:
+    """Delete old restore points, never the newest verified."""
+    policy = Policy(daily, weekly, monthly, yearly)
+    if min(asdict(policy).values()) < 0:
+        raise Refused("a count cannot be negative", "inv backup.prune --daily 7", code=2)
+    here = project.load()
+    known, left = points.known(here.backups), points.partials(here.backups)
+    stay = retention.kept(known, policy)
+    going = [point for point in known if point.id not in stay]
+    _plan(known, stay, left)
+    if dry_run or not (going or left):
+        return
+    output.confirm(_question(going, left), yes=yes)
+    with change(here.root, "backup.prune", deleted=[point.id for point in going]):
+        _delete(here.backups, going, policy)
+    output.say(f"Deleted {len(going)} restore points and {len(left)} leftovers.")
+
+
+def _plan(known: Sequence[Point], stay: dict[str, str], left: Sequence[Path]) -> None:
+    """Show what stays and why, and what goes."""
+    rows = [
+        {
+            "id": point.id,
+            "age": backups.age(point),
+            "size": backups.size(point.size),
+            "verified": backups.state(point),
+            "plan": f"keep: {stay[point.id]}" if point.id in stay else "DELETE",
+        }
+        for point in reversed(known)
+    ]
+    output.show(rows, as_json=False, empty=NONE_YET)
+    for path in left:
+        output.say(f"{path.name}: DELETE (left by who was killed making or deleting it)")
+    if all(point.id in stay for point in known) and not left:
+        output.say("Nothing to delete.")
+
+
+def _question(going: Sequence[Point], left: Sequence[Path]) -> str:
+    total = backups.size(sum(point.size for point in going))
+    return f"Delete {len(going)} restore points ({total}) and {len(left)} leftovers?"
+
+
+def _delete(folder: Path, going: Sequence[Point], policy: Policy) -> None:
+    """Delete what was shown, the oldest first, unless it has become the one to keep meanwhile."""
+    points.clear(points.partials(folder))
+    known = points.known(folder)
+    stay = retention.kept(known, policy)
+    shown = {point.id for point in going}
+    for point in known:
+        if point.id in shown and point.id not in stay:
+            points.remove(point)
+
+
+@task(help=ID | {"to": "a file that is not there yet, or a folder"})
+def export(_c: Context, id: str, to: str) -> None:
+    """Write a restore point into one file, to carry away."""
+    here = project.load()
+    point = points.find(here.backups, id)
+    with change(here.root, "backup.export", point=point.id, to=to):
+        file = archives.write(point, Path(to))
+    output.say(f"{file}: {backups.size(file.stat().st_size)}, read again and whole.")
+
+
+@task(name="import", help={"file": "what backup.export wrote"})
+def import_(_c: Context, file: str) -> None:
+    """Make a restore point of such a file again."""
+    here = project.load()
+    with change(here.root, "backup.import", file=file) as made:
+        point = archives.read(Path(file), here.backups)
+        made.note(point=point.id)
+    output.say(f"Restore point {point.id} is here. Next: inv backup.verify {point.id}")
+
+
+@task(
+    help=options.WHERE
+    | {
+        "id": f"{ID['id']}; or {points.LATEST}; or a file that backup.export wrote",
+        "only": f"{recovery.DATABASE} or {recovery.MODELS} (default: both)",
+        "timeout": "seconds each service may take to become healthy",
+        "drop-old": "delete the database that was live before",
+        "yes": options.YES,
+    },
+)
+def restore(
+    _c: Context,
+    id: str,
+    only: str = "",
+    timeout: str = "120",
+    drop_old: bool = False,
+    yes: bool = False,
+    profile: str = "",
+    engine: str = "",
+) -> None:
+    """Put a restore point back, or leave what was there."""
+    if only not in recovery.STEPS:
+        raise Refused(f"there is no part {only!r}", "--only database, or --only models", code=2)
+    limit = options.seconds(timeout)
+    opened = session.opened(profile, engine)
+    database = databases.of(opened)
+    point = recovery.chosen(opened, id)
+    if only != recovery.MODELS:
+        backups.refuse_other(database, point)
+    if left := recovery.interrupted(opened.project.root):
+        output.say(f"{left.check}: {left.detail}")
+    facts = {"point": point.id, "source": point.id, "only": only}
+    with change(opened.project.root, recovery.VERB, **facts) as made:
+        turn = Recovery(opened, made, database, Wanted(point, only, limit))
+        turn.run(lambda: _agreed(turn, yes=yes))
+        output.say(f"Restored {point.id}. Next: inv deploy.status")
+        _drop(turn, drop=drop_old, ask=not yes)
+
+
+def _agreed(turn: Recovery, *, yes: bool) -> None:
+    """Show what will change, and ask."""
+    point = turn.point
+    proven = backups.state(point)
+    _announce(turn.session, recovery.VERB, f"{point.id}, age {backups.age(point)}")
+    output.say(f"verified: {proven}; what is there now is kept")
+    output.show([*turn.plan()], as_json=False, empty="It holds nothing of that.")
+    if turn.unread:
+        output.say(f"What is there now cannot be read: {turn.unread}")
+    output.confirm(f"Restore {point.id}?", yes=yes)
+
+
+def _drop(turn: Recovery, *, drop: bool, ask: bool) -> None:
+    """Delete the databases of before, if that is wanted and what was in them is elsewhere too."""
+    kept = turn.kept()
+    if not kept:
+        return
+    if turn.unread and drop:
+        output.say("It is not deleted: it could not be read, so there is no restore point of it.")
+    elif not drop and ask and sys.stdin.isatty():
+        with suppress(Refused):
+            output.confirm(f"Delete what was live before ({', '.join(kept)})?", yes=False)
+            drop = True
+    if drop and not turn.unread:
+        for name in kept:
+            turn.database.drop(name)
+        output.say(f"Deleted: {', '.join(kept)}")
+        return
+    for name in kept:
+        output.say(
+            f"What was live before is kept as {name}. Delete it: {turn.database.deletion(name)}"
+        )

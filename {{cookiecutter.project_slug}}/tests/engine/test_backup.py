@@ -1,0 +1,268 @@
+"""Restore points of a real PostgreSQL, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from dotenv import dotenv_values
+
+from ops import points
+from tests import histories
+from tests.test_archives import full_disk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ops.points import Point
+    from tests.engine.conftest import Stack
+
+TYPES = """
+CREATE TYPE mood AS ENUM ('gut', 'schlecht');
+CREATE DOMAIN positive AS integer CHECK (VALUE > 0);
+CREATE SCHEMA "Größe";
+CREATE TABLE "Größe"."Ö 'x'" (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    s serial,
+    txt text, vc varchar(20), num numeric(30, 10), f4 real, f8 double precision, b boolean,
+    raw bytea, ts timestamptz, t timestamp, d date, iv interval, u uuid, j jsonb, arr text[],
+    m mood, pos positive, r int4range, net inet,
+    twice numeric GENERATED ALWAYS AS (num * 2) STORED,
+    CHECK (txt <> 'forbidden')
+);
+INSERT INTO "Größe"."Ö 'x'"
+    (txt, vc, num, f4, f8, b, raw, ts, t, d, iv, u, j, arr, m, pos, r, net)
+VALUES (
+    E'Zürich 東京 🌧 \\\\ '' " \\t\\r\\n', 'ß', 12345678901234567890.0123456789, 'NaN',
+    0.1::float8 + 0.2, true, '\\x00ff10', '2026-03-29 02:30+02', 'infinity', '0044-03-15 BC',
+    '1 mon -2 days 03:04:05', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{"a": [1, null, "é"]}',
+    '{a,NULL,"b,c"}', 'gut', 7, '[1,5)', '::1/128'
+);
+INSERT INTO "Größe"."Ö 'x'" (f8) VALUES ('-Infinity');
+CREATE UNLOGGED TABLE quick (n integer);
+CREATE TABLE empty (n integer);
+CREATE INDEX ON "Größe"."Ö 'x'" (lower(txt)) WHERE b;
+CREATE VIEW seen AS SELECT n + 1 AS n FROM empty;
+CREATE SEQUENCE backwards INCREMENT -5 START -5;
+SELECT nextval('backwards'), nextval('backwards');
+SELECT lo_from_bytea(0, decode(repeat('00ff', 5000), 'hex'));
+CREATE TABLE credit (id bigserial PRIMARY KEY, amount integer);
+CREATE TABLE debit (id bigserial PRIMARY KEY, amount integer);
+"""
+GONE = """
+DROP SCHEMA "Größe" CASCADE; DROP VIEW seen; DROP SEQUENCE backwards; DROP DOMAIN positive;
+DROP TYPE mood; DROP TABLE quick, empty, credit, debit; DROP TABLE IF EXISTS big;
+SELECT lo_unlink(oid) FROM pg_largeobject_metadata;
+"""
+BIG = """
+CREATE TABLE big AS SELECT n, md5(n::text) || md5((n * 7)::text) AS t FROM generate_series(1, {}) n;
+"""
+
+
+def psql(stack: Stack, sql: str) -> str:
+    """Run statements in the live database."""
+    (server,) = stack.containers("postgres")
+    options = ["--username=app", "--dbname=app", "--set=ON_ERROR_STOP=1", "--no-align"]
+    done = server.exec_run(["psql", *options, "--tuples-only", "--quiet", f"--command={sql}"])
+    said = str(done.output.decode())
+    assert done.exit_code == 0, said
+    return said.strip()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def odd(stack: Stack) -> Iterator[None]:
+    """Put tables with every type into the database, and take them out at the end."""
+    psql(stack, TYPES)
+    yield
+    for point in known(stack):
+        points.remove(point)
+    psql(stack, GONE)
+
+
+def known(stack: Stack) -> list[Point]:
+    return points.known(stack.root / "backups")
+
+
+def create(stack: Stack, *options: str) -> Point:
+    """Make a restore point, and return it."""
+    said = stack.inv("backup.create", *options)
+    (id_,) = re.findall(rf"Restore point ({points.ID.pattern})", said)
+    return points.find(stack.root / "backups", str(id_))
+
+
+def left(stack: Stack) -> list[str]:
+    """Return the scratch databases, and the containers of tools, that somebody left."""
+    names = psql(stack, "SELECT datname FROM pg_database WHERE datname LIKE 'slipway%'").split()
+    prefix = f"^{stack.name}-backup-"
+    found = stack.client.containers.list(all=True, filters={"name": prefix})
+    return names + [str(item.name) for item in found]
+
+
+def test_a_point_is_proven_whatever_it_holds(stack: Stack) -> None:
+    point = create(stack)
+    assert point.verified
+    assert point.content.server.startswith("postgres 17.")
+    assert point.content.tables["Größe.Ö 'x'"].rows == 2
+    assert point.content.large_objects.rows == 1
+    assert point.content.sequences["backwards"] == 10
+    assert point.content.migration
+    assert point.series == ("dev", "compose")
+    assert set(point.models) == {"tier1", "tier2"}
+    assert set(point.manifest["images"]) >= {"api", "postgres"}
+    assert all("sha256:" in image for image in point.manifest["images"].values())
+    assert point.manifest["revision"].startswith(stack.commit_id)
+    env, text = stack.root / ".env.dev", (point.folder / "manifest.json").read_text()
+    secrets = [value for value in dotenv_values(env, interpolate=False).values() if value]
+    assert len(secrets) > 1
+    assert not [value for value in secrets if value in text]
+    assert left(stack) == []
+    assert "backups   ok" in stack.inv("doctor")
+
+
+def test_while_others_write_it_is_one_snapshot(stack: Stack) -> None:
+    transfers = "INSERT INTO credit (amount) VALUES (7); INSERT INTO debit (amount) VALUES (-7);"
+    procedure = f"DO $$ BEGIN FOR n IN 1..40 LOOP {transfers} COMMIT; END LOOP; END $$"
+    over = threading.Event()
+
+    def transfer() -> None:
+        while not over.is_set():
+            psql(stack, procedure)
+
+    writers = [threading.Thread(target=transfer) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    try:
+        point = create(stack)
+    finally:
+        over.set()
+        for writer in writers:
+            writer.join()
+    tables = point.content.tables
+    assert 0 < tables["credit"].rows == tables["debit"].rows
+    assert tables["credit"].rows < int(psql(stack, "SELECT count(*) FROM credit"))
+
+
+def damaged(point: Point, spoil: str) -> None:
+    """Damage the largest file of a dump, and make the manifest believe that it was so."""
+    path = max((point.folder / "database").rglob("*.zst"), key=lambda item: item.stat().st_size)
+    content = bytearray(path.read_bytes())
+    if spoil == "flip":
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content[: {"flip": len(content), "cut": len(content) // 2, "empty": 0}[spoil]])
+    histories.forge(point.folder, files=dict(points.written(point.folder)))
+
+
+@pytest.mark.parametrize("spoil", ["flip", "cut", "empty"])
+def test_a_damaged_dump_is_not_verified_even_where_its_checksum_is_right(
+    stack: Stack, spoil: str
+) -> None:
+    point = create(stack, "--no-verify")
+    damaged(point, spoil)
+    said = stack.inv("backup.verify", point.id, code=1)
+    assert "step 2 (proof)" in said
+    assert points.find(stack.root / "backups", point.id).verified is None
+    assert left(stack) == []
+    points.remove(point)
+
+
+def test_with_a_wrong_password_nothing_is_made(stack: Stack) -> None:
+    before = known(stack)
+    stack.environment["POSTGRES_PASSWORD"] = "wrong"  # noqa: S105 - it opens nothing
+    try:
+        said = stack.inv("backup.create", code=1)
+    finally:
+        del stack.environment["POSTGRES_PASSWORD"]
+    assert "step 1 (database)" in said
+    assert "password authentication failed" in said
+    assert "give it POSTGRES_PASSWORD" in said
+    assert known(stack) == before
+    assert points.partials(stack.root / "backups") == []
+
+
+def test_a_full_disk_takes_no_half_point(stack: Stack) -> None:
+    folder = stack.root / "backups"
+    aside = folder.rename(folder.with_name("aside")) if folder.exists() else None
+    try:
+        with full_disk(folder):
+            with (folder / "filler").open("r+b") as filler:
+                filler.truncate((folder / "filler").stat().st_size - 40_000)
+            said = stack.inv("backup.create", code=1)
+            assert "step 1 (database)" in said
+            assert f"the disk of {folder} is full" in said
+            assert "-> free some space" in said
+            assert [path.name for path in folder.iterdir()] == ["filler"]
+    finally:
+        folder.rmdir()
+        if aside:
+            aside.rename(folder)
+
+
+@contextmanager
+def dumping(stack: Stack) -> Iterator[subprocess.Popen[str]]:
+    """Give a `backup.create` that is at work on the dump."""
+    command = [sys.executable, "-m", "invoke", "backup.create"]
+    old = points.partials(stack.root / "backups")
+    with subprocess.Popen(
+        command,
+        cwd=stack.root,
+        env=stack.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not _begun(stack.root / "backups", old):
+                assert process.poll() is None, process.stdout and process.stdout.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.kill()
+
+
+def _begun(folder: Path, old: list[Path]) -> bool:
+    """Say whether a dump has its first bytes."""
+    new = [path for path in points.partials(folder) if path not in old]
+    return any(path.stat().st_size for partial in new for path in partial.rglob("*.*"))
+
+
+def test_whatever_happens_meanwhile_no_half_point_is_there(stack: Stack) -> None:
+    psql(stack, BIG.format(700_000))
+    before = known(stack)
+    with dumping(stack) as process:
+        assert "only one change is made at a time" in stack.inv("backup.create", code=1)
+        process.kill()
+        process.wait()
+    assert known(stack) == before
+    with dumping(stack) as process:  # it removed what the killed one had left
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[0]
+    assert "interrupted" in said
+    assert (known(stack), points.partials(stack.root / "backups")) == (before, [])
+    assert left(stack) == []
+    with dumping(stack) as process:
+        (server,) = stack.containers("postgres")
+        server.kill()
+        said = process.communicate(timeout=120)[0]
+    assert "step 1 (database)" in said
+    assert "-> inv deploy.up" in said
+    assert (known(stack), points.partials(stack.root / "backups")) == (before, [])
+    assert "it does not run" in stack.inv("backup.create", code=1)
+    stack.up()
+    psql(stack, "DROP TABLE big")
+    point = create(stack)
+    assert point.verified
+    assert left(stack) == []
+    said = json.loads(stack.inv("backup.list", "--json"))
+    assert said[0]["id"] == point.id

@@ -1,0 +1,117 @@
+"""Restores of a stack of containers, whose database is PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import recoveries
+from tests.recoveries import Recoveries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.engine import conftest
+
+KEPT = ("app", "postgres", "template0", "template1")
+
+
+class Containers(recoveries.Stack):
+    """A stack whose database is in a container."""
+
+    def __init__(self, stack: conftest.Stack) -> None:
+        super().__init__(stack)
+        self.stack = stack
+
+    @property
+    def psql(self) -> str:
+        """What a statement follows, on a shell's command line."""
+        (container,) = self.stack.containers("postgres")
+        return f"docker exec {container.name} psql -qAt -U app -v ON_ERROR_STOP=1"
+
+    def sql(self, statement: str) -> list[str]:
+        (container,) = self.stack.containers("postgres")
+        command = ["psql", "-qAt", "-U", "app", "-v", "ON_ERROR_STOP=1", "-c", statement]
+        code, said = container.exec_run(command)
+        assert not code, said
+        return str(said.decode()).split()
+
+    def databases(self) -> list[str]:
+        found = self.sql("SELECT datname FROM pg_database ORDER BY datname")
+        return [name for name in found if name not in KEPT]
+
+
+@pytest.fixture(scope="module")
+def stack(stack: conftest.Stack) -> Iterator[Containers]:
+    """Return the stack that others use too; they find it as it was."""
+    found = Containers(stack)
+    yield found
+    if found.first:
+        found.restore(found.first, "--drop-old")
+
+
+class TestContainers(Recoveries):
+    """On a container engine."""
+
+    def breaking(self, stack: recoveries.Stack) -> str:
+        assert isinstance(stack, Containers)
+        return f"{stack.psql} -c 'DELETE FROM alembic_version'"  # noqa: S608 - a fixed statement
+
+    def test_a_client_that_keeps_coming_back_is_cut_off(
+        self, stack: recoveries.Stack, point: str, lost: int
+    ) -> None:
+        assert isinstance(stack, Containers)
+        (container,) = stack.stack.containers("postgres")
+        again = "while :; do psql -qAt -U app -c 'SELECT pg_sleep(60)' >/dev/null 2>&1; done"
+        container.exec_run(["sh", "-c", f"timeout 120 sh -c {again!r}"], detach=True)
+        said = stack.restore(point, "--only=database", "--drop-old")
+        assert "6 swap       ok" in said
+        assert (stack.rows, stack.databases(), stack.runs()) == (lost + 100, [], True)
+
+    def test_a_server_that_stops_half_way_is_said_and_nothing_is_lost(
+        self, stack: recoveries.Stack, point: str, lost: int
+    ) -> None:
+        assert isinstance(stack, Containers)
+        (container,) = stack.stack.containers("postgres")
+        code, said = stack.restore_but("stage", f"docker stop {container.id}", point)
+        assert (code, "it does not run" in said) == (1, True)
+        assert "What was there is untouched." in said
+        stack.copy.inv("deploy.up")
+        assert (stack.rows, stack.runs()) == (lost, True)
+
+    def test_what_a_restore_spells_otherwise_is_no_difference(
+        self, stack: recoveries.Stack
+    ) -> None:
+        kinds = "v IN ('a', 'b')"
+        stack.sql(f"CREATE TABLE odd (v varchar(9) DEFAULT 'a' CHECK ({kinds}))")
+        stack.sql(f"CREATE VIEW even AS SELECT v FROM odd WHERE {kinds}")  # noqa: S608 - ours
+        try:
+            stack.create()
+            assert stack.points[-1].verified
+        finally:
+            stack.sql("DROP TABLE odd CASCADE")
+
+    def test_with_a_wrong_password_nothing_has_changed(
+        self, stack: recoveries.Stack, point: str, lost: int
+    ) -> None:
+        stack.copy.environment["POSTGRES_PASSWORD"] = "wrong"  # noqa: S105 - it opens nothing
+        try:
+            said = stack.restore(point, code=1)
+        finally:
+            del stack.copy.environment["POSTGRES_PASSWORD"]
+        assert "step 4 (stage)" in said
+        assert "What was there is untouched." in said
+        assert "give it POSTGRES_PASSWORD" in said
+        assert (stack.rows, stack.databases(), stack.runs()) == (lost, [], True)
+
+    def test_a_lost_volume_comes_back_while_nothing_runs(
+        self, stack: recoveries.Stack, point: str
+    ) -> None:
+        assert isinstance(stack, Containers)
+        held = next(item for item in stack.points if item.id == point).content
+        stack.copy.inv("deploy.down", "--volumes", "--yes")
+        said = stack.restore(point)
+        assert "3 safety     skipped" in said
+        assert "nothing is there" in said
+        assert (stack.rows, stack.runs()) == (held.tables["observations"].rows, True)
