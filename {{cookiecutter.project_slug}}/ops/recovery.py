@@ -314,17 +314,17 @@ class Recovery:
 
     def _serve(self, models: Mapping[str, str]) -> None:
         """Wait until everything that runs serves them."""
-        replicas = self.engine.replicas()
+        running = self.engine.replicas
         reports = serving.folder(self.session.project.run)
         for tier, file in models.items():
-            if replicas and file:
-                serving.await_everywhere(reports, replicas, tier, file, SERVE_LIMIT)
+            if file and running():
+                serving.await_everywhere(reports, running, tier, file, SERVE_LIMIT)
 
     def _start(self) -> None:
         """Bring everything up, which upgrades an older migration first."""
         with self.steps.made("start") as step:
             self.engine.up(self.limit)
-            engines.note_use(self.session.project, self.engine.name)
+            engines.note_use(self.session.project, self.engine.name, self.session.profile)
             found = self.engine.status()
             step.detail = f"{sum(item.state == 'healthy' for item in found)} services are healthy"
 
