@@ -33,7 +33,7 @@ class Change:
     root: Path
     verb: str
     facts: dict[str, Any]
-    since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    since: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     committed: bool = False
 
     def note(self, **facts: object) -> None:

@@ -10,7 +10,7 @@ from invoke.tasks import task
 
 from ops import history as past
 from ops import output, project, registry, rotation, session, upkeep
-from ops.changes import change
+from ops.changes import change, under_way
 from ops.errors import Refused
 from ops.rotation import Limits, Rotation, StepFailed
 from ops.tasks import options
@@ -134,8 +134,8 @@ def promote(
 def _promote(
     opened: Session, model: Model, why: str, limits: Limits, *, dry_run: bool = False
 ) -> None:
-    unproven = _unproven(opened.project, model.tier)
-    if model.current and not dry_run and unproven is None:
+    served = model.current and _unproven(opened.project, model.tier) is None
+    if served and not dry_run and not under_way(opened.project.root):
         output.say(f"{model.tier} serves {model.version} already.")
         return
     verb = "models.check" if dry_run else "models.promote"

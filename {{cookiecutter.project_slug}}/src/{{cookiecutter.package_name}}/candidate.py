@@ -95,7 +95,7 @@ class Candidate:
     def metrics(self) -> str:
         """Compare its metrics with the bounds, and with those of what is served."""
         said, wrong = gates.judged(self.metadata, self.settings)
-        beside = "no other to compare it with can be read"
+        beside = "nothing to compare it with can be read"
         if current := self.current():
             wrong += gates.worse(self.metadata, current, self.settings.worse_max)
             beside = f"beside {current.version}: {compared(self.metadata, current)}"

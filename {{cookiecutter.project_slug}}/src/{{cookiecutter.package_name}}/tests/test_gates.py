@@ -59,8 +59,17 @@ def test_scores_of_another_kind_are_not_compared(settings: ApiSettings) -> None:
 @pytest.mark.parametrize(("error", "wrong"), [(0.1, 0), (0.11, 1), (math.nan, 1)])
 def test_a_calibration_error_has_a_bound(settings: ApiSettings, error: float, wrong: int) -> None:
     bounded = settings.model_copy(update={"calibration_error_max": 0.1})
-    metadata = with_metrics(settings, model={CALIBRATION: error})
+    score = served(settings).metrics[TARGET].score
+    metadata = with_metrics(settings, model={score: 0.1, CALIBRATION: error})
     assert len(judged(metadata, bounded)[1]) == wrong
+
+
+def test_what_was_not_measured_is_no_good(settings: ApiSettings) -> None:
+    empty = served(settings).model_copy(update={"metrics": dict[str, TargetMetrics]()})
+    assert judged(empty, settings)[1] == [f"there are no metrics of {one.name}" for one in TARGETS]
+    assert judged(with_metrics(settings, model={}), settings)[1] == [
+        f"there are no metrics of {TARGET}"
+    ]
 
 
 def test_the_baselines_have_to_be_beaten_where_the_settings_say_so(settings: ApiSettings) -> None:
