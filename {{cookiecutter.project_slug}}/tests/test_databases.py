@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from contextlib import closing
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ops.databases import SCRATCH, Content, Table, named, sqlite
-from ops.databases.postgres import arguments, swapping
+from ops.databases.postgres import arguments, failed, swapping
 from ops.databases.sqlite import COPY, Sqlite, file_of
 from ops.errors import Refused
 from tests.test_archives import full_disk
@@ -118,6 +119,22 @@ def test_both_databases_are_renamed_or_none() -> None:
         '"restored" RENAME TO "app"'
     )
     assert "COMMIT" not in statement
+
+
+@pytest.mark.parametrize(
+    ("said", "meaning", "fix"),
+    [
+        ('psql: error: could not translate host name "postgres"', "it does not run", "deploy.up"),
+        ("FATAL:  password authentication failed for user", "FATAL", "POSTGRES_PASSWORD .*[.]env"),
+        ("pg_restore: error: unsupported version (1.17)", "a newer server", "that one's image"),
+        ("pg_dump: error: could not write: No space left on device", "No space", "free some space"),
+        ("", "without a word", "inv deploy.logs --service postgres"),
+    ],
+)
+def test_what_its_tools_say_is_explained(said: str, meaning: str, fix: str) -> None:
+    error = failed(said, ".env.dev")
+    assert meaning in error.what
+    assert re.search(fix, error.fix)
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,11 @@ FAILURES = (
     ("timeout expired", "it does not answer", "inv deploy.status"),
     ("the database system is", "it is starting or stopping", "inv deploy.status, then again"),
     ("password authentication failed", "", "give it POSTGRES_PASSWORD as it was made with: {env}"),
+    (
+        "unsupported version",
+        "it was dumped by a newer server than this one",
+        "restore it with that one's image: services/postgres/compose.yaml",
+    ),
     ("No space left on device", "", "free some space, then run it again"),
     ("server closed the connection", "it was stopped meanwhile", "inv deploy.up, then again"),
     ("terminating connection", "it was stopped meanwhile", "inv deploy.up, then again"),
@@ -319,7 +324,8 @@ class Postgres:
             self._remove([name])
             raise
         if done.code:
-            raise self._failed(done.err.strip())
+            env_file = self.engine.project.env_file(self.profile)
+            raise failed(done.err.strip(), env_file.name)
         return [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
 
     def _left(self) -> list[str]:
@@ -333,14 +339,15 @@ class Postgres:
             with suppress(NotFound, APIError):  # APIError: it is being removed already
                 self.engine.client.containers.get(name).remove(force=True)
 
-    def _failed(self, said: str) -> Refused:
-        env = self.engine.project.env_file(self.profile).name
-        what = "\n".join(said.splitlines()[-5:]) or "its tools ended without a word"
-        for sign, meaning, fix in FAILURES:
-            if sign in said:
-                told = f"{meaning}: " if meaning else ""
-                return Refused(f"the database: {told}{what}", fix.format(env=env))
-        return Refused(f"the database: {what}", "inv deploy.logs --service postgres")
+
+def failed(said: str, env: str) -> Refused:
+    """Say what the tools' last words mean; `env` is the file of the profile's values."""
+    what = "\n".join(said.splitlines()[-5:]) or "its tools ended without a word"
+    for sign, meaning, fix in FAILURES:
+        if sign in said:
+            told = f"{meaning}: " if meaning else ""
+            return Refused(f"the database: {told}{what}", fix.format(env=env))
+    return Refused(f"the database: {what}", "inv deploy.logs --service postgres")
 
 
 def arguments(script: str, name: str, folder: Path | None, *, write: bool) -> list[str]:
