@@ -95,10 +95,10 @@ def backtest(session: nox.Session) -> None:
 
 @nox.session
 def engine(session: nox.Session) -> None:
-    """Run the tests on a container engine; what follows -- goes to pytest."""
+    """Run the tests on a container engine but slow ones; what follows -- goes to pytest."""
     need_engine(session)
     install(session)
-    session.run("pytest", "tests/engine", junit("engine"), *session.posargs)
+    session.run("pytest", "tests/engine", "-m", "not slow", junit("engine"), *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -51,8 +51,8 @@ def test_commands() -> None:
         "docker", "run", "--init", "--name", f"{NAME}-tests", f"localhost/weather-test:{NAME}",
         "python", "-m", "pytest", "-p", "no:cacheprovider", "--junit-xml=/tmp/tests.xml",
         "--numprocesses=auto", "--dist=loadfile",
-        "--ignore=tests/engine", "--ignore=tests/test_first_run.py", "--ignore=tests/test_local.py",
-        "--ignore=tests/test_rotation_local.py", "src", "tests",
+        "--ignore-glob=tests/engine", "--ignore-glob=tests/test_first_run.py",
+        "--ignore-glob=tests/test_*local.py", "src", "tests",
     ]  # fmt: skip
     assert harness.fetch_command(PLAN) == [
         "docker", "cp", f"{NAME}-tests:/tmp/tests.xml",

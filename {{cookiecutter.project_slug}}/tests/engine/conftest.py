@@ -53,6 +53,17 @@ class Stack(Copy):
                     self.client.images.remove(tag)
 
 
+SLOW = ("test_killed_", "test_a_damaged_restore_point", "test_a_migration_that")
+"""What takes minutes on containers, and is shown on processes too (test_recovery_local.py)."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what only `nox -s engine -- -m slow` runs."""
+    for item in items:
+        if item.path.name == "test_recovery.py" and item.name.startswith(SLOW):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def engine() -> docker.DockerClient:
     """Return the container engine's client; without an engine, skip, or fail if one is required."""
