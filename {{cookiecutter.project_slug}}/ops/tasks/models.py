@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ NONE_YET = "No model yet. Next: inv models.train"
 TIER = {"tier": "such as tier1"}
 WHY = {"why": "the reason, for the journal"}
 WINDOW_DAYS = 30
+NICENESS = 10
 
 
 @task(
@@ -47,7 +49,13 @@ def train(
     engine: str = "",
 ) -> None:
     """Train new versions; what is served stays as it is."""
-    _train(session.opened(profile, engine), tier, seed, major=major)
+    _train(_beside_requests(profile, engine), tier, seed, major=major)
+
+
+def _beside_requests(profile: str, engine: str) -> Session:
+    """Open a session of which what serves on this machine is to notice as little as can be."""
+    os.nice(NICENESS)  # inherited by every process that trains or checks
+    return session.opened(profile, engine)
 
 
 def _train(opened: Session, tier: str, seed: str = "", *, major: bool = False) -> list[Model]:
@@ -120,7 +128,7 @@ def promote(
     engine: str = "",
 ) -> None:
     """Check a version, make it live everywhere, watch it."""
-    opened = session.opened(profile, engine)
+    opened = _beside_requests(profile, engine)
     if not version:
         raise Refused("no version was named", "inv models.list", code=2)
     model = registry.find(opened.project.models, tier, version)
@@ -298,7 +306,7 @@ def retrain(
     _c: Context, tier: str = "", file: str = "", profile: str = "", engine: str = ""
 ) -> None:
     """Collect, train, promote what passes the gates; for cron."""
-    opened = session.opened(profile, engine)
+    opened = _beside_requests(profile, engine)
     _refuse_unknown(opened.project, tier)
     options_ = ("--file", file) if file else ()
     with change(opened.project.root, "data.collect", file=file or None):
