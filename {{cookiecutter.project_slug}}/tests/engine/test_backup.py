@@ -241,7 +241,7 @@ def test_whatever_happens_meanwhile_no_half_point_is_there(stack: Stack) -> None
     psql(stack, BIG.format(700_000))
     before = known(stack)
     with dumping(stack) as process:
-        assert "only one change is made at a time" in stack.inv("backup.create", code=1)
+        assert "no backup.create at the same time" in stack.inv("backup.create", code=1)
         process.kill()
         process.wait()
     assert known(stack) == before
