@@ -81,11 +81,14 @@ class Stack:
         """Move the link and restart what serves, as one does without all this."""
         models = self.project.root / "models"
         file = next(models.glob(f"{TIER}_{version}_*.onnx")).name
-        control = ["supervisorctl", "--serverurl", f"unix://{self.socket}"]
-        compose = ["docker", "compose", "--project-name", self.name]
+        control = (
+            ["supervisorctl", "--serverurl", f"unix://{self.socket}"]
+            if self.engine == "local"
+            else ["docker", "compose", "--project-name", self.name]
+        )
         for command in (
             ["ln", "-sf", file, str(models / f"{TIER}_current.onnx")],
-            [*(control if self.engine == "local" else compose), "restart", "api"],
+            [*control, "restart", "api"],
         ):
             # Not in the repository, whose compose.yaml would ask for the secrets.
             subprocess.run(
@@ -221,30 +224,26 @@ class Moved:
 
 def under_load(stack: Stack, rotations: int) -> Iterator[Figure]:
     """Rotate while it is asked, and then do the same by hand."""
+    where = place(stack)
     with load(stack.url, bodies(stack.project)) as asked:
         time.sleep(SETTLE * 3)
         quiet, moved = rotated(stack, rotations)
-        hands = by_hand(stack)
-        time.sleep(SETTLE)
-    where = place(stack)
     busy = asked.within((one.start, one.end) for one in moved)
-    yield Figure(
-        f"{where}: {rotations} rotations, requests failed", failed(busy), f"of {len(busy)}"
-    )
-    yield Figure(
-        f"{where}: answers by a version that was not current",
-        wrong(asked, moved),
-        f"of {len(busy)}",
-    )
-    beside = asked.within(quiet)
-    yield Figure(f"{where}: p99 while rotating", p99(busy), "ms", "without", p99(beside))
-    restarts = [asked.within([one]) for one in hands]
-    lost = statistics.median(failed(one) for one in restarts)
-    yield Figure(f"{where}: one `ln -sf` and restart, requests lost", lost, f"at {RATE} a second")
-    gaps = statistics.median(outage(one) for one in restarts)
+    count = f"of {len(busy)}"
+    yield Figure(f"{where}: {rotations} rotations, requests failed", failed(busy), count)
+    yield Figure(f"{where}: answered by a version not current", wrong(asked, moved), count)
+    beside = p99(asked.within(quiet))
+    yield Figure(f"{where}: p99 while rotating", p99(busy), "ms", "without", beside)
     longest = max(outage(asked.within([(one.start, one.end)])) for one in moved)
-    what = f"{where}: outage of one `ln -sf` and restart"
-    yield Figure(what, gaps, "s", "longest of all rotations", longest)
+    with load(stack.url, bodies(stack.project)) as asked:
+        time.sleep(SETTLE * 3)
+        restarts = by_hand(stack)
+    by_restart = [asked.within([one]) for one in restarts]
+    lost = statistics.median(failed(one) for one in by_restart)
+    yield Figure(f"{where}: `ln -sf` and restart, requests lost", lost, f"at {RATE} a second")
+    gap = statistics.median(outage(one) for one in by_restart)
+    what = f"{where}: outage of `ln -sf` and restart"
+    yield Figure(what, gap, "s", "longest of the rotations", longest)
 
 
 def bodies(project: Project) -> list[dict[str, object]]:
