@@ -45,8 +45,8 @@ NOTES = """\
 A rotation is one `inv models.promote --watch 0`, all checks and the start of Python included, of
 one of {versions} versions in turn, so that each is loaded anew. The load is {rate} requests a
 second from {clients} clients of another process, whose waits count from when a request was due;
-nothing is cached. Without: in the same run, in turn with the rotations. An outage is the longest
-time without a forecast.\
+nothing is cached. p99: the median of that of {blocks} blocks of rotations, and of as many blocks
+without, in turn, of the same run. An outage is the longest time without a forecast.\
 """
 
 
@@ -81,11 +81,14 @@ class Stack:
         """Move the link and restart what serves, as one does without all this."""
         models = self.project.root / "models"
         file = next(models.glob(f"{TIER}_{version}_*.onnx")).name
-        control = ["supervisorctl", "--serverurl", f"unix://{self.socket}"]
-        compose = ["docker", "compose", "--project-name", self.name]
+        control = (
+            ["supervisorctl", "--serverurl", f"unix://{self.socket}"]
+            if self.engine == "local"
+            else ["docker", "compose", "--project-name", self.name]
+        )
         for command in (
             ["ln", "-sf", file, str(models / f"{TIER}_current.onnx")],
-            [*(control if self.engine == "local" else compose), "restart", "api"],
+            [*control, "restart", "api"],
         ):
             # Not in the repository, whose compose.yaml would ask for the secrets.
             subprocess.run(
@@ -221,30 +224,32 @@ class Moved:
 
 def under_load(stack: Stack, rotations: int) -> Iterator[Figure]:
     """Rotate while it is asked, and then do the same by hand."""
+    where, each = place(stack), rotations // BLOCKS
     with load(stack.url, bodies(stack.project)) as asked:
         time.sleep(SETTLE * 3)
-        quiet, moved = rotated(stack, rotations)
-        hands = by_hand(stack)
-        time.sleep(SETTLE)
-    where = place(stack)
+        quiet, moved = rotated(stack, each)
     busy = asked.within((one.start, one.end) for one in moved)
-    yield Figure(
-        f"{where}: {rotations} rotations, requests failed", failed(busy), f"of {len(busy)}"
-    )
-    yield Figure(
-        f"{where}: answers by a version that was not current",
-        wrong(asked, moved),
-        f"of {len(busy)}",
-    )
-    beside = asked.within(quiet)
-    yield Figure(f"{where}: p99 while rotating", p99(busy), "ms", "without", p99(beside))
-    restarts = [asked.within([one]) for one in hands]
-    lost = statistics.median(failed(one) for one in restarts)
-    yield Figure(f"{where}: one `ln -sf` and restart, requests lost", lost, f"at {RATE} a second")
-    gaps = statistics.median(outage(one) for one in restarts)
+    count = f"of {len(busy)}"
+    yield Figure(f"{where}: {len(moved)} rotations, requests failed", failed(busy), count)
+    yield Figure(f"{where}: answered by a version not current", wrong(asked, moved), count)
+    blocks = [(moved[n].start, moved[n + each - 1].end) for n in range(0, len(moved), each)]
+    waits, beside = (median_p99(asked, spans) for spans in (blocks, quiet))
+    yield Figure(f"{where}: p99 while rotating", waits, "ms", "without", beside)
     longest = max(outage(asked.within([(one.start, one.end)])) for one in moved)
-    what = f"{where}: outage of one `ln -sf` and restart"
-    yield Figure(what, gaps, "s", "longest of all rotations", longest)
+    with load(stack.url, bodies(stack.project)) as asked:
+        time.sleep(SETTLE * 3)
+        restarts = by_hand(stack)
+    by_restart = [asked.within([one]) for one in restarts]
+    lost = statistics.median(failed(one) for one in by_restart)
+    yield Figure(f"{where}: `ln -sf` and restart, requests lost", lost, f"at {RATE} a second")
+    gap = statistics.median(outage(one) for one in by_restart)
+    what = f"{where}: outage of `ln -sf` and restart"
+    yield Figure(what, gap, "s", "longest of the rotations", longest)
+
+
+def median_p99(asked: Load, blocks: list[tuple[float, float]]) -> float:
+    """Return the median of the blocks' p99: another's work on the machine spoils only some."""
+    return statistics.median(p99(asked.within([block])) for block in blocks)
 
 
 def bodies(project: Project) -> list[dict[str, object]]:
@@ -259,7 +264,7 @@ def place(stack: Stack) -> str:
     return f"{REPLICAS} containers"
 
 
-def rotated(stack: Stack, rotations: int) -> tuple[list[tuple[float, float]], list[Moved]]:
+def rotated(stack: Stack, each: int) -> tuple[list[tuple[float, float]], list[Moved]]:
     """Rotate in blocks, with as long without before each; return the times of both."""
     quiet: list[tuple[float, float]] = []
     moved: list[Moved] = []
@@ -270,7 +275,7 @@ def rotated(stack: Stack, rotations: int) -> tuple[list[tuple[float, float]], li
         time.sleep(length)
         quiet.append((start, time.monotonic()))
         start = time.monotonic()
-        for _ in range(rotations // BLOCKS):
+        for _ in range(each):
             new = next(turn)
             begun = time.monotonic()
             stack.promote(new)
@@ -332,4 +337,4 @@ def report(found: Bench, *, as_json: bool) -> str:
     text = bench.report(found, as_json=as_json)
     if as_json:
         return text
-    return f"{text}\n\n{NOTES.format(versions=VERSIONS, rate=RATE, clients=CLIENTS)}"
+    return f"{text}\n\n{NOTES.format(versions=VERSIONS, rate=RATE, clients=CLIENTS, blocks=BLOCKS)}"
