@@ -37,6 +37,8 @@ ONE_OFF = "com.docker.compose.oneoff"
 REVISION = "org.opencontainers.image.revision"
 SERVES = "serves=models"
 """The label of a service that loads models, and loads others when they become current."""
+SHARES = 64
+"""Of the processors, for what tries a model out; others have 1024, where there is not enough."""
 POLL = 0.5
 """Seconds between two looks at containers that are starting."""
 BUILD_LIMIT = 3600.0
@@ -207,12 +209,13 @@ class ComposeEngine:
 
     @contextmanager
     def _made_of(self, service: str, image: str) -> Iterator[Composition]:
-        """Give compose files in which a service has a certain image; the usual one by default."""
-        if not image:
-            yield self.composition
-            return
+        """Give compose files in which a service has a certain image; the usual one by default.
+
+        It gets what the others leave of the processors: requests come first.
+        """
+        made = {"image": image, "pull_policy": "never"} if image else {}
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            json.dump({"services": {service: {"image": image, "pull_policy": "never"}}}, file)
+            json.dump({"services": {service: {"cpu_shares": SHARES, **made}}}, file)
             file.flush()
             yield replace(self.composition, files=(*self.composition.files, file.name))
 
