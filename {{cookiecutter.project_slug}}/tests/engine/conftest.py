@@ -53,14 +53,25 @@ class Stack(Copy):
                     self.client.images.remove(tag)
 
 
-SLOW = ("test_killed_", "test_a_damaged_restore_point", "test_a_migration_that")
-"""What takes minutes on containers, and is shown on processes too (test_recovery_local.py)."""
+SLOW = {
+    "test_recovery.py": (
+        "test_killed_",
+        "test_a_damaged",
+        "test_a_migration",
+        "test_a_server",
+        "test_ctrl_c",
+        "test_what_fails",
+        "test_with_a_wrong",
+    ),
+    "test_rotation.py": ("test_killed_before",),
+}
+"""What takes minutes on containers; the same is shown on processes, in test_*_local.py."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what only `nox -s engine -- -m slow` runs."""
     for item in items:
-        if item.path.name == "test_recovery.py" and item.name.startswith(SLOW):
+        if item.name.startswith(SLOW.get(item.path.name, ("no test",))):
             item.add_marker("slow")
 
 
