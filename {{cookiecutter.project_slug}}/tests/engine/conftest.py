@@ -58,10 +58,8 @@ SLOW = {
         "test_killed_",
         "test_a_damaged",
         "test_a_migration",
-        "test_a_server",
         "test_ctrl_c",
         "test_what_fails",
-        "test_with_a_wrong",
     ),
     "test_rotation.py": ("test_killed_before",),
 }
