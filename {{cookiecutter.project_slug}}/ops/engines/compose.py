@@ -286,7 +286,7 @@ class ComposeEngine:
         """Let the application's user write where models are kept, and where it reports."""
         for folder in (self.project.models, serving.folder(self.project.run)):
             folder.mkdir(parents=True, exist_ok=True)
-            if os.getuid() == 0:
+            if os.getuid() == 0 and folder.stat().st_uid != application_user():
                 os.chown(folder, application_user(), -1)
 
     def _get_images(self) -> None:
