@@ -98,7 +98,8 @@ def engine(session: nox.Session) -> None:
     """Run the tests on a container engine but slow ones; what follows -- goes to pytest."""
     need_engine(session)
     install(session)
-    session.run("pytest", "tests/engine", "-m", "not slow", junit("engine"), *session.posargs)
+    quick = ("-m", "not slow", *SIDE_BY_SIDE)  # stacks are waited for more than they compute
+    session.run("pytest", "tests/engine", *quick, junit("engine"), *session.posargs)
 
 
 @nox.session(venv_backend="none")

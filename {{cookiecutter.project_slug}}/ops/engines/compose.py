@@ -187,19 +187,25 @@ class ComposeEngine:
 
         It is made of the image that runs, which may be older than the newest one.
         """
-        service = next(name for name, entry in self.services.items() if SERVES in _labels(entry))
         name = f"{self.composition.name}-trial-{secrets.token_hex(4)}"
         self._own_folders()
+        # Requests are answered meanwhile: what runs need not be asked of git or of compose.
         running = self._serving()
+        service = running[0].labels[SERVICE] if running else self._that_serves()
+        env = self.environment if running else self.building
         with self._made_of(service, running[0].attrs["Image"] if running else "") as files:
             options = ("--rm", "--no-TTY", "--no-deps", "--name", name, *keys(os.environ))
             words = files.command("run", *options, service)
-            root, env = self.project.root, self.building
+            root = self.project.root
             try:
                 yield from shell.lines([*words, *command], cwd=root, env=env, timeout=limit)
             finally:
                 with suppress(NotFound):
                     self.client.containers.get(name).remove(force=True)
+
+    def _that_serves(self) -> str:
+        """Name the service that serves models."""
+        return next(name for name, entry in self.services.items() if SERVES in _labels(entry))
 
     def _serving(self) -> list[Container]:
         """Return the running containers that serve models."""
