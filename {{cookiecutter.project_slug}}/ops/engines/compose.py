@@ -105,7 +105,9 @@ class ComposeEngine:
         """Return the containers there are, running or not, without those of single commands."""
         labels = [f"{PROJECT}={self.composition.name}", f"{ONE_OFF}=False"]
         labels += [f"{SERVICE}={service}"] if service else []
-        found: list[Container] = self.client.containers.list(all=True, filters={"label": labels})
+        found: list[Container] = self.client.containers.list(
+            all=True, filters={"label": labels}, ignore_removed=True
+        )
         return found
 
     def up(self, limit: float) -> bool:
@@ -210,7 +212,9 @@ class ComposeEngine:
     def _serving(self) -> list[Container]:
         """Return the running containers that serve models."""
         labels = [f"{PROJECT}={self.composition.name}", f"{ONE_OFF}=False", SERVES]
-        found: list[Container] = self.client.containers.list(filters={"label": labels})
+        found: list[Container] = self.client.containers.list(
+            filters={"label": labels}, ignore_removed=True
+        )
         return found
 
     @contextmanager

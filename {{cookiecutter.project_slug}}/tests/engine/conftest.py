@@ -37,7 +37,9 @@ class Stack(Copy):
     def containers(self, service: str = "") -> list[Container]:
         labels = [f"com.docker.compose.project={self.name}", "com.docker.compose.oneoff=False"]
         labels += [f"com.docker.compose.service={service}"] if service else []
-        found: list[Container] = self.client.containers.list(all=True, filters={"label": labels})
+        found: list[Container] = self.client.containers.list(
+            all=True, filters={"label": labels}, ignore_removed=True
+        )
         return found
 
     def volumes(self) -> list[str]:

@@ -103,7 +103,7 @@ def left(stack: Stack) -> list[str]:
     """Return the scratch databases, and the containers of tools, that somebody left."""
     names = psql(stack, "SELECT datname FROM pg_database WHERE datname LIKE 'slipway%'").split()
     prefix = f"^{stack.name}-backup-"
-    found = stack.client.containers.list(all=True, filters={"name": prefix})
+    found = stack.client.containers.list(all=True, filters={"name": prefix}, ignore_removed=True)
     return names + [str(item.name) for item in found]
 
 

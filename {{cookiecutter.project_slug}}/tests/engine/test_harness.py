@@ -107,7 +107,7 @@ def trained(copied: Tried, stack: Stack) -> Tried:
 def left_by(client: docker.DockerClient, said: str) -> list[str]:
     """Name what is left of the run that said this."""
     (name,) = re.findall(r"^Harness (\S+) ", said, re.MULTILINE)
-    names = [item.name for item in client.containers.list(all=True)]
+    names = [item.name for item in client.containers.list(all=True, ignore_removed=True)]
     names += [item.name for item in client.volumes.list()]
     names += [item.name for item in client.networks.list()]
     names += [tag for image in client.images.list() for tag in image.tags]

@@ -56,7 +56,7 @@ class TestContainers(Rotations):
         yield
         which = {"label": f"com.docker.compose.project={servers.name}", "name": "trial"}
         deadline = time.monotonic() + 30
-        while servers.client.containers.list(all=True, filters=which):
+        while servers.client.containers.list(all=True, filters=which, ignore_removed=True):
             assert time.monotonic() < deadline
             time.sleep(0.1)
 
