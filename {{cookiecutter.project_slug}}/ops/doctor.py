@@ -8,7 +8,17 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from ops import backups, environment, health, history, points, recovery, shell, upkeep
+from ops import (
+    backups,
+    environment,
+    health,
+    history,
+    objectives,
+    points,
+    recovery,
+    shell,
+    upkeep,
+)
 from ops.engines import Status, choose
 from ops.errors import Refused
 from ops.findings import Finding
@@ -23,8 +33,6 @@ Check: TypeAlias = "Callable[[Machine], Iterator[Finding]]"
 
 OLDEST_PYTHON = (3, 11)
 GIB = 1024**3
-OLDEST_BACKUP = timedelta(hours=24)
-"""How much may be lost: nothing older than that is the newest restore point."""
 ENOUGH_DISK, TOO_LITTLE_DISK = 2 * GIB, GIB // 10
 """Bytes: below the first images may not fit, below the second nothing does."""
 
@@ -182,10 +190,11 @@ def _backups(machine: Machine) -> Iterator[Finding]:
         detail = f"no verified restore point of profile {series[0]} on engine {series[1]}"
         yield Finding("backups", "warn", detail, points.NEXT)
         return
-    old, future = point.age > OLDEST_BACKUP, point.age < timedelta()
+    old, future = point.age > objectives.RECOVERY_POINT, point.age < timedelta()
     detail = f"newest verified restore point: {point.id}, age {backups.age(point)}"
     if old:
-        yield Finding("backups", "warn", f"{detail}; 24 h are the objective", points.NEXT)
+        wanted = objectives.written(objectives.RECOVERY_POINT)
+        yield Finding("backups", "warn", f"{detail}; {wanted} are the objective", points.NEXT)
     elif future:
         yield Finding("backups", "warn", f"{detail}: the clock was set back", points.NEXT)
     else:
