@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +52,23 @@ class Ended:
 
 
 def attempt(
-    command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 60
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60,
+    alone: bool = False,
 ) -> Ended:
     """Run a command whose exit code is an answer; `timeout` is in seconds.
+
+    One that runs `alone` gets no signal of this process's group, and nothing that it started
+    outlives it.
 
     Raises:
         Refused: the command is not found or takes longer than `timeout`.
     """
+    if alone:
+        return _alone(command, cwd, env, timeout)
     done = _run(command, cwd, env, timeout, stdin=subprocess.DEVNULL, capture_output=True)
     return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -156,6 +168,33 @@ def _run(
         raise _not_there(command) from error
     except subprocess.TimeoutExpired as error:
         raise _too_long(command, timeout or 0) from error
+
+
+def _alone(
+    command: Sequence[str], cwd: Path, env: Mapping[str, str] | None, timeout: float
+) -> Ended:
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the same
+            command,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise _not_there(command) from error
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired as error:
+        raise _too_long(command, timeout) from error
+    finally:
+        with suppress(ProcessLookupError):  # nothing of it is left
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return Ended(process.returncode, out, err)
 
 
 def _not_there(command: Sequence[str]) -> Refused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import sys
 import threading
 from contextlib import closing
 from dataclasses import replace
@@ -11,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from ops import shell
 from ops.databases import SCRATCH, Content, Table, named, sqlite
-from ops.databases.postgres import arguments, failed, swapping
+from ops.databases.containers import arguments
+from ops.databases.postgres import failed, swapping
+from ops.databases.runners import Here
 from ops.databases.sqlite import COPY, Sqlite, file_of
 from ops.errors import Refused
+from tests.conftest import REPOSITORY
 from tests.test_archives import full_disk
 
 HELD = Content(
@@ -104,13 +109,30 @@ def test_a_name_that_would_need_quotes_is_none(name: str) -> None:
         named(name)
 
 
-def test_a_container_of_the_same_image_does_the_work() -> None:
-    words = arguments("script", "app-backup-1", Path("/copies/1"), write=False)
+def test_a_container_of_the_same_image_does_the_work(folder: Path) -> None:
+    words = arguments("script", "app-backup-1", folder, write=False)
     assert words[:3] == ["--progress", "quiet", "run"]
     assert words[-4:] == ["--entrypoint=sh", "postgres", "-c", "script"]
-    assert {"--rm", "--no-deps", "--name=app-backup-1", "--volume=/copies/1:/backup:ro"} < {*words}
-    assert "--volume=/copies/1:/backup" in arguments("s", "n", Path("/copies/1"), write=True)
+    assert {"--rm", "--no-deps", "--name=app-backup-1", f"--volume={folder}:/backup:ro"} < {*words}
+    assert f"--user={folder.stat().st_uid}:{folder.stat().st_gid}" in words
+    assert f"--volume={folder}:/backup" in arguments("s", "n", folder, write=True)
     assert not any("--volume" in word for word in arguments("s", "n", None, write=False))
+
+
+def test_a_script_that_runs_here_needs_no_engine_and_no_shared_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"POSTGRES_DB": "app", "POSTGRES_USER": "owner"}.items():
+        monkeypatch.setenv(name, value)
+    runner = Here()
+    done = runner.run('echo "$FOLDER $WORK" >&2; ls "$WORK"', folder, write=True, limit=9)
+    place, work = done.err.split()
+    assert (done.code, done.out, place) == (0, "", str(folder))
+    assert not Path(work).exists()
+    assert (runner.live, runner.user) == ("app", "owner")
+    assert not runner.start(1)
+    loaded = "import ops.databases.postgres, ops.scheduler, sys; print('docker' in sys.modules)"
+    assert shell.read([sys.executable, "-c", loaded], cwd=REPOSITORY) == "False\n"
 
 
 def test_both_databases_are_renamed_or_none() -> None:

@@ -4,6 +4,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from ops import shell
@@ -37,6 +38,22 @@ def test_no_shell_reads_the_words(tmp_path: Path) -> None:
         command = [sys.executable, "-c", "import sys; print(sys.argv[1])", "$HOME;`id`"]
         shell.run(command, cwd=tmp_path, log=file)
     assert log.read_text() == "$HOME;`id`\n"
+
+
+def test_nothing_outlives_a_command_that_runs_alone(tmp_path: Path) -> None:
+    left = "sleep 60 >/dev/null 2>&1 & echo $!"
+    done = shell.attempt(["sh", "-c", left], cwd=tmp_path, timeout=30, alone=True)
+    number = int(done.out)
+    with pytest.raises(Refused, match="stopped after 1 s") as error:
+        shell.attempt(["sh", "-c", f"{left} >pid; wait"], cwd=tmp_path, timeout=1, alone=True)
+    assert error.value.code == 124
+    deadline = time.monotonic() + 10
+    for process in (number, int((tmp_path / "pid").read_text())):
+        while psutil.pid_exists(process) and psutil.Process(process).status() != "zombie":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    with pytest.raises(Refused, match="is not there"):
+        shell.attempt(["no-such-command"], cwd=tmp_path, alone=True)
 
 
 def test_lines_come_as_they_are_printed(tmp_path: Path) -> None:

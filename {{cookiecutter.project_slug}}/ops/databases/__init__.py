@@ -197,9 +197,10 @@ def of(session: Session) -> Database:
 
     engine = session.engine
     if isinstance(engine, ComposeEngine):
+        from ops.databases.containers import Contained  # noqa: PLC0415 - the same
         from ops.databases.postgres import Postgres  # noqa: PLC0415 - the same
 
-        return Postgres(engine, session.profile)
+        return Postgres(Contained(engine), session.project.env_file(session.profile).name)
     from ops.databases.sqlite import Sqlite, file_of  # noqa: PLC0415 - the same
     from ops.engines.local import LocalEngine  # noqa: PLC0415 - the same
 

@@ -1,27 +1,21 @@
-"""PostgreSQL in a container: its own tools do the work, in a container of the very same image."""
+"""PostgreSQL: its own tools do the work, in scripts; where these run is a runner's matter."""
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from docker.errors import APIError, NotFound
-
-from ops import shell
 from ops.databases import BRIEF, LIMIT, SCRATCH, Content, Table, named
-from ops.engines.compose import ONE_OFF, PROJECT
 from ops.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from ops.engines.compose import ComposeEngine
+    from ops.databases.runners import Runner
 
-SERVICE = "postgres"
 SWAP_LIMIT = 60
 """Seconds that clients may keep coming back while the databases are exchanged."""
 MAINTENANCE = "postgres"
@@ -33,7 +27,10 @@ export PGHOST=postgres PGUSER="$POSTGRES_USER" PGDATABASE="$POSTGRES_DB" PGCONNE
 export PGPASSWORD="$POSTGRES_PASSWORD"
 ask() { psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 "$@"; }
 """
-"""What every script begins with. The password is in the container, and in no list of arguments."""
+"""What every script begins with. The password is a variable, and in no list of arguments.
+
+A runner says where a copy is, and where there is room for a moment: $FOLDER and $WORK.
+"""
 
 SETTLED = """
 SET LOCAL search_path = pg_catalog;
@@ -164,8 +161,8 @@ COMMIT;
 DUMP = f"""
 export COPY='code=0
 pg_dump --format=directory --jobs=2 --compress=zstd:3 --lock-wait-timeout=60s \\
-    --snapshot="$SNAPSHOT" --file=/backup/dump 2>/tmp/said || code=$?
-echo $code >/tmp/code'
+    --snapshot="$SNAPSHOT" --file="$FOLDER/dump" 2>"$WORK/said" || code=$?
+echo $code >"$WORK/code"'
 ask <<'SQL'
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 {SETTLED}{SEQUENCES}
@@ -173,19 +170,19 @@ SELECT pg_export_snapshot() AS snapshot \\gset
 \\setenv SNAPSHOT :snapshot
 \\! sh -c "$COPY" </dev/null >/dev/null 2>&1 &
 {REST}
-\\! until test -s /tmp/code; do sleep 0.1; done
+\\! until test -s "$WORK/code"; do sleep 0.1; done
 COMMIT;
 SQL
-if test "$(cat /tmp/code)" != 0; then cat /tmp/said >&2; exit 1; fi
-pg_restore --list /backup/dump >/tmp/list
-printf '{{"copied": %d}}\\n' "$(grep -c ' TABLE DATA ' /tmp/list)"
+if test "$(cat "$WORK/code")" != 0; then cat "$WORK/said" >&2; exit 1; fi
+pg_restore --list "$FOLDER/dump" >"$WORK/list"
+printf '{{"copied": %d}}\\n' "$(grep -c ' TABLE DATA ' "$WORK/list")"
 """
 """One snapshot for both: what is measured is what is copied."""
 
 RESTORE = """
 export PGOPTIONS='-c synchronous_commit=off -c maintenance_work_mem=128MB'
 createdb --template=template0 {name}
-pg_restore --exit-on-error --jobs=2 --dbname={name} /backup/dump
+pg_restore --exit-on-error --jobs=2 --dbname={name} "$FOLDER/dump"
 export PGDATABASE={name}
 """
 """Nothing of it counts before the whole is there, so no commit has to wait for the disk."""
@@ -221,27 +218,19 @@ FAILURES = (
 
 
 class Postgres:
-    """The database in the container of the service `postgres`."""
+    """The database that the service `postgres` keeps."""
 
     kind = "postgres"
 
-    def __init__(self, engine: ComposeEngine, profile: str) -> None:
-        """Take the engine of the stack.
-
-        Raises:
-            Refused: the stack has no such service.
-        """
-        if SERVICE not in engine.services:
-            raise Refused("the stack has no service postgres, so nothing here can be backed up")
-        self.engine = engine
-        self.profile = profile
-        environment = engine.services[SERVICE]["environment"]
-        self.live, self.user = str(environment["POSTGRES_DB"]), str(environment["POSTGRES_USER"])
-        self.prefix = f"{engine.composition.name}-backup-"
+    def __init__(self, runner: Runner, env_file: str) -> None:
+        """Take what runs the scripts, and the name of the file with the profile's values."""
+        self.runner = runner
+        self.env_file = env_file
+        self.live = runner.live
 
     def start(self, limit: float) -> bool:
         """Start the server where it does not run."""
-        return self.engine.start(SERVICE, limit)
+        return self.runner.start(limit)
 
     def dump(self, folder: Path) -> Content:
         """Let pg_dump write the folder, while the same snapshot is measured."""
@@ -284,9 +273,7 @@ class Postgres:
 
     def deletion(self, name: str) -> str:
         """Return what a person types to delete a database."""
-        (container, *_) = [*self.engine.containers(SERVICE), None]
-        where = container.name if container else SERVICE
-        return f"docker exec {where} dropdb --username={self.user} --force {name}"
+        return self.runner.typed(f"dropdb --username={self.runner.user} --force {name}")
 
     def exists(self, name: str) -> bool:
         """Say whether there is a database of that name."""
@@ -306,38 +293,15 @@ class Postgres:
     def _do(
         self, script: str, folder: Path | None = None, *, write: bool = False, limit: float = LIMIT
     ) -> list[dict[str, Any]]:
-        """Run a script in a container of its own; return what it printed, one JSON a line.
+        """Run a script; return what it printed, one JSON a line.
 
         Raises:
             Refused: it fails.
         """
-        if folder:
-            self._remove(self._left())
-        name = f"{self.prefix}{secrets.token_hex(4)}"
-        command = self.engine.composition.command(
-            *arguments(CONNECT + script, name, folder, write=write)
-        )
-        root, env = self.engine.project.root, self.engine.environment
-        try:
-            done = shell.attempt(command, cwd=root, env=env, timeout=limit)
-        except BaseException:  # whoever waits for it has gone: it would go on without
-            self._remove([name])
-            raise
+        done = self.runner.run(CONNECT + script, folder, write=write, limit=limit)
         if done.code:
-            env_file = self.engine.project.env_file(self.profile)
-            raise failed(done.err.strip(), env_file.name)
+            raise failed(done.err.strip(), self.env_file)
         return [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
-
-    def _left(self) -> list[str]:
-        """Return the containers of those that were killed."""
-        label = [f"{PROJECT}={self.engine.composition.name}", f"{ONE_OFF}=True"]
-        found = self.engine.client.containers.list(all=True, filters={"label": label})
-        return [str(item.name) for item in found if str(item.name).startswith(self.prefix)]
-
-    def _remove(self, names: Iterable[str]) -> None:
-        for name in names:
-            with suppress(NotFound, APIError):  # APIError: it is being removed already
-                self.engine.client.containers.get(name).remove(force=True)
 
 
 def failed(said: str, env: str) -> Refused:
@@ -348,18 +312,6 @@ def failed(said: str, env: str) -> Refused:
             told = f"{meaning}: " if meaning else ""
             return Refused(f"the database: {told}{what}", fix.format(env=env))
     return Refused(f"the database: {what}", "inv deploy.logs --service postgres")
-
-
-def arguments(script: str, name: str, folder: Path | None, *, write: bool) -> list[str]:
-    """Build what follows `docker compose`: a container of the service's image that runs a script.
-
-    It runs as who calls, to whom the files are to belong.
-    """
-    user = f"--user={os.getuid()}:{os.getgid()}"
-    mode = "" if write else ":ro"
-    volume = [f"--volume={folder.resolve()}:/backup{mode}"] if folder else []
-    options = ["--rm", "--no-deps", "--no-TTY", f"--name={name}", user, *volume]
-    return ["--progress", "quiet", "run", *options, "--entrypoint=sh", SERVICE, "-c", script]
 
 
 def restore(name: str) -> str:
