@@ -7,14 +7,14 @@ import fcntl
 import json
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit
 
-from ops import journal
+from ops import facts, journal
 from ops.errors import Refused
 from ops.files import replaced
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
+
+
+class Busy(Refused):
+    """Another change is under way."""
 
 
 @dataclass
@@ -51,7 +55,7 @@ class Change:
 
 
 @contextmanager
-def change(root: Path, verb: str, **facts: object) -> Iterator[Change]:
+def change(root: Path, verb: str, **known: object) -> Iterator[Change]:
     """Make one change: nobody else changes anything meanwhile, and how it ended is in the journal.
 
     Ctrl-C and a request to end (SIGTERM) both raise KeyboardInterrupt inside, so that the change
@@ -63,10 +67,14 @@ def change(root: Path, verb: str, **facts: object) -> Iterator[Change]:
     """
     try:
         with _alone(root, verb), _interruptible():
-            made = Change(root, verb, {**facts})
+            made = Change(root, verb, {**known})
             made.note()
-            with _recorded(made):
-                yield made
+            try:
+                with _recorded(made):
+                    yield made
+            finally:
+                with suppress(OSError):  # they follow from the rest, and are written anew
+                    facts.renew(root)
     except KeyboardInterrupt as error:
         raise Exit(str(error) or "interrupted", INTERRUPTED) from None
     except OSError as error:
@@ -166,7 +174,7 @@ def _under_way(root: Path, verb: str) -> Refused:
         what = f"{owner['verb']} of {owner['owner']} is under way for {seconds} s"
     else:
         what = "another change is under way"
-    return Refused(f"{what}: no {verb} at the same time", "wait for it to end, then try again")
+    return Busy(f"{what}: no {verb} at the same time", "wait for it to end, then try again")
 
 
 @contextmanager

@@ -47,6 +47,17 @@ def moved_to(path: Path) -> Iterator[Path]:
         raise
 
 
+def handed_over(path: Path) -> None:
+    """Give what root made, and all that is in it, to the owner of the folder that it is in.
+
+    Who deploys may be root, and a service that has to go on with it is not.
+    """
+    folder = path.parent.stat()
+    if os.getuid() == 0 and folder.st_uid != path.lstat().st_uid:
+        for item in (path, *path.rglob("*")):
+            os.chown(item, folder.st_uid, folder.st_gid, follow_symlinks=False)
+
+
 def flush(folder: Path) -> None:
     """See a folder's entries onto the disk: a rename alone does not."""
     descriptor = os.open(folder, os.O_RDONLY)

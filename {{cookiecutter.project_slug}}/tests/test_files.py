@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,6 +9,18 @@ from ops import files
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_what_root_makes_goes_to_the_owner_of_its_folder(tmp_path: Path) -> None:
+    inside, other = tmp_path / "made" / "here", tmp_path / "other"
+    inside.parent.mkdir()
+    inside.touch()
+    other.touch()
+    os.chown(tmp_path, 12345, 23456)
+    files.handed_over(inside.parent)
+    owners = [(path.stat().st_uid, path.stat().st_gid) for path in (inside.parent, inside, other)]
+    assert owners == [(12345, 23456), (12345, 23456), (0, 0)]
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:

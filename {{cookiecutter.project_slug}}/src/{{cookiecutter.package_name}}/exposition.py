@@ -1,11 +1,13 @@
-"""What /metrics says of the models: for every process of this host, whichever answers."""
+"""What /metrics says of the models, for every process of this host; and of how data is kept."""
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from . import reports
+from . import keeping, reports
 from .reports import Report
 from .watching import Watcher
 
@@ -52,3 +54,50 @@ class ModelCollector(Collector):
         found = reports.living(reporter.folder).values()
         others = [one for one in found if one and one.host == own.host and one.pid != own.pid]
         return [own, *others]
+
+
+class KeepingCollector(Collector):
+    """Reads what the tasks left word of, each time that it is asked."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder of the facts."""
+        self.folder = folder
+
+    def describe(self) -> list[Metric]:
+        """Name nothing before it is asked for: what is not known is not told."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what is known; whether a backup is overdue, in any case."""
+        facts = keeping.read(self.folder)
+        drill, promised = facts.drill, facts.objectives
+        newest = facts.newest_verified_at
+        for name, about, value in (
+            (
+                "newest_verified_timestamp_seconds",
+                "When the newest verified restore point was made",
+                newest.timestamp() if newest else None,
+            ),
+            (
+                "recovery_point_objective_seconds",
+                "How old the newest verified restore point may be",
+                promised.recovery_point_seconds if promised else None,
+            ),
+            (
+                "overdue",
+                "1 where there is no verified restore point as new as that",
+                float(facts.overdue(time.time())),
+            ),
+            (
+                "drill_duration_seconds",
+                "How long the last drill took, if it went well",
+                drill.seconds if drill and drill.ok else None,
+            ),
+            (
+                "recovery_time_objective_seconds",
+                "How long a recovery may take",
+                promised.recovery_time_seconds if promised else None,
+            ),
+        ):
+            if value is not None:
+                yield GaugeMetricFamily(f"backup_{name}", about, value=value)

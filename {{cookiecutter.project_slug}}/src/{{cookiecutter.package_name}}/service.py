@@ -14,7 +14,7 @@ from .answers import Answers
 from .cache import Link, PredictionCache, cache_key
 from .console import AppError, explain
 from .database import DatabaseError, make_engine, transaction
-from .exposition import ModelCollector
+from .exposition import KeepingCollector, ModelCollector
 from .forecasting import Forecast, forecast, history
 from .observations import key_of
 from .problem import HISTORY, KEY, TARGETS, TIERS
@@ -74,6 +74,7 @@ class Service:
             ),
         )
         registry.register(ModelCollector(service.watcher))
+        registry.register(KeepingCollector(settings.recovery_dir))
         service.watcher.start()
         return service
 

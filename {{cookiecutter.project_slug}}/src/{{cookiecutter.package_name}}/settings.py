@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     data_file: Path
     models_dir: Path
     serving_dir: Path
+    recovery_dir: Path
     api_key: ApiKey | None = None
     rate_limit_per_minute: int = Field(ge=1)
     body_bytes_max: int = Field(ge=1)

@@ -79,6 +79,7 @@ def environment(folder: Path, redis_url: SecretStr) -> dict[str, str]:
         "REDIS_URL": redis_url.get_secret_value(),
         "MODELS_DIR": str(folder / "models"),
         "SERVING_DIR": str(folder / "run/serving"),
+        "RECOVERY_DIR": str(folder / "run/recovery"),
         "DATA_FILE": str(DATA),
         "API_KEY": API_KEY,
         "RATE_LIMIT_PER_MINUTE": "10000",

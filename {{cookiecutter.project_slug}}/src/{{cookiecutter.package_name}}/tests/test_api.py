@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -481,6 +482,17 @@ def test_requests_and_predictions_are_measured(client: TestClient) -> None:
     measured = client.get("/metrics").text
     assert f'predictions_total{{cached="true",tier="{TIER}",version="v1.0"}} 1.0' in measured
     assert 'http_requests_total{handler="/predict",method="POST",status="2xx"} 2.0' in measured
+
+
+def test_it_is_measured_at_each_question_how_well_the_data_is_kept(
+    client: TestClient, settings: ApiSettings
+) -> None:
+    assert "backup_overdue 1.0" in client.get("/metrics").text
+    settings.recovery_dir.mkdir(parents=True)
+    promised = {"recovery_point_seconds": 60, "recovery_time_seconds": 60}
+    facts = {"newest_verified_at": datetime.now(UTC).isoformat(), "objectives": promised}
+    (settings.recovery_dir / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert "backup_overdue 0.0" in client.get("/metrics").text
 
 
 # POST /admin/reload-model

@@ -11,7 +11,8 @@ from .conftest import API_KEY, PACKAGE, ROOT, refused
 GOOD = """
 default: {log_level: info, data_file: data.csv, models_dir: models, rate_limit_per_minute: 100,
   body_bytes_max: 1000, cache_seconds: 300, redis_url: "redis://127.0.0.1/0",
-  serving_dir: run/serving, model_probation_seconds: 120, reload_seconds_max: 30,
+  serving_dir: run/serving, recovery_dir: run/recovery,
+  model_probation_seconds: 120, reload_seconds_max: 30,
   allow_executable_models: false, models_public_key: null, models_signing_key: null,
   data_max_age_days: null, calibration_error_max: 0.1, must_beat_baselines: false, worse_max: 0.05,
   disk_free_min_mb: 500, clock_apart_max_seconds: 5}
