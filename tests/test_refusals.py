@@ -46,8 +46,8 @@ def cookiecutter(
         (
             {"services": "api, dashbord"},
             (
-                "Unknown service 'dashbord' (there are: api, dashboard, postgres, proxy, redis): "
-                "did you mean 'dashboard'?"
+                "Unknown service 'dashbord' (there are: api, dashboard, postgres, proxy, redis,"
+                " scheduler): did you mean 'dashboard'?"
             ),
         ),
     ],

@@ -6,28 +6,26 @@ with what the dumped snapshot held. Until then it is not verified, and counts as
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from dotenv import dotenv_values
-
-from ops import archives, images, journal, points, registry
+from ops import archives, journal, points, registry, retention
 from ops.changes import uninterrupted
 from ops.errors import Refused
 from ops.steps import Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import timedelta
     from pathlib import Path
 
     from ops.changes import Change
     from ops.databases import Content, Database
     from ops.points import Point
-    from ops.session import Session
+    from ops.project import Project
+    from ops.retention import Policy
 
 STEPS = ("database", "models", "manifest", "proof")
 PROOF = ("files", "proof")
@@ -39,17 +37,28 @@ SHOWN = 3
 """How many differences a message names."""
 
 
+class Setting(Protocol):
+    """What a restore point is made in: a session, or a container of the stack itself."""
+
+    @property
+    def project(self) -> Project:
+        """The repository."""
+
+    def surroundings(self) -> dict[str, Any]:
+        """Describe what the data is used by."""
+
+
 def create(
-    session: Session, steps: Steps, database: Database, kind: str, *, prove: bool = True
+    setting: Setting, steps: Steps, database: Database, kind: str, *, prove: bool = True
 ) -> Point:
     """Make a restore point, and prove it; the steps are called STEPS.
 
     Raises:
         StepFailed: nothing was made, or, if that is the proof, it is there and not verified.
     """
-    folder = session.project.backups
+    folder = setting.project.backups
     points.clear(points.partials(folder))  # they may be what fills the disk
-    point = _made(session, steps, database, kind)
+    point = _made(setting, steps, database, kind)
     points.clear(points.partials(folder))  # a dump that outlived its caller was writing into one
     steps.change.note(point=point.id)
     if not prove:
@@ -58,26 +67,27 @@ def create(
     return _proven(steps, database, point, AT_ONCE)
 
 
-def _made(session: Session, steps: Steps, database: Database, kind: str) -> Point:
+def _made(setting: Setting, steps: Steps, database: Database, kind: str) -> Point:
     """Make steps 1 to 3."""
     start = time.monotonic()
-    partial, at = points.begun(session.project.backups)
+    partial, at = points.begun(setting.project.backups)
     try:
         with steps.made("database", "dumping it") as step:
             content = _dumped(database, partial / "database")
             step.detail = f"{held(content)}, as {size(_bytes(partial / 'database'))}"
         with steps.made("models") as step:
-            copied, broken = _copied(session.project.models, partial / "models")
+            copied, broken = _copied(setting.project.models, partial / "models")
             left = (f"LEFT OUT {tier}: {why}" for tier, why in broken.items())
             step.detail = "; ".join([", ".join(copied.values()) or "none", *left])
         with steps.made("manifest", "taking every checksum") as step:
             facts = {
-                "sequence": points.following(session.project.backups),
+                "sequence": points.following(setting.project.backups),
                 "created_at": at.isoformat(timespec="seconds"),
                 "kind": kind,
                 "database": {"kind": database.kind, **content.as_dict()},
                 "models": copied,
-                **_surroundings(session),
+                **setting.surroundings(),
+                "journal": {"entries": len(journal.entries(setting.project.root))},
                 "seconds": round(time.monotonic() - start, 1),
             }
             point = points.finished(partial, facts)
@@ -123,19 +133,15 @@ def _copied(models: Path, to: Path) -> tuple[dict[str, str], dict[str, str]]:
     return copied, broken
 
 
-def _surroundings(session: Session) -> dict[str, Any]:
-    """Describe what the data was used by: to find that again, never to hold a secret."""
-    root, env_file = session.project.root, session.project.env_file(session.profile)
-    text = env_file.read_bytes() if env_file.is_file() else b""
-    names = sorted(dotenv_values(env_file, interpolate=False)) if text else []
-    return {
-        "profile": session.profile,
-        "engine": session.engine.name,
-        "images": session.engine.images(),
-        "revision": images.origin(root).revision,
-        "env": {"names": names, "fingerprint": hashlib.sha256(text).hexdigest() if text else ""},
-        "journal": {"entries": len(journal.entries(root))},
-    }
+def delete(folder: Path, going: Sequence[Point], policy: Policy) -> None:
+    """Delete restore points, the oldest first, unless one has become one to keep meanwhile."""
+    points.clear(points.partials(folder))
+    known = points.known(folder)
+    stay = retention.kept(known, policy)
+    chosen = {point.id for point in going}
+    for point in known:
+        if point.id in chosen and point.id not in stay:
+            points.remove(point)
 
 
 def verify(change: Change, database: Database, point: Point) -> Point:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 import tomllib
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 PROFILES = ("dev", "staging", "prod")
 HIGHEST = {"port": 65535, "count": 10_000}
 """The types that are whole numbers from 1 on, and the last one of each."""
+TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+"""The type `time`: a time of day."""
 MASK = "********"
 DEFAULT = "default"
 
@@ -203,15 +206,20 @@ def wrong(project: Project, profile: str) -> list[str]:
     """Say of each value that is not of its variable's type what it should be, and where it is."""
     types = {variable.name: variable.type for variable in schema(project)}
     return [
-        f"{item.name} should be a {types[item.name]} (1 to {HIGHEST[types[item.name]]}),"
-        f" not {item.shown!r} ({item.source})"
+        f"{item.name} should be {should}, not {item.shown!r} ({item.source})"
         for item in effective(project, profile)
-        if types[item.name] in HIGHEST and not _within(item.value, HIGHEST[types[item.name]])
+        if (should := _should(types[item.name], item.value))
     ]
 
 
-def _within(text: str, highest: int) -> bool:
-    return text.isascii() and text.isdigit() and 1 <= int(text) <= highest
+def _should(kind: str, text: str) -> str:
+    """Say what a value of a type should be; nothing where it is."""
+    if kind == "time":
+        return "" if TIME.fullmatch(text) else "a time of day (00:00 to 23:59)"
+    highest = HIGHEST.get(kind)
+    if not highest or (text.isascii() and text.isdigit() and 1 <= int(text) <= highest):
+        return ""
+    return f"a {kind} (1 to {highest})"
 
 
 def unknown(project: Project, profile: str) -> list[str]:

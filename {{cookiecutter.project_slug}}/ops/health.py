@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import time
 import urllib.error
 import urllib.request
 from http import HTTPStatus
 from http.client import HTTPException
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 2.0
 """Seconds one question may take."""
+BEAT = 60.0
+"""Seconds within which what shows life by a file touches it."""
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback needs no proxy
 
@@ -24,9 +28,11 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopba
 def ask(url: str) -> str:
     """Ask a health address; return an empty string if it is well, else what is wrong.
 
-    `http://` must answer 200; `tcp://` must accept a connection.
+    `http://` must answer 200; `tcp://` must accept a connection; the file of `file://` must have
+    been touched a moment ago.
     """
-    return _ask_tcp(url) if url.startswith("tcp://") else _ask_http(url)
+    scheme = url.partition(":")[0]
+    return {"tcp": _ask_tcp, "file": _ask_file}.get(scheme, _ask_http)(url)
 
 
 def _ask_http(url: str) -> str:
@@ -51,6 +57,15 @@ def _ask_tcp(url: str) -> str:
             return ""
     except OSError as error:
         return f"{url}: {error.strerror or error}"
+
+
+def _ask_file(url: str) -> str:
+    path = Path(url.removeprefix("file://"))
+    try:
+        age = time.time() - path.stat().st_mtime
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return "" if abs(age) < BEAT else f"{path} was last touched {age:.0f} s ago"
 
 
 def port_taken(port: int) -> bool:

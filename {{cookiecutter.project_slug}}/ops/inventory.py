@@ -189,8 +189,10 @@ def _needs(entry: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _volume(root: Path, entry: Mapping[str, Any], item: str) -> str:
+def _volume(root: Path, entry: Mapping[str, Any], item: str | Mapping[str, Any]) -> str:
     """Write a volume with its source relative to the repository."""
+    if not isinstance(item, str):
+        item = f"{item['source']}:{item['target']}"
     source, _, target = item.partition(":")
     if not source.startswith("."):
         return item

@@ -290,11 +290,13 @@ def described_by(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write a manifest, with its own checksum, over the one that may be there."""
     text = json.dumps({**manifest, "sha256": seal(manifest)}, indent=2)
     files.replaced(folder / MANIFEST, text + "\n")
+    files.handed_over(folder / MANIFEST)
 
 
 def named(partial: Path) -> Point:
     """Give a whole folder its name, and return what it is now."""
     folder = partial.with_name(identity(partial))
+    files.handed_over(partial)
     partial.rename(folder)
     files.flush(folder.parent)
     return find(folder.parent, folder.name)

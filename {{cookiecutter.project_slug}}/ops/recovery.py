@@ -26,6 +26,7 @@ from ops import (
     points,
     registry,
     serving,
+    surroundings,
 )
 from ops.changes import uninterrupted
 from ops.errors import Refused
@@ -325,6 +326,7 @@ class Recovery:
         with self.steps.made("start") as step:
             self.engine.up(self.limit)
             engines.note_use(self.session.project, self.engine.name, self.session.profile)
+            surroundings.leave(self.session)
             found = self.engine.status()
             step.detail = f"{sum(item.state == 'healthy' for item in found)} services are healthy"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ops import engines, environment, project
+from ops import engines, environment, project, surroundings
 from ops.errors import Refused
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ class Session:
             Refused: it fails.
         """
         self.engine.run([sys.executable, "-m", name, *arguments])
+
+    def surroundings(self) -> dict[str, Any]:
+        """Describe what the data is used by, as it is now."""
+        return surroundings.seen(self.project, self.profile, self.engine)
 
 
 def opened(

@@ -23,13 +23,15 @@ COMPLETED = "service_completed_successfully"
 class Service:
     """A service that can run as a process: the `x-local` part of its compose.yaml.
 
-    Variables stand there as `{NAME}`; compose would read `$NAME` as one of its own.
+    Variables stand there as `{NAME}`, the repository's folder as `{ROOT}`; compose would read
+    `$NAME` as one of its own.
     """
 
     name: str
     command: tuple[str, ...]
     health: str = ""
-    """`http://host:port/path` answers 200, or `tcp://host:port` accepts; empty for a one-shot."""
+    """`http://host:port/path` answers 200, `tcp://host:port` accepts, the file of `file://` is
+    touched time and again; empty for a one-shot."""
     needs: tuple[str, ...] = ()
     serves: str = ""
     """`models` for what loads models, and loads others when they become current."""
@@ -100,6 +102,7 @@ def local_services(root: Path, values: Mapping[str, str]) -> list[Service]:
     Raises:
         Refused: a variable of an `x-local` has no value, or services need each other in a circle.
     """
+    values = {"ROOT": str(root), **values}
     known = {name: entry for name, entry in definitions(root).items() if "x-local" in entry}
     once = awaited_to_end(known.values())
     built = {

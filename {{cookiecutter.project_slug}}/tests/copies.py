@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tests.conftest import REPOSITORY, free_port
@@ -39,9 +40,9 @@ class Copy:
         self.ports = {name: free_port() for name in PORTS}
         ours = (*PORTS, "API_KEY", "DATABASE_URL", "REDIS_URL", "APP_ENV", "API_URL")
         inherited = {name: value for name, value in os.environ.items() if name not in ours}
-        self.environment = (
-            inherited | {name: str(port) for name, port in self.ports.items()} | variables
-        )
+        own = {name: str(port) for name, port in self.ports.items()}
+        later = datetime.now(UTC) + timedelta(hours=12)  # no night begins in the middle of a test
+        self.environment = inherited | own | {"BACKUP_AT": f"{later:%H:%M}"} | variables
 
     def commit(self) -> None:
         """Commit all there is, in a repository of its own."""

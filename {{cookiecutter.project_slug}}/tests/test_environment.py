@@ -135,6 +135,17 @@ def test_a_value_of_a_wrong_type_is_refused_with_its_source(scratch: Scratch, po
         environment.require(scratch.project, "dev")
 
 
+@pytest.mark.parametrize(("text", "good"), [("02:00", True), ("23:59", True), ("24:00", False),
+                                            ("2:00", False), ("noon", False)])  # fmt: skip
+def test_a_time_of_day_is_one(scratch: Scratch, text: str, good: bool) -> None:
+    schema = scratch.root / "env" / "schema.toml"
+    entry = '[BACKUP_AT]\nabout = "When."\ntype = "time"\n'
+    schema.write_text(f"{schema.read_text()}\n{entry}")
+    scratch.write(".env.dev", f"API_KEY=x\nBACKUP_AT={text}")
+    said = f"BACKUP_AT should be a time of day (00:00 to 23:59), not '{text}' (.env.dev)"
+    assert environment.wrong(scratch.project, "dev") == ([] if good else [said])
+
+
 def test_what_nobody_reads_is_named_with_what_was_meant(scratch: Scratch) -> None:
     scratch.write(".env.dev", "WEB_PROT=1\nAPI_KEY=x")
     assert environment.unknown(scratch.project, "dev") == ["WEB_PROT (did you mean WEB_PORT?)"]

@@ -13,6 +13,7 @@ from tests.conftest import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -34,6 +35,15 @@ def server() -> Iterator[str]:
         threading.Thread(target=made.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{made.server_port}"
         made.shutdown()
+
+
+def test_a_file_is_well_while_it_is_touched(tmp_path: Path) -> None:
+    beat = tmp_path / "a beat's 100%"
+    assert health.ask(f"file://{beat}") == f"{beat}: No such file or directory"
+    beat.touch()
+    assert health.ask(f"file://{beat}") == ""
+    os.utime(beat, (0, 0))
+    assert "was last touched" in health.ask(f"file://{beat}")
 
 
 def test_http_is_well_when_it_answers_200(server: str) -> None:

@@ -42,7 +42,7 @@ services:
     image: ${REGISTRY:-here}/web
     build: {context: ., target: web}
     environment: {API_KEY: "${KEY:?missing}"}
-    volumes: ["../../models:/app/models"]
+    volumes: ["../../models:/app/models", {type: bind, source: ../../log, target: /app/log}]
     depends_on: {step: {condition: service_completed_successfully}}
     x-local: {command: "python web.py {WEB_PORT}"}
 """
@@ -123,7 +123,7 @@ def test_a_component_is_read_from_its_files_and_its_image(scratch: Scratch) -> N
             Entry("127.0.0.1:8081:81", ("dev",)),
         ),
         depends_on=(Entry("step completed successfully"),),
-        volumes=(Entry("cache:/cache"), Entry("./models:/app/models")),
+        volumes=(Entry("cache:/cache"), Entry("./models:/app/models"), Entry("./log:/app/log")),
         environment=(Entry("API_KEY"), Entry("LEVEL")),
         filled_in=(Entry("KEY"), Entry("REGISTRY"), Entry("WEB_PORT", ("dev",))),
         health_check=(Entry('ask "it\'s well"'),),

@@ -66,6 +66,15 @@ FILES = [
 ]
 
 
+def test_the_scheduler_has_the_tools_of_the_server_s_own_version() -> None:
+    folder = REPOSITORY / "services"
+    if not (folder / "scheduler").is_dir():
+        pytest.skip("this repository has no scheduler")
+    server = yaml.safe_load((folder / "postgres" / "compose.yaml").read_text())["services"]
+    text = (folder / "scheduler" / "Dockerfile").read_text(encoding="utf-8")
+    assert text.count(f"FROM {server['postgres']['image']} AS base\n") == 1
+
+
 def test_what_is_wanted_comes_from_the_models_and_their_dockerfiles(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM python:3.13-slim\n")
     model = {

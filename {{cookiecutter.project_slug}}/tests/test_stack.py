@@ -29,6 +29,15 @@ def test_the_address_and_the_port_follow_from_the_health_check() -> None:
     cache = Service("cache", (), "tcp://127.0.0.1:6379")
     assert (web.url, web.port) == ("http://127.0.0.1:8000", 8000)
     assert (cache.url, cache.port) == (None, 6379)
+    nights = Service("nights", (), "file:///srv/app/run/beat")
+    assert (nights.url, nights.port) == (None, None)
+
+
+def test_a_file_of_the_repository_shows_life(scratch: Scratch) -> None:
+    local = "{command: python nights.py, health: 'file://{ROOT}/run/beat'}"
+    scratch.write("compose.yaml", f"services: {{nights: {{x-local: {local}}}}}")
+    (nights,) = local_services(scratch.root, {})
+    assert nights.health == f"file://{scratch.root}/run/beat"
 
 
 def test_included_files_are_read(scratch: Scratch) -> None:

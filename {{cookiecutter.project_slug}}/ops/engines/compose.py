@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 from docker.errors import DockerException, NotFound
 
-from ops import health, images, output, serving, shell
+from ops import health, images, journal, output, serving, shell
 from ops.compose import application_user, composition, keys
 from ops.engines import Replica, Status
 from ops.errors import Refused
@@ -25,6 +25,7 @@ from ops.stack import awaited_to_end, conditions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from docker.models.containers import Container
 
@@ -37,6 +38,8 @@ ONE_OFF = "com.docker.compose.oneoff"
 REVISION = "org.opencontainers.image.revision"
 SERVES = "serves=models"
 """The label of a service that loads models, and loads others when they become current."""
+SCHEDULER = "scheduler"
+"""The service that makes restore points: it writes the journal, and holds the lock of changes."""
 SHARES = 64
 """Of the processors, for what tries a model out; others have 1024, where there is not enough."""
 POLL = 0.5
@@ -118,6 +121,7 @@ class ComposeEngine:
         before = {item.id: started(item) for item in self.containers()}
         self._refuse_taken_ports()
         self._own_folders()
+        self._share_with_scheduler()
         self._get_images()
         try:
             self._start(limit, before)
@@ -294,10 +298,27 @@ class ComposeEngine:
 
     def _own_folders(self) -> None:
         """Let the application's user write where models are kept, and where it reports."""
-        for folder in (self.project.models, serving.folder(self.project.run)):
+        run = self.project.run
+        for folder in (self.project.models, serving.folder(run), run / "recovery"):
             folder.mkdir(parents=True, exist_ok=True)
-            if os.getuid() == 0 and folder.stat().st_uid != application_user():
-                os.chown(folder, application_user(), -1)
+            _give(folder)
+
+    def _share_with_scheduler(self) -> None:
+        """Make what that service shares with the tasks, for the application's user to write.
+
+        What is not there when it is mounted, the engine makes: as a folder, and as root's.
+        """
+        if SCHEDULER not in self.services:
+            return
+        here = self.project
+        here.backups.mkdir(mode=0o700, exist_ok=True)
+        (here.run / "scheduler").mkdir(exist_ok=True)
+        files = (here.run / "lock", here.root / journal.NAME)
+        for file in files:
+            if not file.exists():
+                file.touch()
+        for path in (here.backups, here.run, here.run / "scheduler", *files):
+            _give(path)
 
     def _get_images(self) -> None:
         """Pull the images of a version that was pushed; else build them, as far as they changed.
@@ -502,6 +523,12 @@ def users_of(services: Mapping[str, Mapping[str, Any]], needed: str) -> list[str
     ]:
         found += new
     return found
+
+
+def _give(path: Path) -> None:
+    """Give a path to the application's user, where root deploys and it is another's."""
+    if os.getuid() == 0 and path.stat().st_uid != application_user():
+        os.chown(path, application_user(), -1)
 
 
 def _labels(entry: Mapping[str, Any]) -> set[str]:

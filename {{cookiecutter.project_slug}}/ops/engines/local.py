@@ -31,7 +31,7 @@ ONCE_LIMIT = 900.0
 """Seconds a step that runs to its end may take; training a first model is one."""
 POLL = 0.25
 """Seconds between two questions to a service that is starting."""
-WATCHED = ("src", "services", "config", "compose.yaml", "requirements.txt")
+WATCHED = ("src", "services", "ops", "config", "compose.yaml", "requirements.txt")
 """What a running stack is made from: when one of them changes, `up` starts it anew."""
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
-from ops import engines, environment, history, journal, output, project, session
+from ops import engines, environment, history, journal, output, project, session, surroundings
 from ops.changes import change
 from ops.errors import Refused
 from ops.tasks import options
@@ -35,6 +35,7 @@ def up(
     with change(here.root, "deploy.up", profile=opened.profile, engine=name) as made:
         started = opened.engine.up(limit)
         engines.note_use(here, name, opened.profile, gpu=gpu)
+        surroundings.leave(opened)
         made.note(models=history.served_now(here.models))
     if not started:
         output.say("Everything was up already.")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tests.engine.conftest import MakeStack, Stack
 
 STEPS = {"migrate", "prepare"}
-STAY_UP = {"api", "dashboard", "postgres", "proxy", "redis"}
-OURS = {"api": "10001", "dashboard": "10001", "proxy": "10001", "postgres": "999", "redis": "999"}
+STAY_UP = {"api", "dashboard", "postgres", "proxy", "redis", "scheduler"}
+OURS = dict.fromkeys(STAY_UP, "10001") | {"postgres": "999", "redis": "999"}
 """Who each service runs as; a test run that is not root's is the application's own user."""
 
 
@@ -190,7 +190,7 @@ def test_a_secret_reaches_only_who_declares_it(production: Stack) -> None:
         name = name_of(container)
         declared = {item.partition("=")[0] for item in container.attrs["Config"]["Env"]}
         assert ("API_KEY" in declared) == (name == "api")
-        assert ("POSTGRES_PASSWORD" in declared) == (name == "postgres")
+        assert ("POSTGRES_PASSWORD" in declared) == (name in ("postgres", "scheduler"))
 
 
 def test_a_killed_replica_comes_back_by_itself(production: Stack) -> None:

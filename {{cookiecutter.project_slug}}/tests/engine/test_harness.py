@@ -124,7 +124,7 @@ def test_it_is_green_on_a_stack_that_works(copied: Tried, engine: docker.DockerC
     }  # fmt: skip
     logs = [path.name for path in (copied.reports / "logs").iterdir()]
     stayed = ("api-1", "api-2", "dashboard-1", "migrate-1", "postgres-1", "proxy-1", "redis-1")
-    for name in (*stayed, "api-3"):  # which was there for a while only
+    for name in (*stayed, "scheduler-1", "api-3"):  # which was there for a while only
         assert [log for log in logs if log.endswith(f"-{name}.log")], name
     assert "Uvicorn running" in copied.log()
     ET.parse(copied.reports / "scenarios.xml")  # noqa: S314 - written by the harness
