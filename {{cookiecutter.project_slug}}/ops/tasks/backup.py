@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,18 @@ from ops import (
     archives,
     backups,
     databases,
+    environment,
+    journal,
+    nights,
     output,
     points,
     project,
     recovery,
     retention,
     session,
+    timers,
 )
+from ops import schedule as times
 from ops.changes import change
 from ops.errors import Refused
 from ops.recovery import Recovery, Wanted
@@ -35,9 +41,11 @@ if TYPE_CHECKING:
 
     from ops.points import Point
     from ops.session import Session
+    from ops.timers import Host
 
 NONE_YET = f"No restore point yet. Next: {points.NEXT}"
 ALL = "all"
+SCHEDULER = "scheduler"
 ID = {"id": "such as 20261122-020000-3f2a"}
 
 
@@ -155,7 +163,7 @@ def prune(
         return
     output.confirm(_question(going, left), yes=yes)
     with change(here.root, "backup.prune", deleted=[point.id for point in going]):
-        _delete(here.backups, going, policy)
+        backups.delete(here.backups, going, policy)
     output.say(f"Deleted {len(going)} restore points and {len(left)} leftovers.")
 
 
@@ -183,17 +191,6 @@ def _question(going: Sequence[Point], left: Sequence[Path]) -> str:
     return f"Delete {len(going)} restore points ({total}) and {len(left)} leftovers?"
 
 
-def _delete(folder: Path, going: Sequence[Point], policy: Policy) -> None:
-    """Delete what was shown, the oldest first, unless it has become the one to keep meanwhile."""
-    points.clear(points.partials(folder))
-    known = points.known(folder)
-    stay = retention.kept(known, policy)
-    shown = {point.id for point in going}
-    for point in known:
-        if point.id in shown and point.id not in stay:
-            points.remove(point)
-
-
 @task(help=ID | {"to": "a file that is not there yet, or a folder"})
 def export(_c: Context, id: str, to: str) -> None:
     """Write a restore point into one file, to carry away."""
@@ -212,6 +209,52 @@ def import_(_c: Context, file: str) -> None:
         point = archives.read(Path(file), here.backups)
         made.note(point=point.id)
     output.say(f"Restore point {point.id} is here. Next: inv backup.verify {point.id}")
+
+
+@task(
+    help=options.WHERE
+    | {
+        "cron": "print only the line for a crontab, of a host that prefers its own",
+        "systemd": f"print only a unit for systemd: {' or '.join(timers.KINDS)}",
+    }
+)
+def schedule(
+    _c: Context, cron: bool = False, systemd: str = "", profile: str = "", engine: str = ""
+) -> None:
+    """Show when restore points are made, and how the last night was."""
+    opened = session.opened(profile, engine, whole=False)
+    values = environment.held(opened.project, opened.profile)
+    at = times.parsed(values.get("BACKUP_AT") or times.DEFAULT)
+    here = timers.host(opened.project, opened.profile, opened.engine.name, at)
+    if cron or systemd:
+        output.say((timers.cron(here) if cron else timers.unit(here, systemd)).rstrip("\n"))
+        return
+    _tell_schedule(opened, here)
+
+
+def _tell_schedule(opened: Session, here: Host) -> None:
+    """Say what the service does, whether it runs, and what a host can do itself."""
+    service = next((one for one in opened.engine.status() if one.service == SCHEDULER), None)
+    entry = nights.last(journal.entries(opened.project.root))
+    soon = times.following(datetime.now(UTC), here.at)
+    missing = "not in this stack (services/scheduler): have the host do it, as below"
+    rows = {
+        "what": "backup.create --kind scheduled, then backup.prune: the last one of 7 days stays",
+        "when": f"every day at {here.at:%H:%M} UTC (BACKUP_AT)",
+        "next": f"{soon:%Y-%m-%d %H:%M} UTC" if service and service.replicas else "nobody does it",
+        "last": nights.told(entry) if entry else "there was none yet",
+        "scheduler": f"{service.state}: {service.detail}" if service else missing,
+    }
+    for name, said in rows.items():
+        output.say(f"{name:<10} {said}")
+    folder = "/etc/systemd/system"
+    output.say(f"""
+For a host that prefers its own, without the service:
+  (crontab -l; inv backup.schedule --cron) | crontab -
+or
+  inv backup.schedule --systemd service | sudo tee {folder}/{here.name}.service
+  inv backup.schedule --systemd timer | sudo tee {folder}/{here.name}.timer
+  sudo systemctl daemon-reload && sudo systemctl enable --now {here.name}.timer""")
 
 
 @task(

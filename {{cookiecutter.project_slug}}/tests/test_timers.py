@@ -1,0 +1,105 @@
+"""What a host's own cron and systemd are given, on a path that both would misread."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops import schedule, timers
+from ops.errors import Refused
+from ops.project import Project
+from ops.timers import Host
+
+
+def host(root: Path, at: str = "02:30") -> Host:
+    inv = root / ".venv" / "bin" / "inv"
+    project = Project(root, "Größe", "grosse", "grosse")
+    return Host(project, "prod", "compose", schedule.parsed(at), inv, "deployer")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Host:
+    """Return a host whose `inv` writes down what it is called with, and where."""
+    made = host(tmp_path / 'a path\'s 100% "$HOME" with späces')
+    made.inv.parent.mkdir(parents=True)
+    made.project.run.mkdir()
+    made.inv.write_text('#!/bin/sh\necho "$PWD" "$@"\ntest "$1" != "$FAILS"\n', encoding="utf-8")
+    made.inv.chmod(0o755)
+    return made
+
+
+CREATE = "backup.create --kind scheduled --profile prod --engine compose"
+PRUNE = "backup.prune --yes"
+
+
+def test_the_line_for_cron_does_both_and_logs_it(here: Host) -> None:
+    comment, line = timers.cron(here).splitlines()
+    assert comment.startswith("# ")
+    assert line.startswith("30 2 * * * ")
+    # cron ends a command at the first % without a backslash, and takes those backslashes away.
+    command = line.split(" ", 5)[5]
+    assert "%" not in command.replace("\\%", "")
+    for fails, expected in (("", [CREATE, PRUNE]), ("backup.create", [CREATE])):
+        here.log.unlink(missing_ok=True)
+        env = {"PATH": "/usr/bin:/bin", "FAILS": fails}
+        typed = command.replace("\\%", "%")
+        subprocess.run(["/bin/sh", "-c", typed], env=env, cwd="/", check=not fails)
+        assert here.log.read_text().splitlines() == [
+            f"{here.project.root} {words}" for words in expected
+        ]
+
+
+def test_the_units_are_what_systemd_takes(here: Host, tmp_path: Path) -> None:
+    service, timer = (timers.unit(here, kind) for kind in timers.KINDS)
+    for line in (
+        "Type=oneshot",
+        "User=deployer",
+        "StandardError=inherit",
+        f"WorkingDirectory={str(here.project.root).replace('%', '%%')}",
+        f"StandardOutput=append:{str(here.log).replace('%', '%%')}",
+    ):
+        assert line in service.splitlines()
+    starts = [line for line in service.splitlines() if line.startswith("ExecStart=")]
+    assert [line.endswith(words) for line, words in zip(starts, (CREATE, PRUNE), strict=True)] == [
+        True,
+        True,
+    ]
+    assert {"Persistent=true", "OnCalendar=*-*-* 02:30:00 UTC"} < {*timer.splitlines()}
+    assert "PASSWORD" not in service + timer
+    if not (analyze := shutil.which("systemd-analyze")):
+        pytest.skip("no systemd-analyze")
+    files = [tmp_path / f"{here.name}.{kind}" for kind in timers.KINDS]
+    for file, text in zip(files, (service, timer), strict=True):
+        file.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [analyze, "verify", *map(str, files)], capture_output=True, text=True, check=False
+    )
+    said = [line for line in done.stderr.splitlines() if here.name in line]
+    assert not said, done.stderr
+
+
+def test_plain_words_are_not_quoted() -> None:
+    service = timers.unit(host(Path("/srv/weather")), "service")
+    assert "ExecStart=/usr/bin/env /srv/weather/.venv/bin/inv backup.prune --yes" in service
+
+
+def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="no unit 'socket'"):
+        timers.unit(host(tmp_path), "socket")
+    broken = host(Path("/srv/a\nb"))
+    for write in (timers.cron, lambda made: timers.unit(made, "service")):
+        with pytest.raises(Refused, match="a line break"):
+            write(broken)
+
+
+def test_this_machine_is_the_one_that_runs_the_tasks(tmp_path: Path) -> None:
+    project = Project(tmp_path, "A", "a", "a")
+    made = timers.host(project, "dev", "local", schedule.parsed("02:00"))
+    assert made.inv.parent == Path(sys.executable).parent
+    assert made.user
+    assert shlex.split(shlex.join(made.commands[0]))[1] == "backup.create"
