@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ops import archives, journal, points, registry, retention
+from ops import archives, databases, journal, output, points, registry, retention
 from ops.changes import uninterrupted
 from ops.errors import Refused
 from ops.steps import Steps
@@ -58,13 +59,32 @@ def create(
     """
     folder = setting.project.backups
     points.clear(points.partials(folder))  # they may be what fills the disk
-    point = _made(setting, steps, database, kind)
-    points.clear(points.partials(folder))  # a dump that outlived its caller was writing into one
-    steps.change.note(point=point.id)
-    if not prove:
-        steps.skipped("proof", f"not asked for; later: inv backup.verify {point.id}")
-        return point
-    return _proven(steps, database, point, AT_ONCE)
+    with _awake(database):
+        point = _made(setting, steps, database, kind)
+        points.clear(points.partials(folder))  # a dump that outlived its caller was writing to one
+        steps.change.note(point=point.id)
+        if not prove:
+            steps.skipped("proof", f"not asked for; later: inv backup.verify {point.id}")
+            return point
+        return _proven(steps, database, point, AT_ONCE)
+
+
+@contextmanager
+def _awake(database: Database) -> Iterator[None]:
+    """Have its server run; one that did not is stopped again in the end.
+
+    Raises:
+        Refused: it cannot be started.
+    """
+    started = database.start(databases.START_LIMIT)
+    if started:
+        output.say("  The database did not run: it is started for this.")
+    try:
+        yield
+    finally:
+        if started:
+            with uninterrupted():
+                database.stop()
 
 
 def _made(setting: Setting, steps: Steps, database: Database, kind: str) -> Point:
@@ -158,7 +178,8 @@ def verify(change: Change, database: Database, point: Point) -> Point:
             points.mark(point)
             raise
         step.detail = f"{len(point.files)} files are as they were"
-    return _proven(steps, database, point, LATER)
+    with _awake(database):
+        return _proven(steps, database, point, LATER)
 
 
 def _proven(steps: Steps, database: Database, point: Point, how: str) -> Point:

@@ -51,6 +51,13 @@ class Rows:
     error: BaseException = field(default_factory=lambda: Refused("the server went away"))
     kind: str = "sqlite"
 
+    def start(self, limit: float) -> bool:
+        del limit
+        return False
+
+    def stop(self) -> None:
+        raise AssertionError
+
     def content(self, rows: int) -> Content:
         return Content("sqlite 3.46.1", "0002", "5e1f", {"observations": Table(rows, str(rows))})
 

@@ -15,7 +15,7 @@ import pytest
 from ops import shell
 from ops.databases import SCRATCH, Content, Table, named, sqlite
 from ops.databases.containers import arguments
-from ops.databases.postgres import failed, swapping
+from ops.databases.postgres import failed, restore, swapping
 from ops.databases.runners import Here
 from ops.databases.sqlite import COPY, Sqlite, file_of
 from ops.errors import Refused
@@ -135,6 +135,20 @@ def test_a_script_that_runs_here_needs_no_engine_and_no_shared_place(
     assert shell.read([sys.executable, "-c", loaded], cwd=REPOSITORY) == "False\n"
 
 
+def test_its_own_settings_hold_only_once_the_rest_is_done() -> None:
+    script = restore("staged", "ANALYZE")
+    order = [
+        "are needed",
+        "createdb",
+        "pg_restore",
+        "ANALYZE",
+        "properties.sql",
+        "PGDATABASE=staged",
+    ]
+    places = [script.index(word) for word in order]
+    assert places == sorted(places)
+
+
 def test_both_databases_are_renamed_or_none() -> None:
     statement = swapping("app", "restored", "before")
     assert statement.index('"app" RENAME TO "before"') < statement.index(
@@ -150,6 +164,8 @@ def test_both_databases_are_renamed_or_none() -> None:
         ("FATAL:  password authentication failed for user", "FATAL", "POSTGRES_PASSWORD .*[.]env"),
         ("pg_restore: error: unsupported version (1.17)", "a newer server", "that one's image"),
         ("pg_dump: error: could not write: No space left on device", "No space", "free some space"),
+        ("the disk has 1 MB free, and 80 are needed", "80 are needed", "free some space"),
+        ('ERROR:  role "reader" does not exist', "somebody whom this server", "CREATE ROLE"),
         ("", "without a word", "inv deploy.logs --service postgres"),
     ],
 )

@@ -18,6 +18,8 @@ SCRATCH = "slipway_scratch_"
 """What the names of databases begin with that nobody is to keep."""
 LIMIT = 6 * 3600.0
 """Seconds that copying a database out, or putting it back, may take."""
+START_LIMIT = 120.0
+"""Seconds that its server may take to be healthy."""
 BRIEF = 120.0
 """Seconds for what is done in a moment."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -136,6 +138,9 @@ class Database(Protocol):
 
     def start(self, limit: float) -> bool:
         """Start its server, where it has one that does not run; say whether it had to be."""
+
+    def stop(self) -> None:
+        """Stop what `start` has started, unless it is in use by now."""
 
     def dump(self, folder: Path) -> Content:
         """Copy all of it into a folder that is there and empty; say what that snapshot holds.

@@ -45,6 +45,10 @@ class Contained:
         """Start the server where it does not run."""
         return self.engine.start(SERVICE, limit)
 
+    def stop(self) -> None:
+        """Stop the server, unless others run beside it."""
+        self.engine.rest(SERVICE)
+
     def run(self, script: str, folder: Path | None, *, write: bool, limit: float) -> Ended:
         """Run it in a container, which is removed if whoever waits for it goes."""
         if folder:

@@ -42,10 +42,14 @@ SET LOCAL extra_float_digits = 1;
 SET LOCAL lc_monetary = 'C';
 SET LOCAL xmlbinary = 'base64';
 SET LOCAL lock_timeout = '60s';
+SET LOCAL jit = off;
 SELECT count(set_config(name, '0', true)) AS unlimited FROM pg_settings WHERE name IN
     ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout') \\gset
 """
-"""The same row has to be the same text, whoever asks; and nobody is to end a long question."""
+"""The same row has to be the same text, whoever asks; and nobody is to end a long question.
+
+To compile one takes longer than it saves.
+"""
 
 OURS = """n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS (
     SELECT FROM pg_depend d
@@ -63,16 +67,28 @@ WHERE {OURS};
 """  # noqa: S608 - parts of this file
 """How far each has counted in its direction. Asked first: they count on, outside of snapshots."""
 
+EXACT = "{bool,int2,int4,int8,date,timestamp,timestamptz,uuid,bytea}"
 TABLES = f"""
 SELECT format('SELECT json_build_object(''table'', %L, ''rows'', count(*), ''checksum'', coalesce('
-    'sum(hashtextextended((x.*)::text COLLATE "C", 0)::numeric), 0)::text) FROM ONLY %I.%I x',
-    {LABEL}, n.nspname, c.relname)
+    'sum(hashint8extended(hash_record_extended(ROW(%s), 0), 0)), 0)::text) FROM ONLY %I.%I x',
+    {LABEL}, (
+        SELECT string_agg(format(
+            CASE WHEN a.atttypid = ANY ('{EXACT}'::regtype[])
+                THEN 'x.%I' ELSE 'x.%I::text COLLATE "C"' END, a.attname),
+            ', ' ORDER BY a.attnum)
+        FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    ), n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND {OURS}
 ORDER BY c.relpages DESC
 \\gexec
 """  # noqa: S608 - the same
-"""A sum of the rows' hashes does not depend on their order, and counts what is there twice."""
+"""A sum of the rows' hashes does not depend on their order, and counts what is there twice.
+
+Of most types, equal values may be written differently (1.0 and 1.00), so what is hashed is what is
+written; of those that are EXACT, the value is all there is. The hash of a row is hashed again: it
+is a sum over its columns, and a sum of sums would not show that two rows exchanged a value.
+"""
 
 LARGE_OBJECTS = r"""
 SELECT json_build_object('large_objects', json_build_object(
@@ -101,6 +117,7 @@ WITH ours AS (
     WHERE {OURS}
 ), spaces AS (SELECT n.* FROM pg_namespace n
     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+), here AS (SELECT * FROM pg_database WHERE datname = current_database()
 ), described(line) AS (
     SELECT concat_ws(' ', 'relation', label, relkind, relpersistence, relrowsecurity,
         relforcerowsecurity, pg_get_expr(relpartbound, oid), pg_get_partkeydef(oid)) FROM ours
@@ -137,6 +154,11 @@ WITH ours AS (
         FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace WHERE t.typtype = 'd'
     UNION ALL SELECT concat_ws(' ', 'extension', extname, extversion) FROM pg_extension
     UNION ALL SELECT concat_ws(' ', 'schema', nspname) FROM spaces
+    UNION ALL SELECT concat_ws(' ', 'owner', datdba::regrole, datconnlimit) FROM here
+    UNION ALL SELECT concat_ws(' ', 'grant', g.grantee::regrole, g.privilege_type, g.is_grantable)
+        FROM here, aclexplode(coalesce(datacl, acldefault('d', datdba))) g
+    UNION ALL SELECT concat_ws(' ', 'setting', s.setrole::regrole, to_jsonb(s.setconfig))
+        FROM pg_db_role_setting s JOIN here ON here.oid = s.setdatabase
 ), plain(line) AS (
     SELECT regexp_replace(regexp_replace(line, '::(character varying|bpchar|text)(\[\])?', '', 'g'),
         '[()]', '', 'g') FROM described
@@ -145,6 +167,36 @@ SELECT json_build_object('schema', encode(sha256(convert_to(
     coalesce(string_agg(line, E'\n' ORDER BY line COLLATE "C"), ''), 'UTF8')), 'hex')) FROM plain;
 """  # noqa: S608 - the same
 """A restored check of a text column has other casts and brackets: these are left out."""
+
+PROPERTIES = r"""
+WITH here AS (SELECT * FROM pg_database WHERE datname = current_database()),
+settings AS (
+    SELECT split_part(one, '=', 1) AS key, substr(one, strpos(one, '=') + 1) AS value,
+        CASE s.setrole WHEN 0 THEN 'DATABASE :"name"'
+            ELSE format('ROLE %s IN DATABASE :"name"', s.setrole::regrole) END AS whose
+    FROM pg_db_role_setting s JOIN here ON here.oid = s.setdatabase, unnest(s.setconfig) one
+)
+SELECT format('ALTER DATABASE :"name" OWNER TO %s;', datdba::regrole) FROM here
+UNION ALL SELECT format('ALTER DATABASE :"name" CONNECTION LIMIT %s;', datconnlimit) FROM here
+UNION ALL SELECT format('COMMENT ON DATABASE :"name" IS %L;', shobj_description(oid, 'pg_database'))
+    FROM here
+UNION ALL SELECT format('REVOKE ALL ON DATABASE :"name" FROM PUBLIC, %s;', datdba::regrole)
+    FROM here
+UNION ALL SELECT format('GRANT %s ON DATABASE :"name" TO %s%s;', g.privilege_type,
+        CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END,
+        CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' END)
+    FROM here, aclexplode(coalesce(datacl, acldefault('d', datdba))) g
+UNION ALL SELECT CASE WHEN key IN ('search_path', 'temp_tablespaces', 'local_preload_libraries',
+            'session_preload_libraries')
+        THEN format('SELECT set_config(%L, %L, false); ALTER %s SET %I FROM CURRENT;',
+            key, value, whose, key)
+        ELSE format('ALTER %s SET %I TO %L;', whose, key, value) END
+    FROM settings;
+"""
+"""What pg_dump leaves out of the dump of one database, as statements about :name.
+
+A setting that is a list is kept with the quotes of its parts, which SET would take as one part.
+"""
 
 SERVER = """
 SELECT json_build_object('server',
@@ -159,16 +211,23 @@ COMMIT;
 """
 
 DUMP = f"""
+export COMPRESS=zstd:3
+pg_dump --help | grep -q METHOD || COMPRESS=1  # a server before 16
 export COPY='code=0
-pg_dump --format=directory --jobs=2 --compress=zstd:3 --lock-wait-timeout=60s \\
+pg_dump --format=directory --jobs=2 --compress=$COMPRESS --no-sync --lock-wait-timeout=60s \\
     --snapshot="$SNAPSHOT" --file="$FOLDER/dump" 2>"$WORK/said" || code=$?
 echo $code >"$WORK/code"'
-ask <<'SQL'
+ask --set=folder="$FOLDER" <<'SQL'
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 {SETTLED}{SEQUENCES}
 SELECT pg_export_snapshot() AS snapshot \\gset
 \\setenv SNAPSHOT :snapshot
 \\! sh -c "$COPY" </dev/null >/dev/null 2>&1 &
+\\o :folder/properties.sql
+{PROPERTIES}
+\\o :folder/bytes
+SELECT pg_database_size(current_database());
+\\o
 {REST}
 \\! until test -s "$WORK/code"; do sleep 0.1; done
 COMMIT;
@@ -177,13 +236,40 @@ if test "$(cat "$WORK/code")" != 0; then cat "$WORK/said" >&2; exit 1; fi
 pg_restore --list "$FOLDER/dump" >"$WORK/list"
 printf '{{"copied": %d}}\\n' "$(grep -c ' TABLE DATA ' "$WORK/list")"
 """
-"""One snapshot for both: what is measured is what is copied."""
+"""One snapshot for both: what is measured is what is copied. Who calls sees it onto the disk."""
 
-RESTORE = """
+ROOM = f"""
+free=$(ask --dbname={MAINTENANCE} 2>/dev/null <<'SQL'
+CREATE TEMPORARY TABLE room (free text);
+COPY room FROM PROGRAM 'stat -f -c "%a * %S" .';
+TABLE room;
+SQL
+) || free=
+if test -n "$free" && test -s "$FOLDER/bytes"; then
+    free=$(($free)) bytes=$(cat "$FOLDER/bytes")
+    log=$bytes
+    test "$log" -lt 1200000000 || log=1200000000
+    if test "$free" -lt $((bytes + log)); then
+        echo "the disk of the database has $((free / 1000000)) MB free," \\
+            "and $(((bytes + log) / 1000000)) are needed" >&2
+        exit 1
+    fi
+fi
+"""
+"""The server logs what it writes, up to max_wal_size; on a full disk it stops, the live one too.
+
+It is asked itself, in its folder; one that does not say is not waited for.
+"""
+
+RESTORE = f"""
+{ROOM}
 export PGOPTIONS='-c synchronous_commit=off -c maintenance_work_mem=128MB'
-createdb --template=template0 {name}
-pg_restore --exit-on-error --jobs=2 --dbname={name} "$FOLDER/dump"
-export PGDATABASE={name}
+createdb --template=template0 {{name}}
+pg_restore --exit-on-error --jobs=2 --dbname={{name}} "$FOLDER/dump"
+{{then}}
+test ! -f "$FOLDER/properties.sql" || ask --dbname={MAINTENANCE} --set=name={{name}} \\
+    --file="$FOLDER/properties.sql" >/dev/null
+export PGDATABASE={{name}}
 """
 """Nothing of it counts before the whole is there, so no commit has to wait for the disk."""
 
@@ -206,8 +292,14 @@ FAILURES = (
         "restore it with that one's image: services/postgres/compose.yaml",
     ),
     ("No space left on device", "", "free some space, then run it again"),
+    ("are needed", "", "free some space, then run it again"),
     ("server closed the connection", "it was stopped meanwhile", "inv deploy.up, then again"),
     ("terminating connection", "it was stopped meanwhile", "inv deploy.up, then again"),
+    (
+        'ERROR:  role "',
+        "what it holds belongs to somebody whom this server does not know",
+        "make that role (CREATE ROLE), then again",
+    ),
     (
         "canceling statement due to lock timeout",
         "a table is locked",
@@ -232,6 +324,10 @@ class Postgres:
         """Start the server where it does not run."""
         return self.runner.start(limit)
 
+    def stop(self) -> None:
+        """Stop the server, unless others run beside it."""
+        self.runner.stop()
+
     def dump(self, folder: Path) -> Content:
         """Let pg_dump write the folder, while the same snapshot is measured."""
         said = self._do(DUMP, folder, write=True)
@@ -240,20 +336,23 @@ class Postgres:
         if copied < len(content.tables):
             tables = len(content.tables)
             raise Refused(f"pg_dump copied {copied} tables of {tables}", "see its version")
+        if not (content.tables or content.large_objects.rows):
+            raise Refused("the database is empty: there is nothing to keep", "inv deploy.up")
         return content
 
     def prove(self, folder: Path) -> Content:
         """Put it into a scratch database, which is deleted however that ends."""
         name = f"{SCRATCH}{secrets.token_hex(4)}"
-        drop = f"dropdb --force --if-exists --maintenance-db={MAINTENANCE} {name}"
+        quiet = 'PGOPTIONS="-c client_min_messages=warning"'
+        drop = f"{quiet} dropdb --force --if-exists --maintenance-db={MAINTENANCE} {name}"
         script = f"{LEFT}\ntrap '{drop}' EXIT\n{restore(name)}{measure()}"
         return read(self._do(script, folder))
 
     def stage(self, folder: Path, name: str) -> Content:
         """Put it into a new database; statistics too, so that its first queries are not slow."""
         try:
-            analyze = "ask --command=ANALYZE\n"
-            return read(self._do(f"{LEFT}{restore(named(name))}{analyze}{measure()}", folder))
+            analyze = f"ask --dbname={named(name)} --command=ANALYZE"
+            return read(self._do(f"{LEFT}{restore(name, analyze)}{measure()}", folder))
         except BaseException:
             with suppress(Refused):
                 self.drop(name)
@@ -314,9 +413,12 @@ def failed(said: str, env: str) -> Refused:
     return Refused(f"the database: {what}", "inv deploy.logs --service postgres")
 
 
-def restore(name: str) -> str:
-    """Build the script that puts a copy into a new database, and stays with it."""
-    return RESTORE.format(name=name)
+def restore(name: str, then: str = "") -> str:
+    """Build the script that puts a copy into a new database, and stays with it.
+
+    `then` is what is done before its own settings hold.
+    """
+    return RESTORE.format(name=name, then=then)
 
 
 def measure() -> str:

@@ -27,6 +27,9 @@ class Runner(Protocol):
     def start(self, limit: float) -> bool:
         """Start the server where it does not run; say whether it had to be."""
 
+    def stop(self) -> None:
+        """Stop what `start` has started, unless it is in use by now."""
+
     def run(self, script: str, folder: Path | None, *, write: bool, limit: float) -> Ended:
         """Run a script to its end; however this ends, nothing of the script goes on.
 
@@ -49,6 +52,9 @@ class Here:
         """Have nothing to start: who runs in the stack is no one to start others."""
         del self, limit
         return False
+
+    def stop(self) -> None:
+        """Have nothing to stop."""
 
     def run(self, script: str, folder: Path | None, *, write: bool, limit: float) -> Ended:
         """Run it in a shell of its own, which ends with all that it started."""

@@ -64,6 +64,9 @@ class Sqlite:
         del self, limit
         return False
 
+    def stop(self) -> None:
+        """Have nothing to stop."""
+
     def dump(self, folder: Path) -> Content:
         """Copy the file as it is at one moment, while others go on writing."""
         if not self.path.is_file():

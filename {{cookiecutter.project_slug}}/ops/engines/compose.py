@@ -256,6 +256,14 @@ class ComposeEngine:
         self._logged("up", "--detach", "--no-deps", *wait, service, timeout=limit + STOP_LIMIT)
         return True
 
+    def rest(self, service: str) -> None:
+        """Stop a service that nothing else runs beside, and leave no more than there was."""
+        others = [item for item in self.containers() if item.labels[SERVICE] != service]
+        if not others:
+            self._stop()
+        elif not any(item.status == "running" for item in others):
+            self._logged("stop", service, timeout=STOP_LIMIT)
+
     def halt(self, needed: str) -> Callable[[float], None]:
         """Stop what needs a service, however indirectly; return what starts that again."""
         users = users_of(self.services, needed)
