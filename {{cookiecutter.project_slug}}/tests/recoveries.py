@@ -147,7 +147,7 @@ class Recoveries:
         assert (code, "Putting back: before_" in said) == (130, True)
         assert (stack.rows, stack.databases(), stack.runs()) == (lost, [], True)
 
-    @pytest.mark.parametrize("step", ["files", "safety", "stage", "stop"])
+    @pytest.mark.parametrize("step", ["files", "migration", "safety", "stage", "stop"])
     def test_killed_before_others_notice_nothing_has_changed(
         self, stack: Stack, point: str, lost: int, step: str
     ) -> None:
@@ -159,12 +159,14 @@ class Recoveries:
         assert stack.databases() == [] or step == "stop"
 
     @pytest.mark.parametrize(
-        ("step", "word"), [("swap", "finish"), ("start", "finish"), ("check", "undo")]
+        ("step", "word"),
+        [("swap", "finish"), ("models", "finish"), ("start", "finish"), ("check", "undo")],
     )
     def test_killed_after_that_it_is_finished_or_undone_as_the_doctor_says(
         self, stack: Stack, point: str, lost: int, step: str, word: str
     ) -> None:
-        code, _ = stack.restore_but(step, KILL, point, "--only=database")
+        only = [] if step == "models" else ["--only=database"]
+        code, _ = stack.restore_but(step, KILL, point, *only)
         said = stack.doctor()
         assert code == -signal.SIGKILL
         assert (

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from tests.engine import conftest
 
+BIG = "CREATE TABLE big AS SELECT n, md5(n::text) AS t FROM generate_series(1, 1000000) n"
+BEGUN = "SELECT 1 FROM pg_stat_progress_copy"
+"""A row or more, once what is restored is on its way into tables."""
 KEPT = ("app", "postgres", "template0", "template1")
 
 
@@ -74,11 +77,23 @@ class TestContainers(Recoveries):
     ) -> None:
         assert isinstance(stack, Containers)
         (container,) = stack.stack.containers("postgres")
-        code, said = stack.restore_but("stage", f"docker stop {container.id}", point)
-        assert (code, "it does not run" in said) == (1, True)
+        stack.sql(BIG)
+        big = stack.create("--no-verify")
+        stack.sql("DROP TABLE big")
+        begun = f"{stack.psql} -c '{BEGUN}' | grep -q ."
+        kill = f"(until {begun}; do sleep 0.1; done; docker kill {container.id}) >/dev/null 2>&1 &"
+        code, said = stack.restore_but("stage", kill, big)
+        assert (code, "step 4 (stage)" in said, "it was stopped meanwhile" in said) == (
+            1,
+            True,
+            True,
+        )
         assert "What was there is untouched." in said
         stack.copy.inv("deploy.up")
         assert (stack.rows, stack.runs()) == (lost, True)
+        (half,) = stack.databases()
+        stack.restore(point, "--only=database", "--drop-old")
+        assert (half.startswith("restore_"), stack.databases()) == (True, [])
 
     def test_what_a_restore_spells_otherwise_is_no_difference(
         self, stack: recoveries.Stack
