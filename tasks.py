@@ -5,6 +5,7 @@ from invoke.tasks import task
 
 from slipway import bake as baking
 from slipway import bench as benchmark
+from slipway import bench_backups as backup_benchmark
 from slipway import bench_images as image_benchmark
 from slipway import bench_models as model_benchmark
 from slipway import demo as demonstration
@@ -39,6 +40,18 @@ def bake(_c: Context, answer: list[str]) -> None:
 def bench(_c: Context, json: bool = False, runs: int = 3) -> None:
     """Measure bakes, tasks, the first prediction and predictions a second."""
     say(benchmark.report(benchmark.measure(runs), as_json=json))
+
+
+@task(
+    help={
+        "json": "print JSON, for scripts",
+        "rows": "how many rows the database has",
+        "runs": "how often each thing is measured; 0: make, prove and restore one, beside nothing",
+    }
+)
+def bench_backups(_c: Context, json: bool = False, rows: int = 2_000_000, runs: int = 3) -> None:
+    """Measure restore points of PostgreSQL beside `pg_dump | gzip` and `psql`."""
+    say(backup_benchmark.report(backup_benchmark.measure(rows, runs), as_json=json))
 
 
 @task(help={"json": "print JSON, for scripts", "runs": "how often each rebuild is measured"})

@@ -13,6 +13,7 @@ from invoke.exceptions import Exit
 from slipway import (
     bake,
     bench,
+    bench_backups,
     bench_images,
     bench_models,
     demo,
@@ -35,7 +36,8 @@ def inv(*arguments: str) -> str:
 
 def test_the_tasks_that_there_are() -> None:
     names = {task["name"] for task in json.loads(inv("--list", "-F", "json"))["tasks"]}
-    assert names == {"bake", "bench", "bench-images", "bench-models", "demo"}
+    benches = {"bench", "bench-backups", "bench-images", "bench-models"}
+    assert names == {"bake", "demo"} | benches
 
 
 def test_answers_are_read_from_key_value_pairs() -> None:
@@ -192,6 +194,10 @@ def test_no_runs_are_no_bench() -> None:
         bench.measure(0)
     with pytest.raises(Exit, match="1 or more"):
         bench_images.measure(0)
+    with pytest.raises(Exit, match="0 or more"):
+        bench_backups.measure(bench_backups.LEAST, -1)
+    with pytest.raises(Exit, match="100000 or more"):
+        bench_backups.measure(1, 1)
     with pytest.raises(Exit, match="10 or more"):
         bench_models.measure(9, 10, "")
     with pytest.raises(Exit, match="no engine 'podman'"):
@@ -216,6 +222,17 @@ def test_an_outage_is_the_longest_time_without_a_forecast() -> None:
     answers = [Answer(0, 1, 200, "v"), Answer(1, 2, 200, "v"), Answer(2, 3, 503, ""),
                Answer(4, 6, 200, "v")]  # fmt: skip
     assert (load.outage(answers), load.failed(answers)) == (4, 1)
+
+
+def test_the_memory_of_a_process_is_that_of_all_it_has_started() -> None:
+    with subprocess.Popen(["sh", "-c", "sleep 60 & wait"], start_new_session=True) as parent:
+        try:
+            while len(found := [*bench_backups.family(parent.pid)]) < 2:
+                time.sleep(0.01)
+            assert all(bench_backups.resident(pid) > 0 for pid in found)
+        finally:
+            os.killpg(parent.pid, signal.SIGKILL)
+    assert bench_backups.resident(parent.pid) == 0
 
 
 def test_a_package_is_added_as_the_template_locks_it() -> None:
