@@ -111,7 +111,7 @@ class Content:
                 f"migration {restored.migration or 'none'}, not {self.migration or 'none'}"
             )
         if self.schema != restored.schema and _major(self.server) == _major(restored.server):
-            found.append("its columns, constraints, indexes or views are not the same")
+            found.append("its columns, constraints, indexes, views or settings are not the same")
         return found
 
 

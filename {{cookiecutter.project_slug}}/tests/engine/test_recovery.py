@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BIG = "CREATE TABLE big AS SELECT n, md5(n::text) AS t FROM generate_series(1, 1000000) n"
 BEGUN = "SELECT 1 FROM pg_stat_progress_copy"
 """A row or more, once what is restored is on its way into tables."""
+KEPT_TOO = "set-of-the-database"
 KEPT = ("app", "postgres", "template0", "template1")
 
 
@@ -49,9 +50,11 @@ class Containers(recoveries.Stack):
 def stack(stack: conftest.Stack) -> Iterator[Containers]:
     """Return the stack that others use too; they find it as it was."""
     found = Containers(stack)
+    found.sql(f"ALTER DATABASE app SET test.thing = '{KEPT_TOO}'")
     yield found
     if found.first:
         found.restore(found.first, "--drop-old")
+    found.sql("ALTER DATABASE app RESET ALL")
 
 
 class TestContainers(Recoveries):
@@ -130,3 +133,4 @@ class TestContainers(Recoveries):
         assert "3 safety     skipped" in said
         assert "nothing is there" in said
         assert (stack.rows, stack.runs()) == (held.tables["observations"].rows, True)
+        assert stack.sql("SHOW test.thing") == [KEPT_TOO]
