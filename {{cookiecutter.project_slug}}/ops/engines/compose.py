@@ -118,7 +118,7 @@ class ComposeEngine:
         before = {item.id: started(item) for item in self.containers()}
         self._refuse_taken_ports()
         self._own_folders()
-        self._get_images()
+        self.get_images()
         try:
             self._start(limit, before)
         except BaseException:
@@ -299,7 +299,7 @@ class ComposeEngine:
             if os.getuid() == 0 and folder.stat().st_uid != application_user():
                 os.chown(folder, application_user(), -1)
 
-    def _get_images(self) -> None:
+    def get_images(self) -> None:
         """Pull the images of a version that was pushed; else build them, as far as they changed.
 
         Raises:
