@@ -45,13 +45,22 @@ def remove(engine: docker.DockerClient, name: str) -> None:
     """
     processes.end(commands(name), PATIENCE)
     deadline = time.monotonic() + LIMIT
-    while found := dict(there(engine, name)):
-        for take_away in found.values():
-            with suppress(NotFound, APIError):  # it is going already, or is needed by what is
-                take_away()
+    while found := _once(engine, name):
         if time.monotonic() > deadline:
             raise Refused(f"still there: {', '.join(found)}", "docker ps --all")
         time.sleep(POLL)
+
+
+def _once(engine: docker.DockerClient, name: str) -> list[str]:
+    """Take away all that is there; return what that was."""
+    try:
+        found = dict(there(engine, name))
+        for take_away in found.values():
+            with suppress(NotFound, APIError):  # it is going already, or is needed by what is
+                take_away()
+    except DockerException as error:
+        raise Refused(f"the container engine: {error}", "inv doctor") from error
+    return [*found]
 
 
 def commands(name: str) -> list[psutil.Process]:
