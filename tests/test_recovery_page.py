@@ -37,10 +37,12 @@ def rows(project: Path) -> int:
 
 
 def test_the_page_of_the_recovery_can_be_followed(reader: Reader) -> None:
-    before, database, model, machine = sections(reader.project).values()
+    before, drill, database, model, machine = sections(reader.project).values()
     reader.type("inv deploy.up")
     held = rows(reader.project)
     reader.follow(before)
+    reader.follow(drill)
+    assert "took" in reader.type("inv backup.list").splitlines()[-1]
 
     for path in (reader.project / "data").glob("app.db*"):
         path.unlink()

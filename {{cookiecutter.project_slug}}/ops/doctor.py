@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ops import (
     backups,
+    changes,
+    drills,
     environment,
     health,
     history,
@@ -68,6 +70,7 @@ def examine(project: Project, profile: str) -> list[Finding]:
         _stack,
         _models,
         _backups,
+        _drill,
     ]
     machine = Machine(project, profile)
     return [finding for check in checks for finding in _made(check, machine)]
@@ -199,3 +202,29 @@ def _backups(machine: Machine) -> Iterator[Finding]:
         yield Finding("backups", "warn", f"{detail}: the clock was set back", points.NEXT)
     else:
         yield Finding("backups", "ok", detail)
+
+
+def _drill(machine: Machine) -> Iterator[Finding]:
+    left = drills.left(machine.project)
+    if left and not changes.under_way(machine.project.root):
+        names = ", ".join(folder.name for folder in left)
+        yield Finding("drill", "warn", f"killed, or kept: {names} is still there", drills.NEXT)
+    series = (machine.profile, machine.engine.name)
+    drill = drills.last(machine.project.root, series)
+    if not drill:
+        point = points.newest(machine.project.backups, series)
+        detail = f"none was made of profile {series[0]} on engine {series[1]}"
+        yield Finding("drill", "warn", detail, drills.NEXT if point else points.NEXT)
+        return
+    when = f"{drill.point}, {backups.elapsed(drill.age)} ago"
+    if not drill.ok:
+        yield Finding("drill", "warn", f"{when}, failed: {drill.error}", drills.NEXT)
+        return
+    detail, longest = f"{when}, {drills.took(drill.seconds)}", objectives.LONGEST_WITHOUT_DRILL
+    if drill.slow:
+        yield Finding("drill", "warn", detail, f"make it shorter, then: {drills.NEXT}")
+    elif drill.age > longest:
+        wanted = f"one every {objectives.written(longest)} is the objective"
+        yield Finding("drill", "warn", f"{detail}; {wanted}", drills.NEXT)
+    else:
+        yield Finding("drill", "ok", detail)

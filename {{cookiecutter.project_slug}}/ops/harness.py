@@ -7,25 +7,18 @@ setting, and the scenarios from outside, through the proxy, as a client would.
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
-import socket
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from fnmatch import fnmatch
-from pathlib import Path, PurePath
-from string import Template
 from typing import TYPE_CHECKING, Any
 
-from ops import cases, images, output
+from ops import cases, images, output, scratch
 from ops.cases import FAILED, PASSED, SKIPPED, Case
 from ops.errors import Refused
+from ops.scratch import Scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from ops.environment import Variable
     from ops.project import Project
 
 PARTS = ("tests", "verify", "scenarios")
@@ -33,6 +26,8 @@ SERVERS = ("staging", "prod")
 """The profiles with replicas, limits and images as they are deployed."""
 ELSEWHERE = ("tests/engine", "tests/test_first_run.py", "tests/test_*local.py")
 """Tests that bring up stacks of their own, in containers or as processes."""
+VARIABLES = {"API_WORKERS": "2"}
+"""What the scenarios count on."""
 TESTS_XML = "/tmp/tests.xml"  # noqa: S108 - in a container of its own
 
 
@@ -52,9 +47,14 @@ class Plan:
     keep: bool = False
 
     @property
+    def scratch(self) -> Scratch:
+        """The stack that it is tried on."""
+        return Scratch(self.project, "harness", self.profile, self.stamp, self.token)
+
+    @property
     def name(self) -> str:
         """What the stack's containers, volumes and network go by, and its images' version."""
-        return f"{self.project.slug}-harness-{self.stamp}-{self.token}"
+        return self.scratch.name
 
     @property
     def image(self) -> str:
@@ -64,7 +64,7 @@ class Plan:
     @property
     def folder(self) -> Path:
         """Where the copy of the repository is that the stack runs from."""
-        return self.project.run / "harness" / self.name
+        return self.scratch.folder
 
     @property
     def reports(self) -> Path:
@@ -103,8 +103,8 @@ def plan(project: Project, profile: str, **options: Any) -> Plan:  # noqa: ANN40
     if profile not in SERVERS:
         what = f"profile {profile}: the harness runs what servers run"
         raise Refused(what, f"choose one of: {', '.join(SERVERS)}", code=2)
-    stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    return Plan(project, profile, stamp, secrets.token_hex(2), **options)
+    own = scratch.planned(project, "harness", profile)
+    return Plan(project, profile, own.stamp, own.token, **options)
 
 
 def build_command(plan: Plan, bases: Mapping[str, str]) -> list[str]:
@@ -130,59 +130,6 @@ def fetch_command(plan: Plan) -> list[str]:
 def verify_command(plan: Plan) -> list[str]:
     """Build the command that verifies, for a container of the stack."""
     return ["python", "-m", f"{plan.project.package}.verify", "--json"]
-
-
-def variables(
-    plan: Plan, schema: Sequence[Variable], ports: Sequence[int], secret: Callable[[int], str]
-) -> dict[str, str]:
-    """Return variables that owe nothing to this machine: own secrets and ports, else defaults."""
-    free = iter(ports)
-    own = {
-        "APP_ENV": plan.profile,
-        "API_WORKERS": "2",
-        "REGISTRY": images.NOWHERE,
-        "VERSION": plan.name,
-    }
-    for item in schema:
-        if item.name.endswith("_PORT"):
-            own[item.name] = str(next(free))
-        elif item.secret:
-            own[item.name] = secret(item.secret)
-    defaults = {item.name: item.default.get(plan.profile) for item in schema}
-    filled = {name: Template(text).safe_substitute(own) for name, text in defaults.items() if text}
-    return filled | own
-
-
-def free_ports(count: int) -> list[int]:
-    """Ask the kernel for ports that nobody holds."""
-    with ExitStack() as opened:
-        probes = [opened.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-
-
-def ignored(path: str, patterns: Sequence[str]) -> bool:
-    """Say whether a path of the repository is one that git ignores, which .gitignore says."""
-    return any(_hit(path, pattern.rstrip("/")) for pattern in [".git", *patterns])
-
-
-def _hit(path: str, pattern: str) -> bool:
-    if not pattern or pattern[0] in "#!":
-        return False
-    anchored = "/" in pattern
-    return fnmatch(path if anchored else PurePath(path).name, pattern.lstrip("/"))
-
-
-def copy(root: Path, target: Path) -> None:
-    """Copy the repository without what running it leaves behind."""
-    patterns = (root / ".gitignore").read_text(encoding="utf-8").splitlines()
-
-    def left_out(folder: str, names: list[str]) -> set[str]:
-        inside = Path(folder).relative_to(root)
-        return {name for name in names if ignored((inside / name).as_posix(), patterns)}
-
-    shutil.copytree(root, target, symlinks=True, ignore=left_out)
 
 
 def verified(text: str) -> list[Case]:

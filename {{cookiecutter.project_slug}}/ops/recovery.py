@@ -128,15 +128,23 @@ class Recovery:
     """One restore."""
 
     def __init__(
-        self, session: Session, change: Change, database: Database, wanted: Wanted
+        self,
+        session: Session,
+        change: Change,
+        database: Database,
+        wanted: Wanted,
+        steps: Steps | None = None,
     ) -> None:
-        """Take the restore point; nothing is changed yet."""
+        """Take the restore point; nothing is changed yet.
+
+        `steps` are given where these are some of more.
+        """
         self.session = session
         self.engine = session.engine
         self.change = change
         self.database = database
         self.point, self.only, self.limit = wanted.point, wanted.only, wanted.limit
-        self.steps = Steps(change, STEPS[self.only])
+        self.steps = steps or Steps(change, STEPS[self.only])
         self.done = Progress()
         self.ran = any(item.replicas for item in self.engine.status())
         self.now: Content | None = None
@@ -181,17 +189,25 @@ class Recovery:
         try:
             self.look()
             ask()
-            self._files()
-            if self.only == MODELS:
-                self._models()
-            else:
-                self._database()
-            self._record()
+            self.make()
         except Refused as error:
             raise Refused(f"{error.what}\n  {self.undo()}", error.fix, error.code) from error
         except BaseException:
             output.say(f"  {self.undo()}")
             raise
+
+    def make(self) -> None:
+        """Make all steps; where one fails, it is left as it is then.
+
+        Raises:
+            StepFailed: one failed.
+        """
+        self._files()
+        if self.only == MODELS:
+            self._models()
+        else:
+            self._database()
+        self._record()
 
     def _database(self) -> None:
         self._migration()

@@ -42,10 +42,16 @@ class Steps:
         self.change = change
         self.names = names
         self.within = within
+        self.seconds: dict[str, float] = {}
+        """What each took that has ended."""
 
     def number(self, name: str) -> str:
         """Return the number that a step is printed with."""
         return f"{self.within}{self.names.index(name) + 1}"
+
+    def _shown(self, name: str) -> str:
+        """Return the number as wide as the last one's."""
+        return f"{self.number(name):>{len(self.number(self.names[-1]))}}"
 
     @contextmanager
     def made(self, name: str, doing: str = "") -> Iterator[Step]:
@@ -57,7 +63,7 @@ class Steps:
         self.change.note(**{"part" if self.within else "step": name})
         step, mark, start = Step(), "stopped", time.monotonic()
         try:
-            shown = f"{self.number(name)} {name:<10} {doing}"
+            shown = f"{self._shown(name)} {name:<10} {doing}"
             with output.waiting(shown) if doing else nullcontext():
                 yield step
             mark = "ok"
@@ -66,12 +72,13 @@ class Steps:
             mark, step.detail = "FAILED", refused.what.partition("\n")[0]
             raise StepFailed(self.number(name), name, refused.what, refused.fix) from error
         finally:
-            self._tell(name, mark, time.monotonic() - start, step.detail)
+            self.seconds[name] = round(time.monotonic() - start, 1)
+            self._tell(name, mark, self.seconds[name], step.detail)
 
     def skipped(self, name: str, why: str) -> None:
         """Tell of a step that is not needed."""
         self._tell(name, "skipped", 0.0, why)
 
     def _tell(self, name: str, mark: str, seconds: float, detail: str) -> None:
-        number = self.number(name)
+        number = self._shown(name)
         output.say(f"  {number} {name:<10} {mark:<8} {seconds:5.1f} s  {detail}".rstrip())

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import signal
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from docker.errors import DockerException, NotFound
 
-from ops import cases, environment, harness, output, pins, scenarios, shell
+from ops import cases, harness, output, pins, scenarios, scratch, shell
 from ops.cases import FAILED, PASSED, SKIPPED, Case
+from ops.engines import leftovers
 from ops.engines.compose import ComposeEngine
 from ops.errors import Refused
 from ops.playing import Player
@@ -51,11 +50,8 @@ class Trial:
         self.logs = plan.reports / "logs"
         self.logs.mkdir(parents=True)
         self.kept: dict[str, str] = {}
-        harness.copy(plan.project.root, plan.folder)
-        own = replace(plan.project, root=plan.folder)
-        schema = environment.schema(own)
-        ports = harness.free_ports(len(schema))
-        values = harness.variables(plan, schema, ports, secrets.token_urlsafe)
+        scratch.copy(plan.project.root, plan.folder)
+        own, values = plan.scratch.project, plan.scratch.values() | harness.VARIABLES
         self.engine = ComposeEngine(own, values, name=plan.name, before_removal=self._keep_logs)
 
     def run(self) -> dict[str, Any]:
@@ -182,10 +178,8 @@ class Trial:
         self.engine.down(volumes=True)
 
     def _remove_images(self) -> None:
-        tags = [tag for image in self.engine.client.images.list() for tag in image.tags]
-        for tag in tags:
-            if tag.endswith(f":{self.plan.name}"):
-                self.engine.client.images.remove(tag)
+        for tag in leftovers.tags(self.engine.client, self.plan.name):
+            self.engine.client.images.remove(tag)
 
     def _report(self, said: dict[str, Any]) -> None:
         """Write what came of it: JSON, JUnit, and the one log for people."""

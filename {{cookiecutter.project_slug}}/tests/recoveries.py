@@ -56,8 +56,14 @@ class Stack:
 
     def restore_but(self, step: str, command: str, *arguments: str) -> tuple[int, str]:
         """Restore, and run a command right before a step; return the exit code and the output."""
-        done = self._typed("-c", AT_STEP, step, command, "backup.restore", *arguments, "--yes")
+        done = self.typed_but(step, command, "backup.restore", *arguments, "--yes")
         return done.returncode, done.stdout + done.stderr
+
+    def typed_but(
+        self, step: str, command: str, *arguments: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Type `inv`, and run a command right before a step."""
+        return self._typed("-c", AT_STEP, step, command, *arguments)
 
     def doctor(self) -> str:
         """Return what the doctor says of the restore that was killed; nothing if none was."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ops import environment
+from ops import drills, environment, journal
 from ops.doctor import examine
 from tests import histories
 
@@ -92,3 +92,32 @@ def test_a_repository_without_a_restore_point_is_told_how_to_make_one(scratch: S
     found = findings(scratch)["backups"]
     assert (found.state, found.fix) == ("warn", "inv backup.create")
     assert found.detail == "no verified restore point of profile dev on engine local"
+
+
+@pytest.mark.parametrize(
+    ("days", "facts", "said", "fix"),
+    [
+        (3, {}, "p1, 3 d ago, took 74 s; the objective is 1 h", ""),
+        (89, {}, "89 d ago", ""),
+        (91, {}, "one every 90 days is the objective", drills.NEXT),
+        (3, {"seconds": 3700.0}, "took 62 min; the objective is 1 h", "make it shorter"),
+        (3, {"outcome": "failed", "error": "no"}, "p1, 3 d ago, failed: no", drills.NEXT),
+    ],
+)
+def test_a_drill_that_is_old_or_failed_or_was_slow_is_warned_of(
+    scratch: Scratch, days: int, facts: dict[str, object], said: str, fix: str
+) -> None:
+    entry = {"point": "p1", "profile": "dev", "engine": "local", "seconds": 74.0, "outcome": "done"}
+    at = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds")
+    journal.append(scratch.root, drills.VERB, **{**entry, **facts, "at": at})
+    found = findings(scratch)["drill"]
+    assert (found.state, said in found.detail) == ("warn" if fix else "ok", True), found
+    assert found.fix.startswith(fix)
+
+
+def test_a_repository_without_a_drill_is_told_how_to_make_one(scratch: Scratch) -> None:
+    assert (findings(scratch)["drill"].fix) == "inv backup.create"
+    histories.write(scratch.project.backups, 1)
+    found = findings(scratch)["drill"]
+    assert (found.state, found.fix) == ("warn", "inv backup.drill latest")
+    assert found.detail == "none was made of profile dev on engine local"

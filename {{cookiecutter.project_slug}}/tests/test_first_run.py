@@ -55,7 +55,8 @@ def test_tasks_work_from_a_subfolder(copy: Copy) -> None:
 def test_doctor_finds_nothing_to_mend(copy: Copy) -> None:
     findings = json.loads(copy.inv("doctor", "--json"))
     assert {item["check"] for item in findings} == {
-        "python", "engine", "disk", "env", "settings", "ports", "stack", "models", "backups"
+        "python", "engine", "disk", "env", "settings", "ports", "stack", "models", "backups",
+        "drill",
     }  # fmt: skip
     assert not [item for item in findings if item["state"] == "fail"]
 

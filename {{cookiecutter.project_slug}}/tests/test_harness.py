@@ -10,7 +10,6 @@ import pytest
 
 from ops import cases, harness
 from ops.cases import Case
-from ops.environment import Variable
 from ops.errors import Refused
 from ops.harness import Plan
 from ops.project import Project
@@ -83,66 +82,6 @@ def test_unknown_parts_and_profiles_are_refused() -> None:
         harness.chosen("test", "")
     with pytest.raises(Refused, match="choose one of: staging, prod"):
         harness.plan(PROJECT, "dev")
-
-
-def test_variables_owe_nothing_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    schema = [
-        Variable("APP_ENV", "", default={"staging": "staging"}),
-        Variable("API_KEY", "", secret=32),
-        Variable("HTTP_PORT", "", default={"staging": "80"}),
-        Variable("HTTPS_PORT", "", default={"staging": "443"}),
-        Variable("URL", "", default={"staging": "http://${API_KEY}@x:${HTTP_PORT}"}),
-        Variable("ONLY_DEV", "", default={"dev": "x"}),
-    ]
-    monkeypatch.setenv("API_KEY", "the developer's")
-    assert harness.variables(PLAN, schema, [1, 2, 3], lambda length: f"s{length}") == {
-        "APP_ENV": "staging",
-        "API_WORKERS": "2",
-        "REGISTRY": "localhost",
-        "VERSION": NAME,
-        "API_KEY": "s32",
-        "HTTP_PORT": "1",
-        "HTTPS_PORT": "2",
-        "URL": "http://s32@x:1",
-    }
-
-
-def test_free_ports_differ() -> None:
-    assert len(set(harness.free_ports(8))) == 8
-
-
-@pytest.mark.parametrize(
-    ("path", "is_ignored"),
-    [
-        (".git", True),
-        (".env.dev", True),
-        ("models", True),
-        ("src/models", False),
-        ("data/app.db-wal", True),
-        ("data/rows.csv", False),
-        ("ops/__pycache__", True),
-        (".streamlit", False),
-        ("compose.lock.yaml", False),
-        ("ops/environment.py", False),
-    ],
-)
-def test_a_copy_leaves_out_what_git_ignores(path: str, is_ignored: bool) -> None:
-    text = (Path(__file__).parent.parent / ".gitignore").read_text(encoding="utf-8")
-    assert harness.ignored(path, text.splitlines()) is is_ignored
-
-
-def test_a_copy_holds_the_rest(tmp_path: Path) -> None:
-    root = tmp_path / "repository"
-    for name in (".gitignore", "src/a.py", "models/m.onnx", "run/harness/x/y", ".git/config"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text("/models/\n/run/\n")
-    harness.copy(root, root / "run" / "copy")
-    found = {
-        str(path.relative_to(root / "run" / "copy"))
-        for path in (root / "run" / "copy").rglob("*")
-        if path.is_file()
-    }
-    assert found == {".gitignore", "src/a.py"}
 
 
 def test_what_the_verification_prints_becomes_cases() -> None:

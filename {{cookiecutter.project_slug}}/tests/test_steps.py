@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,3 +89,19 @@ def test_a_step_that_is_not_needed_says_why(
     with change(tmp_path, "backup.create") as made:
         Steps(made, NAMES).skipped("second", "nothing is there")
     assert told(capsys) == ["  2 second     skipped    _ s  nothing is there"]
+
+
+def test_steps_know_what_each_took_and_stand_in_a_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with change(tmp_path, "backup.drill") as made:
+        steps = Steps(made, [*"abcdefghij"])
+        with steps.made("a"):
+            time.sleep(0.11)
+        steps.skipped("b", "not needed")
+        with steps.made("j"):
+            pass
+    assert 0.1 <= steps.seconds.pop("a") < 5
+    assert steps.seconds == {"j": 0.0}
+    first, *_, last = told(capsys)
+    assert (first[:7], last[:7]) == ("   1 a ", "  10 j ")

@@ -122,7 +122,7 @@ class ComposeEngine:
         self._refuse_taken_ports()
         self._own_folders()
         self._share_with_scheduler()
-        self._get_images()
+        self.get_images()
         try:
             self._start(limit, before)
         except BaseException:
@@ -328,7 +328,7 @@ class ComposeEngine:
         for path in (here.backups, here.run, here.run / "scheduler", *files):
             _give(path)
 
-    def _get_images(self) -> None:
+    def get_images(self) -> None:
         """Pull the images of a version that was pushed; else build them, as far as they changed.
 
         Raises:

@@ -15,6 +15,7 @@ from ops import (
     archives,
     backups,
     databases,
+    drills,
     environment,
     journal,
     nights,
@@ -28,6 +29,7 @@ from ops import (
 )
 from ops import schedule as times
 from ops.changes import change
+from ops.drills import Drill
 from ops.errors import Refused
 from ops.recovery import Recovery, Wanted
 from ops.retention import Policy
@@ -78,15 +80,17 @@ def _announce(opened: Session, verb: str, what: str) -> None:
 @task(name="list", help={"json": options.JSON})
 def list_(_c: Context, json: bool = False) -> None:
     """List restore points: age, size, verified when and how."""
-    folder = project.load().backups
-    found = [*reversed(points.known(folder))]
+    here = project.load()
+    found = [*reversed(points.known(here.backups))]
     if json:
         output.show([_facts(point) for point in found], as_json=True, empty="")
         return
     rows = [dict(backups.described(point)) for point in found]
     output.show(rows, as_json=False, empty=NONE_YET)
-    for name, wrong in points.unreadable(folder):
+    for name, wrong in points.unreadable(here.backups):
         output.say(f"{name} cannot be used: {wrong}")
+    for line in drills.standing(here, found):
+        output.say(line)
 
 
 def _facts(point: Point) -> dict[str, Any]:
@@ -306,6 +310,35 @@ def _agreed(turn: Recovery, *, yes: bool) -> None:
     if turn.unread:
         output.say(f"What is there now cannot be read: {turn.unread}")
     output.confirm(f"Restore {point.id}?", yes=yes)
+
+
+@task(
+    help=options.WHERE
+    | {
+        "id": f"{ID['id']}; or {points.LATEST}; or a file that backup.export wrote",
+        "timeout": "seconds each service may take to become healthy",
+        "keep": "leave the scratch stack up, to look at it",
+    },
+)
+def drill(
+    _c: Context,
+    id: str,
+    timeout: str = "120",
+    keep: bool = False,
+    profile: str = "",
+    engine: str = "",
+) -> None:
+    """Restore into a scratch stack, timed, and remove that."""
+    limit = options.seconds(timeout)
+    opened = session.opened(profile, engine, whole=False)
+    point = recovery.chosen(opened, id)
+    drills.refuse_engine(point, engine)
+    turn = Drill(opened.project, profile or point.profile, Wanted(point, limit=limit), keep=keep)
+    output.say(f"{drills.VERB}: {point.id}, age {backups.age(point)}, as {turn.scratch.name}")
+    facts = {"point": point.id, "profile": turn.profile, "engine": point.engine}
+    with change(opened.project.root, drills.VERB, **facts) as made:
+        seconds = turn.run(made)
+    output.say(f"Recovery of {point.id} {drills.took(seconds)}.")
 
 
 def _drop(turn: Recovery, *, drop: bool, ask: bool) -> None:
