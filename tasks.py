@@ -49,7 +49,7 @@ def bench(_c: Context, json: bool = False, runs: int = 3) -> None:
         "runs": "how often each thing is measured; 0: make, prove and restore one, beside nothing",
     }
 )
-def bench_backups(_c: Context, json: bool = False, rows: int = 2_000_000, runs: int = 3) -> None:
+def bench_backups(_c: Context, json: bool = False, rows: int = 1_500_000, runs: int = 3) -> None:
     """Measure restore points of PostgreSQL beside `pg_dump | gzip` and `psql`."""
     say(backup_benchmark.report(backup_benchmark.measure(rows, runs), as_json=json))
 
