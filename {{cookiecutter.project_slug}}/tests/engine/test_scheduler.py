@@ -68,9 +68,9 @@ def test_a_night_in_the_container_is_one_of_this_machine_too(
     shown = stack.inv("backup.schedule")
     assert f"done, {point.id}" in shown
     assert "scheduler  healthy: " in shown
-    said = stack.inv("backup.restore", point.id, "--only", "database", "--drop-old", "--yes")
-    assert "stopping what uses the database" in said
-    assert stack.status()["scheduler"]["state"] == "healthy"
+    # Its database was put back just now, by verify; whole restores are test_recovery.py's.
+    said = stack.inv("backup.restore", point.id, "--only", "models", "--yes")
+    assert f"Restored {point.id}" in said
 
 
 def test_it_knows_no_more_than_it_needs(stack: Stack, scheduler: Container) -> None:
