@@ -1,10 +1,10 @@
-"""What a night does: a restore point, proven; then those are deleted that are not to stay."""
+"""What a night does: a restore point, proven; a copy of it off-site; then what need not stay goes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ops import backups, journal, output, points, retention
+from ops import backups, environment, journal, offsite, output, points, pruning
 from ops.changes import change
 from ops.errors import Refused
 from ops.retention import Policy
@@ -24,32 +24,58 @@ KIND = "scheduled"
 
 
 def run(setting: Setting, database: Database) -> Point:
-    """Make the restore point of a night, and then make room.
+    """Make the restore point of a night, copy off-site what is not there yet, and make room.
 
     Raises:
         Busy: another change is under way; nothing was done.
         Refused: it failed; what was there is there still.
     """
-    root = setting.project.root
-    with change(root, VERB, kind=KIND) as made:
+    with change(setting.project.root, VERB, kind=KIND) as made:
         point = backups.create(setting, Steps(made, backups.STEPS), database, KIND)
-    try:
-        prune(root, setting.project.backups)
-    except Refused as error:  # the restore point is there all the same; the next night tries again
-        output.say(f"Nothing was deleted: {error.what}")
+    # Whatever fails now, the restore point is there, and the next night does what this one cannot.
+    for what, rest in (("copied off-site", carry), ("deleted", prune)):
+        try:
+            rest(setting, point)
+        except Refused as error:
+            output.say(f"NOT {what}: {error.what}")
     return point
 
 
-def prune(root: Path, folder: Path) -> None:
-    """Delete what the default policy does not keep; never the newest verified one."""
-    policy = Policy()
-    known = points.known(folder)
-    stay = retention.kept(known, policy)
-    going = [point for point in known if point.id not in stay]
-    if going:
-        with change(root, "backup.prune", deleted=[point.id for point in going]):
-            backups.delete(folder, going, policy)
-        output.say(f"Deleted {len(going)} restore points.")
+def carry(setting: Setting, newest: Point) -> None:
+    """Copy off-site what is verified here and not there yet, of the same data as the newest point.
+
+    Raises:
+        Refused: the storage does not take it, or BACKUP_URL cannot be used.
+    """
+    here = setting.project
+    if not environment.held(here, newest.profile).get("BACKUP_URL"):
+        return
+    with change(here.root, "backup.export", point=newest.id, to=offsite.NAME) as made:
+        away = offsite.at(here, newest.profile, offsite.NAME)
+        there = {copy.id for copy in away.looked().copies if copy.whole}
+        ours = [one for one in points.known(here.backups) if one.series == newest.series]
+        for point in ours:
+            if point.good and point.kind != points.SAFETY and point.id not in there:
+                copy = away.upload(point)
+                made.note(copied=[*made.facts.get("copied", []), point.id])
+                output.say(f"Copied to {away.shown}: {copy.file}, {backups.size(copy.size)}")
+
+
+def prune(setting: Setting, newest: Point) -> None:
+    """Delete here and off-site what the default policy does not keep.
+
+    Raises:
+        Refused: the storage does not answer; what is there stays.
+    """
+    here = setting.project
+    away = offsite.configured(here, newest.profile)
+    plan = pruning.planned(here.backups, away, Policy())
+    if not plan.empty:
+        with change(here.root, "backup.prune", **plan.facts):
+            plan.carry_out()
+        output.say(f"Deleted {plan.counts}.")
+    if plan.wrong:
+        raise Refused(plan.wrong)
 
 
 def newest(folder: Path, series: tuple[str, str]) -> datetime | None:

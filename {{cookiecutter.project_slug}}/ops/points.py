@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 PARTS = ("database", "models")
-KINDS = ("manual", "scheduled", "safety")
+SAFETY = "safety"
+"""The kind that a restore makes of what is there: it is what went wrong."""
+KINDS = ("manual", "scheduled", SAFETY)
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 PARTIAL = re.compile(rf"\.({ID.pattern}|fetched-[0-9a-f]+)\.partial")
 LATEST = "latest"

@@ -67,8 +67,6 @@ CHECK_LIMIT = 300.0
 SERVE_LIMIT = 30.0
 """Seconds until every process serves the models."""
 VERB = "backup.restore"
-SAFETY = "safety"
-"""The kind of restore point that a restore makes of what is there."""
 
 
 def chosen(session: Session, name: str, identity: str = "") -> Point:
@@ -104,7 +102,7 @@ def _latest(session: Session) -> Point | None:
         for point in points.known(session.project.backups)
         if point.series == session.series and point.good
     ]
-    return next((point for point in reversed(ours) if point.kind != SAFETY), None)
+    return next((point for point in reversed(ours) if point.kind != points.SAFETY), None)
 
 
 def _latest_away(session: Session) -> str:
@@ -114,7 +112,7 @@ def _latest_away(session: Session) -> str:
         Refused: there is none, or the storage does not answer.
     """
     away = offsite.configured(session.project, session.profile)
-    copy = away.latest(session.series, but=SAFETY) if away else None
+    copy = away.latest(session.series, but=points.SAFETY) if away else None
     if copy:
         return copy.id
     profile, engine = session.series
@@ -287,7 +285,7 @@ class Recovery:
         else:
             with self.steps.made("safety") as step:
                 parts = Steps(self.change, backups.STEPS, f"{self.steps.number('safety')}.")
-                made = backups.create(self.session, parts, self.database, SAFETY)
+                made = backups.create(self.session, parts, self.database, points.SAFETY)
                 self.change.note(point=self.point.id, safety=made.id)
                 step.detail = made.id
 

@@ -71,7 +71,7 @@ def create(
             f"there is no kind {kind!r}", f"choose one of: {', '.join(points.KINDS)}", code=2
         )
     opened = session.opened(profile, engine)
-    away = offsite.configured(opened.project, opened.profile) if kind != recovery.SAFETY else None
+    away = offsite.configured(opened.project, opened.profile) if kind != points.SAFETY else None
     database = databases.of(opened)
     _announce(opened, "backup.create", f"{database.kind} and models")
     with change(opened.project.root, "backup.create", kind=kind) as made:
