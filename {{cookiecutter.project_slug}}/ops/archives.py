@@ -5,6 +5,7 @@ It is not compressed: the dump in it is.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 
-from ops import files, points
+from ops import encryption, files, points
 from ops.errors import Refused
 
 if TYPE_CHECKING:
@@ -28,25 +29,37 @@ BLOCK = 1024**2
 OTHER = "use another copy of it"
 
 
-def write(point: Point, to: Path) -> Path:
+def name(id_: str, *, encrypted: bool) -> str:
+    """Return how the file of a restore point is called."""
+    return f"{id_}.tar{encryption.SUFFIX if encrypted else ''}"
+
+
+def write(point: Point, to: Path, recipient: str = "") -> Path:
     """Write a restore point into one file, read that again, and only then give it its name.
+
+    With a recipient it is encrypted, and its name ends in .age.
 
     Raises:
         Refused: the point is damaged, the file is there already, or reads otherwise.
         OSError: it cannot be written; then it is not there.
     """
     if to.is_dir():
-        to /= f"{point.id}.tar"
+        to /= name(point.id, encrypted=bool(recipient))
+    elif recipient and to.suffix != encryption.SUFFIX:
+        to = to.with_name(to.name + encryption.SUFFIX)
     if to.exists():
         raise Refused(f"{to} is there already", "choose another name, or remove it", code=2)
     refuse_damaged(point)
     with files.moved_to(to) as partial:
         descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            _pack(point, file)
+            wanted = encryption.sealed(blocks(point), file, recipient)
             file.flush()
             os.fsync(file.fileno())
-        checked(partial)
+        if encryption.measured(encryption.content(partial)) != wanted:
+            raise Refused(f"{to} reads otherwise than it was written", "use another disk")
+        if not recipient:
+            checked(partial)
     return to
 
 
@@ -61,13 +74,30 @@ def refuse_damaged(point: Point) -> None:
         raise Refused(what, "use another one: inv backup.list")
 
 
-def _pack(point: Point, file: IO[bytes]) -> None:
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        text = (point.folder / points.MANIFEST).read_bytes()
-        tar.addfile(_member(point, points.MANIFEST, len(text)), BytesIO(text))
-        for name, said in point.files.items():
-            with (point.folder / name).open("rb") as content:
-                tar.addfile(_member(point, name, said["bytes"]), content)
+def blocks(point: Point) -> Iterator[bytes]:
+    """Yield the archive of a restore point, piece by piece.
+
+    Raises:
+        OSError: a file of it cannot be read.
+    """
+    text = (point.folder / points.MANIFEST).read_bytes()
+    yield from _packed(_member(point, points.MANIFEST, len(text)), BytesIO(text))
+    for file, said in point.files.items():
+        with (point.folder / file).open("rb") as content:
+            yield from _packed(_member(point, file, said["bytes"]), content)
+    yield bytes(2 * tarfile.BLOCKSIZE)  # what ends an archive
+
+
+def _packed(member: tarfile.TarInfo, content: IO[bytes]) -> Iterator[bytes]:
+    yield member.tobuf()
+    left = member.size
+    while left:
+        block = content.read(min(BLOCK, left))
+        if not block:
+            raise OSError(errno.EIO, "it became shorter while it was read", member.name)
+        left -= len(block)
+        yield block
+    yield bytes(-member.size % tarfile.BLOCKSIZE)
 
 
 def _member(point: Point, name: str, size: int) -> tarfile.TarInfo:
