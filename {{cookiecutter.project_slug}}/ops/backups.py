@@ -13,22 +13,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ops import archives, databases, journal, output, points, registry, retention
-from ops.changes import uninterrupted
+from ops.changes import uninterrupted, unwritable
 from ops.errors import Refused
 from ops.steps import Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import timedelta
     from pathlib import Path
 
     from ops.changes import Change
     from ops.databases import Content, Database
+    from ops.offsite import Offsite
     from ops.points import Point
     from ops.project import Project
     from ops.retention import Policy
 
-STEPS = ("database", "models", "manifest", "proof")
+OFFSITE = "offsite"
+STEPS = ("database", "models", "manifest", "proof", OFFSITE)
 PROOF = ("files", "proof")
 AT_ONCE = "when it was made"
 LATER = "backup.verify"
@@ -49,13 +51,20 @@ class Setting(Protocol):
         """Describe what the data is used by."""
 
 
-def create(
-    setting: Setting, steps: Steps, database: Database, kind: str, *, prove: bool = True
+def create(  # noqa: PLR0913 - what is made of what, and where it goes
+    setting: Setting,
+    steps: Steps,
+    database: Database,
+    kind: str,
+    *,
+    prove: bool = True,
+    away: Offsite | None = None,
 ) -> Point:
-    """Make a restore point, and prove it; the steps are called STEPS.
+    """Make a restore point, prove it, and carry a copy `away`; the steps are called STEPS.
 
     Raises:
-        StepFailed: nothing was made, or, if that is the proof, it is there and not verified.
+        StepFailed: nothing was made; if that is the proof, it is there and not verified; if it is
+            the last one, it is there and verified.
     """
     folder = setting.project.backups
     points.clear(points.partials(folder))  # they may be what fills the disk
@@ -63,10 +72,27 @@ def create(
         point = _made(setting, steps, database, kind)
         points.clear(points.partials(folder))  # a dump that outlived its caller was writing to one
         steps.change.note(point=point.id)
-        if not prove:
-            steps.skipped("proof", f"not asked for; later: inv backup.verify {point.id}")
-            return point
-        return _proven(steps, database, point, AT_ONCE)
+        if prove:
+            point = _proven(steps, database, point, AT_ONCE)
+    if not prove:
+        steps.skipped("proof", f"not asked for; later: inv backup.verify {point.id}")
+    if away and prove:
+        _carried(steps, point, away)
+    elif away:
+        steps.skipped(OFFSITE, "only what is verified goes there")
+    return point
+
+
+def _carried(steps: Steps, point: Point, away: Offsite) -> None:
+    """Upload a restore point; whatever comes of that, the one here is as good as it was."""
+    with steps.made(OFFSITE, f"carrying it to {away.shown}") as step:
+        try:
+            copy = away.upload(point)
+        except (Refused, OSError) as error:
+            refused = error if isinstance(error, Refused) else unwritable(error)
+            what = f"{refused.what}\n  {point.id} is here, and verified"
+            raise Refused(what, f"inv backup.export {point.id} --to {OFFSITE}") from None
+        step.detail = f"{copy.file}, {size(copy.size)}, read again, in {away.shown}"
 
 
 @contextmanager
@@ -230,7 +256,11 @@ def state(point: Point) -> str:
     """Say when and how a restore point was verified."""
     if point.missing:
         return f"DAMAGED: {len(point.missing)} files"
-    said = point.verified
+    return proof(point.verified)
+
+
+def proof(said: Mapping[str, Any] | None) -> str:
+    """Say when and how something was verified."""
     return f"{said['at'][:16].replace('T', ' ')} {said['how']}" if said else "no"
 
 

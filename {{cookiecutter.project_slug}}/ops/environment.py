@@ -28,6 +28,8 @@ HIGHEST = {"port": 65535, "count": 10_000}
 TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 """The type `time`: a time of day."""
 MASK = "********"
+PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):\S*@")
+"""A password in a URL: it may hold anything, and ends at the last @."""
 DEFAULT = "default"
 
 
@@ -42,6 +44,10 @@ class Variable:
     type: str = "text"
     secret: int = 0
     """Strength in bytes of a value made at random; 0 for what is no secret."""
+    given: bool = False
+    """A secret that somebody else gives, such as a provider: it is never made at random."""
+    optional: bool = False
+    """Nothing is missing where it has no value."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,12 @@ class Value:
     @property
     def shown(self) -> str:
         """The value as it may be printed."""
-        return MASK if self.secret else self.value
+        return MASK if self.secret else without_password(self.value)
+
+
+def without_password(url: str) -> str:
+    """Write a URL as it may be printed."""
+    return PASSWORD.sub(rf"\1:{MASK}@", url)
 
 
 def profile_name(asked: str) -> str:
@@ -137,6 +148,8 @@ def _entry(variable: Variable, profile: str) -> str:
         line = f"{variable.name}={secrets.token_urlsafe(variable.secret)}"
     elif profile in variable.default:
         line = f"# {variable.name}={variable.default[profile]}"
+    elif variable.optional:
+        line = f"# {variable.name}="
     else:
         line = f"{variable.name}="
     return f"# {variable.about}\n{line}"
@@ -163,7 +176,7 @@ def _given(
     variable: Variable, profile: str, places: Mapping[str, Mapping[str, str | None]]
 ) -> Value | None:
     """Return what the first place that knows a variable says, else its default."""
-    secret = bool(variable.secret)
+    secret = bool(variable.secret) or variable.given
     for source, values in places.items():
         if value := values.get(variable.name):
             return Value(variable.name, value, source, secret)
@@ -197,9 +210,10 @@ def held(project: Project, profile: str) -> dict[str, str]:
 
 
 def missing(project: Project, profile: str) -> list[Variable]:
-    """Return the variables that have neither a value nor a default in this profile."""
+    """Return the variables that need a value, and have neither one nor a default."""
     known = held(project, profile)
-    return [variable for variable in schema(project) if variable.name not in known]
+    required = (variable for variable in schema(project) if not variable.optional)
+    return [variable for variable in required if variable.name not in known]
 
 
 def wrong(project: Project, profile: str) -> list[str]:

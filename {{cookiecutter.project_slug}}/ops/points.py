@@ -13,6 +13,8 @@ import os
 import re
 import secrets
 import shutil
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -30,7 +32,7 @@ MANIFEST = "manifest.json"
 PARTS = ("database", "models")
 KINDS = ("manual", "scheduled", "safety")
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
-PARTIAL = re.compile(rf"\.{ID.pattern}\.partial")
+PARTIAL = re.compile(rf"\.({ID.pattern}|fetched-[0-9a-f]+)\.partial")
 LATEST = "latest"
 UNSEALED = ("sha256", "verified")
 """What the manifest's own checksum leaves out: itself, and what becomes known later."""
@@ -258,8 +260,12 @@ def identity(partial: Path) -> str:
 
 
 def following(folder: Path) -> int:
-    """Return the sequence number of the next restore point."""
-    return max((point.sequence for point in known(folder)), default=0) + 1
+    """Return the sequence number of the next restore point.
+
+    The first one is the second since 1970: on the machine after one that was lost, it is higher
+    than any that was carried away from there.
+    """
+    return max((point.sequence for point in known(folder)), default=int(time.time())) + 1
 
 
 def finished(partial: Path, facts: Mapping[str, Any]) -> Point:
@@ -352,4 +358,19 @@ def partials(folder: Path) -> list[Path]:
 def clear(partial: Iterable[Path]) -> None:
     """Delete what was left; what does not go is left for the next time."""
     for path in partial:
-        shutil.rmtree(path, ignore_errors=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+
+
+@contextmanager
+def arriving(folder: Path) -> Iterator[Path]:
+    """Give a path for a file that comes from elsewhere, and take it away again."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    partial = folder / f".fetched-{secrets.token_hex(4)}.partial"
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ import secrets
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops import (
@@ -21,7 +20,9 @@ from ops import (
     engines,
     files,
     history,
+    imports,
     journal,
+    offsite,
     output,
     points,
     registry,
@@ -35,6 +36,7 @@ from ops.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from ops.changes import Change
     from ops.databases import Content, Database
@@ -69,36 +71,56 @@ SAFETY = "safety"
 """The kind of restore point that a restore makes of what is there."""
 
 
-def chosen(session: Session, name: str) -> Point:
-    """Return the restore point that is meant: an id, the newest verified one, or a file.
+def chosen(session: Session, name: str, identity: str = "") -> Point:
+    """Return the restore point that is meant: an id, the newest verified one, a file, or a URL.
 
-    A file is made a restore point of this repository first.
+    What is elsewhere is made a restore point of this repository first.
 
     Raises:
         Refused: there is none, or it is not whole.
     """
-    folder = session.project.backups
+    project = session.project
     if name == points.LATEST:
-        return _latest(folder, (session.profile, session.engine.name))
-    path = Path(name)
-    if not path.is_file():
-        return points.find(folder, name)
-    id_ = archives.manifest_of(path)["id"]
-    if (folder / id_).exists():
-        output.say(f"  {id_} is here already: it is used, and not {path}")
-        return points.find(folder, id_)
-    with changes.change(session.project.root, "backup.import", file=name):
-        return archives.read(path, folder)
+        if found := _latest(session):
+            return found
+        name = _latest_away(session)
+    elsewhere = imports.from_elsewhere(name)
+    id_ = imports.identified(name) if elsewhere else name
+    if id_ and (project.backups / id_).exists():
+        if elsewhere:
+            output.say(f"  {id_} is here already: it is used, and not {imports.shown(name)}")
+        return points.find(project.backups, id_)
+    maybe_away = points.ID.fullmatch(name) and offsite.configured(project, session.profile)
+    if not elsewhere and not maybe_away:
+        return points.find(project.backups, name)
+    with output.waiting(f"fetching {imports.shown(name)}"):
+        return imports.read(project, session.profile, name, identity)
 
 
-def _latest(folder: Path, series: tuple[str, str]) -> Point:
+def _latest(session: Session) -> Point | None:
     """Return the newest verified one, but for what restores made: that is what went wrong."""
-    ours = [point for point in points.known(folder) if point.series == series and point.good]
-    wanted = [point for point in ours if point.kind != SAFETY]
-    if not wanted:
-        what = f"there is no verified restore point of profile {series[0]} on engine {series[1]}"
-        raise Refused(what, "choose one: inv backup.list", code=2)
-    return wanted[-1]
+    ours = [
+        point
+        for point in points.known(session.project.backups)
+        if point.series == session.series and point.good
+    ]
+    return next((point for point in reversed(ours) if point.kind != SAFETY), None)
+
+
+def _latest_away(session: Session) -> str:
+    """Return the id of the newest verified one off-site.
+
+    Raises:
+        Refused: there is none, or the storage does not answer.
+    """
+    away = offsite.configured(session.project, session.profile)
+    copy = away.latest(session.series, but=SAFETY) if away else None
+    if copy:
+        return copy.id
+    profile, engine = session.series
+    where = f"here or in {away.shown}" if away else "here"
+    what = f"there is no verified restore point of profile {profile} on engine {engine} {where}"
+    raise Refused(what, "choose one: inv backup.list", code=2)
 
 
 @dataclass

@@ -8,13 +8,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
     from datetime import datetime
 
-    from ops.points import Point
+    class Kept(Protocol):
+        """What is judged: a restore point, or a copy of one elsewhere."""
+
+        @property
+        def id(self) -> str:
+            """What it is called."""
+
+        @property
+        def sequence(self) -> int:
+            """What orders it among others."""
+
+        @property
+        def created(self) -> datetime:
+            """When it was made."""
+
+        @property
+        def series(self) -> tuple[str, str]:
+            """Whose data it holds."""
+
+        @property
+        def good(self) -> bool:
+            """Tell whether it was proven, and is still there."""
+
 
 GAP = timedelta(hours=48)
 """So long without a restore point means that something was wrong."""
@@ -49,15 +71,15 @@ PERIODS: dict[str, Callable[[datetime], Hashable]] = {
 }
 
 
-def kept(points: Iterable[Point], policy: Policy) -> dict[str, str]:
+def kept(points: Iterable[Kept], policy: Policy) -> dict[str, str]:
     """Return the id of each restore point that stays, with the reason."""
-    series: dict[tuple[str, str], list[Point]] = {}
+    series: dict[tuple[str, str], list[Kept]] = {}
     for point in sorted(points, key=lambda item: item.sequence):
         series.setdefault(point.series, []).append(point)
     return {id_: why for ours in series.values() for id_, why in _kept(ours, policy).items()}
 
 
-def _kept(ours: Sequence[Point], policy: Policy) -> dict[str, str]:
+def _kept(ours: Sequence[Kept], policy: Policy) -> dict[str, str]:
     """Decide over the points of the same data, the oldest first."""
     good = [point for point in ours if point.good]
     if not good:
@@ -71,15 +93,15 @@ def _kept(ours: Sequence[Point], policy: Policy) -> dict[str, str]:
     return _after_gap(ours, policy) | reasons
 
 
-def _last(good: Sequence[Point], period: Callable[[datetime], Hashable], count: int) -> list[Point]:
+def _last(good: Sequence[Kept], period: Callable[[datetime], Hashable], count: int) -> list[Kept]:
     """Return the last point of each of the last periods that have one."""
-    found: dict[Hashable, Point] = {}
+    found: dict[Hashable, Kept] = {}
     for point in reversed(good):
         found.setdefault(period(point.created), point)
     return [*found.values()][:count]
 
 
-def _after_gap(ours: Sequence[Point], policy: Policy) -> dict[str, str]:
+def _after_gap(ours: Sequence[Kept], policy: Policy) -> dict[str, str]:
     """Keep what was made since the last gap, and the last good one before it.
 
     Only until there is as much as the policy counts days: something was wrong then, and nobody

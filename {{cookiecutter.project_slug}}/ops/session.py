@@ -23,6 +23,11 @@ class Session:
     profile: str
     engine: Engine
 
+    @property
+    def series(self) -> tuple[str, str]:
+        """Whose data it is: the restore points of it are one of many."""
+        return (self.profile, self.engine.name)
+
     def module(self, name: str, *arguments: str) -> None:
         """Run a Python module of the application.
 

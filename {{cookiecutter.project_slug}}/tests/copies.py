@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PORTS = ("API_PORT", "DASHBOARD_PORT", "REDIS_PORT", "POSTGRES_PORT", "HTTP_PORT", "HTTPS_PORT")
+OURS = (
+    "API_KEY", "DATABASE_URL", "REDIS_URL", "APP_ENV", "API_URL",
+    "BACKUP_URL", "BACKUP_URL_OPTIONS", "BACKUP_RECIPIENT",
+)  # fmt: skip
 LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".nox", ".venv", ".env*", "run", "models", "journal.jsonl", "*.db*", "__pycache__",
     ".*_cache", "compose.lock.yaml", "reports", "backups",
@@ -38,7 +42,7 @@ class Copy:
         shutil.copytree(REPOSITORY, root, ignore=LEFT_BEHIND)
         self.root = root
         self.ports = {name: free_port() for name in PORTS}
-        ours = (*PORTS, "API_KEY", "DATABASE_URL", "REDIS_URL", "APP_ENV", "API_URL")
+        ours = (*PORTS, *OURS)
         inherited = {name: value for name, value in os.environ.items() if name not in ours}
         own = {name: str(port) for name, port in self.ports.items()}
         later = datetime.now(UTC) + timedelta(hours=12)  # no night begins in the middle of a test

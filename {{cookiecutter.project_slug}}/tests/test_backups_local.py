@@ -153,6 +153,35 @@ def test_carried_to_another_machine_it_is_verified_there(copy: Copy, tmp_path: P
     assert not (other.root / "data" / "app.db").exists()
 
 
+def test_it_is_carried_off_site_encrypted_and_comes_back(
+    copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, away = tmp_path / "key", tmp_path / "away"
+    away.mkdir()
+    made = copy.inv("backup.keygen", f"--to={key}")
+    monkeypatch.setitem(copy.environment, "BACKUP_URL", f"file://{away}")
+    (recipient,) = re.findall("BACKUP_RECIPIENT=(age1.*)", made)
+    monkeypatch.setitem(copy.environment, "BACKUP_RECIPIENT", recipient)
+    id_ = create(copy)
+    assert sorted(path.name for path in away.iterdir()) == [f"{id_}.json", f"{id_}.tar.age"]
+    points.remove(known(copy)[-1])
+    listed = json.loads(copy.inv("backup.list", "--json"))
+    assert (listed[0]["id"], listed[0]["here"], listed[0]["offsite"]) == (id_, False, True)
+    copy.inv("backup.import", id_, f"--identity={key}")
+    assert known(copy)[-1].id == id_
+    (away / f"{id_}.json").unlink()
+    assert "encrypted for age1" in copy.inv("backup.export", id_, "--to=offsite")
+    away.rename(tmp_path / "gone")
+    assert "is here, and verified\n  -> inv backup.export" in copy.inv("backup.create", code=1)
+    assert "What is off-site is not known" in copy.inv("backup.list")
+    said = copy.inv("backup.prune", "--daily=1", "--yes", code=1)
+    assert "what is off-site was left as it is" in said
+    monkeypatch.setitem(copy.environment, "BACKUP_URL", "nope://x/y")
+    before = known(copy)
+    assert "nothing here knows nope://" in copy.inv("backup.create", code=2)
+    assert known(copy) == before
+
+
 def test_old_points_go_and_the_newest_verified_stays(copy: Copy) -> None:
     good = create(copy)
     bad = create(copy, "--no-verify")

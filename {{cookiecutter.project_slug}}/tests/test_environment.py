@@ -149,3 +149,18 @@ def test_a_time_of_day_is_one(scratch: Scratch, text: str, good: bool) -> None:
 def test_what_nobody_reads_is_named_with_what_was_meant(scratch: Scratch) -> None:
     scratch.write(".env.dev", "WEB_PROT=1\nAPI_KEY=x")
     assert environment.unknown(scratch.project, "dev") == ["WEB_PROT (did you mean WEB_PORT?)"]
+
+
+def test_what_is_optional_is_not_missing_and_what_is_given_is_masked(scratch: Scratch) -> None:
+    optional = 'about = "x"\noptional = true\n'
+    entry = f"[PLACE]\n{optional}[PASS]\n{optional}given = true\n"
+    scratch.write("env/schema.toml", SCHEMA.format(port=1) + entry)
+    names = [variable.name for variable in environment.missing(scratch.project, "dev")]
+    assert names == ["API_KEY"]
+    text = environment.env_text(environment.schema(scratch.project), "dev")
+    assert "# PLACE=\n" in text
+    assert text.endswith("# PASS=\n")
+    scratch.write(".env.dev", "PLACE=sftp://me:hunter2@host/x\nPASS=hunter2")
+    found = values(scratch)
+    assert found["PLACE"].shown == "sftp://me:********@host/x"
+    assert (found["PASS"].value, found["PASS"].shown) == ("hunter2", environment.MASK)

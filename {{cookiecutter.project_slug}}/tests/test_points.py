@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ def test_a_point_without_a_database_or_models_is_one_too(folder: Path) -> None:
 def test_the_sequence_orders_them_when_the_clock_is_set_back(folder: Path) -> None:
     first = histories.write(folder, points.following(folder), histories.day(30))
     second = histories.write(folder, points.following(folder), histories.day(2))
-    assert (first.sequence, second.sequence) == (1, 2)
+    assert second.sequence == first.sequence + 1
     assert ids(folder) == [first.id, second.id]
     assert points.latest(folder, SERIES).id == second.id
 
@@ -194,4 +195,4 @@ def test_a_point_is_deleted_by_its_name_first(
 
 def test_where_nothing_was_ever_made_there_is_nothing(folder: Path) -> None:
     assert [*points.known(folder), *points.unreadable(folder), *points.partials(folder)] == []
-    assert points.following(folder) == 1
+    assert points.following(folder) > time.time() - 60

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
@@ -16,15 +16,21 @@ from ops import (
     backups,
     databases,
     drills,
+    encryption,
     environment,
+    holdings,
+    imports,
     journal,
     nights,
+    offsite,
     output,
     points,
     project,
+    pruning,
     recovery,
     retention,
     session,
+    storages,
     timers,
 )
 from ops import schedule as times
@@ -37,11 +43,11 @@ from ops.steps import Steps
 from ops.tasks import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from invoke.context import Context
 
+    from ops.offsite import Offsite
     from ops.points import Point
+    from ops.project import Project
     from ops.session import Session
     from ops.timers import Host
 
@@ -49,6 +55,7 @@ NONE_YET = f"No restore point yet. Next: {points.NEXT}"
 ALL = "all"
 SCHEDULER = "scheduler"
 ID = {"id": "such as 20261122-020000-3f2a"}
+IDENTITY = "the file of the secret key, for what is encrypted"
 
 
 @task(
@@ -64,10 +71,12 @@ def create(
             f"there is no kind {kind!r}", f"choose one of: {', '.join(points.KINDS)}", code=2
         )
     opened = session.opened(profile, engine)
+    away = offsite.configured(opened.project, opened.profile) if kind != recovery.SAFETY else None
     database = databases.of(opened)
     _announce(opened, "backup.create", f"{database.kind} and models")
     with change(opened.project.root, "backup.create", kind=kind) as made:
-        point = backups.create(opened, Steps(made, backups.STEPS), database, kind, prove=verify)
+        steps = Steps(made, backups.STEPS)
+        point = backups.create(opened, steps, database, kind, prove=verify, away=away)
     proven = "" if point.verified else ", NOT VERIFIED"
     output.say(f"Restore point {point.id}{proven}. Next: inv backup.list")
 
@@ -79,24 +88,25 @@ def _announce(opened: Session, verb: str, what: str) -> None:
 
 @task(name="list", help={"json": options.JSON})
 def list_(_c: Context, json: bool = False) -> None:
-    """List restore points: age, size, verified when and how."""
+    """List restore points, here and off-site: age, size, verified when and how."""
     here = project.load()
-    found = [*reversed(points.known(here.backups))]
+    found = holdings.known(here.backups, _away(here))
+    newest_first = [*reversed(found.items)]
     if json:
-        output.show([_facts(point) for point in found], as_json=True, empty="")
+        output.show(
+            [item.facts(asked=found.asked) for item in newest_first], as_json=True, empty=""
+        )
+        if found.wrong:
+            print(found.wrong, file=sys.stderr)
         return
-    rows = [dict(backups.described(point)) for point in found]
-    output.show(rows, as_json=False, empty=NONE_YET)
-    for name, wrong in points.unreadable(here.backups):
-        output.say(f"{name} cannot be used: {wrong}")
-    for line in drills.standing(here, found):
+    output.show(found.rows(), as_json=False, empty=NONE_YET)
+    local = [item.point for item in newest_first if item.point]
+    for line in (*found.remarks(here.backups), *drills.standing(here, local)):
         output.say(line)
 
 
-def _facts(point: Point) -> dict[str, Any]:
-    """Return all of a manifest but the list of its files."""
-    facts = {name: value for name, value in point.manifest.items() if name != "files"}
-    return facts | {"bytes": point.size, "missing": point.missing}
+def _away(here: Project) -> Offsite | None:
+    return offsite.configured(here, session.profile_name(here, ""))
 
 
 @task(help=options.WHERE | {"id": f"{ID['id']}; or {points.LATEST}; or {ALL}"})
@@ -127,6 +137,8 @@ def _chosen(opened: Session, id_: str) -> list[Point]:
     """
     folder, series = opened.project.backups, (opened.profile, opened.engine.name)
     if id_ != ALL:
+        if id_ != points.LATEST:
+            imports.refuse_elsewhere(opened.project, opened.profile, id_)
         return [points.latest(folder, series) if id_ == points.LATEST else points.find(folder, id_)]
     found = [point for point in points.known(folder) if point.series == series]
     if not found:
@@ -159,60 +171,57 @@ def prune(
     if min(asdict(policy).values()) < 0:
         raise Refused("a count cannot be negative", "inv backup.prune --daily 7", code=2)
     here = project.load()
-    known, left = points.known(here.backups), points.partials(here.backups)
-    stay = retention.kept(known, policy)
-    going = [point for point in known if point.id not in stay]
-    _plan(known, stay, left)
-    if dry_run or not (going or left):
-        return
-    output.confirm(_question(going, left), yes=yes)
-    with change(here.root, "backup.prune", deleted=[point.id for point in going]):
-        backups.delete(here.backups, going, policy)
-    output.say(f"Deleted {len(going)} restore points and {len(left)} leftovers.")
+    plan = pruning.planned(here.backups, _away(here), policy)
+    plan.show()
+    if not dry_run and not plan.empty:
+        output.confirm(f"Delete {plan.counts}?", yes=yes)
+        with change(here.root, "backup.prune", **plan.facts):
+            plan.carry_out()
+        output.say(f"Deleted {plan.counts}.")
+    if plan.wrong:
+        raise Refused("what is off-site was left as it is", "inv backup.prune, once it answers")
 
 
-def _plan(known: Sequence[Point], stay: dict[str, str], left: Sequence[Path]) -> None:
-    """Show what stays and why, and what goes."""
-    rows = [
-        {
-            "id": point.id,
-            "age": backups.age(point),
-            "size": backups.size(point.size),
-            "verified": backups.state(point),
-            "plan": f"keep: {stay[point.id]}" if point.id in stay else "DELETE",
-        }
-        for point in reversed(known)
-    ]
-    output.show(rows, as_json=False, empty=NONE_YET)
-    for path in left:
-        output.say(f"{path.name}: DELETE (left by who was killed making or deleting it)")
-    if all(point.id in stay for point in known) and not left:
-        output.say("Nothing to delete.")
-
-
-def _question(going: Sequence[Point], left: Sequence[Path]) -> str:
-    total = backups.size(sum(point.size for point in going))
-    return f"Delete {len(going)} restore points ({total}) and {len(left)} leftovers?"
-
-
-@task(help=ID | {"to": "a file that is not there yet, or a folder"})
+@task(help=ID | {"to": f"a file that is not there yet, a folder, a URL, or {offsite.NAME}"})
 def export(_c: Context, id: str, to: str) -> None:
-    """Write a restore point into one file, to carry away."""
+    """Carry a restore point away: as one file, or to a storage."""
     here = project.load()
+    away = None
+    if to == offsite.NAME or storages.is_url(to):
+        away = offsite.at(here, session.profile_name(here, ""), to)
     point = points.find(here.backups, id)
-    with change(here.root, "backup.export", point=point.id, to=to):
-        file = archives.write(point, Path(to))
-    output.say(f"{file}: {backups.size(file.stat().st_size)}, read again and whole.")
+    recipient = offsite.recipient(here, session.profile_name(here, ""))
+    with change(here.root, "backup.export", point=point.id, to=away.shown if away else to):
+        if away:
+            copy = away.upload(point)
+            name, count = f"{away.shown}/{copy.file}", copy.size
+        else:
+            file = archives.write(point, Path(to), recipient)
+            name, count = str(file), file.stat().st_size
+    sealed = f"encrypted for {recipient}, " if recipient else ""
+    output.say(f"{name}: {backups.size(count)}, {sealed}read again and whole.")
 
 
-@task(name="import", help={"file": "what backup.export wrote"})
-def import_(_c: Context, file: str) -> None:
+@task(
+    name="import",
+    help={
+        "file": "what backup.export wrote: a file, a URL, or the id of an off-site copy",
+        "identity": IDENTITY,
+    },
+)
+def import_(_c: Context, file: str, identity: str = "") -> None:
     """Make a restore point of such a file again."""
     here = project.load()
-    with change(here.root, "backup.import", file=file) as made:
-        point = archives.read(Path(file), here.backups)
-        made.note(point=point.id)
+    point = imports.read(here, session.profile_name(here, ""), file, identity)
     output.say(f"Restore point {point.id} is here. Next: inv backup.verify {point.id}")
+
+
+@task(help={"to": "the file that the secret key is written to: carry it away from here"})
+def keygen(_c: Context, to: str) -> None:
+    """Make a pair of keys to encrypt what is carried away."""
+    recipient = encryption.make_key(Path(to).expanduser())
+    output.say(f"{to}: the secret key. Only it opens what is encrypted; keep it, but not here.")
+    output.say(f"For the env file: BACKUP_RECIPIENT={recipient}")
 
 
 @task(
@@ -264,7 +273,8 @@ or
 @task(
     help=options.WHERE
     | {
-        "id": f"{ID['id']}; or {points.LATEST}; or a file that backup.export wrote",
+        "id": f"{ID['id']}; or {points.LATEST}; or a file or URL that backup.export wrote",
+        "identity": IDENTITY,
         "only": f"{recovery.DATABASE} or {recovery.MODELS} (default: both)",
         "timeout": "seconds each service may take to become healthy",
         "drop-old": "delete the database that was live before",
@@ -276,6 +286,7 @@ def restore(
     id: str,
     only: str = "",
     timeout: str = "120",
+    identity: str = "",
     drop_old: bool = False,
     yes: bool = False,
     profile: str = "",
@@ -287,7 +298,7 @@ def restore(
     limit = options.seconds(timeout)
     opened = session.opened(profile, engine)
     database = databases.of(opened)
-    point = recovery.chosen(opened, id)
+    point = recovery.chosen(opened, id, identity)
     if only != recovery.MODELS:
         backups.refuse_other(database, point)
     if left := recovery.interrupted(opened.project.root):

@@ -1,0 +1,153 @@
+"""Pruning: old restore points go, here and off-site, by the same policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ops import backups, holdings, output, points, retention
+from ops.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from ops.offsite import Copy, Look, Offsite
+    from ops.points import Point
+    from ops.retention import Policy
+
+KILLED = "left by who was killed making or deleting it"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What stays and why, and what goes."""
+
+    folder: Path
+    away: Offsite | None
+    policy: Policy
+    known: Sequence[Point]
+    left: Sequence[Path]
+    look: Look
+    wrong: str
+    """Why it is not known what is off-site: then nothing goes there."""
+
+    @property
+    def _stay(self) -> dict[str, str]:
+        return retention.kept(self.known, self.policy)
+
+    @property
+    def _stay_away(self) -> dict[str, str]:
+        return retention.kept(self.look.copies, self.policy)
+
+    @property
+    def going(self) -> list[Point]:
+        """The restore points that go, the oldest first."""
+        stay = self._stay
+        return [point for point in self.known if point.id not in stay]
+
+    @property
+    def going_away(self) -> list[Copy]:
+        """The copies that go, the oldest first."""
+        stay = self._stay_away
+        return [copy for copy in self.look.copies if copy.id not in stay]
+
+    @property
+    def left_away(self) -> list[str]:
+        """What uploads that were killed left off-site."""
+        return self.look.leftovers({point.id for point in self.known})
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether nothing goes."""
+        return not (self.going or self.left or self.going_away or self.left_away)
+
+    @property
+    def counts(self) -> str:
+        """Say how much goes."""
+        here = sum(point.size for point in self.going)
+        leftovers = len(self.left) + len(self.left_away)
+        parts = [f"{len(self.going)} restore points ({backups.size(here)})"]
+        if self.away:
+            there = sum(copy.size for copy in self.going_away)
+            parts.append(f"{len(self.going_away)} off-site copies ({backups.size(there)})")
+        return f"{', '.join(parts)} and {leftovers} leftovers"
+
+    @property
+    def facts(self) -> dict[str, list[str]]:
+        """What the journal keeps of it."""
+        away = [copy.id for copy in self.going_away]
+        deleted = {"deleted": [point.id for point in self.going]}
+        return deleted | ({"deleted_offsite": away} if away else {})
+
+    def show(self) -> None:
+        """Print it."""
+        rows = [*self._rows_away(), *self._rows()]
+        output.show(rows, as_json=False, empty=f"No restore point yet. Next: {points.NEXT}")
+        for name in (*(path.name for path in self.left), *self.left_away):
+            output.say(f"{name}: DELETE ({KILLED})")
+        for line in filter(None, (self.wrong, *self.look.strange)):
+            output.say(line)
+        if self.empty:
+            output.say("Nothing to delete.")
+
+    def _rows(self) -> Iterator[dict[str, str]]:
+        stay = self._stay
+        for point in reversed(self.known):
+            yield {
+                "id": point.id,
+                **({"where": "here"} if self.away else {}),
+                "age": backups.age(point),
+                "size": backups.size(point.size),
+                "verified": backups.state(point),
+                "plan": _planned(stay.get(point.id)),
+            }
+
+    def _rows_away(self) -> Iterator[dict[str, str]]:
+        stay = self._stay_away
+        for copy in reversed(self.look.copies):
+            yield {
+                "id": copy.id,
+                "where": "off-site",
+                "age": backups.elapsed(copy.age),
+                "size": backups.size(copy.size),
+                "verified": copy.state,
+                "plan": _planned(stay.get(copy.id)),
+            }
+
+    def carry_out(self) -> None:
+        """Delete what was shown, unless it has become the one to keep meanwhile.
+
+        Raises:
+            Refused: the storage does not answer any more; what is here is deleted.
+        """
+        points.clear(points.partials(self.folder))
+        now = planned(self.folder, self.away, self.policy)
+        shown = {point.id for point in self.going}
+        for point in now.going:
+            if point.id in shown:
+                points.remove(point)
+        if self.away and not self.wrong:
+            self._carry_out_away(self.away, now)
+
+    def _carry_out_away(self, away: Offsite, now: Plan) -> None:
+        if now.wrong:
+            raise Refused(now.wrong, "inv backup.prune")
+        shown = {copy.id for copy in self.going_away}
+        for copy in now.going_away:
+            if copy.id in shown:
+                away.remove(copy)
+        for name in {*self.left_away} & {*now.left_away}:
+            away.storage.remove(name)
+
+
+def _planned(why: str | None) -> str:
+    return f"keep: {why}" if why else "DELETE"
+
+
+def planned(folder: Path, away: Offsite | None, policy: Policy) -> Plan:
+    """Decide by a policy what stays; here and off-site each on their own."""
+    found = holdings.known(folder, away)
+    known = [item.point for item in found.items if item.point]
+    left = points.partials(folder)
+    return Plan(folder, away, policy, known, left, found.look, found.wrong)
