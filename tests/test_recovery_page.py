@@ -41,6 +41,8 @@ def test_the_page_of_the_recovery_can_be_followed(reader: Reader) -> None:
     reader.type("inv deploy.up")
     held = rows(reader.project)
     reader.follow(before)
+    copies = {path.suffix for path in Path(reader.variables["HOME"], "off-site").iterdir()}
+    assert copies == {".age", ".json"}
     reader.follow(drill)
     assert "took" in reader.type("inv backup.list").splitlines()[-1]
 
