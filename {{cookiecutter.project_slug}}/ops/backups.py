@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ops import archives, databases, journal, output, points, registry, retention
+from ops import archives, databases, journal, output, points, registry
 from ops.changes import uninterrupted, unwritable
 from ops.errors import Refused
 from ops.steps import Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from datetime import timedelta
     from pathlib import Path
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ops.offsite import Offsite
     from ops.points import Point
     from ops.project import Project
-    from ops.retention import Policy
 
 OFFSITE = "offsite"
 STEPS = ("database", "models", "manifest", "proof", OFFSITE)
@@ -177,17 +176,6 @@ def _copied(models: Path, to: Path) -> tuple[dict[str, str], dict[str, str]]:
         else:
             copied[tier] = model.file.name
     return copied, broken
-
-
-def delete(folder: Path, going: Sequence[Point], policy: Policy) -> None:
-    """Delete restore points, the oldest first, unless one has become one to keep meanwhile."""
-    points.clear(points.partials(folder))
-    known = points.known(folder)
-    stay = retention.kept(known, policy)
-    chosen = {point.id for point in going}
-    for point in known:
-        if point.id in chosen and point.id not in stay:
-            points.remove(point)
 
 
 def verify(change: Change, database: Database, point: Point) -> Point:

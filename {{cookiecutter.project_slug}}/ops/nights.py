@@ -1,4 +1,4 @@
-"""What a night does: a restore point, proven; a copy of it off-site; then what need not stay goes."""
+"""What a night does: a restore point is made, proven and copied off-site; then old ones go."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -64,6 +65,7 @@ class Nights:
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     (tmp_path / "run" / "scheduler").mkdir(parents=True)
+    shutil.copytree(REPOSITORY / "env", tmp_path / "env")
     return Project(tmp_path, "A", "a", "a")
 
 
@@ -209,12 +211,27 @@ def test_what_was_noted_of_another_stack_is_not_believed(project: Project) -> No
 def test_a_night_that_cannot_make_room_is_a_night_all_the_same(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def prune(_root: Path, _folder: Path) -> None:
+    def prune(_setting: Inside, _newest: Point) -> None:
         raise Refused("somebody is at work")
 
     monkeypatch.setattr(nights, "prune", prune)
     assert nights.run(Inside(project, "dev"), Rows()).verified  # type: ignore[arg-type]
-    assert "Nothing was deleted: somebody is at work" in capsys.readouterr().out
+    assert "NOT deleted: somebody is at work" in capsys.readouterr().out
+
+
+def test_a_night_copies_off_site_what_is_not_there_yet(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = project.root / "storage"
+    monkeypatch.setenv("BACKUP_URL", f"file://{storage}")
+    first = nights.run(Inside(project, "dev"), Rows())  # type: ignore[arg-type]
+    assert "NOT copied off-site: " in capsys.readouterr().out
+    storage.mkdir()
+    second = nights.run(Inside(project, "dev"), Rows())  # type: ignore[arg-type]
+    assert [path.stem for path in storage.glob("*.json")] == [second.id]  # one a day stays
+    copied = [item for item in journal.entries(project.root) if item["verb"] == "backup.export"]
+    assert [item["outcome"] for item in copied] == ["failed", "done"]
+    assert copied[-1]["copied"] == [first.id, second.id]
 
 
 @pytest.mark.parametrize(
