@@ -62,14 +62,16 @@ def carry(setting: Setting, newest: Point) -> None:
 
 
 def prune(setting: Setting, newest: Point) -> None:
-    """Delete here and off-site what the default policy does not keep.
+    """Delete of what nights have made, here and off-site, what the default policy does not keep.
+
+    What a person made, or a restore before it changed anything, goes when a person says so.
 
     Raises:
         Refused: the storage does not answer; what is there stays.
     """
     here = setting.project
     away = offsite.configured(here, newest.profile)
-    plan = pruning.planned(here.backups, away, Policy())
+    plan = pruning.planned(here.backups, away, Policy(), KIND)
     if not plan.empty:
         with change(here.root, "backup.prune", **plan.facts):
             plan.carry_out()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ops import backups, holdings, output, points, retention
 from ops.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ops.offsite import Copy, Look, Offsite
     from ops.points import Point
     from ops.retention import Policy
 
+Judged = TypeVar("Judged", "Point", "Copy")
 KILLED = "left by who was killed making or deleting it"
 
 
@@ -31,6 +32,8 @@ class Plan:
     look: Look
     wrong: str
     """Why it is not known what is off-site: then nothing goes there."""
+    kind: str = ""
+    """Only those made for that reason go; where it is empty, all."""
 
     @property
     def _stay(self) -> dict[str, str]:
@@ -43,14 +46,16 @@ class Plan:
     @property
     def going(self) -> list[Point]:
         """The restore points that go, the oldest first."""
-        stay = self._stay
-        return [point for point in self.known if point.id not in stay]
+        return self._gone(self.known)
 
     @property
     def going_away(self) -> list[Copy]:
         """The copies that go, the oldest first."""
-        stay = self._stay_away
-        return [copy for copy in self.look.copies if copy.id not in stay]
+        return self._gone(self.look.copies)
+
+    def _gone(self, all_: Sequence[Judged]) -> list[Judged]:
+        stay = retention.kept(all_, self.policy)
+        return [one for one in all_ if one.id not in stay and self.kind in ("", one.kind)]
 
     @property
     def left_away(self) -> list[str]:
@@ -100,7 +105,7 @@ class Plan:
                 "age": backups.age(point),
                 "size": backups.size(point.size),
                 "verified": backups.state(point),
-                "plan": _planned(stay.get(point.id)),
+                "plan": self._planned(point, stay),
             }
 
     def _rows_away(self) -> Iterator[dict[str, str]]:
@@ -112,8 +117,13 @@ class Plan:
                 "age": backups.elapsed(copy.age),
                 "size": backups.size(copy.size),
                 "verified": copy.state,
-                "plan": _planned(stay.get(copy.id)),
+                "plan": self._planned(copy, stay),
             }
+
+    def _planned(self, one: Point | Copy, stay: Mapping[str, str]) -> str:
+        other = f"it is {one.kind}" if self.kind not in ("", one.kind) else ""
+        why = stay.get(one.id, other)
+        return f"keep: {why}" if why else "DELETE"
 
     def carry_out(self) -> None:
         """Delete what was shown, unless it has become the one to keep meanwhile.
@@ -122,7 +132,7 @@ class Plan:
             Refused: the storage does not answer any more; what is here is deleted.
         """
         points.clear(points.partials(self.folder))
-        now = planned(self.folder, self.away, self.policy)
+        now = planned(self.folder, self.away, self.policy, self.kind)
         shown = {point.id for point in self.going}
         for point in now.going:
             if point.id in shown:
@@ -141,13 +151,9 @@ class Plan:
             away.storage.remove(name)
 
 
-def _planned(why: str | None) -> str:
-    return f"keep: {why}" if why else "DELETE"
-
-
-def planned(folder: Path, away: Offsite | None, policy: Policy) -> Plan:
+def planned(folder: Path, away: Offsite | None, policy: Policy, kind: str = "") -> Plan:
     """Decide by a policy what stays; here and off-site each on their own."""
     found = holdings.known(folder, away)
     known = [item.point for item in found.items if item.point]
     left = points.partials(folder)
-    return Plan(folder, away, policy, known, left, found.look, found.wrong)
+    return Plan(folder, away, policy, known, left, found.look, found.wrong, kind)

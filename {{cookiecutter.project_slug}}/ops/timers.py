@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ops import nights
 from ops.errors import Refused
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ class Host:
     def commands(self) -> list[list[str]]:
         """What a night does, as it would be typed."""
         where = ["--profile", self.profile, "--engine", self.engine]
-        create = ["backup.create", "--kind", "scheduled", *where]
-        return [[str(self.inv), *words] for words in (create, ["backup.prune", "--yes"])]
+        create = ["backup.create", "--kind", nights.KIND, *where]
+        prune = ["backup.prune", "--kind", nights.KIND, "--yes"]
+        return [[str(self.inv), *words] for words in (create, prune)]
 
     @property
     def log(self) -> Path:

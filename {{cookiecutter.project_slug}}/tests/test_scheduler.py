@@ -186,7 +186,10 @@ def test_while_it_is_at_work_it_shows_life(
 
 def test_a_night_makes_a_proven_point_with_what_was_noted_and_makes_room(project: Project) -> None:
     for day in range(DAILY + 3):
-        histories.write(project.backups, day + 1, histories.day(day), engine="compose")
+        histories.write(
+            project.backups, day + 1, histories.day(day), engine="compose", kind="scheduled"
+        )
+    by_hand = histories.write(project.backups, 1, histories.day(0), engine="compose")
     said = {"images": {"api": "sha256:0a"}, "revision": "c0ffee", "env": {"names": ["API_KEY"]}}
     surroundings.note(project, {"profile": "dev", "engine": "compose", **said})
     point = nights.run(Inside(project, "dev"), Rows())  # type: ignore[arg-type]
@@ -196,7 +199,8 @@ def test_a_night_makes_a_proven_point_with_what_was_noted_and_makes_room(project
     made, pruned = journal.entries(project.root)
     assert (made["verb"], made["kind"], made["point"]) == ("backup.create", "scheduled", point.id)
     assert (pruned["verb"], len(pruned["deleted"])) == ("backup.prune", 4)
-    assert len(points.known(project.backups)) == DAILY
+    left = points.known(project.backups)
+    assert (len(left), left[0].id) == (DAILY + 1, by_hand.id)
     assert nights.told(made) == f"{made['at'][:16].replace('T', ' ')} UTC: done, {point.id}"
     assert nights.last([made, pruned]) == made
 

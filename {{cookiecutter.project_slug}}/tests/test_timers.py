@@ -34,7 +34,7 @@ def here(tmp_path: Path) -> Host:
 
 
 CREATE = "backup.create --kind scheduled --profile prod --engine compose"
-PRUNE = "backup.prune --yes"
+PRUNE = "backup.prune --kind scheduled --yes"
 
 
 def test_the_line_for_cron_does_both_and_logs_it(here: Host) -> None:
@@ -85,7 +85,10 @@ def test_the_units_are_what_systemd_takes(here: Host, tmp_path: Path) -> None:
 
 def test_plain_words_are_not_quoted() -> None:
     service = timers.unit(host(Path("/srv/weather")), "service")
-    assert "ExecStart=/usr/bin/env /srv/weather/.venv/bin/inv backup.prune --yes" in service
+    assert (
+        "ExecStart=/usr/bin/env /srv/weather/.venv/bin/inv backup.prune --kind scheduled --yes"
+        in service
+    )
 
 
 def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:

@@ -66,10 +66,7 @@ def create(
     _c: Context, kind: str = "manual", verify: bool = True, profile: str = "", engine: str = ""
 ) -> None:
     """Make a restore point of database and models, and prove it."""
-    if kind not in points.KINDS:
-        raise Refused(
-            f"there is no kind {kind!r}", f"choose one of: {', '.join(points.KINDS)}", code=2
-        )
+    _refuse_unknown(kind)
     opened = session.opened(profile, engine)
     away = offsite.configured(opened.project, opened.profile) if kind != points.SAFETY else None
     database = databases.of(opened)
@@ -81,6 +78,12 @@ def create(
     output.say(f"Restore point {point.id}{proven}. Next: inv backup.list")
 
 
+def _refuse_unknown(kind: str) -> None:
+    if kind not in points.KINDS:
+        fix = f"choose one of: {', '.join(points.KINDS)}"
+        raise Refused(f"there is no kind {kind!r}", fix, code=2)
+
+
 def _announce(opened: Session, verb: str, what: str) -> None:
     where = f"profile {opened.profile}, engine {opened.engine.name}"
     output.say(f"{verb}: {what} ({where})")
@@ -88,7 +91,7 @@ def _announce(opened: Session, verb: str, what: str) -> None:
 
 @task(name="list", help={"json": options.JSON})
 def list_(_c: Context, json: bool = False) -> None:
-    """List restore points, here and off-site: age, size, verified when and how."""
+    """List restore points, here and off-site, and how good they are."""
     here = project.load()
     found = holdings.known(here.backups, _away(here))
     newest_first = [*reversed(found.items)]
@@ -153,6 +156,7 @@ def _chosen(opened: Session, id_: str) -> list[Point]:
         "weekly": "of so many weeks",
         "monthly": "of so many months",
         "yearly": "of so many years",
+        "kind": f"only those made for one reason: {', '.join(points.KINDS)}",
         "dry-run": "show what would go, and change nothing",
         "yes": options.YES,
     }
@@ -163,6 +167,7 @@ def prune(
     weekly: int = 0,
     monthly: int = 0,
     yearly: int = 0,
+    kind: str = "",
     dry_run: bool = False,
     yes: bool = False,
 ) -> None:
@@ -170,8 +175,10 @@ def prune(
     policy = Policy(daily, weekly, monthly, yearly)
     if min(asdict(policy).values()) < 0:
         raise Refused("a count cannot be negative", "inv backup.prune --daily 7", code=2)
+    if kind:
+        _refuse_unknown(kind)
     here = project.load()
-    plan = pruning.planned(here.backups, _away(here), policy)
+    plan = pruning.planned(here.backups, _away(here), policy, kind)
     plan.show()
     if not dry_run and not plan.empty:
         output.confirm(f"Delete {plan.counts}?", yes=yes)
@@ -234,7 +241,7 @@ def keygen(_c: Context, to: str) -> None:
 def schedule(
     _c: Context, cron: bool = False, systemd: str = "", profile: str = "", engine: str = ""
 ) -> None:
-    """Show when restore points are made, and how the last night was."""
+    """Show when nights make restore points, and how the last did."""
     opened = session.opened(profile, engine, whole=False)
     values = environment.held(opened.project, opened.profile)
     at = times.parsed(values.get("BACKUP_AT") or times.DEFAULT)
@@ -252,7 +259,7 @@ def _tell_schedule(opened: Session, here: Host) -> None:
     soon = times.following(datetime.now(UTC), here.at)
     missing = "not in this stack (services/scheduler): have the host do it, as below"
     rows = {
-        "what": "backup.create --kind scheduled, then backup.prune: the last one of 7 days stays",
+        "what": "backup.create --kind scheduled; of such ones the last of 7 days stay",
         "when": f"every day at {here.at:%H:%M} UTC (BACKUP_AT)",
         "next": f"{soon:%Y-%m-%d %H:%M} UTC" if service and service.replicas else "nobody does it",
         "last": nights.told(entry) if entry else "there was none yet",

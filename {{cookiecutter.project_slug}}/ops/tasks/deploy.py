@@ -25,7 +25,7 @@ TIMEOUT = {"timeout": "seconds each service may take to become healthy"}
 def up(
     _c: Context, profile: str = "", engine: str = "", timeout: str = "120", gpu: bool = False
 ) -> None:
-    """Set up what is missing, start all services, wait for health."""
+    """Set up what is missing, start all, wait for health."""
     limit = options.seconds(timeout)
     here = project.load()
     _make_environment(here, session.profile_name(here, profile))
@@ -84,7 +84,7 @@ def down(
 
 @task(help=options.WHERE | {"json": options.JSON})
 def status(_c: Context, profile: str = "", engine: str = "", json: bool = False) -> None:
-    """Show each service: state, address, replicas, image, ports, uptime."""
+    """Show each service: state, address, replicas, image, age."""
     found = session.opened(profile, engine, whole=False).engine.status()
     if json:
         output.show(found, as_json=True, empty="")

@@ -17,6 +17,6 @@ if TYPE_CHECKING:
 
 @task(help={"json": options.JSON})
 def inventory(_c: Context, json: bool = False) -> None:
-    """Print every component: command, image, ports, needs, health."""
+    """Print every component: command, image, ports, health."""
     found = components(project.load().root)
     output.say(output.dumps([asdict(item) for item in found]) if json else page(found).rstrip())
