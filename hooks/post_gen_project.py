@@ -69,6 +69,63 @@ def remove_section(file: Path, heading: str) -> None:
     file.write_text("\n".join([head, *kept]), encoding="utf-8")
 
 
+def compose_services(file: Path) -> list[str]:
+    """Name the services that a compose file defines."""
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    block = re.search(r"^services:\n((?:[ #].*\n|\n)*)", text, re.MULTILINE)
+    return re.findall(r"^  ([\w-]+):", block[1], re.MULTILINE) if block else []
+
+
+def remove_readers(names: Iterable[str], project: Path) -> None:
+    """Take services out of the schema of variables, with what they alone have read.
+
+    What another variable's default names stays: that one cannot do without it.
+    """
+    schema = project / "env" / "schema.toml"
+    head, *entries = re.split(r"\n(?=\[)", schema.read_text(encoding="utf-8"))
+    left = {entry: without(entry, {*names}) for entry in entries}
+    kept = {entry for entry, text in left.items() if text == entry or "read_by = []" not in text}
+    while more := {one for one in left.keys() - kept if any(named(one, kept))}:
+        kept |= more
+    schema.write_text("\n".join([head, *(left[one] for one in entries if one in kept)]), "utf-8")
+    gone = [variable(entry) for entry in entries if entry not in kept]
+    for file in project.glob("docs/env.md"):
+        for name in names:
+            remove_section(file, f"## {name}")
+        for name in gone:
+            remove_lines(file, f"| `{name}` |")
+    for file in project.glob(".env.example"):
+        remove_paragraphs(file, gone)
+
+
+def without(entry: str, names: set[str]) -> str:
+    """Take services out of those that read a variable."""
+
+    def kept(line: re.Match[str]) -> str:
+        readers = [name for name in json.loads(line[1]) if name not in names]
+        return f"read_by = {json.dumps(readers)}"
+
+    return re.sub(r"^read_by = (\[.*\])$", kept, entry, flags=re.MULTILINE)
+
+
+def variable(entry: str) -> str:
+    """Return the name of an entry of the schema."""
+    return entry[1 : entry.index("]")]
+
+
+def named(entry: str, others: Iterable[str]) -> Iterable[bool]:
+    """Say of each other entry whether it names this one."""
+    return ("${" + variable(entry) + "}" in other for other in others)
+
+
+def remove_paragraphs(file: Path, names: Iterable[str]) -> None:
+    """Remove what an env file says of variables."""
+    paragraphs = file.read_text(encoding="utf-8").rstrip("\n").split("\n\n")
+    lines = [re.compile(rf"^(# )?{name}=", re.MULTILINE) for name in names]
+    kept = [text for text in paragraphs if not any(line.search(text) for line in lines)]
+    file.write_text("\n\n".join(kept) + "\n", encoding="utf-8")
+
+
 def shortest(project: Path) -> str:
     """Return the folder as someone in the folder cookiecutter ran in would type it."""
     relative = os.path.relpath(project, os.environ.get("PWD", project.parent))
@@ -80,8 +137,12 @@ def main() -> None:
     answers = json.loads(RENDERED)
     table = answers["__services"]
     chosen = with_needs(answers["services"].replace(",", " ").split(), table)
-    for service in sorted(set(table) - chosen):
+    gone = sorted(set(table) - chosen)
+    files = (Path("services", service, "compose.yaml") for service in gone)
+    readers = [name for file in files for name in compose_services(file)]
+    for service in gone:
         remove_service(service, table, Path())
+    remove_readers(readers, Path())
     print(NEXT.format(name=answers["project_name"], folder=shortest(Path.cwd())))  # noqa: T201
 
 

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -91,6 +92,27 @@ def test_a_bake_s_inventory_is_of_its_services(
     )
     assert done.stdout == (project / "docs" / "inventory.md").read_text(encoding="utf-8")
     assert {*re.findall(r"^## (.*)", done.stdout, re.MULTILINE)} == chosen(answers)
+
+
+@matrix
+def test_a_bake_describes_the_variables_of_its_services(
+    bake: Bake, answers: dict[str, str], tools: Path
+) -> None:
+    project = bake(**answers)
+    pages = [project / "docs" / "env.md", project / ".env.example"]
+    before = [page.read_text(encoding="utf-8") for page in pages]
+    given = {"API_KEY": "a-key-that-was-made-up", "POSTGRES_PASSWORD": "made-up"}
+    for task in (["env.docs"], ["env.check", "--json"]):
+        done = subprocess.run(
+            [tools / "inv", *task],
+            cwd=project,
+            env={**os.environ, **given},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert [page.read_text(encoding="utf-8") for page in pages] == before
+    assert [found["state"] for found in json.loads(done.stdout)] == ["ok"]
 
 
 def composed(project: Path, *names: str) -> dict[str, Any]:

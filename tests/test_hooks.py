@@ -2,6 +2,7 @@ import ast
 import importlib.util
 import keyword
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -144,6 +145,71 @@ def test_removing_a_service_removes_its_paths_and_what_names_them(tmp_path: Path
     assert left == {"services/store/z", "src/other.py", *texts}
     for name, (head, _, other) in texts.items():
         assert (tmp_path / name).read_text() == head + other
+
+
+SCHEMA = """\
+# All
+
+[A]
+about = "Of both."
+read_by = ["web", "step", "store"]
+
+[B]
+about = "Of one."
+read_by = ["step"]
+default = "${C}"
+
+[C]
+about = "Named by one that goes, and by one that stays."
+read_by = ["web"]
+
+[D]
+about = "Named by one that stays."
+read_by = ["store"]
+default = "${C}"
+
+[E]
+about = "Of nobody."
+"""
+
+
+def test_removing_services_removes_what_only_they_have_read(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "env").mkdir()
+    schema = tmp_path / "env" / "schema.toml"
+    page, example = tmp_path / "docs" / "env.md", tmp_path / ".env.example"
+    schema.write_text(SCHEMA)
+    page.write_text("# All\n\n## step\n\n| `B` |\n\n## Rotation\n\n| `B` |\n| `C` |\n")
+    example.write_text("# Head\n\n# Of both.\nA=1\n\n# Of one.\n# B=1\n# B=2\n\nC=\n")
+    POST.remove_readers(["web", "step"], tmp_path)
+    found = tomllib.loads(schema.read_text())
+    assert {name: entry.get("read_by") for name, entry in found.items()} == {
+        "A": ["store"],
+        "C": [],
+        "D": ["store"],
+        "E": None,
+    }
+    assert schema.read_text().startswith("# All\n\n[A]\n")
+    assert page.read_text() == "# All\n\n## Rotation\n\n| `C` |\n"
+    assert example.read_text() == "# Head\n\n# Of both.\nA=1\n\nC=\n"
+
+
+def test_nothing_is_removed_with_no_service(tmp_path: Path) -> None:
+    (tmp_path / "env").mkdir()
+    schema = tmp_path / "env" / "schema.toml"
+    schema.write_text(SCHEMA)
+    POST.remove_readers([], tmp_path)
+    assert schema.read_text() == SCHEMA
+
+
+def test_the_services_of_a_compose_file_are_known(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    assert POST.compose_services(file) == []
+    file.write_text(
+        "x-a: &a {b: 1}\n\nservices:\n  # one\n  web-1:\n    image: x\n\n  step:\n"
+        "    <<: *a\n\nvolumes:\n  store:\n"
+    )
+    assert POST.compose_services(file) == ["web-1", "step"]
 
 
 def test_the_folder_to_go_to_is_what_one_would_type(

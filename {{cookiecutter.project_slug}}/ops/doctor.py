@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,6 +13,7 @@ from ops import (
     backups,
     changes,
     drills,
+    envcheck,
     environment,
     health,
     history,
@@ -113,20 +115,11 @@ def _disk(machine: Machine) -> Iterator[Finding]:
 def _env(machine: Machine) -> Iterator[Finding]:
     project, profile = machine.project, machine.profile
     path = project.env_file(profile)
-    absent = [variable.name for variable in environment.missing(project, profile)]
-    bad = environment.wrong(project, profile)
-    strange = environment.unknown(project, profile)
-    if not path.is_file():
-        yield Finding("env", "warn", f"no {path.name} yet", f"inv env.init --profile {profile}")
-    elif absent or bad:
-        missing = [f"no value for {', '.join(absent)}"] if absent else []
-        yield Finding("env", "fail", "; ".join(missing + bad), f"set them in {path.name}")
-    elif path.stat().st_mode & 0o077:
-        yield Finding("env", "fail", f"other users can read {path.name}", f"chmod 600 {path.name}")
-    elif strange:
-        yield Finding("env", "warn", f"nothing reads {', '.join(strange)}", f"edit {path.name}")
+    if path.is_file():
+        found = envcheck.examine(project, profile)
+        yield from (replace(item, check="env") for item in found)
     else:
-        yield Finding("env", "ok", f"{path.name}: every variable has a value")
+        yield Finding("env", "warn", f"no {path.name} yet", f"inv env.init --profile {profile}")
 
 
 def _settings(machine: Machine) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ops import environment, shell
+from ops import environment, schema, shell
 from ops.compose import Composition, composition
 from ops.errors import Refused
 
@@ -156,9 +156,8 @@ def _git(root: Path, *arguments: str) -> str:
 
 def variables(project: Project, profile: str) -> dict[str, str]:
     """Return the variables that compose files need to be read; no build is handed a secret."""
-    schema = environment.schema(project)
     unset = {item.name: "unset" for item in environment.missing(project, profile)}
-    secret = {item.name: "unset" for item in schema if item.secret}
+    secret = {item.name: "unset" for item in schema.read(project) if item.is_secret}
     return unset | environment.held(project, profile) | secret
 
 

@@ -13,10 +13,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from ops import stack
-from ops.environment import PROFILES
+from ops.schema import PROFILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,6 +29,7 @@ file; env/schema.toml says what each is for. What has a profile in brackets hold
 alone. A dash is nothing: a step that runs to its end has no health check, and some services run in
 containers only.
 """
+FILLED_IN = r"\$(?:\$|\{(\w+)|([A-Za-z_]\w*))"
 REPLACED = {"command", "entrypoint", "test"}
 """What a file put on top replaces; compose puts other lists together."""
 
@@ -89,8 +88,12 @@ def files() -> dict[str, str]:
 
 def composed(root: Path, file: str) -> dict[str, dict[str, Any]]:
     """Put the services of a profile together, each with the `folder` that it comes from."""
-    found: dict[str, dict[str, Any]] = {}
-    for entry in stack.read(root / file).get("include") or []:
+    top = stack.read(root / file)
+    found = {
+        name: {"folder": root} | (service or {})
+        for name, service in (top.get("services") or {}).items()
+    }
+    for entry in top.get("include") or []:
         paths = entry if isinstance(entry, str) else entry["path"]
         paths = [root / path for path in ([paths] if isinstance(paths, str) else paths)]
         for path in paths:
@@ -138,7 +141,7 @@ def _component(root: Path, name: str, profiles: Mapping[str, dict[str, Any]]) ->
         ports=each(lambda one: [port(item) for item in one.get("ports", [])]),
         depends_on=each(_needs),
         volumes=each(lambda one: [_volume(root, one, item) for item in one.get("volumes", [])]),
-        environment=each(lambda one: sorted(_names(one.get("environment") or {}))),
+        environment=each(lambda one: sorted(handed(one))),
         filled_in=each(filled_in),
         health_check=each(lambda one: [_health(one, made)]),
         as_a_process=each(_process),
@@ -178,8 +181,9 @@ def port(item: str | Mapping[str, Any]) -> str:
 
 
 def filled_in(entry: Mapping[str, Any]) -> list[str]:
-    """Return the variables that compose fills in."""
-    return sorted(set(re.findall(r"\$\{(\w+)", yaml.safe_dump({**entry, "folder": ""}))))
+    """Return the variables that compose fills in; `$$` is how a `$` is written there."""
+    found = re.finditer(FILLED_IN, json.dumps({**entry, "folder": ""}, default=str))
+    return sorted({match[1] or match[2] for match in found} - {None})
 
 
 def _needs(entry: Mapping[str, Any]) -> list[str]:
@@ -199,8 +203,10 @@ def _volume(root: Path, entry: Mapping[str, Any], item: str | Mapping[str, Any])
     return f"./{os.path.relpath(entry['folder'] / source, root)}:{target}"
 
 
-def _names(environment: Mapping[str, Any] | Sequence[str]) -> list[str]:
-    return [item.partition("=")[0] for item in environment]
+def handed(entry: Mapping[str, Any]) -> list[str]:
+    """Return the variables that a container is handed."""
+    given: Mapping[str, Any] | Sequence[str] = entry.get("environment") or {}
+    return [item.partition("=")[0] for item in given]
 
 
 def _health(entry: Mapping[str, Any], made: Image) -> str:

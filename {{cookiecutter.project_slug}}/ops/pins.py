@@ -12,8 +12,8 @@ import yaml
 
 from ops import images, shell
 from ops.compose import LOCK, Composition, composition
-from ops.environment import PROFILES
 from ops.errors import Refused
+from ops.schema import PROFILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

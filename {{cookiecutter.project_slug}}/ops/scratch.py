@@ -14,14 +14,14 @@ from pathlib import Path, PurePath
 from string import Template
 from typing import TYPE_CHECKING
 
-from ops import environment, images
+from ops import images, schema
 from ops.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ops.environment import Variable
     from ops.project import Project
+    from ops.schema import Variable
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Scratch:
 
     def values(self) -> dict[str, str]:
         """Return variables with ports that are free now, and secrets that nobody knows."""
-        schema = environment.schema(self.source)
-        return variables(self, schema, free_ports(len(schema)), secrets.token_urlsafe)
+        described = schema.read(self.source)
+        return variables(self, described, free_ports(len(described)), secrets.token_urlsafe)
 
 
 def planned(source: Project, purpose: str, profile: str) -> Scratch:
@@ -70,19 +70,19 @@ def place(source: Project, purpose: str) -> Path:
 
 def variables(
     scratch: Scratch,
-    schema: Sequence[Variable],
+    described: Sequence[Variable],
     ports: Sequence[int],
     secret: Callable[[int], str],
 ) -> dict[str, str]:
     """Return variables that owe nothing to this machine: own secrets and ports, else defaults."""
     free = iter(ports)
     own = {"APP_ENV": scratch.profile, "REGISTRY": images.NOWHERE, "VERSION": scratch.name}
-    for item in schema:
+    for item in described:
         if item.name.endswith("_PORT"):
             own[item.name] = str(next(free))
-        elif item.secret:
+        elif item.secret and item.needed(scratch.profile):
             own[item.name] = secret(item.secret)
-    defaults = {item.name: item.default.get(scratch.profile) for item in schema}
+    defaults = {item.name: item.default.get(scratch.profile) for item in described}
     filled = {name: Template(text).safe_substitute(own) for name, text in defaults.items() if text}
     return filled | own
 
@@ -99,7 +99,7 @@ def unset(names: Sequence[str]) -> Iterator[None]:
 
 def inherited(source: Project, values: Mapping[str, str]) -> list[str]:
     """Name the variables that a stack would have from this machine, had it not others."""
-    return [item.name for item in environment.schema(source) if item.name not in values]
+    return [item.name for item in schema.read(source) if item.name not in values]
 
 
 def free_ports(count: int) -> list[int]:
@@ -113,7 +113,11 @@ def free_ports(count: int) -> list[int]:
 
 def ignored(path: str, patterns: Sequence[str]) -> bool:
     """Say whether a path of the repository is one that git ignores, which .gitignore says."""
-    return any(_hit(path, pattern.rstrip("/")) for pattern in [".git", *patterns])
+    found = False
+    for pattern in [".git", *patterns]:
+        if _hit(path, pattern.removeprefix("!").rstrip("/")):
+            found = not pattern.startswith("!")
+    return found
 
 
 def _hit(path: str, pattern: str) -> bool:

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ops import engines, environment, project, surroundings
+from ops import engines, environment, project, schema, surroundings
 from ops.errors import Refused
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _refuse_another(here: Project, profile: str, engine: str) -> None:
     """Refuse to change a stack by way of another profile or engine than it is up with."""
     up = {"profile": engines.profile_in_use(here), "engine": engines.in_use(here)}
     for what, asked in {"profile": profile, "engine": engine}.items():
-        known = {"profile": environment.PROFILES, "engine": engines.NAMES}[what]
+        known = {"profile": schema.PROFILES, "engine": engines.NAMES}[what]
         if asked in known and up[what] and asked != up[what]:
             fix = f"--{what} {up[what]}, or first: inv deploy.down"
             raise Refused(f"the stack is up with the {what} {up[what]}, not {asked}", fix)

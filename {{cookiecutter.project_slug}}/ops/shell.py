@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +145,31 @@ def lines(
         if code:
             errors.seek(0)
             raise _failed(command, code, errors.read().decode(errors="replace").strip())
+
+
+@contextmanager
+def streamed(
+    command: Sequence[str], *, cwd: Path, given: IO[bytes], timeout: float
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command over what it is given, for its output to be read as it comes.
+
+    After `timeout` seconds it is ended, and so is its output: its exit code is not 0 then.
+    """
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the same
+            command, cwd=cwd, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+    except FileNotFoundError as error:
+        raise _not_there(command) from error
+    timer = threading.Timer(timeout, process.kill)
+    timer.start()
+    try:
+        with process:
+            yield process
+    finally:
+        timer.cancel()
+        process.kill()
+        process.wait()
 
 
 def _run(

@@ -37,16 +37,20 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 SCHEMA = """
 [APP_ENV]
 about = "The profile."
+read_by = ["elsewhere"]
 default = "dev"
 [API_KEY]
 about = "Opens doors."
+read_by = ["elsewhere"]
 secret = 32
 [WEB_PORT]
 about = "The port."
 type = "port"
+read_by = ["web"]
 default = "{port}"
 [WEB_URL]
 about = "Derived."
+read_by = ["elsewhere"]
 default = {{ dev = "http://127.0.0.1:${{WEB_PORT}}" }}
 """
 
@@ -61,6 +65,7 @@ services:
     x-local: {command: "python web.py {WEB_PORT}", health: "http://127.0.0.1:{WEB_PORT}/"}
   elsewhere:
     image: only-in-containers
+    environment: [APP_ENV, API_KEY, WEB_URL]
 """
 
 

@@ -22,8 +22,8 @@ OURS = (
     "BACKUP_URL", "BACKUP_URL_OPTIONS", "BACKUP_RECIPIENT",
 )  # fmt: skip
 LEFT_BEHIND = shutil.ignore_patterns(
-    ".git", ".nox", ".venv", ".env*", "run", "models", "journal.jsonl", "*.db*", "__pycache__",
-    ".*_cache", "compose.lock.yaml", "reports", "backups",
+    ".git", ".nox", ".venv", ".env", ".env.[!e]*", "run", "models", "journal.jsonl", "*.db*",
+    "__pycache__", ".*_cache", "compose.lock.yaml", "reports", "backups",
 )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def test_what_is_wrong_fails_with_what_to_do(scratch: Scratch) -> None:
 
 def test_a_value_that_is_missing_is_named(scratch: Scratch) -> None:
     scratch.write(".env.dev", "WEB_PORT=1").chmod(0o600)
-    assert findings(scratch)["env"].detail == "no value for API_KEY"
+    assert findings(scratch)["env"].detail == "API_KEY has no value: Opens doors."
 
 
 def test_a_check_that_cannot_be_made_is_a_finding(scratch: Scratch) -> None:

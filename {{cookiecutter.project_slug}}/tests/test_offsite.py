@@ -12,6 +12,7 @@ import pytest
 from ops import (
     archives,
     backups,
+    derived,
     encryption,
     environment,
     holdings,
@@ -21,6 +22,7 @@ from ops import (
     points,
     pruning,
     recovery,
+    schema,
     storages,
 )
 from ops.changes import change
@@ -361,7 +363,7 @@ def test_without_variables_nothing_is_missing_and_nothing_asked(session: Session
     assert offsite.configured(session.project, "dev") is None
     names = [variable.name for variable in environment.missing(session.project, "dev")]
     assert not [name for name in names if name.startswith("BACKUP")]
-    text = environment.env_text(environment.schema(session.project), "dev")
+    text = derived.env_file(schema.read(session.project), "dev")
     assert "\n# BACKUP_URL_OPTIONS=\n" in text
     with pytest.raises(Refused, match="BACKUP_URL is not set"):
         offsite.at(session.project, "dev", offsite.NAME)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ops import scratch
-from ops.environment import Variable
 from ops.errors import Refused
 from ops.project import Project
+from ops.schema import Variable
 from ops.scratch import Scratch
 from tests.test_archives import full_disk
 
@@ -67,6 +67,7 @@ def test_free_ports_differ() -> None:
     [
         (".git", True),
         (".env.dev", True),
+        (".env.example", False),
         ("models", True),
         ("src/models", False),
         ("data/app.db-wal", True),

@@ -78,3 +78,31 @@ def test_how_a_command_of_many_lines_ended_is_told(tmp_path: Path) -> None:
     with pytest.raises(Refused) as dead:
         list(shell.lines([sys.executable, "-c", killed], cwd=tmp_path, env={}, timeout=30))
     assert dead.value.code == 137
+
+
+def test_output_is_read_as_it_comes_and_ends_with_the_time(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.write_bytes(b"one\ntwo\n")
+    with (
+        given.open("rb") as file,
+        shell.streamed(["cat"], cwd=tmp_path, given=file, timeout=20) as process,
+    ):
+        assert process.stdout
+        assert process.stdout.read() == b"one\ntwo\n"
+    assert process.returncode == 0
+    start = time.monotonic()
+    command = [sys.executable, "-c", "import time; print('one', flush=True); time.sleep(60)"]
+    with (
+        given.open("rb") as file,
+        shell.streamed(command, cwd=tmp_path, given=file, timeout=2) as process,
+    ):
+        assert process.stdout
+        assert process.stdout.read() == b"one\n"
+    assert process.returncode
+    assert time.monotonic() - start < 20
+    with (
+        given.open("rb") as file,
+        pytest.raises(Refused, match="is not there"),
+        shell.streamed(["no-such-command"], cwd=tmp_path, given=file, timeout=2),
+    ):
+        pass

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ops import environment, shell
+from ops import schema, shell
 from ops.errors import Refused
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def in_use(project: Project) -> str:
 
 def profile_in_use(project: Project) -> str:
     """Return the profile that the stack was last brought up with; empty when it was taken down."""
-    return next((word for word in _noted(project) if word in environment.PROFILES), "")
+    return next((word for word in _noted(project) if word in schema.PROFILES), "")
 
 
 def note_use(project: Project, name: str, profile: str, *, gpu: bool = False) -> None:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
-from ops import engines, environment, history, journal, output, project, session, surroundings
+from ops import (
+    engines,
+    envcheck,
+    environment,
+    history,
+    journal,
+    output,
+    project,
+    session,
+    surroundings,
+)
 from ops.changes import change
 from ops.errors import Refused
 from ops.tasks import options
@@ -28,7 +38,9 @@ def up(
     """Set up what is missing, start all, wait for health."""
     limit = options.seconds(timeout)
     here = project.load()
-    _make_environment(here, session.profile_name(here, profile))
+    wanted = session.profile_name(here, profile)
+    _make_environment(here, wanted)
+    envcheck.refuse(here, wanted)
     opened = session.opened(profile, engine, gpu=gpu)
     name = opened.engine.name
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")

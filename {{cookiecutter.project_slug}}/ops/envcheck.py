@@ -1,0 +1,229 @@
+"""What is wrong with variables: in the schema, an env file, git, and in who uses them."""
+
+from __future__ import annotations
+
+import re
+from string import Template
+from typing import TYPE_CHECKING
+
+from ops import envfiles, environment, schema, tracked, usage
+from ops.environment import DEFAULT
+from ops.errors import Refused
+from ops.findings import Finding
+from ops.schema import FILE, PROFILES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ops.envfiles import EnvFile
+    from ops.environment import Value
+    from ops.project import Project
+    from ops.schema import Variable
+
+QUICK, THOROUGH = 5.0, 60.0
+"""Seconds that the search through git may take: before every deployment, and when asked for."""
+LIKENESS = 0.75
+"""How like a variable a name must look to be taken for a misspelling of it."""
+PLACEHOLDER = re.compile(
+    r"""<.*> | \.{3,} | x{3,} | .*(?:change|replace)[-_ ]?(?:me|this).* | (?:fill|put)[-_ ].*
+    | (?:to-?do|tbd|fixme|placeholder|dummy|example|secret|password)\d* | your[-_ ].*
+    | .*\.example\b.* | .*\bexample\.(?:com|net|org)\b.*""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+
+
+def examine(project: Project, profile: str, limit: float = QUICK) -> list[Finding]:
+    """Look at everything that concerns a profile; where nothing is wrong, say that.
+
+    The search through git takes `limit` seconds at most.
+    """
+    try:
+        seen = usage.used(project)
+        reading = schema.Reading(project, seen.services)
+    except Refused as error:
+        return [Finding("schema", "fail", error.what.partition("\n")[0], error.fix)]
+    if reading.mistakes:
+        return [
+            Finding("schema", "fail", str(item), f"edit {FILE}:{item.line}")
+            for item in reading.mistakes
+        ]
+    found = [*Profile(project, profile, reading.variables).findings(limit)]
+    found += usage.findings(seen, reading.variables)
+    name = project.env_file(profile).name
+    return found or [Finding("env", "ok", f"{name}: every variable has a value")]
+
+
+def failures(project: Project, profile: str) -> list[Finding]:
+    """Return what a deployment must not go on with."""
+    return [item for item in examine(project, profile) if item.state == "fail"]
+
+
+def refuse(project: Project, profile: str) -> None:
+    """Stop before anything is touched.
+
+    Raises:
+        Refused: something fails; all of it is listed, each with what to type.
+    """
+    if found := failures(project, profile):
+        listed = "".join(f"\n  {item.detail}\n    -> {item.fix}" for item in found)
+        raise Refused(f"profile {profile} is not ready:{listed}", code=2)
+
+
+def refuse_placeholders(project: Project, profile: str) -> None:
+    """Let no placeholder into an env file of a server.
+
+    Raises:
+        Refused: there are some; each is named.
+    """
+    found = [item for item in failures(project, profile) if item.check == "placeholder"]
+    if found:
+        listed = "".join(f"\n  {item.detail}\n    -> {item.fix}" for item in found)
+        raise Refused(f"still to be replaced:{listed}", code=2)
+
+
+def placeholder(value: str) -> bool:
+    """Say whether a value stands for one that has still to be given."""
+    return bool(PLACEHOLDER.fullmatch(value))
+
+
+class Profile:
+    """The values of one profile, as they are looked at."""
+
+    def __init__(self, project: Project, profile: str, variables: list[Variable]) -> None:
+        """Take what the schema describes; nothing is read yet."""
+        self.root = project.root
+        self.path: Path = project.env_file(profile)
+        self.profile = profile
+        self.variables = {variable.name: variable for variable in variables}
+
+    def findings(self, limit: float) -> Iterator[Finding]:
+        """Yield what is wrong with the file, its lines and the values; then where git has them."""
+        try:
+            file = envfiles.read(self.path)
+        except Refused as error:
+            yield Finding("file", "fail", error.what, error.fix)
+            return
+        values = self._values(file)
+        yield from self._file()
+        yield from self._lines(file)
+        yield from self._unknown(file)
+        yield from self._missing(file, values)
+        yield from self._wrong(file, values)
+        yield from self._in_git(values, limit)
+
+    def _values(self, file: EnvFile) -> list[Value]:
+        files = {self.path.name: file.values}
+        return environment.resolved([*self.variables.values()], self.profile, files)
+
+    def _at(self, file: EnvFile, name: str) -> str:
+        """Return where a variable is set, the last time."""
+        numbers = [line.number for line in file.lines if line.name == name]
+        return f"{self.path.name}:{numbers[-1]}" if numbers else self.path.name
+
+    def _file(self) -> Iterator[Finding]:
+        name = self.path.name
+        if self.path.is_file() and self.path.stat().st_mode & 0o077:
+            yield Finding("file", "fail", f"other users can read {name}", f"chmod 600 {name}")
+        if tracked.tracks(self.root, name):
+            fix = f"git rm --cached {name}, then replace every secret in it"
+            yield Finding("file", "fail", f"git tracks {name}", fix)
+
+    def _lines(self, file: EnvFile) -> Iterator[Finding]:
+        """Find lines that tools read differently, and variables that are set twice."""
+        first: dict[str, int] = {}
+        for line in [*file.problems, *file.lines]:
+            place = f"{self.path.name}:{line.number}"
+            if line.problem:
+                yield Finding("line", "fail", f"{place}: {line.problem}", f"edit {place}")
+            if line.name in first:
+                detail = f"{place}: {line.name} is set in line {first[line.name]} too"
+                yield Finding("line", "fail", detail, "remove one of the two lines")
+            elif line.name:
+                first[line.name] = line.number
+
+    def _unknown(self, file: EnvFile) -> Iterator[Finding]:
+        """Find names that nobody reads: those that look like a variable are taken for one."""
+        for name in file.values:
+            if name not in self.variables:
+                meant = schema.hint(name, self.variables, LIKENESS)
+                detail = f"{self._at(file, name)}: nothing reads {name}{meant}"
+                right = meant.removeprefix("; did you mean ").removesuffix("?")
+                fix = f"write {right}" if meant else f"remove it, or describe it in {FILE}"
+                yield Finding("unknown", "fail" if meant else "warn", detail, fix)
+
+    def _missing(self, file: EnvFile, values: list[Value]) -> Iterator[Finding]:
+        lacking = environment.absent([*self.variables.values()], self.profile, values)
+        names = {variable.name for variable in lacking}
+        for variable in lacking:
+            default = Template(variable.default.get(self.profile, ""))
+            if names & {*default.get_identifiers()}:
+                continue  # it has a value as soon as those have
+            detail = f"{variable.name} has no value: {variable.about}"
+            yield Finding("missing", "fail", detail, self._what_to_type(file, variable))
+        by_default = {value.name for value in values if value.source == DEFAULT}
+        for name, value in file.values.items():
+            if not value and name in by_default:
+                detail = f"{self._at(file, name)}: {name} is empty, so its default holds"
+                yield Finding("empty", "warn", detail, "remove the line, or give it a value")
+
+    def _what_to_type(self, file: EnvFile, variable: Variable) -> str:
+        """Return what gives a variable a value."""
+        name, path = variable.name, self.path.name
+        if not self.path.is_file():
+            return f"inv env.init --profile {self.profile}"
+        if name in file.values:
+            return self._how_to_edit(file, variable)
+        if variable.secret:
+            made = f"'{name}=' + secrets.token_urlsafe({variable.secret})"
+            return f'python -c "import secrets; print({made})" >> {path}'
+        return f"add to {path}: {name}={variable.example or '...'}"
+
+    def _how_to_edit(self, file: EnvFile, variable: Variable) -> str:
+        """Return which line to change, and to what."""
+        place = self._at(file, variable.name)
+        if variable.secret:
+            made = f"print(secrets.token_urlsafe({variable.secret}))"
+            return f"edit {place}: python -c 'import secrets; {made}'"
+        such = f", such as {variable.name}={variable.example}" if variable.example else ""
+        return f"edit {place}{such}"
+
+    def _wrong(self, file: EnvFile, values: list[Value]) -> Iterator[Finding]:
+        """Find placeholders, and values that are not as the schema asks for."""
+        bad = {
+            value.name: should
+            for value, should in environment.wrong([*self.variables.values()], values)
+        }
+        for value in values:
+            given = value.source != DEFAULT and value.name in self.variables
+            if given and placeholder(value.value):
+                state = "warn" if self.profile == PROFILES[0] and value.name not in bad else "fail"
+                detail = f"{value.name} is a placeholder ({value.source})"
+                yield Finding("placeholder", state, detail, self._how_to_mend(file, value))
+            elif value.name in bad:
+                detail = environment.said(value, bad[value.name])
+                yield Finding("value", "fail", detail, self._how_to_mend(file, value))
+
+    def _how_to_mend(self, file: EnvFile, value: Value) -> str:
+        variable = self.variables[value.name]
+        if value.source == "environment":
+            return f"unset {value.name}, or set it otherwise"
+        if value.source == DEFAULT:
+            return f"edit {FILE}:{variable.line}"
+        return self._how_to_edit(file, variable)
+
+    def _in_git(self, values: list[Value], limit: float) -> Iterator[Finding]:
+        """Find secrets that git keeps; what it has once had in a commit is no secret any more."""
+        given = {
+            value.name: value.value
+            for value in values
+            if value.secret and value.source != DEFAULT and not placeholder(value.value)
+        }
+        search = tracked.search(self.root, given, limit)
+        for name, place in search.found.items():
+            detail = f"the value of {name} is in git: {place}"
+            yield Finding("git", "fail", detail, f"replace {name}: git keeps the old value")
+        if search.left_out:
+            detail = f"not all that git keeps was searched for secrets: {search.left_out}"
+            fix = f"inv env.check --profile {self.profile}, which searches longer"
+            yield Finding("git", "warn", detail, fix if limit < THOROUGH else "git status")
