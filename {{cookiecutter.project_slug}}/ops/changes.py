@@ -107,7 +107,8 @@ def unwritable(error: OSError) -> Refused:
         errno.EACCES: "make it yours, then run it again",
     }
     place = error.filename or "the disk"
-    return Refused(f"{place}: {error.strerror}", fix.get(error.errno or 0, "inv doctor"))
+    why = f"{place}: {error.strerror}" if error.strerror else str(error)
+    return Refused(why, fix.get(error.errno or 0, "inv doctor"))
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from ops import (
     environment,
     health,
     history,
+    journal,
+    nights,
     objectives,
     points,
     recovery,
@@ -72,6 +74,7 @@ def examine(project: Project, profile: str) -> list[Finding]:
         _stack,
         _models,
         _backups,
+        _offsite,
         _drill,
     ]
     machine = Machine(project, profile)
@@ -195,6 +198,14 @@ def _backups(machine: Machine) -> Iterator[Finding]:
         yield Finding("backups", "warn", f"{detail}: the clock was set back", points.NEXT)
     else:
         yield Finding("backups", "ok", detail)
+
+
+def _offsite(machine: Machine) -> Iterator[Finding]:
+    """Tell of copies that could not be made: who does it at night has nobody to tell."""
+    last = nights.off_site(journal.entries(machine.project.root))
+    if last and last.get("outcome") == "failed":
+        fix = f"inv backup.export {last.get('point')} --to offsite"
+        yield Finding("off-site", "warn", nights.told(last), fix)
 
 
 def _drill(machine: Machine) -> Iterator[Finding]:

@@ -280,8 +280,12 @@ def make_key(path: Path) -> str:
         raise Refused(said, "choose another name", code=2) from None
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "choose another place", code=2) from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"# created: {at}\n# public key: {recipient}\n{key}\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(f"# created: {at}\n# public key: {recipient}\n{key}\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink()
+        raise Refused(f"{path}: {error.strerror}", "choose another place", code=2) from None
     return recipient

@@ -58,7 +58,8 @@ def _series(entries: Sequence[dict[str, Any]]) -> tuple[str, str] | None:
 
 
 def _newest(known: Sequence[Point], of: tuple[str, str] | None) -> Point | None:
-    good = [point for point in known if point.good and of in (None, point.series)]
+    ours = [point for point in known if point.kind != points.SAFETY]
+    good = [point for point in ours if point.good and of in (None, point.series)]
     return good[-1] if good else None
 
 

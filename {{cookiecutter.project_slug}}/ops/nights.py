@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ops import backups, environment, journal, offsite, output, points, pruning
+from invoke.exceptions import Exit
+
+from ops import backups, environment, journal, offsite, output, points, pruning, retention
 from ops.changes import change
 from ops.errors import Refused
 from ops.retention import Policy
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
     from ops.backups import Setting
     from ops.databases import Database
     from ops.points import Point
+    from ops.project import Project
 
 VERB = "backup.create"
 KIND = "scheduled"
+EXPORT = "backup.export"
 
 
 def run(setting: Setting, database: Database) -> Point:
@@ -31,6 +35,7 @@ def run(setting: Setting, database: Database) -> Point:
         Refused: it failed; what was there is there still.
     """
     with change(setting.project.root, VERB, kind=KIND) as made:
+        _drop_failed(setting)
         point = backups.create(setting, Steps(made, backups.STEPS), database, KIND)
     # Whatever fails now, the restore point is there, and the next night does what this one cannot.
     for what, rest in (("copied off-site", carry), ("deleted", prune)):
@@ -38,7 +43,20 @@ def run(setting: Setting, database: Database) -> Point:
             rest(setting, point)
         except Refused as error:
             output.say(f"NOT {what}: {error.what}")
+        except (Exit, KeyboardInterrupt):
+            raise
+        except Exception as error:  # noqa: BLE001 - of a library; the night was a good one
+            output.say(f"NOT {what}: {type(error).__name__}: {error}")
     return point
+
+
+def _drop_failed(setting: Setting) -> None:
+    """Delete what earlier tries could not prove, but for the last: tries may fill the disk."""
+    said, folder = setting.surroundings(), setting.project.backups
+    ours = [one for one in points.known(folder) if one.kind == KIND and not one.verified]
+    failed = [one for one in ours if one.series == (said["profile"], said["engine"])]
+    for point in failed[:-1]:
+        points.remove(point)
 
 
 def carry(setting: Setting, newest: Point) -> None:
@@ -50,9 +68,9 @@ def carry(setting: Setting, newest: Point) -> None:
     here = setting.project
     if not environment.held(here, newest.profile).get("BACKUP_URL"):
         return
-    with change(here.root, "backup.export", point=newest.id, to=offsite.NAME) as made:
+    with change(here.root, EXPORT, point=newest.id, to=offsite.NAME) as made:
         away = offsite.at(here, newest.profile, offsite.NAME)
-        there = {copy.id for copy in away.looked().copies if copy.whole}
+        there = {copy.id for copy in away.looked().copies if copy.good}
         ours = [one for one in points.known(here.backups) if one.series == newest.series]
         for point in ours:
             if point.good and point.kind != points.SAFETY and point.id not in there:
@@ -62,7 +80,7 @@ def carry(setting: Setting, newest: Point) -> None:
 
 
 def prune(setting: Setting, newest: Point) -> None:
-    """Delete of what nights have made, here and off-site, what the default policy does not keep.
+    """Delete of what nights have made, here and off-site, what BACKUP_KEEP does not keep.
 
     What a person made, or a restore before it changed anything, goes when a person says so.
 
@@ -70,14 +88,28 @@ def prune(setting: Setting, newest: Point) -> None:
         Refused: the storage does not answer; what is there stays.
     """
     here = setting.project
-    away = offsite.configured(here, newest.profile)
-    plan = pruning.planned(here.backups, away, Policy(), KIND)
+    wrong, away = "", None
+    try:
+        away = offsite.configured(here, newest.profile)
+    except Refused as error:  # what is here goes all the same, or the disk fills up
+        wrong = error.what
+    plan = pruning.planned(here.backups, away, policy(here, newest.profile), KIND)
     if not plan.empty:
         with change(here.root, "backup.prune", **plan.facts):
             plan.carry_out()
         output.say(f"Deleted {plan.counts}.")
-    if plan.wrong:
-        raise Refused(plan.wrong)
+    if wrong := plan.wrong or wrong:
+        raise Refused(f"what is off-site: {wrong}")
+
+
+def policy(here: Project, profile: str) -> Policy:
+    """Return how many stay, as BACKUP_KEEP says.
+
+    Raises:
+        Refused: it says nothing of the kind.
+    """
+    said = environment.held(here, profile).get("BACKUP_KEEP")
+    return retention.parsed(said) if said else Policy()
 
 
 def newest(folder: Path, series: tuple[str, str]) -> datetime | None:
@@ -85,6 +117,12 @@ def newest(folder: Path, series: tuple[str, str]) -> datetime | None:
     ours = [point for point in points.known(folder) if point.series == series and point.good]
     made = [point.created for point in ours if point.kind == KIND]
     return made[-1] if made else None
+
+
+def off_site(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return how copying off-site came out last; None where nothing ever was."""
+    ours = [item for item in entries if item.get("verb") == EXPORT]
+    return next((item for item in reversed(ours) if item.get("to") == offsite.NAME), None)
 
 
 def last(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:

@@ -230,6 +230,8 @@ class Offsite:
         part = self.storage.part(name)
         with self.storage.writing(part, point.size) as file:
             wanted = encryption.sealed(archives.blocks(point), file, self.recipient)
+            if part == name:  # at the end of this it replaces one, of which the facts are not its
+                self.storage.remove(f"{point.id}.json")
         if encryption.measured(self.storage.blocks(part)) != wanted:
             self.storage.remove(part)
             what = f"{self.shown}/{part} reads otherwise than it was written"

@@ -223,9 +223,12 @@ def find(folder: Path, name: str) -> Point:
 
 
 def newest(folder: Path, series: tuple[str, str]) -> Point | None:
-    """Return the newest good restore point of the same data; None where there is none."""
+    """Return the newest good restore point of the same data; None where there is none.
+
+    What a restore made of what was there is none: it may be what went wrong.
+    """
     ours = [point for point in known(folder) if point.series == series and point.good]
-    return ours[-1] if ours else None
+    return next((point for point in reversed(ours) if point.kind != SAFETY), None)
 
 
 def latest(folder: Path, series: tuple[str, str]) -> Point:
@@ -264,10 +267,11 @@ def identity(partial: Path) -> str:
 def following(folder: Path) -> int:
     """Return the sequence number of the next restore point.
 
-    The first one is the second since 1970: on the machine after one that was lost, it is higher
-    than any that was carried away from there.
+    It is the second since 1970, so that a point of the machine after one that was lost is newer
+    than any that was carried away from there, whatever came back first; but never before what is
+    here, wherever the clock is.
     """
-    return max((point.sequence for point in known(folder)), default=int(time.time())) + 1
+    return max(max((point.sequence for point in known(folder)), default=0) + 1, int(time.time()))
 
 
 def finished(partial: Path, facts: Mapping[str, Any]) -> Point:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from ops.errors import Refused
+from ops.points import SAFETY
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
     from datetime import datetime
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
         @property
         def created(self) -> datetime:
             """When it was made."""
+
+        @property
+        def kind(self) -> str:
+            """Why it was made."""
 
         @property
         def series(self) -> tuple[str, str]:
@@ -63,6 +70,19 @@ class Policy:
         }
 
 
+def parsed(text: str) -> Policy:
+    """Read a policy as BACKUP_KEEP has it: days, weeks, months and years, such as 7,4,12,0.
+
+    Raises:
+        Refused: it is none.
+    """
+    counts = text.split(",")
+    if len(counts) > len(Policy().counts) or not all(map(str.isdecimal, counts)):
+        what = f"BACKUP_KEEP should be counts of days, weeks, months and years, not {text!r}"
+        raise Refused(what, "such as 7,4,12,0: inv env.show", code=2)
+    return Policy(*map(int, counts), *[0] * (len(Policy().counts) - len(counts)))
+
+
 PERIODS: dict[str, Callable[[datetime], Hashable]] = {
     "day": lambda at: at.date(),
     "week": lambda at: at.isocalendar()[:2],
@@ -72,10 +92,14 @@ PERIODS: dict[str, Callable[[datetime], Hashable]] = {
 
 
 def kept(points: Iterable[Kept], policy: Policy) -> dict[str, str]:
-    """Return the id of each restore point that stays, with the reason."""
-    series: dict[tuple[str, str], list[Kept]] = {}
+    """Return the id of each restore point that stays, with the reason.
+
+    What restores made of what was there is judged by itself: it may be what went wrong, and must
+    not take the place of what is good.
+    """
+    series: dict[tuple[str, str, bool], list[Kept]] = {}
     for point in sorted(points, key=lambda item: item.sequence):
-        series.setdefault(point.series, []).append(point)
+        series.setdefault((*point.series, point.kind == SAFETY), []).append(point)
     return {id_: why for ours in series.values() for id_, why in _kept(ours, policy).items()}
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.exceptions import Exit
 
 from ops import environment, files, journal, nights, output, project, schedule, surroundings
-from ops.changes import Busy
+from ops.changes import Busy, unwritable
 from ops.errors import Refused
 from ops.schedule import Timetable
 
@@ -137,7 +137,7 @@ class Scheduler:
         self.timetable = self.timetable.lost(now)
         minutes = schedule.PAUSE.total_seconds() / 60
         again = f"in {minutes:.0f} minutes" if self.timetable.failed else self._next()
-        self._say(f"FAILED, no restore point was made: {why}")
+        self._say(f"FAILED, no proven restore point was made: {why}")
         self._say(f"the next try: {again}")
 
     def _next(self) -> str:
@@ -237,6 +237,9 @@ def main(arguments: Sequence[str]) -> int:
     except Refused as error:
         output.say(str(error))
         return error.code or 1
+    except OSError as error:  # a disk that is full, or of another user
+        output.say(str(unwritable(error)))
+        return 1
     return until_ended(found.serve)
 
 

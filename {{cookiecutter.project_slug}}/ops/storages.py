@@ -355,9 +355,12 @@ def _private() -> Iterator[None]:
 
 def _flushed(file: Any) -> None:  # noqa: ANN401 - of a library
     """See a file of this machine onto its disk; others have no number."""
-    with suppress(AttributeError, OSError, ValueError):
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        number = file.fileno()
+    except (AttributeError, OSError, ValueError):
+        return
+    file.flush()
+    os.fsync(number)
 
 
 @contextmanager

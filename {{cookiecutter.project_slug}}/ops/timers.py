@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops import nights
+from ops import journal, nights
 from ops.errors import Refused
 
 if TYPE_CHECKING:
@@ -34,12 +33,10 @@ class Host:
     user: str
 
     @property
-    def commands(self) -> list[list[str]]:
+    def command(self) -> list[str]:
         """What a night does, as it would be typed."""
         where = ["--profile", self.profile, "--engine", self.engine]
-        create = ["backup.create", "--kind", nights.KIND, *where]
-        prune = ["backup.prune", "--kind", nights.KIND, "--yes"]
-        return [[str(self.inv), *words] for words in (create, prune)]
+        return [str(self.inv), nights.VERB, "--kind", nights.KIND, *where]
 
     @property
     def log(self) -> Path:
@@ -55,7 +52,7 @@ class Host:
 def host(project: Project, profile: str, engine: str, at: time) -> Host:
     """Return this machine, with the environment that this process runs in."""
     inv = Path(sys.executable).with_name("inv")
-    return Host(project, profile, engine, at, inv, getpass.getuser())
+    return Host(project, profile, engine, at, inv, journal.who().partition("@")[0])
 
 
 def cron(here: Host) -> str:
@@ -65,8 +62,7 @@ def cron(here: Host) -> str:
         Refused: a line cannot say that folder.
     """
     root, log = shlex.quote(str(here.project.root)), shlex.quote(str(here.log))
-    both = " && ".join(map(shlex.join, here.commands))
-    line = f"cd {root} && {{ {both}; }} >> {log} 2>&1".replace("%", "\\%")
+    line = f"cd {root} && {shlex.join(here.command)} >> {log} 2>&1".replace("%", "\\%")
     _refuse_broken(line)
     when = f"{here.at.minute} {here.at.hour} * * *"
     return f"# cron goes by the time zone of the machine, or of CRON_TZ\n{when} {line}\n"
@@ -86,8 +82,6 @@ def unit(here: Host, kind: str) -> str:
 
 def _service(here: Host) -> list[str]:
     # By way of env: systemd takes no name of a program that has quotes in it.
-    words = (" ".join(map(_word, command)) for command in here.commands)
-    starts = [f"ExecStart=/usr/bin/env {command}" for command in words]
     lines = [
         "After=network.target docker.service",
         "",
@@ -95,7 +89,7 @@ def _service(here: Host) -> list[str]:
         "Type=oneshot",
         f"User={here.user}",
         f"WorkingDirectory={_plain(here.project.root)}",
-        *starts,
+        f"ExecStart=/usr/bin/env {' '.join(map(_word, here.command))}",
         f"StandardOutput=append:{_plain(here.log)}",
         "StandardError=inherit",
     ]

@@ -50,6 +50,19 @@ def test_a_check_that_cannot_be_made_is_a_finding(scratch: Scratch) -> None:
     assert findings(scratch)["ports"].state == "fail"
 
 
+def test_a_copy_off_site_that_failed_is_told_until_one_succeeds(scratch: Scratch) -> None:
+    facts = {"point": "20261122-020000-3f2a", "to": "offsite"}
+    journal.append(scratch.root, "backup.export", outcome="failed", error="no answer", **facts)
+    said = findings(scratch)["off-site"]
+    assert (said.state, said.fix) == (
+        "warn",
+        "inv backup.export 20261122-020000-3f2a --to offsite",
+    )
+    assert "failed, no answer" in said.detail
+    journal.append(scratch.root, "backup.export", outcome="done", **facts)
+    assert "off-site" not in findings(scratch)
+
+
 def test_a_pointer_to_nothing_fails(scratch: Scratch) -> None:
     (scratch.root / "models").mkdir()
     (scratch.root / "models" / "tier1_current.onnx").symlink_to("gone.onnx")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ops import retention
+from ops.errors import Refused
 from ops.points import Point
 from ops.retention import Policy
 from tests import histories
@@ -38,6 +39,33 @@ def kept(points: Iterable[AnyPoint], **policy: int) -> list[str]:
 def test_the_last_of_each_of_the_last_seven_days_stays() -> None:
     twice = sorted([*range(20), *(at + 0.5 for at in range(20))])
     assert kept(series(twice)) == [f"{at + 0.5:g}" for at in range(13, 20)]
+
+
+def test_what_a_restore_made_takes_the_place_of_nothing() -> None:
+    good, ruined = point("1", 1, 1), point("2", 2, 1.5, kind="safety")
+    assert kept([good, ruined]) == ["1", "2"]
+    nights = [point(str(at), at, at) for at in range(1, 9)]
+    later = [*nights, point("8.5", 9, 8.5, kind="safety")]
+    assert kept(later, daily=1) == ["8", "8.5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("7", Policy()),
+        ("0", Policy(0)),
+        ("7,4", Policy(7, 4)),
+        ("1,2,3,4", Policy(1, 2, 3, 4)),
+    ],
+)
+def test_a_policy_is_read(text: str, policy: Policy) -> None:
+    assert retention.parsed(text) == policy
+
+
+@pytest.mark.parametrize("text", ["", "7,", "-1", "7,x", "1,2,3,4,5", "7.5"])
+def test_what_is_no_policy_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="BACKUP_KEEP should be counts"):
+        retention.parsed(text)
 
 
 @pytest.mark.parametrize(

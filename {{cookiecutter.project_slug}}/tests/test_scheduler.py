@@ -116,7 +116,7 @@ def test_a_night_that_failed_is_told_recorded_and_tried_again(
     loop.look()
     assert len(work.made) == 1
     said = capsys.readouterr()
-    assert "FAILED, no restore point was made: no server" in said.out
+    assert "FAILED, no proven restore point was made: no server" in said.out
     assert "the next try: in 10 minutes" in said.out
     assert "Traceback" in said.err  # of what nobody expected
 
@@ -221,6 +221,35 @@ def test_a_night_that_cannot_make_room_is_a_night_all_the_same(
     monkeypatch.setattr(nights, "prune", prune)
     assert nights.run(Inside(project, "dev"), Rows()).verified  # type: ignore[arg-type]
     assert "NOT deleted: somebody is at work" in capsys.readouterr().out
+
+
+def test_what_could_not_be_proven_does_not_pile_up(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unproven(*_: object) -> None:
+        raise Refused("no room for a proof")
+
+    rows = Rows()
+    monkeypatch.setattr(rows, "prove", unproven)
+    for _ in range(4):
+        with pytest.raises(Refused, match="no room for a proof"):
+            nights.run(Inside(project, "dev"), rows)  # type: ignore[arg-type]
+    assert len(points.known(project.backups)) == 2
+    assert nights.run(Inside(project, "dev"), Rows()).verified  # type: ignore[arg-type]
+    assert [one.good for one in points.known(project.backups)] == [True]
+
+
+def test_a_night_goes_by_the_policy_that_was_set(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKUP_KEEP", "1,2")
+    for day in range(20):
+        at = histories.day(day)
+        histories.write(project.backups, day + 1, at, engine="compose", kind="scheduled")
+    made = nights.run(Inside(project, "dev"), Rows())  # type: ignore[arg-type]
+    left = points.known(project.backups)
+    assert len(left) == 2
+    assert left[-1].id == made.id
 
 
 def test_a_night_copies_off_site_what_is_not_there_yet(

@@ -21,6 +21,7 @@ from ops import health, images, journal, output, serving, shell
 from ops.compose import application_user, composition, keys
 from ops.engines import Replica, Status
 from ops.errors import Refused
+from ops.files import handed_over
 from ops.stack import awaited_to_end, conditions
 
 if TYPE_CHECKING:
@@ -327,6 +328,8 @@ class ComposeEngine:
                 file.touch()
         for path in (here.backups, here.run, here.run / "scheduler", *files):
             _give(path)
+        for point in here.backups.iterdir():  # made while the folder was root's
+            handed_over(point)
 
     def get_images(self) -> None:
         """Pull the images of a version that was pushed; else build them, as far as they changed.

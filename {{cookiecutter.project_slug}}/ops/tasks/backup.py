@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +28,6 @@ from ops import (
     project,
     pruning,
     recovery,
-    retention,
     session,
     storages,
     timers,
@@ -38,7 +37,6 @@ from ops.changes import change
 from ops.drills import Drill
 from ops.errors import Refused
 from ops.recovery import Recovery, Wanted
-from ops.retention import Policy
 from ops.steps import Steps
 from ops.tasks import options
 
@@ -60,7 +58,10 @@ IDENTITY = "the file of the secret key, for what is encrypted"
 
 @task(
     help=options.WHERE
-    | {"kind": f"{', '.join(points.KINDS)}", "verify": "restore it into a scratch database at once"}
+    | {
+        "kind": f"{', '.join(points.KINDS)} (as a night does)",
+        "verify": "restore it into a scratch database at once",
+    }
 )
 def create(
     _c: Context, kind: str = "manual", verify: bool = True, profile: str = "", engine: str = ""
@@ -68,9 +69,12 @@ def create(
     """Make a restore point of database and models, and prove it."""
     _refuse_unknown(kind)
     opened = session.opened(profile, engine)
-    away = offsite.configured(opened.project, opened.profile) if kind != points.SAFETY else None
     database = databases.of(opened)
     _announce(opened, "backup.create", f"{database.kind} and models")
+    if kind == nights.KIND and verify:
+        output.say(f"Restore point {nights.run(opened, database).id}. Next: inv backup.list")
+        return
+    away = offsite.configured(opened.project, opened.profile) if kind != points.SAFETY else None
     with change(opened.project.root, "backup.create", kind=kind) as made:
         steps = Steps(made, backups.STEPS)
         point = backups.create(opened, steps, database, kind, prove=verify, away=away)
@@ -152,7 +156,7 @@ def _chosen(opened: Session, id_: str) -> list[Point]:
 
 @task(
     help={
-        "daily": "keep the last one of so many days that have one",
+        "daily": "keep the last one of so many days that have one (default: BACKUP_KEEP)",
         "weekly": "of so many weeks",
         "monthly": "of so many months",
         "yearly": "of so many years",
@@ -163,21 +167,21 @@ def _chosen(opened: Session, id_: str) -> list[Point]:
 )
 def prune(
     _c: Context,
-    daily: int = retention.DAILY,
-    weekly: int = 0,
-    monthly: int = 0,
-    yearly: int = 0,
+    daily: str = "",
+    weekly: str = "",
+    monthly: str = "",
+    yearly: str = "",
     kind: str = "",
     dry_run: bool = False,
     yes: bool = False,
 ) -> None:
     """Delete old restore points, never the newest verified."""
-    policy = Policy(daily, weekly, monthly, yearly)
-    if min(asdict(policy).values()) < 0:
-        raise Refused("a count cannot be negative", "inv backup.prune --daily 7", code=2)
+    given = {"daily": daily, "weekly": weekly, "monthly": monthly, "yearly": yearly}
+    counts = {name: options.count(text, f"--{name}") for name, text in given.items() if text}
     if kind:
         _refuse_unknown(kind)
     here = project.load()
+    policy = replace(nights.policy(here, session.profile_name(here, "")), **counts)
     plan = pruning.planned(here.backups, _away(here), policy, kind)
     plan.show()
     if not dry_run and not plan.empty:
@@ -255,14 +259,18 @@ def schedule(
 def _tell_schedule(opened: Session, here: Host) -> None:
     """Say what the service does, whether it runs, and what a host can do itself."""
     service = next((one for one in opened.engine.status() if one.service == SCHEDULER), None)
-    entry = nights.last(journal.entries(opened.project.root))
+    entries = journal.entries(opened.project.root)
+    entry, copied = nights.last(entries), nights.off_site(entries)
+    keep = nights.policy(opened.project, opened.profile)
+    kept = ", ".join(f"{count} {name}s" for name, count in keep.counts.items() if count)
     soon = times.following(datetime.now(UTC), here.at)
     missing = "not in this stack (services/scheduler): have the host do it, as below"
     rows = {
-        "what": "backup.create --kind scheduled; of such ones the last of 7 days stay",
+        "what": f"backup.create --kind scheduled; of {kept} one stays (BACKUP_KEEP)",
         "when": f"every day at {here.at:%H:%M} UTC (BACKUP_AT)",
         "next": f"{soon:%Y-%m-%d %H:%M} UTC" if service and service.replicas else "nobody does it",
         "last": nights.told(entry) if entry else "there was none yet",
+        "off-site": nights.told(copied) if copied else "nothing was copied yet",
         "scheduler": f"{service.state}: {service.detail}" if service else missing,
     }
     for name, said in rows.items():
@@ -314,8 +322,9 @@ def restore(
     with change(opened.project.root, recovery.VERB, **facts) as made:
         turn = Recovery(opened, made, database, Wanted(point, only, limit))
         turn.run(lambda: _agreed(turn, yes=yes))
-        output.say(f"Restored {point.id}. Next: inv deploy.status")
-        _drop(turn, drop=drop_old, ask=not yes)
+    output.say(f"Restored {point.id}. Next: inv deploy.status")
+    # A question that nobody answers must not keep the night from its restore point.
+    _drop(turn, drop=drop_old, ask=not yes)
 
 
 def _agreed(turn: Recovery, *, yes: bool) -> None:
@@ -333,7 +342,8 @@ def _agreed(turn: Recovery, *, yes: bool) -> None:
 @task(
     help=options.WHERE
     | {
-        "id": f"{ID['id']}; or {points.LATEST}; or a file that backup.export wrote",
+        "id": f"{ID['id']}; or {points.LATEST}; or a file or URL that backup.export wrote",
+        "identity": IDENTITY,
         "timeout": "seconds each service may take to become healthy",
         "keep": "leave the scratch stack up, to look at it",
     },
@@ -342,6 +352,7 @@ def drill(
     _c: Context,
     id: str,
     timeout: str = "120",
+    identity: str = "",
     keep: bool = False,
     profile: str = "",
     engine: str = "",
@@ -349,7 +360,7 @@ def drill(
     """Restore into a scratch stack, timed, and remove that."""
     limit = options.seconds(timeout)
     opened = session.opened(profile, engine, whole=False)
-    point = recovery.chosen(opened, id)
+    point = recovery.chosen(opened, id, identity)
     drills.refuse_engine(point, engine)
     turn = Drill(opened.project, profile or point.profile, Wanted(point, limit=limit), keep=keep)
     output.say(f"{drills.VERB}: {point.id}, age {backups.age(point)}, as {turn.scratch.name}")
@@ -371,8 +382,9 @@ def _drop(turn: Recovery, *, drop: bool, ask: bool) -> None:
             output.confirm(f"Delete what was live before ({', '.join(kept)})?", yes=False)
             drop = True
     if drop and not turn.unread:
-        for name in kept:
-            turn.database.drop(name)
+        with change(turn.session.project.root, "backup.drop", databases=kept):
+            for name in kept:
+                turn.database.drop(name)
         output.say(f"Deleted: {', '.join(kept)}")
         return
     for name in kept:

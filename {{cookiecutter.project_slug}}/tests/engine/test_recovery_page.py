@@ -50,16 +50,17 @@ def test_the_page_of_the_recovery_can_be_followed(stack: Stack, tmp_path: Path) 
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=300,
+                timeout=600,
                 check=False,
             )
             assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
 
-    before, database, model, machine = sections()
+    before, drill, database, model, machine = sections()
     for point in points.known(stack.root / "backups"):
         points.remove(point)
     held = rows(stack)
     follow(before)
+    follow(drill)
 
     (server,) = stack.containers("postgres")
     server.exec_run(["dropdb", "-U", "app", "--force", "app"])
