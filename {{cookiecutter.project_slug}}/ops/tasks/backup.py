@@ -202,7 +202,8 @@ def export(_c: Context, id: str, to: str) -> None:
         away = offsite.at(here, session.profile_name(here, ""), to)
     point = points.find(here.backups, id)
     recipient = offsite.recipient(here, session.profile_name(here, ""))
-    with change(here.root, "backup.export", point=point.id, to=away.shown if away else to):
+    shown = away.shown if away and to != offsite.NAME else to
+    with change(here.root, nights.EXPORT, point=point.id, to=shown):
         if away:
             copy = away.upload(point)
             name, count = f"{away.shown}/{copy.file}", copy.size
