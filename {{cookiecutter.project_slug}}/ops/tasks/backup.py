@@ -267,7 +267,7 @@ def _tell_schedule(opened: Session, here: Host) -> None:
     soon = times.following(datetime.now(UTC), here.at)
     missing = "not in this stack (services/scheduler): have the host do it, as below"
     rows = {
-        "what": f"backup.create --kind scheduled; of {kept} one stays (BACKUP_KEEP)",
+        "what": f"backup.create --kind scheduled; the last of each of {kept} stays (BACKUP_KEEP)",
         "when": f"every day at {here.at:%H:%M} UTC (BACKUP_AT)",
         "next": f"{soon:%Y-%m-%d %H:%M} UTC" if service and service.replicas else "nobody does it",
         "last": nights.told(entry) if entry else "there was none yet",
