@@ -110,8 +110,9 @@ def findings(usage: Usage, variables: Sequence[Variable]) -> Iterator[Finding]:
             detail = f"service {service} uses {name}, which is not described{hint(name, known)}"
             yield Finding("compose", "fail", detail, f"describe it in {FILE}, or correct its name")
     for name in sorted(usage.from_environment - known.keys()):
-        detail = f"the application's settings need {name}, which is not described"
-        yield Finding("settings", "fail", f"{detail}{hint(name, known)}", f"describe it in {FILE}")
+        detail = f"{name} is needed, and neither in config/settings.yaml nor described"
+        fix = f"give {name.lower()} a value there, or describe it in {FILE}"
+        yield Finding("settings", "fail", f"{detail}{hint(name, known)}", fix)
     for variable in variables:
         yield from _readers(variable, usage)
     yield from _unused(usage, variables)

@@ -103,7 +103,7 @@ def test_the_settings_of_the_application_are_compared_both_ways(scratch: Scratch
     scratch.write("src/scratch/settings.py", SETTINGS)
     scratch.write("config/settings.yaml", "default: {web_port: 1}")
     assert found(scratch) == {
-        "the application's settings need LEVEL, which is not described": "fail",
+        "LEVEL is needed, and neither in config/settings.yaml nor described": "fail",
         "API_KEY is used by application: add it to read_by": "warn",
         "WEB_PORT is used by application: add it to read_by": "warn",
     }

@@ -33,6 +33,7 @@ BROKEN: dict[str, tuple[dict[str, Any], list[str], str]] = {
         "stack: up: prepare is failed",
     ),
     "prepare": (ENDS, ["--only", "verify"], "stack: up: prepare is failed"),
+    "scheduler": (ENDS, ["--only", "verify"], "stack: up: scheduler is failed"),
     "api": (
         {"environment": {"DISK_FREE_MIN_MB": "999999999"}},
         ["--only", "verify"],

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     MakeRepository = Callable[..., "Repository"]
 
-SERVICES = ("api", "dashboard", "prepare", "proxy")
+SERVICES = ("api", "dashboard", "prepare", "proxy", "scheduler")
 LABEL = "org.opencontainers.image"
 MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json,application/vnd.oci.image.index.v1+json"
@@ -304,8 +304,8 @@ def test_a_server_runs_what_was_pushed(server: Repository) -> None:
     pushed = {*re.findall(r"@(sha256:\w+)", said)}
     for name in server.names():
         server.client.images.remove(name, force=True)
-    for path in ("Dockerfile", "services/proxy/Dockerfile"):  # nothing can be built any more
-        (server.root / path).write_text("FROM scratch\nRUN none\n")
+    for path in ("Dockerfile", "services/proxy/Dockerfile", "services/scheduler/Dockerfile"):
+        (server.root / path).write_text("FROM scratch\nRUN none\n")  # it cannot be built any more
     up = ["deploy.up", "--engine", "compose"]
     assert f"pulling version 1.2 from {server.registry}" in server.inv(*up)
     status = server.status()

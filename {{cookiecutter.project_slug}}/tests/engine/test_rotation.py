@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,14 +17,13 @@ if TYPE_CHECKING:
 
     from tests.engine.conftest import MakeStack, Stack
 
-KEY = "the-key-of-the-rotations"
 REPLICAS = 3
 
 
 @pytest.fixture(scope="module")
 def servers(make_stack: MakeStack) -> Iterator[Stack]:
     """Bring up a stack as on a server, whose API answers whoever asks as often as they like."""
-    made = make_stack(APP_ENV="staging", API_WORKERS=str(REPLICAS), API_KEY=KEY)
+    made = make_stack(APP_ENV="staging", API_WORKERS=str(REPLICAS), API_KEY=secrets.token_hex())
     settings = made.root / "config" / "settings.yaml"
     text = settings.read_text(encoding="utf-8")
     for name, value in (("rate_limit_per_minute", 1_000_000), ("cache_seconds", 0)):
