@@ -21,7 +21,6 @@ from tests.test_archives import full_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ops.points import Point
     from tests.engine.conftest import Stack
@@ -81,11 +80,8 @@ DROP ROLE "Leser";
 """
 GONE = """
 DROP SCHEMA "Größe" CASCADE; DROP VIEW seen; DROP SEQUENCE backwards; DROP DOMAIN positive;
-DROP TYPE mood; DROP TYPE pair; DROP TABLE quick, empty, credit, debit; DROP TABLE IF EXISTS big;
+DROP TYPE mood; DROP TYPE pair; DROP TABLE quick, empty, credit, debit; DROP TABLE IF EXISTS held;
 SELECT lo_unlink(oid) FROM pg_largeobject_metadata;
-"""
-BIG = """
-CREATE TABLE big AS SELECT n, md5(n::text) || md5((n * 7)::text) AS t FROM generate_series(1, {}) n;
 """
 
 
@@ -254,38 +250,57 @@ def test_a_full_disk_takes_no_half_point(stack: Stack) -> None:
 
 
 @contextmanager
+def held(stack: Stack) -> Iterator[None]:
+    """Hold a table, so that a dump waits for it."""
+    (server,) = stack.containers("postgres")
+    hold = "BEGIN; LOCK TABLE held; SELECT pg_sleep(100)"
+    command = ["psql", "--username=app", "--dbname=app", f"--command={hold}"]
+    server.exec_run(command, environment={"PGAPPNAME": "holder"}, detach=True)
+    try:
+        _await(stack, "application_name = 'holder' AND wait_event = 'PgSleep'")
+        yield
+    finally:
+        server.reload()
+        if server.status == "running":
+            psql(stack, _END)
+
+
+_END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'"
+
+
+def _await(stack: Stack, which: str) -> None:
+    """Wait until somebody is at work in the database as described."""
+    deadline = time.monotonic() + 60
+    while psql(stack, f"SELECT count(*) FROM pg_stat_activity WHERE {which}") == "0":  # noqa: S608
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@contextmanager
 def dumping(stack: Stack) -> Iterator[subprocess.Popen[str]]:
-    """Give a `backup.create` that is at work on the dump."""
+    """Give a `backup.create` that is at work on the dump, and comes no further."""
     command = [sys.executable, "-m", "invoke", "backup.create"]
-    old = points.partials(stack.root / "backups")
-    with subprocess.Popen(
-        command,
-        cwd=stack.root,
-        env=stack.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    with (
+        held(stack),
+        subprocess.Popen(
+            command,
+            cwd=stack.root,
+            env=stack.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
         try:
-            deadline = time.monotonic() + 60
-            while not _begun(stack.root / "backups", old):
-                assert process.poll() is None, process.stdout and process.stdout.read()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            _await(stack, "application_name = 'pg_dump' AND wait_event_type = 'Lock'")
             yield process
         finally:
             process.kill()
 
 
-def _begun(folder: Path, old: list[Path]) -> bool:
-    """Say whether a dump has its first bytes."""
-    new = [path for path in points.partials(folder) if path not in old]
-    return any(path.stat().st_size for partial in new for path in partial.rglob("*.zst"))
-
-
 def test_whatever_happens_meanwhile_no_half_point_is_there(stack: Stack) -> None:
-    psql(stack, BIG.format(700_000))
+    psql(stack, "CREATE TABLE held (n integer)")
     before = known(stack)
     with dumping(stack) as process:
         assert "no backup.create at the same time" in stack.inv("backup.create", code=1)
@@ -308,6 +323,6 @@ def test_whatever_happens_meanwhile_no_half_point_is_there(stack: Stack) -> None
     point = create(stack)  # starts it
     assert point.verified
     assert left(stack) == []
-    psql(stack, "DROP TABLE big")
+    psql(stack, "DROP TABLE held")
     said = json.loads(stack.inv("backup.list", "--json"))
     assert said[0]["id"] == point.id
