@@ -195,7 +195,7 @@ def test_old_points_go_and_the_newest_verified_stays(copy: Copy) -> None:
     assert [point.id for point in known(copy)] == [good, bad]
     assert "Nothing to delete" in copy.inv("backup.prune", "--daily=1")
     assert not left.exists()
-    assert "cannot be negative" in copy.inv("backup.prune", "--daily=-1", code=2)
+    assert "is not a whole number" in copy.inv("backup.prune", "--daily=-1", code=2)
 
 
 def test_what_is_not_there_is_said(copy: Copy) -> None:
