@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import stat
 import sys
@@ -594,3 +596,16 @@ def subprocess_of(code: str, *arguments: str) -> str:
     return subprocess.run(
         command, cwd=REPOSITORY, check=True, capture_output=True, text=True
     ).stdout
+
+
+def test_a_disk_that_does_not_take_it_in_the_end_is_told(
+    folder: Offsite, point: Point, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(_number: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refusing)
+        with pytest.raises(Refused, match="Input/output error"):
+            folder.upload(point)
+    assert folder.looked().copies == []
