@@ -46,6 +46,10 @@ class Setting(Protocol):
     def project(self) -> Project:
         """The repository."""
 
+    @property
+    def series(self) -> tuple[str, str]:
+        """Whose data it is."""
+
     def surroundings(self) -> dict[str, Any]:
         """Describe what the data is used by."""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from ops import backups, databases, journal, objectives, output, points, recovery, scratch
+from ops import backups, databases, facts, journal, objectives, output, points, recovery, scratch
 from ops.changes import Change, uninterrupted
 from ops.engines import NAMES
 from ops.errors import Refused
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ops.project import Project
     from ops.recovery import Wanted
 
-VERB = "backup.drill"
+VERB = facts.DRILL
 PURPOSE = "drill"
 LOCAL, COMPOSE = NAMES
 PREPARED = {LOCAL: ("copy",), COMPOSE: ("copy", "images", "server")}
@@ -277,8 +277,7 @@ class Outcome:
 
 def last(root: Path, series: tuple[str, str] | None = None) -> Outcome | None:
     """Return the last drill of the same data, or of any, that came to an end by itself."""
-    entries = (item for item in reversed(journal.entries(root)) if item.get("verb") == VERB)
-    found = (item for item in entries if item.get("outcome") in ("done", "failed"))
+    found = facts.drills(journal.entries(root))
     ours = (item for item in found if series in (None, (item.get("profile"), item.get("engine"))))
     return next((outcome(item) for item in ours if "seconds" in item), None)
 

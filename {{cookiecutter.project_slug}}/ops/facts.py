@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ops import files, journal, objectives, points
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    from ops.points import Point
 
 DRILL = "backup.drill"
 TOLD = ("done", "failed")
@@ -38,7 +36,7 @@ def renew(root: Path) -> None:
 def gathered(root: Path) -> dict[str, Any]:
     """Return the newest proof, the last drill, and what is promised."""
     entries = journal.entries(root)
-    newest = _newest(points.known(root / "backups"), _series(entries))
+    newest = points.newest(root / "backups", _series(entries))
     return {
         "newest_verified_at": newest.created.isoformat() if newest else None,
         "drill": _drill(entries),
@@ -57,16 +55,17 @@ def _series(entries: Sequence[dict[str, Any]]) -> tuple[str, str] | None:
     return None
 
 
-def _newest(known: Sequence[Point], of: tuple[str, str] | None) -> Point | None:
-    ours = [point for point in known if point.kind != points.SAFETY]
-    good = [point for point in ours if point.good and of in (None, point.series)]
-    return good[-1] if good else None
-
-
 def _drill(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """Return when the last drill was, how long it took, and whether it went well."""
+    last = next(drills(entries), None)
+    if last is None:
+        return None
+    ok = last["outcome"] == "done"
+    return {"at": last.get("at"), "seconds": last.get("seconds"), "ok": ok}
+
+
+def drills(entries: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield what the journal has of the drills that came to an end by themselves, newest first."""
     for entry in reversed(entries):
         if entry.get("verb") == DRILL and entry.get("outcome") in TOLD:
-            ok = entry["outcome"] == "done"
-            return {"at": entry.get("at"), "seconds": entry.get("seconds"), "ok": ok}
-    return None
+            yield entry

@@ -52,9 +52,8 @@ def run(setting: Setting, database: Database) -> Point:
 
 def _drop_failed(setting: Setting) -> None:
     """Delete what earlier tries could not prove, but for the last: tries may fill the disk."""
-    said, folder = setting.surroundings(), setting.project.backups
-    ours = [one for one in points.known(folder) if one.kind == KIND and not one.verified]
-    failed = [one for one in ours if one.series == (said["profile"], said["engine"])]
+    ours = [one for one in points.known(setting.project.backups) if one.series == setting.series]
+    failed = [one for one in ours if one.kind == KIND and not one.verified]
     for point in failed[:-1]:
         points.remove(point)
 

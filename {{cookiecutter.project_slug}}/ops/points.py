@@ -222,12 +222,12 @@ def find(folder: Path, name: str) -> Point:
     raise Refused(what, "inv backup.list" if there else NEXT, code=2)
 
 
-def newest(folder: Path, series: tuple[str, str]) -> Point | None:
-    """Return the newest good restore point of the same data; None where there is none.
+def newest(folder: Path, series: tuple[str, str] | None) -> Point | None:
+    """Return the newest good restore point of the same data, or of any; None where there is none.
 
     What a restore made of what was there is none: it may be what went wrong.
     """
-    ours = [point for point in known(folder) if point.series == series and point.good]
+    ours = [point for point in known(folder) if series in (None, point.series) and point.good]
     return next((point for point in reversed(ours) if point.kind != SAFETY), None)
 
 

@@ -79,7 +79,7 @@ def chosen(session: Session, name: str, identity: str = "") -> Point:
     """
     project = session.project
     if name == points.LATEST:
-        if found := _latest(session):
+        if found := points.newest(project.backups, session.series):
             return found
         name = _latest_away(session)
     elsewhere = imports.from_elsewhere(name)
@@ -93,16 +93,6 @@ def chosen(session: Session, name: str, identity: str = "") -> Point:
         return points.find(project.backups, name)
     with output.waiting(f"fetching {imports.shown(name)}"):
         return imports.read(project, session.profile, name, identity)
-
-
-def _latest(session: Session) -> Point | None:
-    """Return the newest verified one, but for what restores made: that is what went wrong."""
-    ours = [
-        point
-        for point in points.known(session.project.backups)
-        if point.series == session.series and point.good
-    ]
-    return next((point for point in reversed(ours) if point.kind != points.SAFETY), None)
 
 
 def _latest_away(session: Session) -> str:

@@ -49,6 +49,11 @@ class Inside:
     project: Project
     profile: str
 
+    @property
+    def series(self) -> tuple[str, str]:
+        """Whose data it is."""
+        return (self.profile, COMPOSE)
+
     def surroundings(self) -> dict[str, Any]:
         """Return what was noted when the stack was brought up."""
         return surroundings.noted(self.project, self.profile, COMPOSE)
