@@ -49,10 +49,17 @@ class Stack(Copy):
     def remove(self) -> None:
         """Leave nothing behind."""
         self.inv("deploy.down", "--engine", "compose", "--volumes", "--yes")
-        for image in self.client.images.list():
-            for tag in image.tags:
-                if tag.endswith(f":{self.name}"):
-                    self.client.images.remove(tag)
+        for name in image_names(self.client):
+            if name.endswith(f":{self.name}"):
+                self.client.images.remove(name)
+
+
+def image_names(client: docker.DockerClient) -> list[str]:
+    """Name the engine's images in one request.
+
+    `images.list()` asks once more for each of them, and fails when a test beside it removed one.
+    """
+    return [name for image in client.api.images() for name in image["RepoTags"] or ()]
 
 
 SLOW = {

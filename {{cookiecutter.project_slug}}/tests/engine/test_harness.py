@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.copies import Copy
+from tests.engine.conftest import image_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,7 +112,7 @@ def left_by(client: docker.DockerClient, said: str) -> list[str]:
     names = [item.name for item in client.containers.list(all=True, ignore_removed=True)]
     names += [item.name for item in client.volumes.list()]
     names += [item.name for item in client.networks.list()]
-    names += [tag for image in client.images.list() for tag in image.tags]
+    names += image_names(client)
     return [one for one in names if name in one]
 
 

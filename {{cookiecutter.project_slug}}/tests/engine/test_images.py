@@ -16,6 +16,7 @@ import yaml
 from docker.errors import DockerException, ImageNotFound
 
 from tests.copies import Copy, git
+from tests.engine.conftest import image_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,8 +70,7 @@ class Repository(Copy):
         return f"https://git.example/{self.team}/shop"
 
     def names(self) -> list[str]:
-        tags = [tag for image in self.client.images.list() for tag in image.tags]
-        return [tag for tag in tags if f"/{self.team}/" in tag]
+        return [tag for tag in image_names(self.client) if f"/{self.team}/" in tag]
 
     def remove(self) -> None:
         """Leave nothing behind, in the engine or in the registry."""
