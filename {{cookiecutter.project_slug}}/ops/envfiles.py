@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING
 
 from dotenv.parser import Binding, parse_stream
 
+from ops import files
 from ops.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 BARE = re.compile(r"[\w./:@%+,=-]*", re.ASCII)
@@ -35,7 +36,7 @@ LIKE = re.compile(
         [\w./:@%+,=-]+
         |'(?:[^'\\]|\\(?![\\']))*'
         |"(?:[^"\\$`]|\\["\\])*"
-    )(?:[ ]+\#[^\n]*)?)?
+    )(?P<comment>[ ]+\#[^\n]*)?)?
     [ \t]*\n?""",
     re.ASCII | re.VERBOSE,
 )
@@ -196,3 +197,68 @@ def create(path: Path, text: str) -> bool:
     finally:
         partial.unlink()
     return True
+
+
+def changed(path: Path, values: Mapping[str, str | None]) -> None:
+    """Set exactly these variables in an env file; those that are None are set no longer.
+
+    All else stays as it is. Whoever reads the file meanwhile finds all of the old content or all of
+    the new one, and it stays its owner's.
+
+    Raises:
+        Refused: tools would read a value differently, or a line that cannot be read is in the way.
+        OSError: it cannot be written; what was there is there still.
+    """
+    try:
+        before = path.read_bytes().decode("utf-8") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise Refused(f"{path}: cannot be read as UTF-8 text ({error})", f"edit {path}") from error
+    after = rewritten(before, values)
+    kept = {name: value for name, value in parsed(before).values.items() if name not in values}
+    given = {name: value for name, value in values.items() if value is not None}
+    if parsed(after).values != kept | given:
+        what = f"{path} holds a line that cannot be read, so that nothing can be changed safely"
+        raise Refused(what, "inv env.check names it")
+    files.replaced_privately(path, after.encode("utf-8"))
+
+
+def rewritten(text: str, values: Mapping[str, str | None]) -> str:
+    """Return the text of an env file with some variables set otherwise, or no longer."""
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    statements = [*parse_stream(StringIO(text.removeprefix(mark)))]
+    parts = [statement.original.string for statement in statements]
+    for name, value in values.items():
+        places = [at for at, statement in enumerate(statements) if statement.key == name]
+        for at in places:
+            parts[at] = _before(parts[at]) if value is None or at != places[-1] else parts[at]
+        if value is None:
+            continue
+        if not places:
+            places = [at for at, part in enumerate(parts) if _default_of(name, part)][:1]
+        if places:
+            parts[places[-1]] = _set(parts[places[-1]], name, value)
+        else:
+            last = next((part for part in reversed(parts) if part), "\n")
+            parts.append(f"{'' if last.endswith(chr(10)) else chr(10)}{line(name, value)}\n")
+    return mark + "".join(parts)
+
+
+def _before(part: str) -> str:
+    """Return the empty lines before a statement."""
+    blank = part[: len(part) - len(part.lstrip())]
+    return blank[: max(blank.rfind("\n"), blank.rfind("\r")) + 1]
+
+
+def _default_of(name: str, part: str) -> bool:
+    """Tell whether a comment is what a new env file says of a variable with a default."""
+    return re.match(rf"#[ ]?{name}=", part.lstrip()) is not None
+
+
+def _set(part: str, name: str, value: str) -> str:
+    """Write a statement anew in the place of one, or of a comment, with what stands around it."""
+    rest = part[len(_before(part)) :]
+    like = LIKE.fullmatch(rest)
+    comment = (like and value and like["comment"]) or ""
+    word = re.match(r"\s*(?:export[^\S\r\n]+)?", rest) or [""]
+    end = rest[len(rest.rstrip("\r\n")) :] or "\n"
+    return f"{_before(part)}{word[0]}{line(name, value)}{comment}{end}"

@@ -23,6 +23,34 @@ def replaced(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
+def replaced_privately(path: Path, content: bytes) -> None:
+    """Write a file for its owner's eyes alone over what is there; its owner stays the same.
+
+    A new one belongs to the owner of its folder. What a killed process leaves behind begins with
+    the name of the file, so that git ignores it where it ignores that.
+
+    Raises:
+        OSError: it cannot be written; what was there is there still.
+    """
+    path = path.resolve()  # a link stays one
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            if os.getuid() == 0:
+                owner = (path if path.exists() else path.parent).stat()
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+        flush(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def linked(path: Path, target: str) -> None:
     """Make a path a symbolic link to a target; it is never missing in between.
 

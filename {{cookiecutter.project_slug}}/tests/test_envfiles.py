@@ -252,3 +252,181 @@ def test_a_new_file_is_private_and_never_over_another(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not envfiles.create(path, "V=2\n")
     assert (path.read_text(), [*tmp_path.iterdir()]) == ("V=1\n", [path])
+
+
+FILE = """\
+# Values.
+A=1
+
+# About B.
+# B=old
+export C='3' # why
+
+D="4" # note
+ E=5
+D='again'
+# F=
+last=x"""
+
+
+def change(path: Path, text: str, **values: str | None) -> str:
+    path.write_bytes(text.encode())
+    envfiles.changed(path, values)
+    return path.read_bytes().decode()
+
+
+@pytest.mark.parametrize(
+    ("values", "old", "new"),
+    [
+        ({"A": "2"}, "A=1", "A=2"),
+        ({"A": None}, "A=1\n", ""),
+        ({"B": "it's"}, "# B=old", 'B="it\'s"'),
+        ({"B": None}, "# B=old", "# B=old"),
+        ({"C": "two words"}, "'3'", "'two words'"),
+        ({"C": ""}, "'3' # why", ""),
+        ({"D": "5"}, "D=\"4\" # note\n E=5\nD='again'", " E=5\nD=5"),
+        ({"D": None}, "D=\"4\" # note\n E=5\nD='again'\n", " E=5\n"),
+        ({"E": None}, " E=5\n", ""),
+        ({"F": "x", "last": "y"}, "# F=\nlast=x", "F=x\nlast=y\n"),
+        ({"G": "new", "A": "2"}, "last=x", "last=x\nG=new\n"),
+    ],
+)
+def test_only_what_is_changed_changes(
+    tmp_path: Path, values: dict[str, str | None], old: str, new: str
+) -> None:
+    expected = FILE.replace(old, new)
+    if "A" in values and "G" in values:
+        expected = expected.replace("A=1", "A=2")
+    assert change(tmp_path / ".env", FILE, **values) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "V=x\n"),
+        ("A=1", "A=1\nV=x\n"),
+        ("V\nA=1\n", "V=x\nA=1\n"),
+        ("V=1\r\nA=1\r\n", "V=x\r\nA=1\r\n"),
+        ("\ufeffV=1\n", "\ufeffV=x\n"),
+        ("V='one\ntwo'\n\nA=1", "V=x\n\nA=1"),
+        ("A='one\n# V=\n'\n", "A='one\n# V=\n'\nV=x\n"),
+        ("#V=1\n# V=2\n", "V=x\n# V=2\n"),
+        ("# V=2\nV=3\n", "# V=2\nV=x\n"),
+    ],
+)
+def test_a_variable_is_set_wherever_it_stands(tmp_path: Path, text: str, expected: str) -> None:
+    assert change(tmp_path / ".env", text, V="x") == expected
+
+
+@QUICK
+@given(
+    st.lists(st.tuples(st.sampled_from(NAMES), TEXTS), max_size=len(NAMES)),
+    STATEMENTS,
+    st.dictionaries(st.sampled_from(NAMES), st.none() | TEXTS, max_size=5),
+)
+def test_all_others_read_the_same_before_and_after(
+    pairs: list[tuple[str, str]],
+    statements: list[tuple[str, str, str, str, str]],
+    values: dict[str, str | None],
+) -> None:
+    """Each line of what people write is put between those of what is written here."""
+    lines = [f"{name}={'x' * len(value)}\n# {name}=\n\n" for name, value in pairs]
+    for name, (before, sign, quote, value, after) in zip(NAMES, statements, strict=False):
+        lines.append(f"{before}{name}{sign}{quote}{value}{quote}{after}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, ".env")
+        path.write_text("".join(lines), encoding="utf-8", newline="\n")
+        old = envfiles.read(path)
+        try:
+            envfiles.changed(path, values)
+        except Refused:
+            assert envfiles.read(path) == old
+            unreadable = any("cannot be read" in one.problem for one in old.problems)
+            assert unreadable or unwritable(values)
+            return
+        given = {name: value for name, value in values.items() if value is not None}
+        others = [line for line in old.lines if line.name not in values]
+        found = envfiles.read(path)
+        assert found.values == {line.name: line.value for line in others} | given
+        kept = [line for line in found.lines if line.name not in values]
+        assert [(one.name, one.value, one.problem) for one in kept] == [
+            (one.name, one.value, one.problem) for one in others
+        ]
+        assert len(found.lines) == len(others) + len(given)
+
+
+def unwritable(values: dict[str, str | None]) -> bool:
+    wanted = [value for value in values.values() if value is not None]
+    return len(written(wanted)) < len(wanted)
+
+
+@QUICK
+@given(MANY, st.dictionaries(st.sampled_from(NAMES), st.none() | TEXTS, max_size=5))
+def test_what_was_changed_reads_alike_everywhere(
+    values: list[str], changes: dict[str, str | None]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path, held = Path(folder, ".env"), written(values)
+        lines = [f"{envfiles.line(name, value)}\n# {name}=\n" for name, value in held.items()]
+        path.write_text("".join(lines), encoding="utf-8", newline="\n")
+        for name, value in changes.items():
+            with suppress(Refused):
+                envfiles.changed(path, {name: value})
+                held.pop(name, None)
+                held |= {} if value is None else {name: value}
+        check_every_reader(path.read_text(encoding="utf-8"), held)
+
+
+def test_a_changed_file_is_private_whole_and_where_it_was(tmp_path: Path) -> None:
+    path, link = tmp_path / "there", tmp_path / ".env"
+    path.write_text("V=1\n")
+    path.chmod(0o644)
+    link.symlink_to(path)
+    envfiles.changed(link, {"V": "2"})
+    assert link.is_symlink()
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("V=2\n", 0o600)
+    assert {*tmp_path.iterdir()} == {path, link}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root changes another's file")
+def test_a_changed_file_stays_its_owners(tmp_path: Path) -> None:
+    path, new = tmp_path / ".env", tmp_path / "new"
+    path.write_text("V=1\n")
+    os.chown(path, 12345, 23456)
+    os.chown(tmp_path, 34567, 45678)
+    for one in (path, new):
+        envfiles.changed(one, {"V": "2"})
+    owners = [(one.stat().st_uid, one.stat().st_gid) for one in (path, new)]
+    assert owners == [(12345, 23456), (34567, 45678)]
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "said"),
+    [
+        ("V=1\n", "it's $5", "the value of V holds a single quote and `\\$`"),
+        ("A='1\n", "it is", "cannot be read, so that nothing can be changed"),
+        ("V=\udcff", "x", "cannot be read as UTF-8"),
+    ],
+)
+def test_what_cannot_be_changed_stays(tmp_path: Path, text: str, value: str, said: str) -> None:
+    path = tmp_path / ".env"
+    before = text.encode(errors="surrogateescape")
+    path.write_bytes(before)
+    with pytest.raises(Refused, match=said):
+        envfiles.changed(path, {"V": value})
+    assert (path.read_bytes(), [*tmp_path.iterdir()]) == (before, [path])
+
+
+def test_nothing_is_lost_when_the_disk_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text("V=1\n")
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        envfiles.changed(path, {"V": "2"})
+    assert (path.read_text(), [*tmp_path.iterdir()]) == ("V=1\n", [path])
