@@ -1,5 +1,6 @@
 """The settings: environment, then the profile's section of the YAML file, then its default one.
 
+The environment gives the value of a key NAME in NAME, or names a file that holds it in NAME_FILE.
 Every default is in config/settings.yaml, and nothing else has one. Every process checks every key,
 so that the first one to start refuses what a later one could not use. Only the API needs an API
 key, so only the API has to be given one. `python -m <package>.settings` checks, and does nothing.
@@ -23,13 +24,14 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from . import apikeys
 from .console import AppError, run
+from .valuefiles import ValueFiles, read_all, variable
 
 Profile = Literal["dev", "staging", "prod"]
 Sections: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 SETTINGS_FILE = Path("config/settings.yaml")
-SHORTEST_KEY = 16
 NEAR_MISS = 0.9
 """How like a key an environment variable must look to be taken for a misspelling of it."""
 
@@ -60,9 +62,16 @@ def usable_redis(url: SecretStr) -> SecretStr:
 
 def long_enough(key: SecretStr) -> SecretStr:
     """Refuse a key that could be guessed."""
-    if len(key.get_secret_value()) < SHORTEST_KEY:
-        raise ValueError(f"should have at least {SHORTEST_KEY} characters")
+    apikeys.check(key.get_secret_value())
     return key
+
+
+def usable_previous(given: SecretStr | None) -> SecretStr | None:
+    """Refuse a key before without the time until which it opens; an empty one is none."""
+    if given is None or not given.get_secret_value().strip():
+        return None
+    apikeys.Previous.parse(given.get_secret_value())
+    return given
 
 
 ApiKey = Annotated[SecretStr, AfterValidator(long_enough)]
@@ -82,6 +91,7 @@ class Settings(BaseSettings):
     serving_dir: Path
     recovery_dir: Path
     api_key: ApiKey | None = None
+    api_key_previous: Annotated[SecretStr | None, AfterValidator(usable_previous)]
     rate_limit_per_minute: int = Field(ge=1)
     body_bytes_max: int = Field(ge=1)
     cache_seconds: int = Field(ge=0)
@@ -106,14 +116,17 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the file's sections below the environment, the profile's above the default."""
-        del init_settings, dotenv_settings, file_secret_settings
+        """Put the YAML file's sections below the environment, the profile's above the default.
+
+        What the environment gives by files is what an object is made with.
+        """
+        del dotenv_settings, file_secret_settings
         sections = read_sections()
         profile, default = (
             InitSettingsSource(settings_cls, dict(sections[section]))
             for section in (chosen_profile(), "default")
         )
-        return env_settings, profile, default
+        return init_settings, env_settings, profile, default
 
 
 class ApiSettings(Settings):
@@ -126,7 +139,9 @@ Chosen = TypeVar("Chosen", bound=Settings)
 FIELDS = ApiSettings.model_fields
 KEYS = sorted(FIELDS)
 FILE_KEYS = [key for key in KEYS if key != "app_env"]
-SECRETS = {key for key in KEYS if FIELDS[key].annotation is SecretStr}
+SECRETS = {
+    key for key in KEYS if SecretStr in (FIELDS[key].annotation, *get_args(FIELDS[key].annotation))
+}
 
 
 def load(kind: type[Chosen]) -> Chosen:
@@ -134,20 +149,21 @@ def load(kind: type[Chosen]) -> Chosen:
 
     Raises SettingsError, naming every unknown key and every bad or missing value at once.
     """
+    files = read_all(KEYS)
     sections = read_sections()
-    refusals = [*unknown_keys(sections), *misspelt_variables(os.environ)]
+    refusals = [*unknown_keys(sections), *misspelt_variables(os.environ), *wrong_files(files)]
     try:
-        settings = kind()  # type: ignore[call-arg]  # the sources give them
+        settings = kind(**dict[str, Any](files.values))  # the other sources give the others
     except ValidationError as error:
-        refusals += [refusal(details, sections) for details in error.errors()]
+        refusals += refused_values(error, files, sections)
     if refusals:
         raise SettingsError("\n  ".join(["these settings cannot be used:", *refusals]))
     return settings
 
 
 def chosen_profile() -> str:
-    """Return the profile that APP_ENV names, whatever it is."""
-    return os.environ.get("APP_ENV", "dev")
+    """Return the profile that APP_ENV names, or a file that APP_ENV_FILE names, whatever it is."""
+    return read_all(["app_env"]).values.get("app_env") or os.environ.get("APP_ENV", "dev")
 
 
 def read_sections() -> Sections:
@@ -171,7 +187,8 @@ def read_sections() -> Sections:
         raise SettingsError(f"{SETTINGS_FILE}: there is no section {missing[0]}")
     if chosen_profile() not in expected[1:]:
         profiles = ", ".join(expected[1:])
-        raise SettingsError(f"environment variable APP_ENV: should be one of {profiles}")
+        where = source("app_env", read_all(["app_env"]), {})
+        raise SettingsError(f"{where}: should be one of {profiles}")
     return {name: keys_of(name, values) for name, values in sections.items()}
 
 
@@ -193,14 +210,25 @@ def unknown_keys(sections: Sections) -> Iterator[str]:
 
 
 def misspelt_variables(names: Iterable[str]) -> Iterator[str]:
-    """Name every environment variable that looks like a key and is none.
+    """Name every environment variable that looks like one of ours and is none.
 
     The environment holds much that is not ours, so only a near miss can be told.
     """
+    known = {name.lower() for key in KEYS for name in (key, variable(key))}
     for name in names:
-        meant = get_close_matches(name.lower(), KEYS, 1, NEAR_MISS)
-        if meant and name.lower() not in KEYS:
+        meant = get_close_matches(name.lower(), known, 1, NEAR_MISS)
+        if meant and name.lower() not in known:
             yield f"environment variable {name}: unknown key; did you mean {meant[0].upper()}?"
+
+
+def wrong_files(files: ValueFiles) -> Iterator[str]:
+    """Name every file that cannot be read, and every value that is given twice."""
+    for key, reason in files.wrong.items():
+        yield f"{files.place(key)}: {reason}"
+    for name, value in os.environ.items():
+        if value and name.lower() in files.values:
+            both = f"environment variables {name} and {variable(name)}"
+            yield f"{both}: both give a value; unset one of them"
 
 
 def hint(name: str, known: Iterable[str]) -> str:
@@ -209,17 +237,29 @@ def hint(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {meant[0]}?" if meant else ""
 
 
-def refusal(details: ErrorDetails, sections: Sections) -> str:
+def refused_values(error: ValidationError, files: ValueFiles, sections: Sections) -> Iterator[str]:
+    """Name every bad or missing value, but for those whose file could not even be read."""
+    for details in error.errors():
+        if details["loc"][0] not in files.wrong:
+            yield refusal(details, files, sections)
+
+
+def refusal(details: ErrorDetails, files: ValueFiles, sections: Sections) -> str:
     """Return one line on one bad or missing value; a secret's value is not in it."""
     key = str(details["loc"][0])
+    if details["type"] == "missing" and key in files.paths:
+        return f"{key}: missing; {files.place(key)} is empty"
     if details["type"] == "missing":
-        return f"{key}: missing; set the environment variable {key.upper()}"
+        return f"{key}: missing; set the environment variable {key.upper()} or {variable(key)}"
     given = "" if key in SECRETS else f" (got {details['input']!r})"
-    return f"{source(key, sections)}: {details['msg'].removeprefix('Value error, ')}{given}"
+    reason = details["msg"].removeprefix("Value error, ")
+    return f"{source(key, files, sections)}: {reason}{given}"
 
 
-def source(key: str, sections: Sections) -> str:
+def source(key: str, files: ValueFiles, sections: Sections) -> str:
     """Return where a key's value was read, as the reader would look it up."""
+    if key in files.values:
+        return files.place(key)
     for name in os.environ:
         if name.lower() == key:
             return f"environment variable {name}"

@@ -30,6 +30,7 @@ from ..database import make_engine, transaction
 from ..definitions import Estimator
 from ..problem import EXAMPLE, FEATURES, KEY, TARGETS, TIERS, Observation, step
 from ..settings import ApiSettings, Settings, load
+from ..valuefiles import variable
 
 PACKAGE = Path(__file__).absolute().parents[1]
 ROOT = PACKAGE.parents[1]
@@ -57,8 +58,9 @@ def wait_until(done: Callable[[], object], seconds: float, what: str) -> None:
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing of the developer's environment reach a test."""
     monkeypatch.chdir(ROOT)
-    for name in ApiSettings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+    for key in ApiSettings.model_fields:
+        monkeypatch.delenv(key.upper(), raising=False)
+        monkeypatch.delenv(variable(key), raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from .conftest import API_KEY, PACKAGE, ROOT, refused
 GOOD = """
 default: {log_level: info, data_file: data.csv, models_dir: models, rate_limit_per_minute: 100,
   body_bytes_max: 1000, cache_seconds: 300, redis_url: "redis://127.0.0.1/0",
-  serving_dir: run/serving, recovery_dir: run/recovery,
+  api_key_previous: null, serving_dir: run/serving, recovery_dir: run/recovery,
   model_probation_seconds: 120, reload_seconds_max: 30,
   allow_executable_models: false, models_public_key: null, models_signing_key: null,
   data_max_age_days: null, calibration_error_max: 0.1, must_beat_baselines: false, worse_max: 0.05,
@@ -65,6 +65,83 @@ def test_the_shipped_file_serves_dev_with_an_api_key_alone(monkeypatch: pytest.M
     assert settings.serving_dir == Path("run/serving")
     assert not settings.allow_executable_models
     assert settings.models_public_key is settings.models_signing_key is None
+
+
+def given(monkeypatch: pytest.MonkeyPatch, name: str, content: str) -> Path:
+    """Give a value by a file."""
+    file = Path(name.lower()).absolute()
+    file.write_text(content)
+    monkeypatch.setenv(f"{name}_FILE", str(file))
+    return file
+
+
+def test_a_file_that_the_environment_names_comes_before_the_profile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given(monkeypatch, "APP_ENV", "prod\n")
+    assert (load(Settings).app_env, load(Settings).log_level) == ("prod", "warning")
+    given(monkeypatch, "LOG_LEVEL", "error\n")
+    given(monkeypatch, "DATABASE_URL", "sqlite:///of a file.db\n")
+    assert load(Settings).log_level == "error"
+    assert load(Settings).database_url.get_secret_value() == "sqlite:///of a file.db"
+
+
+@pytest.mark.parametrize("empty", ["", "\n", " \n"])
+def test_an_empty_file_gives_no_value(monkeypatch: pytest.MonkeyPatch, empty: str) -> None:
+    given(monkeypatch, "LOG_LEVEL", empty)
+    given(monkeypatch, "API_KEY", empty)
+    assert load(Settings).log_level == "info"
+    assert load(ApiSettings).api_key.get_secret_value() == API_KEY
+    monkeypatch.delenv("API_KEY")
+    assert message().endswith(f"api_key: missing; {Path.cwd()}/api_key (API_KEY_FILE) is empty")
+
+
+def test_an_empty_variable_beside_a_file_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "")
+    given(monkeypatch, "LOG_LEVEL", "error")
+    assert load(Settings).log_level == "error"
+
+
+def test_a_value_that_is_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, "API_KEY", "another-key-that-is-hush")
+    assert message().endswith(
+        "environment variables API_KEY and API_KEY_FILE: both give a value; unset one of them"
+    )
+
+
+def test_a_file_that_cannot_be_read_is_refused_once_and_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("API_KEY")
+    monkeypatch.setenv("API_KEY_FILE", "/nowhere/key")
+    assert message().splitlines()[1:] == [
+        "  /nowhere/key (API_KEY_FILE): cannot be read: No such file or directory"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("APP_ENV", "hushed", "should be one of dev, staging, prod"),
+        ("CACHE_SECONDS", "long", "Input should be a valid integer"),
+        ("REDIS_URL", "http://app:hush@redis", "should be redis://"),
+        ("API_KEY_PREVIOUS", "hush", "should be <UTC time"),
+    ],
+)
+def test_a_bad_value_of_a_file_is_refused_by_its_path(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
+) -> None:
+    file = given(monkeypatch, name, value)
+    assert f"{file} ({name}_FILE): {reason}" in message()
+    assert "hush" not in message()
+
+
+def test_the_key_before_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY_PREVIOUS", "")
+    assert load(ApiSettings).api_key_previous is None
+    monkeypatch.setenv("API_KEY_PREVIOUS", f"2026-01-31T12:00:00Z/{API_KEY}")
+    assert API_KEY not in repr(load(ApiSettings))
+    assert load(ApiSettings).api_key_previous is not None
 
 
 def test_only_the_api_needs_an_api_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +198,10 @@ def test_a_misspelt_variable_is_refused_with_what_was_meant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RATE_LIMIT_PER_MINUTES", "5")
+    monkeypatch.setenv("API_KEY_FLIE", "key")
+    assert (
+        "environment variable API_KEY_FLIE: unknown key; did you mean API_KEY_FILE?"
+    ) in message()
     assert (
         "environment variable RATE_LIMIT_PER_MINUTES: unknown key;"
         " did you mean RATE_LIMIT_PER_MINUTE?"
@@ -128,7 +209,7 @@ def test_a_misspelt_variable_is_refused_with_what_was_meant(
 
 
 def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("API_PORT", "API_URL", "REDIS_PORT", "DATABASE", "KEY"):
+    for name in ("API_PORT", "API_URL", "REDIS_PORT", "DATABASE", "KEY", "DATABASE_FILE"):
         monkeypatch.setenv(name, "theirs")
     load(ApiSettings)
 
@@ -170,6 +251,7 @@ def test_everything_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> N
         ("DATABASE_URL", "hush"),
         ("DATABASE_URL", "sqlite://"),
         ("REDIS_URL", "http://app:hush@redis"),
+        ("API_KEY_PREVIOUS", f"2026-01-31/{API_KEY} hush"),
     ],
 )
 def test_a_bad_secret_is_refused_without_repeating_it(
