@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ops import envfiles
 from ops.errors import Refused
 from ops.inventory import cell, marked
-from ops.schema import FILE, PROFILES, TASKS
+from ops.schema import ENGINES, FILE, PROFILES, TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,8 +22,10 @@ HEAD = """\
 
 Every variable, by who reads it, from env/schema.toml. `inv env.docs` renews this page and
 .env.example, and a test fails where it has to. The environment comes first, then `.env.<profile>`,
-then the default; what has a profile in brackets holds for that one alone. `inv env.show` prints
-what holds and where it came from, `inv env.check` what is wrong with it. A dash is nothing.
+then the default; what has a profile or an engine in brackets holds for that one alone. `inv
+env.show` prints what holds and where it came from, `inv env.check` what is wrong with it. A dash is
+nothing. A service is handed what it reads and nothing else; of a secret `NAME` it gets `NAME_FILE`,
+the name of the file that holds it.
 """
 
 
@@ -38,9 +40,10 @@ def env_file(variables: Iterable[Variable], profile: str) -> str:
         name = variable.name
         if variable.secret and variable.needed(profile):
             return envfiles.line(name, secrets.token_urlsafe(variable.secret))
-        if variable.needed(profile) and profile not in variable.default:
+        if variable.needed(profile) and not variable.has_default(profile):
             return envfiles.line(name, "")
-        return _commented(name, variable.default.get(profile, ""))
+        defaults = {variable.default_in(profile, engine): None for engine in ENGINES}
+        return "\n".join(_commented(name, text) for text in defaults)
 
     return _written(head, variables, entry)
 
@@ -54,7 +57,7 @@ def example(variables: Iterable[Variable]) -> str:
 
     def entry(variable: Variable) -> str:
         name = variable.name
-        if any(variable.needed(item) and item not in variable.default for item in PROFILES):
+        if any(variable.needed(item) and not variable.has_default(item) for item in PROFILES):
             return envfiles.line(name, placeholder(variable))
         defaults = dict.fromkeys(variable.default.values()) or {variable.example: None}
         return "\n".join(_commented(name, text) for text in defaults)
@@ -145,4 +148,5 @@ def _defaults(variable: Variable) -> str:
     if variable.secret:
         return f"{variable.secret} random bytes, by `inv env.init`"
     default = variable.default
-    return cell(marked({name: [default[name]] if name in default else [] for name in PROFILES}))
+    known = ENGINES if {*ENGINES} & {*default} else PROFILES
+    return cell(marked({name: [default[name]] if name in default else [] for name in known}))

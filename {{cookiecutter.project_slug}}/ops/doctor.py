@@ -25,7 +25,7 @@ from ops import (
     shell,
     upkeep,
 )
-from ops.engines import Status, choose
+from ops.engines import Status, choose, named
 from ops.errors import Refused
 from ops.findings import Finding
 
@@ -54,7 +54,8 @@ class Machine:
     @cached_property
     def engine(self) -> Engine:
         """The engine that the next task would use."""
-        return choose("", self.project, environment.held(self.project, self.profile))
+        name = named("", self.project)
+        return choose(name, self.project, environment.held(self.project, self.profile, name))
 
     @cached_property
     def status(self) -> list[Status]:

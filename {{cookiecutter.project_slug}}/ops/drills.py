@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ class Drill:
         self.profile = profile
         self.wanted, self.point = wanted, wanted.point
         self.keep = keep
-        self.scratch = scratch.planned(source, PURPOSE, profile)
+        self.scratch = scratch.planned(source, PURPOSE, profile, wanted.point.engine)
         self.engine: Engine | None = None
         self.start = time.monotonic()
 
@@ -74,7 +74,7 @@ class Drill:
         clear(self.source)
         refuse_scarce(self.scratch.folder.parent, self.point.size)
         names = (*PREPARED[self.point.engine], *recovery.BOTH)
-        own, values = Steps(made, names), self._values()
+        own, values = Steps(made, names), self.scratch.values()
         self.start = time.monotonic()
         try:
             with scratch.unset(scratch.inherited(self.source, values)):
@@ -87,12 +87,6 @@ class Drill:
                 self._leave()
                 made.note(seconds=seconds, steps=own.seconds)
         return seconds
-
-    def _values(self) -> dict[str, str]:
-        """Return the variables; processes have the addresses of dev, on this machine alone."""
-        if self.point.engine == COMPOSE:
-            return self.scratch.values()
-        return replace(self.scratch, profile="dev").values() | {"APP_ENV": self.profile}
 
     def _recover(self, own: Steps, values: dict[str, str]) -> None:
         """Make all steps."""

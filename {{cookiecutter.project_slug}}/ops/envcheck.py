@@ -33,10 +33,13 @@ PLACEHOLDER = re.compile(
 )
 
 
-def examine(project: Project, profile: str, limit: float = QUICK) -> list[Finding]:
+def examine(
+    project: Project, profile: str, engine: str = "", limit: float = QUICK
+) -> list[Finding]:
     """Look at everything that concerns a profile; where nothing is wrong, say that.
 
-    The search through git takes `limit` seconds at most.
+    Without an engine it is the one in use, or that the profile usually runs on. The search through
+    git takes `limit` seconds at most.
     """
     try:
         seen = usage.used(project)
@@ -48,24 +51,25 @@ def examine(project: Project, profile: str, limit: float = QUICK) -> list[Findin
             Finding("schema", "fail", str(item), f"edit {FILE}:{item.line}")
             for item in reading.mistakes
         ]
-    found = [*Profile(project, profile, reading.variables).findings(limit)]
+    engine = engine or environment.usual_engine(project, profile)
+    found = [*Profile(project, (profile, engine), reading.variables).findings(limit)]
     found += usage.findings(seen, reading.variables)
     name = project.env_file(profile).name
     return found or [Finding("env", "ok", f"{name}: every variable has a value")]
 
 
-def failures(project: Project, profile: str) -> list[Finding]:
+def failures(project: Project, profile: str, engine: str = "") -> list[Finding]:
     """Return what a deployment must not go on with."""
-    return [item for item in examine(project, profile) if item.state == "fail"]
+    return [item for item in examine(project, profile, engine) if item.state == "fail"]
 
 
-def refuse(project: Project, profile: str) -> None:
+def refuse(project: Project, profile: str, engine: str) -> None:
     """Stop before anything is touched.
 
     Raises:
         Refused: something fails; all of it is listed, each with what to type.
     """
-    if found := failures(project, profile):
+    if found := failures(project, profile, engine):
         listed = "".join(f"\n  {item.detail}\n    -> {item.fix}" for item in found)
         raise Refused(f"profile {profile} is not ready:{listed}", code=2)
 
@@ -90,8 +94,9 @@ def placeholder(value: str) -> bool:
 class Profile:
     """The values of one profile, as they are looked at."""
 
-    def __init__(self, project: Project, profile: str, variables: list[Variable]) -> None:
-        """Take what the schema describes; nothing is read yet."""
+    def __init__(self, project: Project, where: tuple[str, str], variables: list[Variable]) -> None:
+        """Take what the schema describes for a profile on an engine; nothing is read yet."""
+        profile, self.engine = where
         self.root = project.root
         self.path: Path = project.env_file(profile)
         self.profile = profile
@@ -114,7 +119,8 @@ class Profile:
 
     def _values(self, file: EnvFile) -> list[Value]:
         files = {self.path.name: file.values}
-        return environment.resolved([*self.variables.values()], self.profile, files)
+        variables = [*self.variables.values()]
+        return environment.resolved(variables, self.profile, self.engine, files)
 
     def _at(self, file: EnvFile, name: str) -> str:
         """Return where a variable is set, the last time."""
@@ -156,7 +162,7 @@ class Profile:
         lacking = environment.absent([*self.variables.values()], self.profile, values)
         names = {variable.name for variable in lacking}
         for variable in lacking:
-            default = Template(variable.default.get(self.profile, ""))
+            default = Template(variable.default_in(self.profile, self.engine))
             if names & {*default.get_identifiers()}:
                 continue  # it has a value as soon as those have
             detail = f"{variable.name} has no value: {variable.about}"

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from ops import derived, envfiles, schema
+from ops import derived, engines, envfiles, schema
 from ops.errors import Refused
 from ops.schema import PROFILES, TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
 
     from ops.project import Project
     from ops.schema import Variable
@@ -23,6 +23,8 @@ MASK = "********"
 PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):\S*@")
 """A password in a URL: it may hold anything, and ends at the last @."""
 DEFAULT = "default"
+FILE_SUFFIX = "_FILE"
+"""Of a variable that names the file with another one's value, as official images have it."""
 
 
 @dataclass(frozen=True)
@@ -71,23 +73,71 @@ def init(project: Project, profile: str) -> Path | None:
     return path if envfiles.create(path, text) else None
 
 
-def effective(project: Project, profile: str) -> list[Value]:
+def effective(project: Project, profile: str, engine: str = "") -> list[Value]:
     """Return each variable that has a value, resolved, with its source.
 
+    Without an engine, the defaults are those of the one in use, or of the one that a profile is
+    usually run on.
+
     Raises:
-        Refused: the schema or the env file cannot be read.
+        Refused: the schema, the env file, or a file that a variable names cannot be read.
     """
     path = project.env_file(profile)
-    return resolved(schema.read(project), profile, {path.name: envfiles.read(path).values})
+    files = {path.name: envfiles.read(path).values}
+    return resolved(schema.read(project), profile, engine or usual_engine(project, profile), files)
+
+
+def usual_engine(project: Project, profile: str) -> str:
+    """Name the engine in use; where none is, processes for dev and containers for a server."""
+    local, compose = schema.ENGINES
+    return engines.in_use(project) or (local if profile == PROFILES[0] else compose)
+
+
+def surrounding(variables: Iterable[Variable]) -> dict[str, str]:
+    """Return what the environment says of variables, itself or by naming a file.
+
+    Raises:
+        Refused: it does both for one, or a file cannot be read.
+    """
+    found = {}
+    for name in (item.name for item in variables):
+        value, path = os.environ.get(name, ""), os.environ.get(name + FILE_SUFFIX, "")
+        if path and (said := read_file(name, path)):
+            if value:
+                what = f"{name} and {name}{FILE_SUFFIX} are both set"
+                raise Refused(what, f"unset one of the two: {name} or {name}{FILE_SUFFIX}", code=2)
+            value = said
+        if value:
+            found[name] = value
+    return found
+
+
+def read_file(name: str, path: str) -> str:
+    """Return the value that a file holds, without the newline that an editor left at its end.
+
+    Raises:
+        Refused: it cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        what = f"{name}{FILE_SUFFIX} names {path}, which cannot be read: {reason}"
+        raise Refused(what, f"correct or unset {name}{FILE_SUFFIX}", code=2) from error
 
 
 def resolved(
-    variables: list[Variable], profile: str, files: Mapping[str, Mapping[str, str]]
+    variables: list[Variable], profile: str, engine: str, files: Mapping[str, Mapping[str, str]]
 ) -> list[Value]:
-    """Return each variable that has a value: of the environment, of a file, or by default."""
-    places: dict[str, Mapping[str, str]] = {"environment": os.environ, **files}
+    """Return each variable that has a value: of the environment, of a file, or by default.
+
+    Raises:
+        Refused: a file that the environment names cannot be read.
+    """
     settable = [item for item in variables if item.set_by != TASKS]
-    given = {item.name: _given(item, profile, places) for item in settable}
+    places = {"environment": surrounding(settable), **files}
+    where = (profile, engine)
+    given = {item.name: _given(item, where, places) for item in settable}
     # The profile was chosen already: a stale APP_ENV in a file must not contradict it.
     given["APP_ENV"] = Value("APP_ENV", profile, "--profile", secret=False)
     held = {name: value for name, value in given.items() if value}
@@ -95,13 +145,13 @@ def resolved(
 
 
 def _given(
-    variable: Variable, profile: str, places: Mapping[str, Mapping[str, str]]
+    variable: Variable, where: tuple[str, str], places: Mapping[str, Mapping[str, str]]
 ) -> Value | None:
-    """Return what the first place that knows a variable says, else its default."""
+    """Return what the first place that knows a variable says, else its default there."""
     for source, values in places.items():
         if value := values.get(variable.name):
             return Value(variable.name, value, source, variable.is_secret)
-    default = variable.default.get(profile)
+    default = variable.default_in(*where)
     return Value(variable.name, default, DEFAULT, variable.is_secret) if default else None
 
 
@@ -120,9 +170,9 @@ def _resolved(value: Value, held: Mapping[str, Value]) -> Value | None:
     return Value(value.name, text, DEFAULT, any(held[name].secret for name in named))
 
 
-def held(project: Project, profile: str) -> dict[str, str]:
+def held(project: Project, profile: str, engine: str = "") -> dict[str, str]:
     """Return the effective values, as complete as they are."""
-    return {value.name: value.value for value in effective(project, profile)}
+    return {value.name: value.value for value in effective(project, profile, engine)}
 
 
 def missing(project: Project, profile: str) -> list[Variable]:
@@ -148,13 +198,13 @@ def said(value: Value, should: str) -> str:
     return f"{value.name} {should}, not {value.shown!r} ({value.source})"
 
 
-def require(project: Project, profile: str) -> dict[str, str]:
+def require(project: Project, profile: str, engine: str = "") -> dict[str, str]:
     """Return the effective values.
 
     Raises:
         Refused: one or more variables have no value, or one of a wrong type; each is named.
     """
-    variables, values = schema.read(project), effective(project, profile)
+    variables, values = schema.read(project), effective(project, profile, engine)
     if bad := wrong(variables, values):
         listed = "\n".join(said(value, should) for value, should in bad)
         raise Refused(listed, f"inv env.check --profile {profile}", code=2)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ops import cases, images, output, scratch
 from ops.cases import FAILED, PASSED, SKIPPED, Case
 from ops.errors import Refused
+from ops.schema import ENGINES
 from ops.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ SERVERS = ("staging", "prod")
 """The profiles with replicas, limits and images as they are deployed."""
 ELSEWHERE = ("tests/engine", "tests/test_first_run.py", "tests/test_*local.py")
 """Tests that bring up stacks of their own, in containers or as processes."""
+_, COMPOSE = ENGINES
 VARIABLES = {"API_WORKERS": "2"}
 """What the scenarios count on."""
 TESTS_XML = "/tmp/tests.xml"  # noqa: S108 - in a container of its own
@@ -49,7 +51,7 @@ class Plan:
     @property
     def scratch(self) -> Scratch:
         """The stack that it is tried on."""
-        return Scratch(self.project, "harness", self.profile, self.stamp, self.token)
+        return Scratch(self.project, "harness", self.profile, COMPOSE, self.stamp, self.token)
 
     @property
     def name(self) -> str:
@@ -103,7 +105,7 @@ def plan(project: Project, profile: str, **options: Any) -> Plan:  # noqa: ANN40
     if profile not in SERVERS:
         what = f"profile {profile}: the harness runs what servers run"
         raise Refused(what, f"choose one of: {', '.join(SERVERS)}", code=2)
-    own = scratch.planned(project, "harness", profile)
+    own = scratch.planned(project, "harness", profile, COMPOSE)
     return Plan(project, profile, own.stamp, own.token, **options)
 
 

@@ -11,6 +11,7 @@ import re
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from ops import stack
@@ -30,6 +31,8 @@ alone. A dash is nothing: a step that runs to its end has no health check, and s
 containers only.
 """
 FILLED_IN = r"\$(?:\$|\{(\w+)|([A-Za-z_]\w*))"
+SUPPLIED = {"ROOT"}
+"""What `x-local` may name and is no variable."""
 REPLACED = {"command", "entrypoint", "test"}
 """What a file put on top replaces; compose puts other lists together."""
 
@@ -67,17 +70,20 @@ class Image:
     health_check: str = ""
 
 
-def components(root: Path) -> list[Component]:
-    """Read every service, in the order of compose.yaml.
+def components(root: Path, read: Mapping[str, Sequence[str]]) -> list[Component]:
+    """Read every service, in the order of compose.yaml; `read` has the variables that each reads.
 
     Raises:
         Refused: a file is missing or is not a compose file.
     """
     profiles = {profile: composed(root, file) for profile, file in files().items()}
-    return [
-        _component(root, name, {profile: entries[name] for profile, entries in profiles.items()})
-        for name in profiles[PROFILES[0]]
-    ]
+    found = []
+    for name in profiles[PROFILES[0]]:
+        entries = {profile: services[name] for profile, services in profiles.items()}
+        elsewhere = {one for entry in entries.values() for one in named(entry)}
+        own = [one for one in read.get(name, ()) if one not in elsewhere]
+        found.append(_component(root, name, entries, own))
+    return found
 
 
 def files() -> dict[str, str]:
@@ -125,7 +131,9 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def _component(root: Path, name: str, profiles: Mapping[str, dict[str, Any]]) -> Component:
+def _component(
+    root: Path, name: str, profiles: Mapping[str, dict[str, Any]], read: Sequence[str]
+) -> Component:
     """Read one service; `profiles` has it as each profile composes it."""
     (entry, *_) = profiles.values()
     made = _image(root, entry)
@@ -141,7 +149,7 @@ def _component(root: Path, name: str, profiles: Mapping[str, dict[str, Any]]) ->
         ports=each(lambda one: [port(item) for item in one.get("ports", [])]),
         depends_on=each(_needs),
         volumes=each(lambda one: [_volume(root, one, item) for item in one.get("volumes", [])]),
-        environment=each(lambda one: sorted(handed(one))),
+        environment=each(lambda one: sorted({*handed(one), *read})),
         filled_in=each(filled_in),
         health_check=each(lambda one: [_health(one, made)]),
         as_a_process=each(_process),
@@ -184,6 +192,14 @@ def filled_in(entry: Mapping[str, Any]) -> list[str]:
     """Return the variables that compose fills in; `$$` is how a `$` is written there."""
     found = re.finditer(FILLED_IN, json.dumps({**entry, "folder": ""}, default=str))
     return sorted({match[1] or match[2] for match in found} - {None})
+
+
+def named(entry: Mapping[str, Any]) -> set[str]:
+    """Return the variables that compose or `x-local` fill in for a service."""
+    local = entry.get("x-local") or {}
+    fields = (Formatter().parse(str(text)) for text in local.values())
+    found = {name for parsed in fields for _, name, _, _ in parsed if name}
+    return {*filled_in(entry)} | found - SUPPLIED
 
 
 def _needs(entry: Mapping[str, Any]) -> list[str]:

@@ -189,7 +189,7 @@ def beside(profile: str) -> Callable[[], Point]:
     from ops import databases, session  # noqa: PLC0415 - they bring what a container has not
 
     def night() -> Point:
-        opened = session.opened(profile, LOCAL)
+        opened = session.opened(profile, LOCAL, whole=False)  # it is handed what it reads
         return nights.run(opened, databases.of(opened))
 
     return night

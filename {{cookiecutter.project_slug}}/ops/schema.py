@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ops.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from ops.project import Project
 
 PROFILES = ("dev", "staging", "prod")
+ENGINES = ("local", "compose")
 FILE = "env/schema.toml"
 APPLICATION, TASKS = "application", "tasks"
 READERS = (APPLICATION, TASKS)
@@ -96,6 +97,14 @@ class Variable:
         """Say whether a profile cannot do without a value."""
         return not self.optional and not self.set_by and profile in self.required
 
+    def default_in(self, profile: str, engine: str) -> str:
+        """Return what holds where nobody gave a value: that of the engine, else of the profile."""
+        return self.default.get(engine) or self.default.get(profile, "")
+
+    def has_default(self, profile: str) -> bool:
+        """Say whether a profile has a default on every engine."""
+        return profile in self.default or all(name in self.default for name in ENGINES)
+
     def wrong(self, value: str) -> str:
         """Say what a value should be, where it is not; the value is not in it."""
         kind = TYPES[self.type]
@@ -130,6 +139,15 @@ def read(project: Project) -> list[Variable]:
     if reading.mistakes:
         raise Refused("\n".join(map(str, reading.mistakes)), f"edit {FILE}")
     return reading.variables
+
+
+def read_by(variables: Sequence[Variable]) -> dict[str, list[str]]:
+    """Return the variables that each reader reads, but for those that the tasks work out."""
+    found: dict[str, list[str]] = {}
+    for item in variables:
+        for reader in item.read_by if not item.set_by else ():
+            found.setdefault(reader, []).append(item.name)
+    return found
 
 
 def hint(name: str, known: Collection[str], likeness: float = 0.6) -> str:
@@ -233,10 +251,13 @@ class Reading:
         for name in variable.read_by if self.readers is not None else ():
             if name not in (known := self.readers or []):
                 yield "read_by", f"is read by {name!r}, which is no service{hint(name, known)}"
-        for key, names in {"required": variable.required, "default": variable.default}.items():
-            for name in (one for one in names if one not in PROFILES):
-                place = f"default.{name}" if key == "default" else key
-                yield place, f"has a {key} for the unknown profile {name!r}{hint(name, PROFILES)}"
+        for name in (one for one in variable.required if one not in PROFILES):
+            what = f"the unknown profile {name!r}{hint(name, PROFILES)}"
+            yield "required", f"has a required for {what}"
+        known = (*PROFILES, *ENGINES)
+        for name in (one for one in variable.default if one not in known):
+            what = f"{name!r}, no profile and no engine{hint(name, known)}"
+            yield f"default.{name}", f"has a default for {what}"
 
     def _wrong_requirement(self, variable: Variable) -> Iterator[tuple[str, str]]:
         """Find what is required and is not."""
@@ -245,7 +266,7 @@ class Reading:
         if variable.optional:
             yield "optional", "is optional and required: leave out one of the two"
         for profile in variable.required:
-            if profile in variable.default:
+            if variable.has_default(profile):
                 yield "required", f"is required in {profile}, where it has a default"
 
     def _wrong_values(self, variable: Variable) -> Iterator[tuple[str, str]]:
@@ -257,13 +278,13 @@ class Reading:
         if variable.is_secret and variable.default:
             yield "default", "is a secret and has a default, which git would keep: leave it out"
         seen = set()
-        for profile, text in variable.default.items():
-            if text not in seen and (what := self._wrong_default(variable, profile, text)):
-                place = f"default.{profile}"
+        for where, text in variable.default.items():
+            if text not in seen and (what := self._wrong_default(variable, where, text)):
+                place = f"default.{where}"
                 yield place if (variable.name, place) in self.lines else "default", what
             seen.add(text)
 
-    def _wrong_default(self, variable: Variable, profile: str, text: str) -> str:
+    def _wrong_default(self, variable: Variable, where: str, text: str) -> str:
         template = Template(text)
         if not text:
             return "has an empty default: leave it out, and say optional = true"
@@ -276,11 +297,16 @@ class Reading:
                     name, self.by_name
                 )
             named = self.by_name[name]
-            values[name] = named.default.get(profile) or named.example or "x"
+            values[name] = named.default.get(where) or _any_value(named)
             if Template(values[name]).get_identifiers():
                 return f"has a default that names {name}, whose default names others: name those"
         should = variable.wrong(template.substitute(values))
         return f"has a default that {should}" if should else ""
+
+
+def _any_value(variable: Variable) -> str:
+    """Return a value that would do."""
+    return variable.example or next(iter(variable.default.values()), "x")
 
 
 def _broken(pattern: str) -> str:
@@ -308,7 +334,7 @@ def _rotation(value: object) -> bool:
 
 FORMS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "about": ("a text in quotes", lambda value: isinstance(value, str)),
-    "default": ("a text in quotes, or one for each profile", _default),
+    "default": ("a text in quotes, or one for each profile or engine", _default),
     "read_by": ("a list of services", _texts),
     "required": ("a list of profiles", _texts),
     "optional": ("true or false", lambda value: isinstance(value, bool)),

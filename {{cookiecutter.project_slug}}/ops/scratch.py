@@ -33,6 +33,7 @@ class Scratch:
     purpose: str
     """What it is for, in a word."""
     profile: str
+    engine: str
     stamp: str
     token: str
 
@@ -57,10 +58,10 @@ class Scratch:
         return variables(self, described, free_ports(len(described)), secrets.token_urlsafe)
 
 
-def planned(source: Project, purpose: str, profile: str) -> Scratch:
+def planned(source: Project, purpose: str, profile: str, engine: str) -> Scratch:
     """Return a stack with a name that no other has; nothing is made yet."""
     stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    return Scratch(source, purpose, profile, stamp, secrets.token_hex(2))
+    return Scratch(source, purpose, profile, engine, stamp, secrets.token_hex(2))
 
 
 def place(source: Project, purpose: str) -> Path:
@@ -82,7 +83,8 @@ def variables(
             own[item.name] = str(next(free))
         elif item.secret and item.needed(scratch.profile):
             own[item.name] = secret(item.secret)
-    defaults = {item.name: item.default.get(scratch.profile) for item in described}
+    where = (scratch.profile, scratch.engine)
+    defaults = {item.name: item.default_in(*where) for item in described}
     filled = {name: Template(text).safe_substitute(own) for name, text in defaults.items() if text}
     return filled | own
 

@@ -54,8 +54,9 @@ def opened(
     name = profile_name(here, profile)
     if whole:
         _refuse_another(here, name, engine or os.environ.get("SLIPWAY_ENGINE", ""))
-    values = environment.require(here, name) if whole else environment.held(here, name)
-    return Session(here, name, engines.choose(engine, here, values, gpu=gpu))
+    where = engines.named(engine, here)
+    read = environment.require if whole else environment.held
+    return Session(here, name, engines.choose(where, here, read(here, name, where), gpu=gpu))
 
 
 def profile_name(here: Project, asked: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
-from string import Formatter, Template
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 from ops import inventory, stack
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ops.project import Project
     from ops.schema import Variable
 
-SUPPLIED = {"ROOT"}
-"""What `x-local` may name and is no variable."""
+ENV_FILE, SECRETS = "env_file", "secrets"
+BOTH = frozenset({ENV_FILE, SECRETS})
 SETTINGS = "BaseSettings"
 """What settings classes are made from."""
 
@@ -33,6 +33,8 @@ class Usage:
     """For each service, all that it is handed, and that compose or `x-local` fill in for it."""
     filled_in: Mapping[str, frozenset[str]]
     """For each service, what compose and `x-local` fill in: that has to come from somewhere."""
+    takes: Mapping[str, frozenset[str]]
+    """For each service, what of its handout it takes: `env_file` and `secrets`."""
     settings: frozenset[str]
     """The keys of the application's settings, as variables."""
     from_environment: frozenset[str]
@@ -49,27 +51,32 @@ def used(project: Project) -> Usage:
     """
     handed: dict[str, set[str]] = {}
     filled: dict[str, set[str]] = {}
+    takes: dict[str, frozenset[str]] = {}
     for file in inventory.files().values():
         if (project.root / file).is_file():
             for service, entry in inventory.composed(project.root, file).items():
-                filled.setdefault(service, set()).update(_filled_in(entry))
+                filled.setdefault(service, set()).update(inventory.named(entry))
+                takes[service] = takes.get(service, BOTH) & _takes(service, entry)
                 handed.setdefault(service, set()).update(inventory.handed(entry))
     keys = settings_keys(project.source / project.package / "settings.py")
     return Usage(
         services={name: frozenset(filled[name] | handed[name]) for name in filled},
         filled_in={name: frozenset(found) for name, found in filled.items()},
+        takes=takes,
         settings=keys,
         from_environment=keys - _defaults(project.root / "config" / "settings.yaml"),
         tasks=_named(project.root / "ops"),
     )
 
 
-def _filled_in(entry: Mapping[str, Any]) -> set[str]:
-    local = entry.get("x-local") or {}
-    fields = (Formatter().parse(str(text)) for text in local.values())
-    return {*inventory.filled_in(entry)} | {
-        name for parsed in fields for _, name, _, _ in parsed if name and name not in SUPPLIED
-    }
+def _takes(service: str, entry: Mapping[str, Any]) -> frozenset[str]:
+    """Say which parts of its handout a service takes, as services/api/compose.yaml does."""
+    given = entry.get("env_file") or []
+    paths = [str(one["path"] if isinstance(one, dict) else one) for one in given]
+    named = entry.get("secrets") or []
+    sources = [one["source"] if isinstance(one, dict) else one for one in named]
+    found = [ENV_FILE] if any(path.endswith(f"/{service}.env") for path in paths) else []
+    return frozenset(found + ([SECRETS] if service in sources else []))
 
 
 def settings_keys(path: Path) -> frozenset[str]:
@@ -126,14 +133,16 @@ def _readers(variable: Variable, usage: Usage) -> Iterator[Finding]:
     said = {*variable.read_by} - {TASKS}
     for reader in sorted(users - said):
         yield Finding("compose", "warn", f"{name} is used by {reader}: add it to read_by", place)
-    for reader in sorted((said - users) & {*usage.services, APPLICATION}):
-        if reader == APPLICATION:
-            meant = hint(name, usage.settings)
-            detail = f"{name} is no key of the application's settings, which would not read it"
-            yield Finding("settings", "fail", f"{detail}{meant}", place)
-        else:
-            detail = f"{name} is said to be read by {reader}, which does not use it"
-            yield Finding("compose", "warn", detail, place)
+    if APPLICATION in said - users:
+        meant = hint(name, usage.settings)
+        detail = f"{name} is no key of the application's settings, which would not read it"
+        yield Finding("settings", "fail", f"{detail}{meant}", place)
+    needed = {ENV_FILE} | ({SECRETS} if variable.is_secret else set())
+    for reader in sorted((said - users) & {*usage.services}):
+        if lacking := sorted(needed - usage.takes[reader]):
+            detail = f"{name} is read by {reader}, whose compose file has no {' or '.join(lacking)}"
+            fix = f"add what services/api/compose.yaml has, with {reader} for api"
+            yield Finding("compose", "fail", detail, fix)
     if TASKS in variable.read_by and name not in usage.tasks:
         yield Finding("tasks", "warn", f"{name} is said to be read by ops/, which does not", place)
 
@@ -144,6 +153,6 @@ def _unused(usage: Usage, variables: Sequence[Variable]) -> Iterator[Finding]:
     used_names = {name for text in texts for name in Template(text).get_identifiers()}
     used_names |= usage.tasks.union(usage.settings, *usage.services.values())
     for variable in variables:
-        if variable.name not in used_names:
+        if variable.name not in used_names and not {*variable.read_by} & {*usage.services}:
             fix = f"remove it: {FILE}:{variable.line}"
             yield Finding("compose", "warn", f"nobody uses {variable.name}", fix)

@@ -27,7 +27,7 @@ DIFFERENT = (
 )
 DESCRIBED = schema.read(load(REPOSITORY))
 SETTABLE = [item for item in DESCRIBED if not item.set_by and item.name != "APP_ENV"]
-NEEDED = [item for item in SETTABLE if item.needed("prod") and "prod" not in item.default]
+NEEDED = [item for item in SETTABLE if item.needed("prod") and not item.has_default("prod")]
 
 
 def findings(scratch: Scratch, profile: str = "dev") -> list[Finding]:
@@ -279,8 +279,8 @@ def file(server: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
     """Return what writes the env file of prod, with lines changed."""
     for variable in DESCRIBED:
         monkeypatch.delenv(variable.name, raising=False)
-    values = {item.name: item.default["prod"] for item in SETTABLE if "prod" in item.default}
-    values = {name: value for name, value in values.items() if "$" not in value}
+    values = {item.name: item.default_in("prod", "compose") for item in SETTABLE}
+    values = {name: value for name, value in values.items() if value and "$" not in value}
     values |= envfiles.parsed(derived.env_file(DESCRIBED, "prod")).values
     values |= {item.name: item.example for item in NEEDED if not item.secret}
 
@@ -295,7 +295,7 @@ def file(server: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
 
 def refused(project: Project) -> str:
     with pytest.raises(Refused) as error:
-        envcheck.refuse(project, "prod")
+        envcheck.refuse(project, "prod", "compose")
     return str(error.value)
 
 

@@ -22,11 +22,14 @@ from ops.inventory import (
     port,
     words,
 )
+from ops.project import load
+from ops.schema import read, read_by
 from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
     from tests.conftest import Scratch
 
+READ = read_by(read(load(REPOSITORY)))
 HARDENED = """
 services:
   hardened: {init: true, volumes: ["cache:/cache"], environment: {LEVEL: info}}
@@ -65,11 +68,11 @@ FROM web
 
 def test_the_page_is_what_the_task_prints() -> None:
     text = (REPOSITORY / PAGE).read_text(encoding="utf-8")
-    assert text == page(components(REPOSITORY)), f"inv stack.inventory > {PAGE}"
+    assert text == page(components(REPOSITORY, READ)), f"inv stack.inventory > {PAGE}"
 
 
 def test_every_service_of_every_profile_is_on_it() -> None:
-    shown = {component.service for component in components(REPOSITORY)}
+    shown = {component.service for component in components(REPOSITORY, READ)}
     for file in files().values():
         assert composed(REPOSITORY, file).keys() == shown
 
@@ -108,7 +111,7 @@ def test_a_component_is_read_from_its_files_and_its_image(scratch: Scratch) -> N
     scratch.write("services/web/compose.yaml", WEB)
     scratch.write("services/web/compose.dev.yaml", DEV)
     scratch.write("services/web/Dockerfile", DOCKERFILE)
-    step, web = components(scratch.root)
+    step, web = components(scratch.root, {})
     assert (step.service, step.health_check) == ("step", ())
     assert web == Component(
         service="web",

@@ -208,10 +208,12 @@ def test_configuration_is_complete_and_holds_no_value_of_the_environment() -> No
         Service("step", ("python", "step.py"), once=True),
         Service("web", ("python", "web 1%.py"), "http://127.0.0.1:80/"),
     ]
-    text = configuration(services, Places(Path("/p"), Path("/p/run")))
+    own = {"web": {"API_KEY_FILE": ".env.d/web/API_KEY"}}
+    text = configuration(services, Places(Path("/p"), Path("/p/run")), own)
     assert text.split("\n\n")[-1] == (
         "[program:web]\n"
         "command = python 'web 1%%.py'\n"
+        'environment = API_KEY_FILE=".env.d/web/API_KEY"\n'
         "autostart = false\n"
         "autorestart = true\n"
         "startsecs = 1\n"

@@ -13,7 +13,7 @@ from ops.scratch import Scratch
 from tests.test_archives import full_disk
 
 PROJECT = Project(Path("/p"), "Weather", "weather", "weather_app")
-OWN = Scratch(PROJECT, "drill", "staging", "20261122-063000", "ab12")
+OWN = Scratch(PROJECT, "drill", "staging", "compose", "20261122-063000", "ab12")
 NAME = "weather-drill-20261122-063000-ab12"
 
 
@@ -23,7 +23,7 @@ def test_everything_goes_by_its_own_name() -> None:
 
 
 def test_two_of_the_same_second_have_different_names() -> None:
-    names = {scratch.planned(PROJECT, "drill", "prod").name for _ in range(5)}
+    names = {scratch.planned(PROJECT, "drill", "prod", "compose").name for _ in range(5)}
     assert len(names) == 5
 
 

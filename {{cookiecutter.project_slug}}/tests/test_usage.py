@@ -64,8 +64,8 @@ def test_nothing_is_said_where_all_agree(scratch: Scratch) -> None:
             "compose.yaml",
             "APP_ENV, API_KEY, ",
             "APP_ENV, ",
-            "API_KEY is said to be read by elsewhere, which does not use it",
-            "warn",
+            "API_KEY is read by elsewhere, whose compose file has no env_file or secrets",
+            "fail",
         ),
         (
             "env/schema.toml",

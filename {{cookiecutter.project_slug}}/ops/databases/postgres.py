@@ -23,11 +23,16 @@ MAINTENANCE = "postgres"
 
 CONNECT = """
 set -eu
-export PGHOST=postgres PGUSER="$POSTGRES_USER" PGDATABASE="$POSTGRES_DB" PGCONNECT_TIMEOUT=10
-export PGPASSWORD="$POSTGRES_PASSWORD"
+login="$(cat "$DATABASE_URL_FILE")"
+login="${login#*://}"
+login="${login%%@*}"
+export PGHOST=postgres PGUSER="${login%%:*}" PGDATABASE="$POSTGRES_DB" PGCONNECT_TIMEOUT=10
+export PGPASSWORD="${login#*:}"
 ask() { psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 "$@"; }
 """
 """What every script begins with. The password is a variable, and in no list of arguments.
+
+It is read from a file: a rotation may have replaced that since this container was started.
 
 A runner says where a copy is, and where there is room for a moment: $FOLDER and $WORK.
 """

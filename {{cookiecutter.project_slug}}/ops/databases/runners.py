@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Runner(Protocol):
     """Runs a script where the tools of the server's own version are, and the server is reached.
 
-    The script finds $POSTGRES_USER, $POSTGRES_DB, $POSTGRES_PASSWORD, the copy that it reads or
-    writes in $FOLDER, and an empty folder of its own in $WORK.
+    The script finds $POSTGRES_DB, the file $DATABASE_URL_FILE, the copy that it reads or writes in
+    $FOLDER, and an empty folder of its own in $WORK.
     """
 
     live: str

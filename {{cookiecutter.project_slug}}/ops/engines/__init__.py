@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ops.project import Project
 
-NAMES = ("local", "compose")
+NAMES = schema.ENGINES
 GPU = "gpu"
 """Noted beside the engine's name where the stack has GPUs."""
 
@@ -123,18 +123,14 @@ class Engine(Protocol):
 def choose(
     name: str, project: Project, values: Mapping[str, str], *, gpu: bool | None = None
 ) -> Engine:
-    """Return the engine that was asked for, by option or by SLIPWAY_ENGINE, or else is in use.
+    """Return the engine that `named` names, over a profile's variables.
 
-    Where nothing is in use it is containers if they can run here, else processes. Whether GPUs are
-    reserved is what was asked for too, or else as the stack was brought up.
+    Whether GPUs are reserved is what was asked for, or else as the stack was brought up.
 
     Raises:
         Refused: there is no engine of that name.
     """
-    name = name or os.environ.get("SLIPWAY_ENGINE", "")
-    if name not in ("", *NAMES):
-        raise Refused(f"there is no engine {name!r}", f"choose one of: {', '.join(NAMES)}", code=2)
-    name = name or in_use(project) or ("compose" if containers_can_run(project) else "local")
+    name = named(name, project)
     # An engine brings heavy libraries: only the chosen one is imported.
     if name == "compose":
         from ops.engines.compose import ComposeEngine  # noqa: PLC0415
@@ -143,6 +139,20 @@ def choose(
     from ops.engines.local import LocalEngine  # noqa: PLC0415
 
     return LocalEngine(project, values)
+
+
+def named(asked: str, project: Project) -> str:
+    """Name the engine that was asked for, by option or by SLIPWAY_ENGINE, or else is in use.
+
+    Where nothing is in use it is containers if they can run here, else processes.
+
+    Raises:
+        Refused: there is no engine of that name.
+    """
+    name = asked or os.environ.get("SLIPWAY_ENGINE", "")
+    if name not in ("", *NAMES):
+        raise Refused(f"there is no engine {name!r}", f"choose one of: {', '.join(NAMES)}", code=2)
+    return name or in_use(project) or ("compose" if containers_can_run(project) else "local")
 
 
 def in_use(project: Project) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 from docker.errors import DockerException, NotFound
 
-from ops import health, images, journal, output, serving, shell
+from ops import handouts, health, images, journal, output, serving, shell
 from ops.compose import application_user, composition, keys
 from ops.engines import Replica, Status
 from ops.errors import Refused
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
     from ops.compose import Composition
+    from ops.handouts import Handout
     from ops.project import Project
 
 PROJECT = "com.docker.compose.project"
@@ -95,6 +96,11 @@ class ComposeEngine:
         return services
 
     @cached_property
+    def handouts(self) -> dict[str, Handout]:
+        """What each service is to be handed."""
+        return handouts.planned(self.project, self.environment, self.name)
+
+    @cached_property
     def building(self) -> dict[str, str]:
         """The variables of what may build: labels too, under the version that is to run."""
         source = images.origin(self.project.root, self.environment.get("VERSION", ""))
@@ -121,9 +127,9 @@ class ComposeEngine:
         """
         before = {item.id: started(item) for item in self.containers()}
         self._refuse_taken_ports()
-        self._own_folders()
-        self._share_with_scheduler()
         self.get_images()
+        self._make_room(hand_out=True)
+        self._share_with_scheduler()
         try:
             self._start(limit, before)
         except BaseException:
@@ -195,9 +201,9 @@ class ComposeEngine:
         It is made of the image that runs, which may be older than the newest one.
         """
         name = f"{self.composition.name}-trial-{secrets.token_hex(4)}"
-        self._own_folders()
         # Requests are answered meanwhile: what runs need not be asked of git or of compose.
         running = self._serving()
+        self._make_room(hand_out=not running)
         service = running[0].labels[SERVICE] if running else self._that_serves()
         env = self.environment if running else self.building
         with self._made_of(service, running[0].attrs["Image"] if running else "") as files:
@@ -237,10 +243,11 @@ class ComposeEngine:
     def run(self, command: Sequence[str]) -> None:
         """Run a command of the application in a container of its own."""
         inside = ["python", *command[1:]]
-        self._own_folders()
-        mounts = [f"--volume={self.project.root / name}:/app/{name}" for name in ("data", "src")]
         # What it needs is started where nothing runs, and left alone where something does.
-        needs = ["--no-deps"] if any(item.status == "running" for item in self.containers()) else []
+        runs = any(item.status == "running" for item in self.containers())
+        self._make_room(hand_out=not runs)
+        mounts = [f"--volume={self.project.root / name}:/app/{name}" for name in ("data", "src")]
+        needs = ["--no-deps"] if runs else []
         options = ["--rm", "--no-TTY", *needs, *mounts, *keys(os.environ)]
         arguments = ["run", *options, "prepare", *inside]
         shell.run(self.composition.command(*arguments), cwd=self.project.root, env=self.building)
@@ -253,6 +260,7 @@ class ComposeEngine:
         """
         if any(item.status == "running" for item in self.containers(service)):
             return False
+        self._make_room(hand_out=not self.containers())
         wait = ["--wait", "--wait-timeout", f"{limit:.0f}"]
         self._logged("up", "--detach", "--no-deps", *wait, service, timeout=limit + STOP_LIMIT)
         return True
@@ -305,8 +313,13 @@ class ComposeEngine:
             fix = f"choose one of: {', '.join(self.services)}"
             raise Refused(f"there is no service {service!r} here", fix, code=2)
 
-    def _own_folders(self) -> None:
-        """Let the application's user write where models are kept, and where it reports."""
+    def _make_room(self, *, hand_out: bool) -> None:
+        """Let the application write where models are, and its reports; `hand_out` its variables.
+
+        What runs keeps those that it was started with: only `up` gives it others.
+        """
+        if hand_out:
+            handouts.write(self.project, self.handouts, self.name)
         run = self.project.run
         for folder in (self.project.models, serving.folder(run), run / "recovery"):
             folder.mkdir(parents=True, exist_ok=True)

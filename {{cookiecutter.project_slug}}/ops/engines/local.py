@@ -9,22 +9,26 @@ import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from supervisor.states import ProcessStates
 
-from ops import health, output, shell
+from ops import handouts, health, output, schema, shell
 from ops.changes import uninterrupted
 from ops.engines import Replica, Status
 from ops.engines.supervision import DIED, Places, Supervisor, configuration
 from ops.errors import Refused
+from ops.handouts import STAMP
 from ops.processes import MARK, describe
+from ops.schema import APPLICATION
 from ops.stack import Service, local_services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ops.handouts import Handout
     from ops.project import Project
 
 ONCE_LIMIT = 900.0
@@ -64,11 +68,13 @@ def _tuples(item: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Previous:
-    """What ran before a change: its state, configuration and environment."""
+    """What ran before a change: its state, configuration, environment and files."""
 
     state: State
     configuration: str
     environment: dict[str, str]
+    handed: dict[str, str]
+    """The files that services were handed."""
 
 
 class LocalEngine:
@@ -85,6 +91,7 @@ class LocalEngine:
         ]
         self.places = Places(project.root, project.run / "local")
         self.supervisor = Supervisor(self.places)
+        self.values = values
         self.environment = environment(project, values)
 
     def up(self, limit: float) -> bool:
@@ -94,7 +101,7 @@ class LocalEngine:
         """
         self._end_orphans()
         target = State(
-            fingerprint(self.project, self.environment, self.services), tuple(self.services)
+            fingerprint(self.project, self._handed(), self.services), tuple(self.services)
         )
         running = self.running()
         if running and running.made_from == target.made_from:
@@ -104,15 +111,46 @@ class LocalEngine:
         health.refuse_taken({name: port for name, port in wanted.items() if port not in held})
         if running:
             output.say("  The code, the configuration or a variable changed: starting anew.")
-        self._run_steps()
         previous = self._previous(running)
         try:
+            handouts.write(self.project, self.handouts, self.name)
+            self._run_steps()
+        except BaseException:
+            self._hand_back(previous)
+            raise
+        try:
             self.supervisor.stop()
-            self._launch(target, self.environment, configuration(self.services, self.places), limit)
+            config = configuration(self.services, self.places, self._files())
+            self._launch(target, self.environment, config, limit)
         except BaseException:
             self._put_back(previous, limit)
             raise
         return True
+
+    @cached_property
+    def handouts(self) -> dict[str, Handout]:
+        """What each service, and a command of the application, is to be handed."""
+        return handouts.planned(self.project, self.values, self.name)
+
+    def _files(self) -> dict[str, dict[str, str]]:
+        """Return what tells each service where its secrets are."""
+        return {name: item.named(self.name) for name, item in self.handouts.items()}
+
+    def _handed(self) -> dict[str, str]:
+        """Return all variables, and when secrets were last others: that is what services get."""
+        stamps = {f"{name} {STAMP}": item.stamp for name, item in self.handouts.items()}
+        return self.environment | stamps
+
+    def _application(self) -> dict[str, str]:
+        """Return the environment of a command of the application."""
+        if not self.running():
+            handouts.write(self.project, self.handouts, self.name)
+        return self.environment | self._files()[APPLICATION]
+
+    def _hand_back(self, previous: Previous | None) -> None:
+        """Hand out again what runs now was started with."""
+        if previous:
+            handouts.put_back(self.project, previous.handed)
 
     def down(self, *, volumes: bool = False) -> bool:
         """Stop every service and keep its data; say whether anything ran.
@@ -140,7 +178,7 @@ class LocalEngine:
 
     def run(self, command: Sequence[str]) -> None:
         """Run a command of the application with this environment."""
-        shell.run(command, cwd=self.project.root, env=self.environment)
+        shell.run(command, cwd=self.project.root, env=self._application())
 
     def status(self) -> list[Status]:
         """Look at every service that stays up."""
@@ -164,7 +202,7 @@ class LocalEngine:
     def trial(self, command: Sequence[str], limit: float) -> Iterator[str]:
         """Run a command with this environment; yield the lines that it prints."""
         words, root = on_path(command), self.project.root
-        yield from shell.lines(words, cwd=root, env=self.environment, timeout=limit)
+        yield from shell.lines(words, cwd=root, env=self._application(), timeout=limit)
 
     def halt(self, needed: str) -> Callable[[float], None]:
         """Stop all: what they keep is in files that any of them may have open."""
@@ -235,7 +273,8 @@ class LocalEngine:
         process = self.supervisor.process()
         if not (running and process):
             return None
-        return Previous(running, self.places.config.read_text(encoding="utf-8"), process.environ())
+        config = self.places.config.read_text(encoding="utf-8")
+        return Previous(running, config, process.environ(), handouts.taken(self.project))
 
     def _put_back(self, previous: Previous | None, limit: float) -> None:
         """Stop what a failed start left, and bring back what ran before it."""
@@ -245,6 +284,7 @@ class LocalEngine:
             if not previous:
                 return
             output.say("  Putting back what ran before:")
+            self._hand_back(previous)
             try:
                 self._launch(previous.state, previous.environment, previous.configuration, limit)
             except Refused as error:
@@ -279,7 +319,7 @@ class LocalEngine:
                 shell.run(
                     service.command,
                     cwd=self.project.root,
-                    env=self.environment,
+                    env=self.environment | self._files().get(service.name, {}),
                     log=file,
                     timeout=ONCE_LIMIT,
                 )
@@ -313,9 +353,13 @@ class LocalEngine:
 
 
 def environment(project: Project, values: Mapping[str, str]) -> dict[str, str]:
-    """Return what the processes get on top of this process's environment."""
+    """Return what the processes get on top of this process's environment.
+
+    Secrets are in files: what this environment says of them is not passed on.
+    """
     own = {MARK: str(project.root), "PYTHONPATH": str(project.source), "PYTHONUNBUFFERED": "1"}
-    return {**values, **own}
+    hidden = handouts.secrets_of(schema.read(project), values)
+    return {**values, **dict.fromkeys(hidden, ""), **own}
 
 
 def fingerprint(project: Project, env: Mapping[str, str], services: Iterable[Service]) -> str:

@@ -90,10 +90,13 @@ def _private_folder() -> Path:
     return folder
 
 
-def configuration(services: Iterable[Service], places: Places) -> str:
+def configuration(
+    services: Iterable[Service], places: Places, own: Mapping[str, Mapping[str, str]]
+) -> str:
     """Write supervisord's configuration, for a supervisord that is started in the root.
 
-    No secret is in it: processes inherit the environment. Paths are relative, because it expands
+    No secret is in it: processes inherit the environment, and by variables of their `own` are told
+    which files hold their secrets. Paths are relative, because it expands
     `%` in some values once and in others twice, so that no escape serves every folder's name.
     """
     general: dict[str, dict[str, object]] = {
@@ -109,14 +112,17 @@ def configuration(services: Iterable[Service], places: Places) -> str:
         },
     }
     programs = {
-        f"program:{item.name}": _program(item, places) for item in services if not item.once
+        f"program:{item.name}": _program(item, places, own.get(item.name, {}))
+        for item in services
+        if not item.once
     }
     return "\n".join(_section(name, keys) for name, keys in (general | programs).items())
 
 
-def _program(service: Service, places: Places) -> dict[str, object]:
+def _program(service: Service, places: Places, own: Mapping[str, str]) -> dict[str, object]:
     return {
         "command": shlex.join(service.command),
+        "environment": ",".join(f'{name}="{value}"' for name, value in own.items()),
         "autostart": "false",
         "autorestart": "true",
         "startsecs": 1,

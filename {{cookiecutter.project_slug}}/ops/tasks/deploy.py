@@ -40,7 +40,7 @@ def up(
     here = project.load()
     wanted = session.profile_name(here, profile)
     _make_environment(here, wanted)
-    envcheck.refuse(here, wanted)
+    envcheck.refuse(here, wanted, engines.named(engine, here))
     opened = session.opened(profile, engine, gpu=gpu)
     name = opened.engine.name
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")

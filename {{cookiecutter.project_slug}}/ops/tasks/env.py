@@ -41,7 +41,7 @@ def show(_c: Context, profile: str = "", json: bool = False) -> None:
 def check(_c: Context, profile: str = "", json: bool = False) -> None:
     """Find what is wrong with variables and env files."""
     here = project.load()
-    findings = envcheck.examine(here, session.profile_name(here, profile), envcheck.THOROUGH)
+    findings = envcheck.examine(here, session.profile_name(here, profile), limit=envcheck.THOROUGH)
     output.show(findings, as_json=json, empty="")
     if failed := sum(finding.state == "fail" for finding in findings):
         raise Exit("" if json else f"{failed} to mend", code=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
-from ops import output, project
+from ops import output, project, schema
 from ops.inventory import components, page
 from ops.tasks import options
 
@@ -18,5 +18,6 @@ if TYPE_CHECKING:
 @task(help={"json": options.JSON})
 def inventory(_c: Context, json: bool = False) -> None:
     """Print every component: command, image, ports, health."""
-    found = components(project.load().root)
+    here = project.load()
+    found = components(here.root, schema.read_by(schema.read(here)))
     output.say(output.dumps([asdict(item) for item in found]) if json else page(found).rstrip())
