@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from ops import derived, engines, envfiles, schema
+from ops import derived, engines, envfiles, masking, schema
 from ops.errors import Refused
 from ops.schema import PROFILES, TASKS
 
@@ -131,6 +131,8 @@ def resolved(
 ) -> list[Value]:
     """Return each variable that has a value: of the environment, of a file, or by default.
 
+    From then on no secret among them is printed.
+
     Raises:
         Refused: a file that the environment names cannot be read.
     """
@@ -141,7 +143,9 @@ def resolved(
     # The profile was chosen already: a stale APP_ENV in a file must not contradict it.
     given["APP_ENV"] = Value("APP_ENV", profile, "--profile", secret=False)
     held = {name: value for name, value in given.items() if value}
-    return [value for item in held.values() if (value := _resolved(item, held))]
+    found = [value for item in held.values() if (value := _resolved(item, held))]
+    masking.learn(value.value for value in found if value.secret)
+    return found
 
 
 def _given(
