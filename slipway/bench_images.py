@@ -154,9 +154,8 @@ def bakery() -> Iterator[Bakery]:
     bake.bake_as(project.root)
     environment.ensure(project.venv, project.root / "requirements.txt")
     process.read(["inv", "env.init"], cwd=project.root, env=project.env)
-    unset = {"API_KEY": "unset", "POSTGRES_PASSWORD": "unset"}
     try:
-        yield Bakery(Project(project.root, project.venv, project.variables | unset))
+        yield Bakery(project)
     finally:
         down(project, "--volumes", "--yes")
         listed = ["docker", "image", "ls", "--quiet", f"localhost/{name}/*"]
@@ -244,17 +243,14 @@ def locked(lock: str, package: str) -> str:
 
 def healthy(project: Project, runs: int) -> list[Figure]:
     """Time inv deploy.up from built images until all is healthy: with its data, and without."""
-    keys = ("API_KEY", "POSTGRES_PASSWORD")
-    kept = {name: value for name, value in project.variables.items() if name not in keys}
-    own = Project(project.root, project.venv, kept)
     first, again = [], []
     for run in range(runs):
         bench.progress(f"inv deploy.up, {run + 1} of {runs}")
-        first.append(up(own))
-        down(own)
-        again.append(up(own))
-        down(own, "--volumes", "--yes")
-        shutil.rmtree(own.root / "models")
+        first.append(up(project))
+        down(project)
+        again.append(up(project))
+        down(project, "--volumes", "--yes")
+        shutil.rmtree(project.root / "models")
     what = "inv deploy.up from built images to all healthy"
     return [
         Figure(f"{what}, first start: loads and trains", statistics.median(first), "s"),

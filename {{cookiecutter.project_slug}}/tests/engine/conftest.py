@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import docker
 import pytest
 from docker.errors import DockerException
 
+from ops import handouts
+from ops.handouts import FOLDER
+from ops.project import load
 from tests.copies import Copy
 
 if TYPE_CHECKING:
@@ -45,6 +48,17 @@ class Stack(Copy):
     def volumes(self) -> list[str]:
         label = f"com.docker.compose.project={self.name}"
         return [item.name for item in self.client.volumes.list(filters={"label": label})]
+
+    @contextmanager
+    def wrong_password(self) -> Iterator[None]:
+        """Let the tools of the database have one that opens nothing."""
+        here, name = load(self.root), "DATABASE_URL"
+        held = (self.root / FOLDER / "postgres" / name).read_text()
+        handouts.renew(here, "postgres", {name: "postgresql://app:opens-nothing@postgres/app"})
+        try:
+            yield
+        finally:
+            handouts.renew(here, "postgres", {name: held})
 
     def remove(self) -> None:
         """Leave nothing behind."""

@@ -12,6 +12,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
+from dotenv import dotenv_values
 
 from ops.engines import Status
 
@@ -185,12 +186,33 @@ def test_production_publishes_the_proxy_alone_and_mounts_no_source(production: S
     assert production.get("/predict", {})["tier"] == "tier1"
 
 
-def test_a_secret_reaches_only_who_declares_it(production: Stack) -> None:
+HANDED = {
+    "api": {"API_KEY", "API_KEY_PREVIOUS", "DATABASE_URL", "REDIS_URL"},
+    "migrate": {"DATABASE_URL", "REDIS_URL"},
+    "postgres": {"DATABASE_URL", "POSTGRES_PASSWORD"},
+    "prepare": {"DATABASE_URL", "REDIS_URL"},
+    "redis": {"REDIS_PASSWORD"},
+    "scheduler": {"BACKUP_URL_OPTIONS", "DATABASE_URL"},
+}
+
+
+def test_a_secret_is_a_file_in_the_containers_that_read_it(production: Stack) -> None:
+    held = dotenv_values(production.root / ".env.prod", interpolate=False)
+    secrets = {held[name] for name in ("API_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD")}
     for container in production.containers():
         name = name_of(container)
-        declared = {item.partition("=")[0] for item in container.attrs["Config"]["Env"]}
-        assert ("API_KEY" in declared) == (name == "api")
-        assert ("POSTGRES_PASSWORD" in declared) == (name in ("postgres", "scheduler"))
+        assert not [one for one in secrets if one in str(container.attrs)]
+        mounted = [item["Destination"] for item in container.attrs["Mounts"]]
+        assert (f"/run/secrets/{name}" in mounted) == (name in HANDED)
+        if name in HANDED and container.status == "running":
+            _, said = run(container, "ls", f"/run/secrets/{name}")
+            assert {*said.split()} == HANDED[name]
+
+
+def test_the_cache_opens_to_nobody_without_its_password(production: Stack) -> None:
+    (redis,) = production.containers("redis")
+    assert "NOAUTH" in run(redis, "redis-cli", "ping")[1]
+    assert "requirepass" not in str(redis.top())
 
 
 def test_a_killed_replica_comes_back_by_itself(production: Stack) -> None:

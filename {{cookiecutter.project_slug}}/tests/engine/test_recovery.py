@@ -113,11 +113,9 @@ class TestContainers(Recoveries):
     def test_with_a_wrong_password_nothing_has_changed(
         self, stack: recoveries.Stack, point: str, lost: int
     ) -> None:
-        stack.copy.environment["POSTGRES_PASSWORD"] = "wrong"  # noqa: S105 - it opens nothing
-        try:
+        assert isinstance(stack, Containers)
+        with stack.stack.wrong_password():
             said = stack.restore(point, code=1)
-        finally:
-            del stack.copy.environment["POSTGRES_PASSWORD"]
         assert "step 4 (stage)" in said
         assert "What was there is untouched." in said
         assert "give it POSTGRES_PASSWORD" in said
