@@ -80,7 +80,7 @@ ApiKey = Annotated[SecretStr, AfterValidator(long_enough)]
 class Settings(BaseSettings):
     """What every process of the application checks, whether it needs it or not."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     app_env: Profile = "dev"
     database_url: Annotated[SecretStr, AfterValidator(usable_database)]
@@ -163,7 +163,7 @@ def load(kind: type[Chosen]) -> Chosen:
 
 def chosen_profile() -> str:
     """Return the profile that APP_ENV names, or a file that APP_ENV_FILE names, whatever it is."""
-    return read_all(["app_env"]).values.get("app_env") or os.environ.get("APP_ENV", "dev")
+    return read_all(["app_env"]).values.get("app_env") or os.environ.get("APP_ENV") or "dev"
 
 
 def read_sections() -> Sections:
@@ -260,8 +260,8 @@ def source(key: str, files: ValueFiles, sections: Sections) -> str:
     """Return where a key's value was read, as the reader would look it up."""
     if key in files.values:
         return files.place(key)
-    for name in os.environ:
-        if name.lower() == key:
+    for name, value in os.environ.items():
+        if value and name.lower() == key:
             return f"environment variable {name}"
     section = chosen_profile() if key in sections[chosen_profile()] else "default"
     return f"{SETTINGS_FILE} [{section}]: {key}"
