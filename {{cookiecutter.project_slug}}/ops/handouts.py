@@ -8,6 +8,7 @@ folder, a running service sees a file that took another's place.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -117,33 +118,24 @@ def write(project: Project, handouts: Mapping[str, Handout], engine: str) -> Non
 
     Raises:
         Refused: a value would be read differently by different tools.
-        OSError: the disk does not take it.
+        OSError: the disk does not take it; then all is as it was.
     """
-    texts = {name: env_text(item, engine) for name, item in handouts.items()}
-    top = _top(project)
+    texts = {}
     for name, handout in handouts.items():
-        renew(project, name, handout.secret)
-        for left in {*_names(_folder(project, name))} - handout.secret.keys():
-            (_folder(project, name) / left).unlink()
-        _put(_env_file(project, name), texts[name])
-    for path in (one for one in top.iterdir() if one.name.removesuffix(".env") not in handouts):
-        _remove(path)
+        texts |= _secret_files(project, name, handout.secret)
+        texts[_env_file(project, name)] = env_text(handout, engine)
+    _put(project, texts)
+    for path in _left_over(project, {*texts}):
+        path.unlink()
 
 
 def renew(project: Project, service: str, secrets: Mapping[str, str]) -> None:
     """Give a service other values of secrets, also while it runs; each at once and whole.
 
     Raises:
-        OSError: the disk does not take it.
+        OSError: the disk does not take it; then all is as it was.
     """
-    if not secrets:
-        return
-    folder = _folder(project, service)
-    folder.mkdir(exist_ok=True)
-    folder.chmod(0o755)  # whoever it runs as can read: nobody else gets into the folder above
-    for name, value in secrets.items():
-        if _text(folder / name) != value:
-            _put(folder / name, value)
+    _put(project, _secret_files(project, service, secrets))
 
 
 def env_text(handout: Handout, engine: str) -> str:
@@ -170,18 +162,17 @@ def put_back(project: Project, texts: Mapping[str, str]) -> None:
     Raises:
         OSError: the disk does not take it.
     """
-    top = _top(project)
-    for name, text in texts.items():
-        (top / name).parent.mkdir(exist_ok=True)
-        _put(top / name, text)
+    _put(project, {project.root / FOLDER / name: text for name, text in texts.items()})
 
 
-def _top(project: Project) -> Path:
-    """Return the folder of all, which nobody but its owner gets into."""
-    top = project.root / FOLDER
-    top.mkdir(mode=0o700, exist_ok=True)
-    top.chmod(0o700)
-    return top
+def _secret_files(project: Project, service: str, secrets: Mapping[str, str]) -> dict[Path, str]:
+    return {_folder(project, service) / name: value for name, value in secrets.items()}
+
+
+def _left_over(project: Project, wanted: set[Path]) -> Iterator[Path]:
+    """Yield the files that belong to nothing that is handed out now."""
+    found = [path for path in (project.root / FOLDER).rglob("*") if path.is_file()]
+    yield from (path for path in found if path not in wanted)
 
 
 def _folder(project: Project, service: str) -> Path:
@@ -192,11 +183,6 @@ def _env_file(project: Project, service: str) -> Path:
     return project.root / FOLDER / f"{service}.env"
 
 
-def _names(folder: Path) -> Iterator[str]:
-    if folder.is_dir():
-        yield from (path.name for path in folder.iterdir())
-
-
 def _text(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
@@ -205,18 +191,21 @@ def _read(path: Path) -> dict[str, str | None]:
     return dotenv_values(path, interpolate=False) if path.is_file() else {}
 
 
-def _put(path: Path, text: str) -> None:
-    """Write a file that everybody can read who gets to it."""
-    with files.moved_to(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.chmod(0o444)
-        files.flush(temporary)
+def _put(project: Project, texts: Mapping[Path, str]) -> None:
+    """Write files that everybody can read who gets to them; first all, then each to its place.
 
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        for item in path.iterdir():
-            item.unlink()
-        path.rmdir()
-    else:
-        path.unlink()
+    A disk that is full refuses before anything has changed.
+    """
+    top = project.root / FOLDER
+    top.mkdir(mode=0o700, exist_ok=True)
+    top.chmod(0o700)  # nobody but its owner gets into it
+    changed = {path: text for path, text in texts.items() if _text(path) != text}
+    with ExitStack() as written:
+        for path, text in changed.items():
+            path.parent.mkdir(exist_ok=True)
+            if path.parent != top:
+                path.parent.chmod(0o755)
+            temporary = written.enter_context(files.moved_to(path))
+            temporary.write_text(text, encoding="utf-8")
+            temporary.chmod(0o444)
+            files.flush(temporary)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import secrets
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from ops import envfiles, handouts
 from ops.handouts import APPLICATION, COMPOSE, FOLDER, LOCAL, STAMP
 from ops.schema import Variable
+from tests import rotations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -171,7 +173,8 @@ def test_what_is_of_no_use_any_more_goes(project: Scratch) -> None:
     project.write("compose.yaml", "services: {web: {image: web}}")
     project.write("env/schema.toml", SCHEMA.replace('["web", "application"]', '["application"]'))
     handouts.write(project.project, planned(project, values()), COMPOSE)
-    assert {path.name for path in (project.root / FOLDER).iterdir()} == {"web", "web.env"}
+    left = [path for path in (project.root / FOLDER).rglob("*") if path.is_file()]
+    assert {path.name for path in left} == {"web.env", "OLD_KEY", "STORE_URL"}
     assert {*handed_out(project, "web")} == {"APP_ENV", "OLD_KEY", "STORE_URL", "WEB_PORT"}
 
 
@@ -183,3 +186,18 @@ def test_what_was_handed_out_can_be_put_back(project: Scratch) -> None:
     handouts.put_back(project.project, before)
     assert handouts.taken(project.project) == before
     assert handed_out(project, "web") == web
+
+
+def test_a_full_disk_changes_nothing(project: Scratch) -> None:
+    top = project.root / FOLDER
+    with rotations.own_disk(top):
+        rotations.need_own_disk(top)
+        handouts.write(project.project, planned(project, values()), COMPOSE)
+        before = handouts.taken(project.project)
+        with suppress(OSError), (top / "filler").open("wb", buffering=0) as filler:
+            while filler.write(b"x" * 2**20):
+                pass
+        with pytest.raises(OSError, match="space"):
+            handouts.write(project.project, planned(project, values()), COMPOSE)
+        (top / "filler").unlink()
+        assert handouts.taken(project.project) == before
