@@ -17,6 +17,7 @@ from invoke.exceptions import Exit
 from ops import facts, journal
 from ops.errors import Refused
 from ops.files import replaced
+from ops.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ class Change:
         self.facts.update(facts)
         owner = f"{journal.who()} (process {os.getpid()})"
         content = {"verb": self.verb, "owner": owner, "since": self.since, **self.facts}
-        replaced(_notes(self.root), json.dumps(content, default=str))
+        replaced(_notes(self.root), masked(json.dumps(content, default=str)))
 
     def commit(self, **facts: object) -> None:
         """Record that it is done, while it can still be put back if that cannot be recorded."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ops.project import Project
     from ops.schema import Variable
 
-MASK = "********"
 PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):\S*@")
 """A password in a URL: it may hold anything, and ends at the last @."""
 DEFAULT = "default"
@@ -39,12 +38,12 @@ class Value:
     @property
     def shown(self) -> str:
         """The value as it may be printed."""
-        return MASK if self.secret else without_password(self.value)
+        return masking.MASK if self.secret else without_password(self.value)
 
 
 def without_password(url: str) -> str:
     """Write a URL as it may be printed."""
-    return PASSWORD.sub(rf"\1:{MASK}@", url)
+    return PASSWORD.sub(rf"\1:{masking.MASK}@", url)
 
 
 def profile_name(asked: str) -> str:
@@ -144,7 +143,7 @@ def resolved(
     given["APP_ENV"] = Value("APP_ENV", profile, "--profile", secret=False)
     held = {name: value for name, value in given.items() if value}
     found = [value for item in held.values() if (value := _resolved(item, held))]
-    masking.learn(value.value for value in found if value.secret)
+    masking.learn(value.value for value in found if value.shown != value.value)
     return found
 
 

@@ -9,6 +9,8 @@ import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ops.masking import masked
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,7 +24,7 @@ def append(root: Path, verb: str, **facts: object) -> None:
         OSError: it cannot be written; then it is not there.
     """
     entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": who(), "verb": verb}
-    line = json.dumps(entry | facts, default=str) + "\n"
+    line = masked(json.dumps(entry | facts, default=str)) + "\n"
     path = root / NAME
     with path.open("ab", buffering=0) as file:
         before = file.tell()

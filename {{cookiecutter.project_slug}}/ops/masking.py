@@ -119,14 +119,15 @@ def _named(value: str) -> list[str]:
 
 def _written(value: str) -> Iterator[str]:
     """Yield a value as URLs, JSON, XML, Python, shells, compose files and base64 write it."""
+    data = value.encode(errors="surrogateescape")
     yield value
-    yield from (quote(value, safe=""), quote(value), quote_plus(value))
+    yield from (quote(data, safe=""), quote(data), quote_plus(data))
     for as_json in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
         yield from (as_json, json.dumps(as_json)[1:-1])
     as_xml = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     yield from (as_xml, as_xml.replace('"', "&quot;"))
     yield from (repr(value)[1:-1], value.replace("'", "'\"'\"'"), value.replace("$", "$$"))
-    yield from _in_base64(value.encode())
+    yield from _in_base64(data)
 
 
 def _in_base64(value: bytes) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops.errors import Refused
+from ops.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +54,7 @@ def confirm_typed(what: str, word: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise Refused(f"{what} Nobody is there to confirm it.", "add --yes to go ahead")
-    if input(f"{what}\nType {word} to go on: ").strip() != word:
+    if _answer(f"{what}\nType {word} to go on: ") != word:
         raise Refused("nothing was changed")
 
 
@@ -85,8 +86,13 @@ def confirm(question: str, *, yes: bool) -> None:
         raise Refused(
             f"{question} Nobody is there to answer.", "add --yes to go ahead from a script"
         )
-    if input(f"{question} [y/N] ").strip().lower() not in {"y", "yes"}:
+    if _answer(f"{question} [y/N] ").lower() not in {"y", "yes"}:
         raise Refused("nothing was changed")
+
+
+def _answer(question: str) -> str:
+    """Ask on the terminal, which takes the question from no stream that masks it."""
+    return input(masked(question)).strip()
 
 
 def brief(value: object) -> str:

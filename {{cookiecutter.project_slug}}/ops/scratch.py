@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from string import Template
 from typing import TYPE_CHECKING
 
-from ops import images, schema
+from ops import images, masking, schema
 from ops.errors import Refused
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ class Scratch:
     def values(self) -> dict[str, str]:
         """Return variables with ports that are free now, and secrets that nobody knows."""
         described = schema.read(self.source)
-        return variables(self, described, free_ports(len(described)), secrets.token_urlsafe)
+        made = variables(self, described, free_ports(len(described)), secrets.token_urlsafe)
+        masking.learn(made[item.name] for item in described if item.is_secret and item.name in made)
+        return made
 
 
 def planned(source: Project, purpose: str, profile: str, engine: str) -> Scratch:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops.errors import Refused
+from ops.relay import relayed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,25 +22,27 @@ if TYPE_CHECKING:
     from typing import IO
 
 
+@contextmanager
 def start(
-    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    """Start a command that is watched while it runs; its output goes into `log`.
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    log: IO[bytes] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command that is watched while it runs, and wait for its end.
+
+    Its output goes to the terminal, or into `log`, without secrets. What has a log asks nobody.
 
     Raises:
         Refused: the command is not found.
     """
-    try:
-        return subprocess.Popen(  # noqa: S603 - lists built by this repository, never a shell
-            command,
-            cwd=cwd,
-            env={**os.environ, **env},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    except FileNotFoundError as error:
-        raise _not_there(command) from error
+    asked = subprocess.DEVNULL if log else None
+    with (
+        relayed(log) as (out, err),
+        _begun(command, cwd, env, stdin=asked, stdout=out, stderr=err) as process,
+    ):
+        yield process
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,16 @@ def attempt(
     Raises:
         Refused: the command is not found or takes longer than `timeout`.
     """
-    if alone:
-        return _alone(command, cwd, env, timeout)
-    done = _run(command, cwd, env, timeout, stdin=subprocess.DEVNULL, capture_output=True)
-    return Ended(done.returncode, done.stdout, done.stderr)
+    piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with _begun(command, cwd, env, **piped, text=True, start_new_session=alone) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise _too_long(command, timeout) from error
+        finally:
+            with suppress(ProcessLookupError):  # nothing of it is left
+                os.killpg(process.pid, signal.SIGKILL) if alone else process.kill()
+    return Ended(process.returncode, out, err)
 
 
 def read(
@@ -102,8 +111,15 @@ def run(
     Raises:
         Refused: the command is not found, exits non-zero or takes longer than `timeout`.
     """
-    stdin, stderr = (subprocess.DEVNULL, subprocess.STDOUT) if log else (None, None)
-    code = _run(command, cwd, env, timeout, stdin=stdin, stdout=log, stderr=stderr).returncode
+    with start(command, cwd=cwd, env=env, log=log) as process:
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise _too_long(command, timeout or 0) from error
+        except BaseException:
+            process.kill()
+            raise
     if code:
         raise _failed(command, code)
 
@@ -117,18 +133,8 @@ def lines(
         Refused: the command is not found, exits non-zero or takes longer than `timeout`.
     """
     with tempfile.TemporaryFile() as errors:
-        try:
-            process = subprocess.Popen(  # noqa: S603 - the same
-                command,
-                cwd=cwd,
-                env={**os.environ, **env},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-        except FileNotFoundError as error:
-            raise _not_there(command) from error
+        piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": errors}
+        process = _begun(command, cwd, env, **piped, text=True)
         timer, start = threading.Timer(timeout, process.kill), time.monotonic()
         timer.start()
         try:
@@ -155,12 +161,8 @@ def streamed(
 
     After `timeout` seconds it is ended, and so is its output: its exit code is not 0 then.
     """
-    try:
-        process = subprocess.Popen(  # noqa: S603 - the same
-            command, cwd=cwd, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-    except FileNotFoundError as error:
-        raise _not_there(command) from error
+    streams = {"stdin": given, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = _begun(command, cwd, None, **streams)
     timer = threading.Timer(timeout, process.kill)
     timer.start()
     try:
@@ -172,54 +174,18 @@ def streamed(
         process.wait()
 
 
-def _run(
+def _begun(
     command: Sequence[str],
     cwd: Path,
     env: Mapping[str, str] | None,
-    timeout: float | None,
-    **streams: Any,  # noqa: ANN401 - what subprocess.run takes
-) -> subprocess.CompletedProcess[str]:
+    **how: Any,  # noqa: ANN401 - what Popen takes
+) -> subprocess.Popen[Any]:
     try:
-        return subprocess.run(  # noqa: S603 - the same
-            command,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            text=True,
-            timeout=timeout,
-            check=False,
-            **streams,
+        return subprocess.Popen(  # noqa: S603 - lists built by this repository, never a shell
+            command, cwd=cwd, env={**os.environ, **(env or {})}, **how
         )
     except FileNotFoundError as error:
         raise _not_there(command) from error
-    except subprocess.TimeoutExpired as error:
-        raise _too_long(command, timeout or 0) from error
-
-
-def _alone(
-    command: Sequence[str], cwd: Path, env: Mapping[str, str] | None, timeout: float
-) -> Ended:
-    try:
-        process = subprocess.Popen(  # noqa: S603 - the same
-            command,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-    except FileNotFoundError as error:
-        raise _not_there(command) from error
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise _too_long(command, timeout) from error
-    finally:
-        with suppress(ProcessLookupError):  # nothing of it is left
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return Ended(process.returncode, out, err)
 
 
 def _not_there(command: Sequence[str]) -> Refused:

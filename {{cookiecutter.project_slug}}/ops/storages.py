@@ -18,8 +18,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from ops.environment import MASK, without_password
+from ops.environment import without_password
 from ops.errors import Refused
+from ops.masking import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

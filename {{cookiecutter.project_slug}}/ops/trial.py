@@ -15,12 +15,14 @@ from ops.cases import FAILED, PASSED, SKIPPED, Case
 from ops.engines import leftovers
 from ops.engines.compose import ComposeEngine
 from ops.errors import Refused
+from ops.masking import masked
 from ops.playing import Player
 from ops.scenarios import Table
 from ops.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from types import FrameType
 
     from ops.harness import Plan
@@ -129,7 +131,8 @@ class Trial:
         with suppress(Refused):
             shell.read(harness.fetch_command(self.plan), cwd=self.plan.folder)
         if report.is_file():
-            self.found += cases.from_junit(report.read_text(encoding="utf-8"), "tests")
+            _write(report, said := report.read_text(encoding="utf-8"))
+            self.found += cases.from_junit(said, "tests")
         if wrong and not cases.count(self.found, FAILED):
             raise Refused(f"{wrong}\n{output.last_lines(self.plan.reports / 'tests.log')}")
 
@@ -138,7 +141,7 @@ class Trial:
 
     def _verify(self) -> None:
         _, said, errors = self._stage().inside(VERIFIED, harness.verify_command(self.plan))
-        (self.plan.reports / "verify.log").write_text(said + errors, encoding="utf-8")
+        _write(self.plan.reports / "verify.log", said + errors)
         if not said:
             raise Refused(f"the verification printed nothing but: {errors.strip()}")
         self.found += harness.verified(said)
@@ -146,7 +149,9 @@ class Trial:
     def _play(self) -> None:
         known = self.engine.environment | {"PACKAGE": self.plan.project.package}
         with (self.plan.reports / "scenarios.log").open("w", encoding="utf-8") as log:
-            player = Player(self._stage(), known, lambda line: print(line, file=log, flush=True))
+            player = Player(
+                self._stage(), known, lambda line: print(masked(line), file=log, flush=True)
+            )
             for case in player.play(self.table):
                 self.found.append(case)
                 output.say(f"    {case.state:<8} {case.seconds:5.1f} s  {case.name}")
@@ -160,7 +165,7 @@ class Trial:
             said = item.logs(timestamps=True).decode(errors="replace")
             first = self.kept.setdefault(str(item.name), str(item.id)) == item.id
             name = item.name if first else f"{item.short_id}-{item.name}"
-            (self.logs / f"{name}.log").write_text(said, encoding="utf-8")
+            _write(self.logs / f"{name}.log", said)
 
     def _finish(self) -> None:
         """Keep the logs, and leave nothing else behind unless that was asked for."""
@@ -184,15 +189,20 @@ class Trial:
     def _report(self, said: dict[str, Any]) -> None:
         """Write what came of it: JSON, JUnit, and the one log for people."""
         plan = self.plan
-        (plan.reports / "summary.json").write_text(output.dumps(said) + "\n", encoding="utf-8")
+        _write(plan.reports / "summary.json", output.dumps(said) + "\n")
         for part in dict.fromkeys(one.part for one in self.found if one.part != "tests"):
             text = cases.junit(part, [one for one in self.found if one.part == part])
-            (plan.reports / f"{part}.xml").write_text(text, encoding="utf-8")
+            _write(plan.reports / f"{part}.xml", text)
         logs = {
             str(path.relative_to(plan.reports)): path.read_text(encoding="utf-8", errors="replace")
             for path in sorted(plan.reports.rglob("*.log"))
         }
-        plan.log.write_text(harness.readable(said, self.found, logs), encoding="utf-8")
+        _write(plan.log, harness.readable(said, self.found, logs))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a report; what containers have printed is in it, and no secret."""
+    path.write_text(masked(text), encoding="utf-8")
 
 
 def interrupt(_number: int, _frame: FrameType | None) -> None:

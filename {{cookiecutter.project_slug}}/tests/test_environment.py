@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ops import environment
+from ops import environment, masking
 from ops.environment import Value
 from ops.errors import Refused
 from tests.conftest import SCHEMA
@@ -64,10 +64,10 @@ def test_the_chosen_profile_wins_over_a_stale_one_in_the_file(scratch: Scratch) 
 def test_a_secret_is_masked(scratch: Scratch) -> None:
     environment.init(scratch.project, "dev")
     shown = values(scratch)["API_KEY"]
-    assert shown.shown == environment.MASK
+    assert shown.shown == masking.MASK
     printed = scratch.inv("env.show")
     assert printed.returncode == 0
-    assert environment.MASK in printed.stdout
+    assert masking.MASK in printed.stdout
     assert shown.value not in printed.stdout + printed.stderr
 
 
@@ -88,7 +88,7 @@ def test_a_default_that_names_a_secret_is_masked_too(scratch: Scratch) -> None:
     scratch.write("env/schema.toml", entry + SCHEMA.format(port=1))
     scratch.write(".env.dev", "API_KEY=hidden")
     found = values(scratch)["DATABASE_URL"]
-    assert (found.value, found.shown) == ("db://app:hidden@host", environment.MASK)
+    assert (found.value, found.shown) == ("db://app:hidden@host", masking.MASK)
 
 
 def test_a_default_that_names_what_has_no_value_is_missing_too(scratch: Scratch) -> None:
@@ -153,7 +153,7 @@ def test_what_is_optional_is_not_missing_and_what_is_given_is_masked(scratch: Sc
     scratch.write(".env.dev", "PLACE=sftp://me:hunter2@host/x\nPASS=hunter2")
     found = values(scratch)
     assert found["PLACE"].shown == "sftp://me:********@host/x"
-    assert (found["PASS"].value, found["PASS"].shown) == ("hunter2", environment.MASK)
+    assert (found["PASS"].value, found["PASS"].shown) == ("hunter2", masking.MASK)
 
 
 def test_what_is_optional_or_set_by_the_tasks_is_not_missing(

@@ -20,6 +20,7 @@ from ops import (
     holdings,
     imports,
     journal,
+    masking,
     offsite,
     points,
     pruning,
@@ -377,7 +378,7 @@ def test_secrets_are_neither_shown_nor_in_a_name(session: Session) -> None:
     assert away
     shown = {item.name: item.shown for item in environment.effective(session.project, "dev")}
     assert shown["BACKUP_URL"] == away.shown == "sftp://me:********@host/x"
-    assert shown["BACKUP_URL_OPTIONS"] == environment.MASK
+    assert shown["BACKUP_URL_OPTIONS"] == masking.MASK
     assert "hunter2" not in repr(away)
 
 
