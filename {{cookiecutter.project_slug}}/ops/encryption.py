@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SUFFIX = ".age"
 BEGIN = b"age-encryption.org/"
 """What an encrypted file begins with."""
-SECRET = "AGE-SECRET-KEY-"  # noqa: S105 - what each of them begins with
+SECRET = "AGE-SECRET-KEY-"  # noqa: S105 - how each begins  # pragma: allowlist secret
 BLOCK = 1024**2
 LARGEST_KEY = 64 * 1024
 """Bytes; a longer file is no file of keys."""

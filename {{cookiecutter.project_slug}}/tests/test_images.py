@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Scratch
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"  # pragma: allowlist secret
 API = Target("api", "registry.example/team/shop-api", "Dockerfile")
 PROXY = Target("proxy", "registry.example/team/shop-proxy", "services/proxy/Dockerfile")
 FILES = Composition("shop", ("compose.yaml", "compose.lock.yaml"))
