@@ -7,13 +7,14 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from ops import envfiles, environment, schema, tracked, usage
+from ops.engines import exposures
 from ops.environment import DEFAULT
 from ops.errors import Refused
 from ops.findings import Finding
-from ops.schema import FILE, PROFILES
+from ops.schema import ENGINES, FILE, PROFILES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from ops.envfiles import EnvFile
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from ops.project import Project
     from ops.schema import Variable
 
+LOCAL, _ = ENGINES
 QUICK, THOROUGH = 5.0, 60.0
 """Seconds that the search through git may take: before every deployment, and when asked for."""
+LAYERS = 60.0
+"""Seconds that the search through images may take."""
 LIKENESS = 0.75
 """How like a variable a name must look to be taken for a misspelling of it."""
 PLACEHOLDER = re.compile(
@@ -39,7 +43,7 @@ def examine(
     """Look at everything that concerns a profile; where nothing is wrong, say that.
 
     Without an engine it is the one in use, or that the profile usually runs on. The search through
-    git takes `limit` seconds at most.
+    git takes `limit` seconds at most; layers of images are searched where there is time.
     """
     try:
         seen = usage.used(project)
@@ -97,6 +101,7 @@ class Profile:
     def __init__(self, project: Project, where: tuple[str, str], variables: list[Variable]) -> None:
         """Take what the schema describes for a profile on an engine; nothing is read yet."""
         profile, self.engine = where
+        self.project = project
         self.root = project.root
         self.path: Path = project.env_file(profile)
         self.profile = profile
@@ -115,7 +120,13 @@ class Profile:
         yield from self._unknown(file)
         yield from self._missing(file, values)
         yield from self._wrong(file, values)
-        yield from self._in_git(values, limit)
+        given = {
+            value.name: value.value
+            for value in values
+            if value.secret and value.source != DEFAULT and not placeholder(value.value)
+        }
+        yield from self._in_git(given, limit)
+        yield from self._in_engine(values, given, limit)
 
     def _values(self, file: EnvFile) -> list[Value]:
         files = {self.path.name: file.values}
@@ -218,13 +229,8 @@ class Profile:
             return f"edit {FILE}:{variable.line}"
         return self._how_to_edit(file, variable)
 
-    def _in_git(self, values: list[Value], limit: float) -> Iterator[Finding]:
+    def _in_git(self, given: Mapping[str, str], limit: float) -> Iterator[Finding]:
         """Find secrets that git keeps; what it has once had in a commit is no secret any more."""
-        given = {
-            value.name: value.value
-            for value in values
-            if value.secret and value.source != DEFAULT and not placeholder(value.value)
-        }
         search = tracked.search(self.root, given, limit)
         for name, place in search.found.items():
             detail = f"the value of {name} is in git: {place}"
@@ -233,3 +239,30 @@ class Profile:
             detail = f"not all that git keeps was searched for secrets: {search.left_out}"
             fix = f"inv env.check --profile {self.profile}, which searches longer"
             yield Finding("git", "warn", detail, fix if limit < THOROUGH else "git status")
+
+    def _in_engine(
+        self, values: list[Value], given: Mapping[str, str], limit: float
+    ) -> Iterator[Finding]:
+        """Find secrets that a container engine shows.
+
+        An image carries them to wherever it goes. A container is replaced by the next deployment,
+        which nothing found in one must stop.
+        """
+        thorough = limit >= THOROUGH
+        if not thorough and self.engine == LOCAL:
+            return
+        held = {value.name: value.value for value in values}
+        search = exposures.search(self.project, held, given, LAYERS if thorough else 0)
+        for name, place, service in search.found:
+            detail = f"the value of {name} can be read in {place}"
+            if not service:
+                yield Finding("image", "fail", detail, f"inv env.rotate {name}: replace the value")
+            elif service in self.variables[name].read_by:
+                yield Finding("container", "warn", detail, "inv deploy.up hands it over as a file")
+            else:
+                fix = f"edit its compose file: {service} does not read {name}, by {FILE}"
+                yield Finding("container", "fail" if thorough else "warn", detail, fix)
+        if search.left_out:
+            detail = f"not every layer was searched for secrets: {search.left_out}"
+            fix = f"inv env.check --profile {self.profile}, which goes on from here"
+            yield Finding("image", "warn", detail, fix)

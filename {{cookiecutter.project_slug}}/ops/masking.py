@@ -32,7 +32,7 @@ _forms: list[str] = []
 
 def learn(values: Iterable[str]) -> None:
     """Take values for secret, from now on and as long as this process runs."""
-    found = {form for value in values for part in _parts(value) for form in _written(part)}
+    found = {form for value in values for part in _parts(value) for form in written(part)}
     if new := found - {*_forms}:
         _forms[:] = sorted({*_forms, *new}, key=len, reverse=True)
     if _forms:
@@ -117,7 +117,7 @@ def _named(value: str) -> list[str]:
     return [text for name, text in content if HIDDEN.search(name) and isinstance(text, str)]
 
 
-def _written(value: str) -> Iterator[str]:
+def written(value: str) -> Iterator[str]:
     """Yield a value as URLs, JSON, XML, Python, shells, compose files and base64 write it."""
     data = value.encode(errors="surrogateescape")
     yield value
