@@ -87,7 +87,7 @@ def random(letters: str, count: int) -> str:
 
 
 PLANTED = {
-    "key of AWS": lambda: f"name = 'AKIA{random(string.ascii_uppercase + '234567', 16)}'",
+    "a key of AWS": lambda: f"name = 'AKIA{random(string.ascii_uppercase + '234567', 16)}'",
     "private key": lambda: f"-----BEGIN RSA PRIVATE {'KEY'}-----\n{secrets.token_urlsafe(400)}\n",
     "random value": lambda: f'other = "{secrets.token_urlsafe(32)}"',
 }
@@ -107,11 +107,10 @@ def test_a_secret_in_any_file_that_git_would_keep_stops_the_session(
         (root / path).write_text(text)
     (root / ".env.prod").write_text("\n".join(made() for made in PLANTED.values()))
     noxfile.secrets(session)
-    for kind, made in PLANTED.items():
+    for made in PLANTED.values():
         (root / name).write_text(made())
         with pytest.raises(AssertionError, match="Potential secrets"):
             noxfile.secrets(session)
-            pytest.fail(f"a {kind} was not found")
 
 
 def test_github_runs_every_session() -> None:
