@@ -120,7 +120,7 @@ def write(project: Project, handouts: Mapping[str, Handout], engine: str) -> Non
         Refused: a value would be read differently by different tools.
         OSError: the disk does not take it; then all is as it was.
     """
-    texts = {}
+    texts: dict[Path, str] = {}
     for name, handout in handouts.items():
         texts |= _secret_files(project, name, handout.secret)
         texts[_env_file(project, name)] = env_text(handout, engine)

@@ -58,21 +58,24 @@ class Trial:
     def serving(self, module: str, *arguments: str, url: str) -> Iterator[None]:
         """Keep a module running, from when it answers until the end of the block."""
         command = [sys.executable, "-m", module, *arguments]
-        with self.log.open("ab") as log:
-            process = shell.start(command, cwd=self.here.root, env=self.variables, log=log)
-        try:
-            limit = time.monotonic() + PATIENCE
-            while problem := health.ask(url):
-                if process.poll() is not None or time.monotonic() > limit:
-                    raise Refused(f"{module} does not answer: {problem}")
-                time.sleep(0.1)
-            yield
-        finally:
-            process.send_signal(signal.SIGINT)  # on TERM the cache leaves its server behind
+        root, env = self.here.root, self.variables
+        with (
+            self.log.open("ab") as log,
+            shell.start(command, cwd=root, env=env, log=log) as process,
+        ):
             try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+                limit = time.monotonic() + PATIENCE
+                while problem := health.ask(url):
+                    if process.poll() is not None or time.monotonic() > limit:
+                        raise Refused(f"{module} does not answer: {problem}")
+                    time.sleep(0.1)
+                yield
+            finally:
+                process.send_signal(signal.SIGINT)  # on TERM the cache leaves its server behind
+                try:
+                    process.wait(timeout=10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
     def predict(self) -> dict[str, Any]:
         """Ask for a forecast."""

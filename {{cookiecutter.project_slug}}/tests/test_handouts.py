@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ops import envfiles, handouts
-from ops.handouts import APPLICATION, COMPOSE, FOLDER, LOCAL, STAMP
-from ops.schema import Variable
+from ops.handouts import COMPOSE, FOLDER, LOCAL, STAMP
+from ops.schema import APPLICATION, Variable
 from tests import rotations
 
 if TYPE_CHECKING:
