@@ -254,9 +254,9 @@ class Reading:
         for name in (one for one in variable.required if one not in PROFILES):
             what = f"the unknown profile {name!r}{hint(name, PROFILES)}"
             yield "required", f"has a required for {what}"
-        known = (*PROFILES, *ENGINES)
-        for name in (one for one in variable.default if one not in known):
-            what = f"{name!r}, no profile and no engine{hint(name, known)}"
+        places = (*PROFILES, *ENGINES)
+        for name in (one for one in variable.default if one not in places):
+            what = f"{name!r}, no profile and no engine{hint(name, places)}"
             yield f"default.{name}", f"has a default for {what}"
 
     def _wrong_requirement(self, variable: Variable) -> Iterator[tuple[str, str]]:
