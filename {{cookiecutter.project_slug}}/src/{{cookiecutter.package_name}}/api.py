@@ -56,6 +56,8 @@ def limit(request: Request, response: Response, service: Opened) -> None:
     """Count the request against its client's allowance for this path."""
     client = request.client.host if request.client else "unknown"
     allowance = service.limiter.hit(client, request.scope["route"].path)
+    if allowance is None:
+        return
     headers = allowance.headers()
     if not allowance.allowed:
         detail = f"more than {allowance.limit} requests a minute; wait {allowance.seconds} s"

@@ -37,7 +37,7 @@ class RateLimiter:
     """
 
     def __init__(self, link: Link, per_minute: int) -> None:
-        """Allow so many requests in any minute."""
+        """Allow so many requests in any minute; 0 allows any number."""
         self.link = link
         self.item = RateLimitItemPerMinute(per_minute)
         pool = link.client.connection_pool
@@ -46,8 +46,10 @@ class RateLimiter:
         )
         self.local = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    def hit(self, *who: str) -> Allowance:
-        """Count a request."""
+    def hit(self, *who: str) -> Allowance | None:
+        """Count a request; None where requests are not counted."""
+        if not self.item.amount:
+            return None
         try:
             with self.link.attempt():
                 return self.count(self.shared, who)

@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     recovery_dir: Path
     api_key: ApiKey | None = None
     api_key_previous: Annotated[SecretStr | None, AfterValidator(usable_previous)]
-    rate_limit_per_minute: int = Field(ge=1)
+    rate_limit_per_minute: int = Field(ge=0)
     body_bytes_max: int = Field(ge=1)
     cache_seconds: int = Field(ge=0)
     model_probation_seconds: float = Field(ge=0)

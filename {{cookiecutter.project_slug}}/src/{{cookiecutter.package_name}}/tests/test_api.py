@@ -423,6 +423,13 @@ def test_a_client_that_asks_too_much_is_told_when_to_come_back(
         assert client.get("/models").status_code == 200
 
 
+def test_without_a_limit_nobody_is_counted(settings: ApiSettings) -> None:
+    with opened(settings, rate_limit_per_minute=0) as client:
+        answers = [client.get("/models") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert not [name for name in answers[0].headers if name.startswith("x-ratelimit")]
+
+
 # GET /models, /predictions, /metrics
 
 

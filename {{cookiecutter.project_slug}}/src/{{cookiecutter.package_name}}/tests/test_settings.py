@@ -56,15 +56,27 @@ def test_the_environment_comes_before_the_profile(monkeypatch: pytest.MonkeyPatc
 def test_the_shipped_file_serves_dev_with_an_api_key_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     settings = load(ApiSettings)
-    assert (settings.app_env, settings.rate_limit_per_minute, settings.cache_seconds) == (
-        "dev",
-        100,
-        300,
-    )
+    assert (settings.app_env, settings.cache_seconds) == ("dev", 300)
     assert settings.database_url.get_secret_value() == "sqlite:///data/app.db"
     assert settings.serving_dir == Path("run/serving")
     assert not settings.allow_executable_models
     assert settings.models_public_key is settings.models_signing_key is None
+    assert settings.api_key_previous is None
+
+
+@pytest.mark.parametrize(
+    ("profile", "level", "limit"),
+    [("dev", "debug", 0), ("staging", "info", 100), ("prod", "warning", 100)],
+)
+def test_the_shipped_profiles_differ_in_what_they_log_and_limit(
+    monkeypatch: pytest.MonkeyPatch, profile: str, level: str, limit: int
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("APP_ENV", profile)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app@db/app")
+    monkeypatch.setenv("REDIS_URL", "redis://redis/0")
+    settings = load(ApiSettings)
+    assert (settings.log_level, settings.rate_limit_per_minute) == (level, limit)
 
 
 def given(monkeypatch: pytest.MonkeyPatch, name: str, content: str) -> Path:
@@ -218,7 +230,7 @@ def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
     ("name", "value", "reason"),
     [
         ("RATE_LIMIT_PER_MINUTE", "none", "valid integer"),
-        ("RATE_LIMIT_PER_MINUTE", "0", "greater than or equal to 1 (got '0')"),
+        ("RATE_LIMIT_PER_MINUTE", "-1", "greater than or equal to 0 (got '-1')"),
         ("CACHE_SECONDS", "-1", "greater than or equal to 0"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error' (got 'loud')"),
         ("REDIS_URL", "http://localhost", "should be redis://"),
