@@ -15,7 +15,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 
-from . import __version__, predictions
+from . import __version__, logs, predictions
 from .answers import Counting
 from .artifacts import ArtifactError
 from .bodylimit import BodyLimit
@@ -225,5 +225,5 @@ def __getattr__(name: str) -> FastAPI:
     except AppError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s: %(message)s")
+    logs.configure(settings.log_level)
     return create_app(settings)

@@ -24,7 +24,7 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from . import apikeys
+from . import apikeys, masking
 from .console import AppError, run
 from .valuefiles import ValueFiles, read_all, variable
 
@@ -145,11 +145,12 @@ SECRETS = {
 
 
 def load(kind: type[Chosen]) -> Chosen:
-    """Return the settings.
+    """Return the settings; no process that has them writes a secret that is in them.
 
     Raises SettingsError, naming every unknown key and every bad or missing value at once.
     """
     files = read_all(KEYS)
+    masking.learn(value for key, value in files.values.items() if key in SECRETS)
     sections = read_sections()
     refusals = [*unknown_keys(sections), *misspelt_variables(os.environ), *wrong_files(files)]
     try:
@@ -158,7 +159,16 @@ def load(kind: type[Chosen]) -> Chosen:
         refusals += refused_values(error, files, sections)
     if refusals:
         raise SettingsError("\n  ".join(["these settings cannot be used:", *refusals]))
+    masking.learn(secrets_of(settings))
     return settings
+
+
+def secrets_of(settings: Settings) -> Iterator[str]:
+    """Yield every secret there is a value of."""
+    for key in SECRETS:
+        secret: SecretStr | None = getattr(settings, key)
+        if secret is not None:
+            yield secret.get_secret_value()
 
 
 def chosen_profile() -> str:

@@ -858,9 +858,11 @@ def test_what_is_refused_over_http_has_a_reason(running: Running) -> None:
 
 
 def test_the_log_knows_no_secret(running: Running) -> None:
+    assert running.client.get("/nowhere", params={"key": API_KEY}).status_code == 404
     written = running.log.read_text()
     assert "Uvicorn running" in written
     assert "Redis" in written
+    assert "GET /nowhere?key=********" in written
     assert API_KEY not in written
 
 

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,17 @@ def test_the_key_before_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEY_PREVIOUS", f"2026-01-31T12:00:00Z/{API_KEY}")
     assert API_KEY not in repr(load(ApiSettings))
     assert load(ApiSettings).api_key_previous is not None
+
+
+def test_no_secret_of_the_settings_is_written_by_who_has_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = uuid.uuid4().hex
+    monkeypatch.setenv("REDIS_URL", f"redis://:{secret}@127.0.0.1/0")
+    given(monkeypatch, "DATABASE_URL", f"postgresql://app:{secret[::-1]}@db/app")
+    load(ApiSettings)
+    print(f"{secret} {secret[::-1]} {API_KEY}")
+    assert capsys.readouterr().out == "******** ******** ********\n"
 
 
 def test_only_the_api_needs_an_api_key(monkeypatch: pytest.MonkeyPatch) -> None:
