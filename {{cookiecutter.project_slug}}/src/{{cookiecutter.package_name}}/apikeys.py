@@ -1,7 +1,14 @@
-"""The keys that open the admin endpoints: the one of now, and for a while the one before it."""
+"""The keys that open the admin endpoints: the one of now, and for a while the one before it.
 
+So those who call these endpoints can be given a new key before the old one ends.
+"""
+
+import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from pydantic import SecretStr
 
 SHORTEST = 16
 FORM = "<UTC time, such as 2026-01-31T12:00:00Z>/<key>"
@@ -32,3 +39,19 @@ def check(key: str) -> None:
     """Refuse a key that could be guessed."""
     if len(key) < SHORTEST:
         raise ValueError(f"should have at least {SHORTEST} characters")
+
+
+def opens(given: str, key: SecretStr, previous: SecretStr | None) -> bool:
+    """Tell whether a key opens, in a time that says nothing of how near it came."""
+    found = [secrets.compare_digest(given.encode(), one.encode()) for one in valid(key, previous)]
+    return any(found)
+
+
+def valid(key: SecretStr, previous: SecretStr | None) -> Iterator[str]:
+    """Yield the keys that open now, as they are in the settings at this moment."""
+    yield key.get_secret_value()
+    before = "" if previous is None else previous.get_secret_value()
+    if before.strip():
+        held = Previous.parse(before)
+        if datetime.now(UTC) < held.until:
+            yield held.key

@@ -5,10 +5,12 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from pydantic import SecretStr
-from redis import Redis
+from redis import ConnectionPool, CredentialProvider, Redis
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -30,18 +32,45 @@ class CacheDownError(Exception):
     """Redis does not answer, or did not a moment ago."""
 
 
+class Login(CredentialProvider):
+    """Who new connections log in as: the user of the newest URL, with its password."""
+
+    def __init__(self, url: SecretStr) -> None:
+        """Ask this URL each time."""
+        self.url = url
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Return the password, after the user if one is named; nothing where there is none."""
+        told = told_by(self.url)
+        user, password = told.get("username"), told.get("password")
+        if user:
+            return user, password or ""
+        return (password,) if password else ()  # type: ignore[return-value]  # nobody logs in
+
+
+def told_by(url: SecretStr) -> dict[str, Any]:
+    """Return what a URL says of a connection, as redis-py names it."""
+    return dict(parse_url(url.get_secret_value()))  # type: ignore[no-untyped-call]
+
+
 def connect(url: SecretStr) -> Redis:
     """Return a pooled client that gives up soon; nothing is connected yet.
 
-    Its one retry is for pooled connections that a restart of Redis has cut.
+    Its one retry is for pooled connections that Redis has cut, as it does when it is restarted, and
+    for a login that was replaced while it was refused.
     """
-    return Redis.from_url(
-        url.get_secret_value(),
-        socket_timeout=TIMEOUT,
-        socket_connect_timeout=TIMEOUT,
-        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-        decode_responses=True,
+    options = {
+        "socket_timeout": TIMEOUT,
+        "socket_connect_timeout": TIMEOUT,
+        "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        "decode_responses": True,
+        "credential_provider": Login(url),
+        **told_by(url),
+    }
+    pool = ConnectionPool(
+        **{name: value for name, value in options.items() if name not in {"username", "password"}}
     )
+    return Redis.from_pool(pool)
 
 
 class Link:

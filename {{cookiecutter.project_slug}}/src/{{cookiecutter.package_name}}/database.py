@@ -1,5 +1,10 @@
-"""The connection to the database: SQLite or PostgreSQL, by the URL alone."""
+"""The connection to the database: SQLite or PostgreSQL, by the URL alone.
 
+A URL from a file may get another user and password while a process runs. What connects to
+PostgreSQL then uses them, and nothing uses a connection any more that was made with those before.
+"""
+
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +12,13 @@ from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from .console import AppError
+
+log = logging.getLogger(__name__)
 
 POOL: dict[str, Any] = {
     "pool_pre_ping": True,
@@ -54,7 +62,12 @@ def make_engine(url: SecretStr) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         return sqlite_engine(parsed)
     parsed = parsed.set(drivername="postgresql+psycopg")
-    return create_engine(parsed, hide_parameters=True, connect_args={"connect_timeout": 3}, **POOL)
+    limits = {"connect_timeout": 3}
+    engine = create_engine(parsed, hide_parameters=True, connect_args=limits, **POOL)
+    logins = Logins(url)
+    event.listen(engine, "do_connect", logins.connect)
+    event.listen(engine, "checkout", logins.check)
+    return engine
 
 
 def sqlite_engine(url: URL) -> Engine:
@@ -62,6 +75,54 @@ def sqlite_engine(url: URL) -> Engine:
     engine = create_engine(url, hide_parameters=True, **POOL)
     event.listen(engine, "connect", prepare_sqlite)
     return engine
+
+
+class Logins:
+    """Who the connections of a pool log in as: the user of the newest URL, with its password.
+
+    The two methods are what SQLAlchemy calls for a new connection, and for each one before it is
+    used (docs.sqlalchemy.org: DialectEvents.do_connect, PoolEvents.checkout).
+    """
+
+    LOGIN, NEW = "login", "new"
+    """What is kept with a connection: what it was made with, and whether nobody used it yet."""
+
+    def __init__(self, url: SecretStr) -> None:
+        """Ask this URL each time."""
+        self.url = url
+
+    def newest(self) -> dict[str, str | None]:
+        """Return the user and password to use now."""
+        url = make_url(self.url.get_secret_value())
+        return {"user": url.username, "password": url.password}
+
+    def connect(
+        self,
+        dialect: Dialect,
+        record: ConnectionPoolEntry,
+        arguments: tuple[Any, ...],
+        options: dict[str, Any],
+    ) -> DBAPIConnection:
+        """Connect; where that fails and the login was replaced just then, once more."""
+        login = self.newest()
+        try:
+            made = dialect.connect(*arguments, **{**options, **login})
+        except dialect.loaded_dbapi.Error:
+            replaced, login = login, self.newest()
+            if login == replaced:
+                raise
+            made = dialect.connect(*arguments, **{**options, **login})
+        record.info.update({self.LOGIN: login, self.NEW: True})
+        return made
+
+    def check(self, _connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        """Have a connection replaced that was made with another login than the newest.
+
+        One that was made for who asks now is not: the pool tries twice, and no more.
+        """
+        if not record.info.pop(self.NEW, False) and record.info.get(self.LOGIN) != self.newest():
+            log.debug("a connection to the database that has an older login is replaced")
+            raise DisconnectionError
 
 
 def prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:

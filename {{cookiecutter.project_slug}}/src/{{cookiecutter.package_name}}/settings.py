@@ -7,7 +7,7 @@ key, so only the API has to be given one. `python -m <package>.settings` checks,
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
@@ -26,7 +26,7 @@ from sqlalchemy.exc import ArgumentError
 
 from . import apikeys, masking
 from .console import AppError, run
-from .valuefiles import ValueFiles, read_all, variable
+from .valuefiles import FileSecret, ValueFiles, read_all, variable
 
 Profile = Literal["dev", "staging", "prod"]
 Sections: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -142,6 +142,13 @@ FILE_KEYS = [key for key in KEYS if key != "app_env"]
 SECRETS = {
     key for key in KEYS if SecretStr in (FIELDS[key].annotation, *get_args(FIELDS[key].annotation))
 }
+LIVE: Mapping[str, Callable[[SecretStr], object]] = {
+    "database_url": usable_database,
+    "redis_url": usable_redis,
+    "api_key": long_enough,
+    "api_key_previous": usable_previous,
+}
+"""What is read again while a process runs, where it is in a file; and what checks a new value."""
 
 
 def load(kind: type[Chosen]) -> Chosen:
@@ -160,7 +167,7 @@ def load(kind: type[Chosen]) -> Chosen:
     if refusals:
         raise SettingsError("\n  ".join(["these settings cannot be used:", *refusals]))
     masking.learn(secrets_of(settings))
-    return settings
+    return settings.model_copy(update=live(files))
 
 
 def secrets_of(settings: Settings) -> Iterator[str]:
@@ -169,6 +176,19 @@ def secrets_of(settings: Settings) -> Iterator[str]:
         secret: SecretStr | None = getattr(settings, key)
         if secret is not None:
             yield secret.get_secret_value()
+
+
+def live(files: ValueFiles) -> dict[str, FileSecret]:
+    """Return, by key, each secret that a file holds and that may change while a process runs.
+
+    A file for the key before is empty until there is one.
+    """
+    held = {"api_key_previous": "", **files.values}
+    return {
+        key: FileSecret(files.paths[key], held[key], check)
+        for key, check in LIVE.items()
+        if key in files.paths and key in held
+    }
 
 
 def chosen_profile() -> str:

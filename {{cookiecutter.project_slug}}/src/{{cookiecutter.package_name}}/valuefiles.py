@@ -1,17 +1,32 @@
 """Values in files: for a key NAME of the settings, NAME_FILE names a file that holds its value.
 
 So a secret is in no process' environment, where its children and whoever inspects its container
-would find it.
+would find it; and a running process can be given another one.
 """
 
+import logging
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
+from typing import TypeAlias
 
+from pydantic import SecretStr
+
+from . import masking
 from .console import AppError
 
+log = logging.getLogger(__name__)
+
 SUFFIX = "_FILE"
+
+SETTLED = 1_000_000_000
+"""Nanoseconds after a file's last change from which on the next one will have another time."""
+
+Stamp: TypeAlias = tuple[int, int, int]
+"""Inode, time and size of a file: with one of them the content changes."""
 
 
 class UnreadableError(AppError):
@@ -72,3 +87,51 @@ def read(path: Path) -> str:
     except UnicodeDecodeError:  # which knows the content
         raise UnreadableError("cannot be read: it is not UTF-8") from None
     return value if value.strip() else ""
+
+
+class FileSecret(SecretStr):
+    """A secret that is in a file, and the newest one there whenever it is asked for.
+
+    What cannot be read, or is not as it should be (such as half of a new value), leaves the one
+    before in place, and is logged once.
+    """
+
+    def __init__(self, path: Path, value: str, check: Callable[[SecretStr], object]) -> None:
+        """Hold what was read; a new value is checked as that one was, by what raises ValueError."""
+        super().__init__(value)
+        self._path, self._check, self._lock = path, check, Lock()
+        self._seen: Stamp | None = None
+        self._wrong = ""
+
+    def get_secret_value(self) -> str:
+        """Return the newest value that can be used."""
+        with self._lock:
+            try:
+                self._renew()
+                self._wrong = ""
+            except (OSError, UnreadableError, ValueError) as error:
+                self._complain(error)
+            return self._secret_value
+
+    def _renew(self) -> None:
+        """Read the file if it changed; again and again as long as another change may look alike."""
+        told = self._path.stat()
+        stamp = (told.st_ino, told.st_mtime_ns, told.st_size)
+        if stamp == self._seen:
+            return
+        settled = time.time_ns() - told.st_mtime_ns > SETTLED
+        value = read(self._path)
+        self._seen = stamp if settled else None
+        if value == self._secret_value:
+            return
+        masking.learn([value])
+        self._check(SecretStr(value))
+        self._secret_value = value
+        log.info("%s: there is a new value, which is used from now on", self._path)
+
+    def _complain(self, error: Exception) -> None:
+        """Say why the value before is still used, once for each reason."""
+        reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
+        if reason != self._wrong:
+            log.warning("%s: %s; the value before is still used", self._path, reason)
+        self._wrong = reason

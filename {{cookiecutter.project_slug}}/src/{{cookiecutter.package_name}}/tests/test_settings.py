@@ -157,6 +157,29 @@ def test_the_key_before_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(ApiSettings).api_key_previous is not None
 
 
+def test_what_is_in_a_file_is_read_again_when_it_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("API_KEY")
+    contents = {
+        "DATABASE_URL": ("sqlite:///one.db", "sqlite:///two.db"),
+        "REDIS_URL": ("redis://127.0.0.1/1", "redis://127.0.0.1/2"),
+        "API_KEY": (API_KEY, API_KEY[::-1]),
+        "API_KEY_PREVIOUS": ("", f"2026-01-31T12:00:00Z/{API_KEY}"),
+    }
+    files = {name: given(monkeypatch, name, old) for name, (old, _) in contents.items()}
+    settings = load(ApiSettings)
+
+    def held() -> list[str]:
+        return [getattr(settings, name.lower()).get_secret_value() for name in contents]
+
+    assert held() == [old for old, _ in contents.values()]
+    for name, (_, new) in contents.items():
+        files[name].write_text(f"{new}\n")
+    assert held() == [new for _, new in contents.values()]
+    for file in files.values():
+        file.write_text("hush")
+    assert held() == [new for _, new in contents.values()]
+
+
 def test_no_secret_of_the_settings_is_written_by_who_has_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
