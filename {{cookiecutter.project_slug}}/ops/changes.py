@@ -67,7 +67,7 @@ def change(root: Path, verb: str, **known: object) -> Iterator[Change]:
         Exit: the change was interrupted; its code is 130.
     """
     try:
-        with _alone(root, verb), _interruptible():
+        with _alone(root, verb), interruptible():
             made = Change(root, verb, {**known})
             made.note()
             try:
@@ -180,7 +180,7 @@ def _under_way(root: Path, verb: str) -> Refused:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Treat a request to end, and the end of the terminal, as Ctrl-C."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -27,6 +27,24 @@ env.show` prints what holds and where it came from, `inv env.check` what is wron
 nothing. A service is handed what it reads and nothing else; of a secret `NAME` it gets `NAME_FILE`,
 the name of the file that holds it.
 """
+SECRETS = """\
+## Secrets
+
+`inv env.init` makes them, `inv env.due` says when each is to be replaced, `inv env.rotate` does it.
+
+Git can keep an env file encrypted with age, for whoever `env/recipients.txt` names: one `age1...`
+or `ssh-ed25519 ...` a line, with `#` before comments. A clone and one key are enough to deploy.
+
+- To begin: `inv backup.keygen --to ~/age.key` prints your line for `env/recipients.txt`. Then
+  `inv env.encrypt --profile prod`, and commit both files.
+- In a clone: `inv env.decrypt --profile prod --identity ~/age.key`, then `inv deploy.up`.
+  `AGE_IDENTITY_FILE=~/age.key` in the environment stands for the option.
+- To change a value: `inv env.edit --profile prod --identity ~/age.key`. What was changed in
+  `.env.prod` itself is encrypted by `inv env.encrypt --profile prod`; a rotation does that itself.
+- A new colleague sends their `age1...`: add it, then `inv env.encrypt --profile prod`.
+- Who leaves could read all of it, and git keeps that: remove their line, encrypt, and rotate
+  every secret.
+"""
 
 
 def env_file(variables: Iterable[Variable], profile: str) -> str:
@@ -46,6 +64,11 @@ def env_file(variables: Iterable[Variable], profile: str) -> str:
         return "\n".join(_commented(name, text) for text in defaults)
 
     return _written(head, variables, entry)
+
+
+def made(variables: Iterable[Variable], profile: str) -> list[str]:
+    """Name the secrets that a new env file has made at random."""
+    return [item.name for item in variables if item.secret and item.needed(profile)]
 
 
 def example(variables: Iterable[Variable]) -> str:
@@ -93,7 +116,7 @@ def page(variables: Sequence[Variable]) -> str:
     """Write docs/env.md: a table for each reader, and how what is rotated is rotated."""
     readers = sorted({reader for item in variables for reader in item.read_by})
     tables = [_of(name, [item for item in variables if name in item.read_by]) for name in readers]
-    return "\n".join([HEAD, *tables, _rotations(variables)])
+    return "\n".join([HEAD, SECRETS, *tables, _rotations(variables)])
 
 
 def _of(reader: str, variables: Sequence[Variable]) -> str:

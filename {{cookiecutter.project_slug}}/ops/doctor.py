@@ -20,8 +20,10 @@ from ops import (
     journal,
     nights,
     objectives,
+    periods,
     points,
     recovery,
+    sealed,
     shell,
     upkeep,
 )
@@ -70,6 +72,7 @@ def examine(project: Project, profile: str) -> list[Finding]:
         _engine,
         _disk,
         _env,
+        _rotation,
         _settings,
         _ports,
         _stack,
@@ -123,7 +126,19 @@ def _env(machine: Machine) -> Iterator[Finding]:
         found = envcheck.examine(project, profile)
         yield from (replace(item, check="env") for item in found)
     else:
-        yield Finding("env", "warn", f"no {path.name} yet", f"inv env.init --profile {profile}")
+        fix = sealed.how_to_make(project, profile)
+        yield Finding("env", "warn", f"no {path.name} yet", fix)
+
+
+def _rotation(machine: Machine) -> Iterator[Finding]:
+    """Tell of secrets that are to be replaced, or of which nobody knows how old they are."""
+    found = periods.known(machine.project, machine.profile, periods.SOON_DAYS)
+    if urgent := periods.urgent(found):
+        said = ", ".join(f"{item.name} {item.state} {item.due}".rstrip() for item in urgent)
+        fix = f"inv env.due --profile {machine.profile}"
+        yield Finding("rotation", "warn", said, fix)
+    elif found:
+        yield Finding("rotation", "ok", f"the next is due on {found[0].due}: {found[0].name}")
 
 
 def _settings(machine: Machine) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Encryption with age: for a recipient, whose secret key alone opens it.
+"""Encryption with age: for recipients, whose secret keys alone open it.
 
 The key that encrypts is no secret. The one that decrypts does not belong on the machine whose data
 it opens. What is encrypted is read and written piece by piece: it may be larger than the memory.
@@ -12,22 +12,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ops.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 SUFFIX = ".age"
 BEGIN = b"age-encryption.org/"
 """What an encrypted file begins with."""
+ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
+"""What one begins with that is text, as git keeps it."""
 SECRET = "AGE-SECRET-KEY-"  # noqa: S105 - how each begins  # pragma: allowlist secret
 BLOCK = 1024**2
 LARGEST_KEY = 64 * 1024
 """Bytes; a longer file is no file of keys."""
 MAKE = "make a pair: inv backup.keygen --to FILE"
+IDENTITY = "AGE_IDENTITY_FILE"
+"""The variable that names the file of the secret key, where no option does."""
+SSH = (b"-----BEGIN OPENSSH PRIVATE KEY-----", b"-----BEGIN RSA PRIVATE KEY-----")
 
 
 class Writable(Protocol):
@@ -146,22 +151,42 @@ def refuse_bad(recipient: str) -> None:
         Refused: it is none.
     """
     if recipient:
-        _recipient(recipient)
+        known(recipient)
 
 
-def _recipient(text: str) -> Any:  # noqa: ANN401 - the library carries no types
+def known(recipient: str, where: str = "BACKUP_RECIPIENT") -> Any:  # noqa: ANN401 - of the library
+    """Return a recipient as the library has it: a key of age, or one of SSH.
+
+    Raises:
+        Refused: it is none; `where` it stands is said.
+    """
     import pyrage  # noqa: PLC0415 - `inv --list` should not wait for it
 
-    if text.startswith(SECRET):  # it must not be printed, and not stay there
-        raise Refused("BACKUP_RECIPIENT holds a secret key, not a recipient", _WRONG, code=2)
+    if recipient.startswith(SECRET):  # it must not be printed, and not stay there
+        raise Refused(f"{where} holds a secret key, not a recipient", _WRONG, code=2)
+    kind = pyrage.ssh if recipient.startswith("ssh-") else pyrage.x25519
     try:
-        return pyrage.x25519.Recipient.from_str(text)
+        return kind.Recipient.from_str(recipient)
     except pyrage.RecipientError as error:
-        what = f"BACKUP_RECIPIENT is no recipient of age: {text!r} ({error})"
+        what = f"{where} is no recipient of age: {recipient!r} ({error})"
         raise Refused(what, _WRONG, code=2) from None
 
 
 _WRONG = f"it begins with age1; {MAKE}"
+
+
+def armored(text: str, recipients: list[Any]) -> str:
+    """Encrypt a text into another one, which any of the recipients can open."""
+    import pyrage  # noqa: PLC0415 - `inv --list` should not wait for it
+
+    content: bytes = pyrage.encrypt(text.encode("utf-8"), recipients, armored=True)
+    return content.decode("ascii")
+
+
+def identity(given: str) -> Path | None:
+    """Return the file of the secret key: the one that was given, or that the environment names."""
+    name = given or os.environ.get(IDENTITY, "")
+    return Path(name).expanduser() if name else None
 
 
 def sealed(blocks: Iterable[bytes], to: Writable, recipient: str = "") -> Measure:
@@ -171,7 +196,7 @@ def sealed(blocks: Iterable[bytes], to: Writable, recipient: str = "") -> Measur
         import pyrage  # noqa: PLC0415 - `inv --list` should not wait for it
 
         with _unwrapped(source, target):
-            pyrage.encrypt_io(source, target, [_recipient(recipient)])
+            pyrage.encrypt_io(source, target, [known(recipient)])
     else:
         for block in blocks:
             target.write(block)
@@ -192,7 +217,7 @@ def unsealed(blocks: Iterable[bytes], to: Writable, identity: Path | None, what:
     """
     rest = iter(blocks)
     first = next(rest, b"")
-    if not first.startswith(BEGIN):
+    if not first.startswith((BEGIN, ARMOR)):
         for block in chain([first], rest):
             to.write(block)
         return
@@ -244,10 +269,13 @@ def _keys(path: Path | None, what: str) -> list[Any]:
         raise Refused(said, "--identity FILE, the file that inv backup.keygen made", code=2)
     try:
         with path.open("rb") as file:
-            lines = file.read(LARGEST_KEY).decode(errors="replace").splitlines()
+            content = file.read(LARGEST_KEY)
     except OSError as error:
         said = f"{path}: {error.strerror}: it should hold the secret key"
         raise Refused(said, "--identity FILE", code=2) from None
+    if content.startswith(SSH):
+        return [_ssh_key(path, content)]
+    lines = content.decode(errors="replace").splitlines()
     try:
         found = [
             pyrage.x25519.Identity.from_str(line.strip())
@@ -260,6 +288,21 @@ def _keys(path: Path | None, what: str) -> list[Any]:
         said = f"{path} holds no secret key of age"
         raise Refused(said, f"its line begins with {SECRET}1; {MAKE}", code=2)
     return found
+
+
+def _ssh_key(path: Path, content: bytes) -> Any:  # noqa: ANN401 - of the library
+    """Read a secret key of SSH.
+
+    Raises:
+        Refused: a password protects it, or it is damaged.
+    """
+    import pyrage  # noqa: PLC0415 - `inv --list` should not wait for it
+
+    try:
+        return pyrage.ssh.Identity.from_buffer(content)
+    except pyrage.IdentityError as error:
+        said = f"{path} is a key of SSH that cannot be used: {error}"
+        raise Refused(said, f"a key without a password; {MAKE}", code=2) from None
 
 
 def make_key(path: Path) -> str:

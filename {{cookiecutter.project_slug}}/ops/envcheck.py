@@ -6,7 +6,7 @@ import re
 from string import Template
 from typing import TYPE_CHECKING
 
-from ops import envfiles, environment, schema, tracked, usage
+from ops import envfiles, environment, schema, sealed, tracked, usage
 from ops.engines import exposures
 from ops.environment import DEFAULT
 from ops.errors import Refused
@@ -78,6 +78,27 @@ def refuse(project: Project, profile: str, engine: str) -> None:
         raise Refused(f"profile {profile} is not ready:{listed}", code=2)
 
 
+def of_text(project: Project, profile: str, text: str) -> list[Finding]:
+    """Look at what an env file is to say, before it does."""
+    where = (profile, environment.usual_engine(project, profile))
+    looked = Profile(project, where, schema.read(project))
+    return [*looked.of(envfiles.parsed(text))]
+
+
+def refuse_unfit(project: Project, profile: str, text: str) -> None:
+    """Let git keep no env file with placeholders, or with lines that tools read differently.
+
+    What has no value may come from elsewhere.
+
+    Raises:
+        Refused: there are some; each is named.
+    """
+    found = [item for item in of_text(project, profile, text) if item.state == "fail"]
+    if unfit := [item for item in found if item.check in {"line", "placeholder"}]:
+        listed = "".join(f"\n  {item.detail}\n    -> {item.fix}" for item in unfit)
+        raise Refused(f"still to be mended:{listed}", code=2)
+
+
 def refuse_placeholders(project: Project, profile: str) -> None:
     """Let no placeholder into an env file of a server.
 
@@ -114,12 +135,10 @@ class Profile:
         except Refused as error:
             yield Finding("file", "fail", error.what, error.fix)
             return
-        values = self._values(file)
         yield from self._file()
-        yield from self._lines(file)
-        yield from self._unknown(file)
-        yield from self._missing(file, values)
-        yield from self._wrong(file, values)
+        yield from self._sealed()
+        yield from self.of(file)
+        values = self._values(file)
         given = {
             value.name: value.value
             for value in values
@@ -127,6 +146,14 @@ class Profile:
         }
         yield from self._in_git(given, limit)
         yield from self._in_engine(values, given, limit)
+
+    def of(self, file: EnvFile) -> Iterator[Finding]:
+        """Yield what is wrong with lines and values."""
+        values = self._values(file)
+        yield from self._lines(file)
+        yield from self._unknown(file)
+        yield from self._missing(file, values)
+        yield from self._wrong(file, values)
 
     def _values(self, file: EnvFile) -> list[Value]:
         files = {self.path.name: file.values}
@@ -145,6 +172,11 @@ class Profile:
         if tracked.tracks(self.root, name):
             fix = f"git rm --cached {name}, then replace every secret in it"
             yield Finding("file", "fail", f"git tracks {name}", fix)
+
+    def _sealed(self) -> Iterator[Finding]:
+        """Find what git keeps encrypted, and is not what holds."""
+        if found := sealed.difference(self.project, self.profile):
+            yield Finding("sealed", "warn", *found)
 
     def _lines(self, file: EnvFile) -> Iterator[Finding]:
         """Find lines that tools read differently, and variables that are set twice."""
@@ -188,7 +220,7 @@ class Profile:
         """Return what gives a variable a value."""
         name, path = variable.name, self.path.name
         if not self.path.is_file():
-            return f"inv env.init --profile {self.profile}"
+            return sealed.how_to_make(self.project, self.profile)
         if name in file.values:
             return self._how_to_edit(file, variable)
         if variable.secret:

@@ -9,7 +9,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from ops import derived, engines, envfiles, masking, schema
+from ops import derived, engines, envfiles, masking, schema, sealed
+from ops.changes import change
 from ops.errors import Refused
 from ops.schema import PROFILES, TASKS
 
@@ -64,12 +65,18 @@ def init(project: Project, profile: str) -> Path | None:
     """Write a profile's secrets into its env file; leave a file that exists alone.
 
     Returns its path, or None when it was there already.
+
+    Raises:
+        Refused: its secrets are there, encrypted, or it cannot be written.
     """
     path = project.env_file(profile)
     if path.exists():
         return None
-    text = derived.env_file(schema.read(project), profile)
-    return path if envfiles.create(path, text) else None
+    sealed.refuse_hidden(project, profile)
+    variables = schema.read(project)
+    names = derived.made(variables, profile)
+    with change(project.root, "env.init", profile=profile, names=names):
+        return path if envfiles.create(path, derived.env_file(variables, profile)) else None
 
 
 def effective(project: Project, profile: str, engine: str = "") -> list[Value]:
@@ -214,6 +221,6 @@ def require(project: Project, profile: str, engine: str = "") -> dict[str, str]:
     if lacking := absent(variables, profile, values):
         listed = "".join(f"\n  {item.name}: {item.about}" for item in lacking)
         path = project.env_file(profile)
-        fix = f"set them in {path}" if path.exists() else f"inv env.init --profile {profile}"
+        fix = f"set them in {path}" if path.exists() else sealed.how_to_make(project, profile)
         raise Refused(f"profile {profile}: no value for{listed}", fix)
     return {value.name: value.value for value in values}

@@ -76,7 +76,7 @@ def fetched(project: Project, profile: str, name: str, identity: str) -> Iterato
     Raises:
         Refused: there is none, it is damaged, or the secret key is missing or another one.
     """
-    key = Path(identity).expanduser() if identity else None
+    key = encryption.identity(identity)
     path = Path(name)
     if path.is_file() and not encryption.is_encrypted(path):
         yield path

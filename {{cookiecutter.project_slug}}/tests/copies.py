@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PORTS = ("API_PORT", "DASHBOARD_PORT", "REDIS_PORT", "POSTGRES_PORT", "HTTP_PORT", "HTTPS_PORT")
 OURS = (
     "API_KEY", "DATABASE_URL", "REDIS_URL", "APP_ENV", "API_URL",
-    "BACKUP_URL", "BACKUP_URL_OPTIONS", "BACKUP_RECIPIENT",
+    "BACKUP_URL", "BACKUP_URL_OPTIONS", "BACKUP_RECIPIENT", "AGE_IDENTITY_FILE",
 )  # fmt: skip
 LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".nox", ".venv", ".env", ".env.[!e]*", "run", "models", "journal.jsonl", "*.db*",

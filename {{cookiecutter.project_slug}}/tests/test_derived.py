@@ -22,6 +22,7 @@ def test_a_new_env_file_has_secrets_and_names_the_rest() -> None:
     values = envfiles.parsed(text).values
     assert len(values["A_KEY"]) == 22
     assert values == {"A_KEY": values["A_KEY"], "A_NAME": ""}
+    assert derived.made(VARIABLES, "dev") == ["A_KEY"]
     assert "# Somewhere.\n# A_URL=http://${A_NAME}\n" in text
     assert "# A_TOKEN=\n" in text
     assert "# A_SPARE=\n" in text
@@ -42,8 +43,8 @@ def test_the_example_has_placeholders_for_what_is_needed() -> None:
 
 
 def test_the_page_has_a_table_for_each_reader() -> None:
-    head, store, web, rotation = derived.page(VARIABLES).split("\n## ")
-    assert head == derived.HEAD
+    head, secrets, store, web, rotation = derived.page(VARIABLES).split("\n## ")
+    assert (head, f"## {secrets}") == (derived.HEAD, derived.SECRETS)
     names = [line.split(" | ")[0] for line in store.splitlines()[4:]]
     assert names == ["| `A_NAME`", "| `A_TOKEN`"]
     assert "| `AN_ID` | Worked out. | text | set by the tasks | - | - | - |" in web

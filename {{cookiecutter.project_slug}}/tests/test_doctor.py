@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 from ops import drills, environment, journal
 from ops.doctor import examine
 from tests import histories
+from tests.conftest import SCHEMA
 
 if TYPE_CHECKING:
     from ops.findings import Finding
@@ -38,6 +40,21 @@ def test_what_is_wrong_fails_with_what_to_do(scratch: Scratch) -> None:
     assert f"{scratch.port} of web: process" in found["ports"].detail
     assert done.returncode == 1
     assert {item["check"] for item in json.loads(done.stdout)} >= {"python", "disk", "engine"}
+
+
+def test_a_secret_that_is_to_be_rotated_is_told(scratch: Scratch) -> None:
+    assert "rotation" not in findings(scratch)
+    period = 'secret = 32\nrotation = {every = "2 months", how = "Anew."}'
+    scratch.write("env/schema.toml", SCHEMA.format(port=1).replace("secret = 32", period))
+    assert "rotation" not in findings(scratch)
+    environment.init(scratch.project, "dev")
+    said = findings(scratch)["rotation"]
+    assert said.state == "ok"
+    assert re.fullmatch(r"the next is due on 20\d\d-\d\d-\d\d: API_KEY", said.detail)
+    (scratch.root / journal.NAME).unlink()
+    said = findings(scratch)["rotation"]
+    assert (said.state, said.detail) == ("warn", "API_KEY unknown")
+    assert said.fix == "inv env.due --profile dev"
 
 
 def test_a_value_that_is_missing_is_named(scratch: Scratch) -> None:

@@ -4,6 +4,7 @@ import io
 import shutil
 import stat
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from ops.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 TEXT = bytes(range(256)) * 1000
 WHAT = "the.tar.age"
@@ -91,6 +91,22 @@ def test_without_its_key_it_stays_closed(tmp_path: Path, sealed: bytes) -> None:
         (tmp_path / "none").write_text(text)
         with pytest.raises(Refused, match="none holds no secret key of age"):
             opened(sealed, tmp_path / "none")
+
+
+def test_the_key_may_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(encryption.IDENTITY, raising=False)
+    assert encryption.identity("") is None
+    monkeypatch.setenv(encryption.IDENTITY, "~/key")
+    assert encryption.identity("") == Path.home() / "key"
+    assert encryption.identity("other") == Path("other")
+
+
+def test_a_text_can_be_encrypted_for_several(tmp_path: Path, key: Path) -> None:
+    encryption.make_key(tmp_path / "other")
+    keys = [key, tmp_path / "other"]
+    text = encryption.armored("V=é\n", [encryption.known(recipient(one)) for one in keys])
+    assert text.encode().startswith(encryption.ARMOR)
+    assert [opened(text.encode(), one).decode() for one in keys] == ["V=é\n"] * 2
 
 
 def test_one_of_several_keys_is_enough(tmp_path: Path, key: Path, sealed: bytes) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ops.findings import Finding
+    from ops.schema import Variable
     from tests.conftest import Scratch
 
 KEY = "API_KEY=a-key-that-opens-doors"  # pragma: allowlist secret
@@ -352,3 +354,13 @@ def test_every_profile_is_ready_after_init_but_for_what_is_named(
     server.env_file(profile).write_text(text)
     found = {item.check for item in envcheck.examine(server, profile)}
     assert found <= {"placeholder", "value"}
+    filled = {
+        item.name: made(item) for item in SETTABLE if item.name in envfiles.parsed(text).values
+    }
+    envfiles.changed(server.env_file(profile), filled)
+    assert [item.state for item in envcheck.examine(server, profile)] == ["ok"]
+
+
+def made(variable: Variable) -> str:
+    """Return a value that would do in place of a placeholder."""
+    return secrets.token_urlsafe(variable.secret) if variable.secret else variable.example

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ops import environment, masking
+from ops import environment, journal, masking
 from ops.environment import Value
 from ops.errors import Refused
 from tests.conftest import SCHEMA
@@ -26,9 +26,19 @@ def test_init_makes_a_private_file_with_a_strong_secret(scratch: Scratch) -> Non
     assert [item.name for item in scratch.root.glob(".env*")] == [".env.dev"]
 
 
+def test_init_notes_which_secrets_it_made(scratch: Scratch) -> None:
+    environment.init(scratch.project, "prod")
+    environment.init(scratch.project, "prod")
+    (entry,) = journal.entries(scratch.root)
+    known = {name: entry[name] for name in ("verb", "outcome", "profile", "names")}
+    made = {"verb": "env.init", "outcome": "done", "profile": "prod", "names": ["API_KEY"]}
+    assert known == made
+
+
 def test_init_never_overwrites(scratch: Scratch) -> None:
     scratch.write(".env.dev", "API_KEY=mine")
     assert environment.init(scratch.project, "dev") is None
+    assert journal.entries(scratch.root) == []
     assert (scratch.root / ".env.dev").read_text() == "API_KEY=mine"
 
 

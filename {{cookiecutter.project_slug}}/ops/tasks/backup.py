@@ -28,6 +28,7 @@ from ops import (
     project,
     pruning,
     recovery,
+    sealed,
     session,
     storages,
     timers,
@@ -53,7 +54,6 @@ NONE_YET = f"No restore point yet. Next: {points.NEXT}"
 ALL = "all"
 SCHEDULER = "scheduler"
 ID = {"id": "such as 20261122-020000-3f2a"}
-IDENTITY = "the file of the secret key, for what is encrypted"
 
 
 @task(
@@ -95,7 +95,7 @@ def _announce(opened: Session, verb: str, what: str) -> None:
 
 @task(name="list", help={"json": options.JSON})
 def list_(_c: Context, json: bool = False) -> None:
-    """List restore points, here and off-site, and how good they are."""
+    """List restore points, here and away, and how good they are."""
     here = project.load()
     found = holdings.known(here.backups, _away(here))
     newest_first = [*reversed(found.items)]
@@ -210,15 +210,15 @@ def export(_c: Context, id: str, to: str) -> None:
         else:
             file = archives.write(point, Path(to), recipient)
             name, count = str(file), file.stat().st_size
-    sealed = f"encrypted for {recipient}, " if recipient else ""
-    output.say(f"{name}: {backups.size(count)}, {sealed}read again and whole.")
+    how = f"encrypted for {recipient}, " if recipient else ""
+    output.say(f"{name}: {backups.size(count)}, {how}read again and whole.")
 
 
 @task(
     name="import",
     help={
         "file": "what backup.export wrote: a file, a URL, or the id of an off-site copy",
-        "identity": IDENTITY,
+        "identity": options.IDENTITY,
     },
 )
 def import_(_c: Context, file: str, identity: str = "") -> None:
@@ -230,10 +230,11 @@ def import_(_c: Context, file: str, identity: str = "") -> None:
 
 @task(help={"to": "the file that the secret key is written to: carry it away from here"})
 def keygen(_c: Context, to: str) -> None:
-    """Make a pair of keys to encrypt what is carried away."""
+    """Make a pair of keys to encrypt restore points and env files."""
     recipient = encryption.make_key(Path(to).expanduser())
     output.say(f"{to}: the secret key. Only it opens what is encrypted; keep it, but not here.")
     output.say(f"For the env file: BACKUP_RECIPIENT={recipient}")
+    output.say(f"For {sealed.RECIPIENTS}, to keep env files encrypted in git: the same {recipient}")
 
 
 @task(
@@ -290,7 +291,7 @@ or
     help=options.WHERE
     | {
         "id": f"{ID['id']}; or {points.LATEST}; or a file or URL that backup.export wrote",
-        "identity": IDENTITY,
+        "identity": options.IDENTITY,
         "only": f"{recovery.DATABASE} or {recovery.MODELS} (default: both)",
         "timeout": "seconds each service may take to become healthy",
         "drop-old": "delete the database that was live before",
@@ -344,7 +345,7 @@ def _agreed(turn: Recovery, *, yes: bool) -> None:
     help=options.WHERE
     | {
         "id": f"{ID['id']}; or {points.LATEST}; or a file or URL that backup.export wrote",
-        "identity": IDENTITY,
+        "identity": options.IDENTITY,
         "timeout": "seconds each service may take to become healthy",
         "keep": "leave the scratch stack up, to look at it",
     },

@@ -14,6 +14,7 @@ from ops import (
     journal,
     output,
     project,
+    sealed,
     session,
     surroundings,
 )
@@ -59,8 +60,10 @@ def _make_environment(here: project.Project, profile: str) -> None:
     """Make a profile's env file, unless its secrets are in use already and only the file is gone.
 
     Raises:
-        Refused: the profile was deployed before, so that new secrets would lock its owner out.
+        Refused: they are there, encrypted; or the profile was deployed before, so that new secrets
+            would lock its owner out.
     """
+    sealed.refuse_hidden(here, profile)
     path = here.env_file(profile)
     deployed = [item for item in journal.entries(here.root) if item["verb"] == "deploy.up"]
     if not path.exists() and any(item.get("profile") == profile for item in deployed):

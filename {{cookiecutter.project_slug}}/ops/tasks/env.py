@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from ops import derived, envcheck, environment, files, output, project, schema, session
+from ops import (
+    derived,
+    editor,
+    encryption,
+    envcheck,
+    environment,
+    files,
+    output,
+    periods,
+    project,
+    schema,
+    sealed,
+    session,
+)
+from ops.changes import change
 from ops.tasks import options
 
 if TYPE_CHECKING:
@@ -45,6 +59,70 @@ def check(_c: Context, profile: str = "", json: bool = False) -> None:
     output.show(findings, as_json=json, empty="")
     if failed := sum(finding.state == "fail" for finding in findings):
         raise Exit("" if json else f"{failed} to mend", code=1)
+
+
+@task(help={"profile": options.PROFILE})
+def encrypt(_c: Context, profile: str = "") -> None:
+    """Encrypt an env file for git: for env/recipients.txt."""
+    here = project.load()
+    name = session.profile_name(here, profile)
+    envcheck.refuse_unfit(here, name, sealed.plain(here, name))
+    with change(here.root, "env.encrypt", profile=name):
+        count = sealed.encrypt(here, name)
+    output.say(f"{sealed.shown(name)}: encrypted anew, for {sealed.people(count)}.")
+    output.say(f"Next: git add {sealed.shown(name)} {sealed.RECIPIENTS}")
+
+
+@task(help={"profile": options.PROFILE, "identity": options.IDENTITY, "yes": options.YES})
+def decrypt(_c: Context, profile: str = "", identity: str = "", yes: bool = False) -> None:
+    """Write the env file that git keeps encrypted."""
+    here = project.load()
+    name = session.profile_name(here, profile)
+    text = sealed.opened(here, name, encryption.identity(identity))
+    path = here.env_file(name)
+    if path.exists() and sealed.plain(here, name) != text:
+        names = sealed.differing(sealed.plain(here, name), text)
+        what = ", ".join(names) or "no variable, but comments"
+        output.confirm(f"{path.name} is there. What differs: {what}. Overwrite it?", yes=yes)
+    with change(here.root, "env.decrypt", profile=name):
+        sealed.put(here, name, text)
+    output.say(f"{path.name} is what {sealed.shown(name)} holds. Next: inv deploy.up")
+
+
+@task(help={"profile": options.PROFILE, "identity": options.IDENTITY})
+def edit(_c: Context, profile: str = "", identity: str = "") -> None:
+    """Edit the env file that git keeps encrypted."""
+    here = project.load()
+    name = session.profile_name(here, profile)
+    names = editor.edit(here, name, encryption.identity(identity))
+    if names is None:
+        output.say("Nothing was changed. (A window has to be waited for: EDITOR='code --wait')")
+        return
+    output.say(f"{sealed.shown(name)}: changed {', '.join(names) or 'no variable'}.")
+    output.say(f"Next: git add {sealed.shown(name)}, and where it is deployed: inv deploy.up")
+
+
+@task(
+    help={
+        "profile": options.PROFILE,
+        "within": "days before that count as due soon",
+        "fail": "exit with 1 where anything is due, soon or unknown",
+        "json": options.JSON,
+    }
+)
+def due(
+    _c: Context,
+    profile: str = "",
+    within: str = str(periods.SOON_DAYS),
+    fail: bool = False,
+    json: bool = False,
+) -> None:
+    """List secrets with a period, and when each is to be rotated."""
+    here, days = project.load(), options.count(within, "--within")
+    found = periods.known(here, session.profile_name(here, profile), days)
+    output.show(found, as_json=json, empty="No secret has a period and a value here.")
+    if fail and (urgent := periods.urgent(found)):
+        raise Exit("" if json else f"{len(urgent)} to rotate", code=1)
 
 
 @task

@@ -6,6 +6,7 @@ PROFILE = "dev, staging or prod (default: APP_ENV, else dev)"
 ENGINE = "compose (containers) or local (processes); default: the one in use, else what can run"
 JSON = "print JSON, for scripts"
 YES = "do not ask"
+IDENTITY = "the file of the secret key, for what is encrypted (default: AGE_IDENTITY_FILE)"
 WHERE = {"profile": PROFILE, "engine": ENGINE}
 
 
