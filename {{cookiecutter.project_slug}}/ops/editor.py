@@ -143,7 +143,10 @@ def _open(project: Project, file: Path) -> None:
     Raises:
         Refused: there is none, or it failed.
     """
-    chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    given = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not given and not sys.stdin.isatty():
+        raise Refused("nobody is there to edit it", "run it in a terminal", code=2)
+    chosen = given or "vi"
     command = shlex.split(chosen)
     if not command or not shutil.which(command[0]):
         raise Refused(f"the editor {chosen!r} is not there", "export EDITOR=nano", code=2)

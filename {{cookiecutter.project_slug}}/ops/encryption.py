@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +33,8 @@ LARGEST_KEY = 64 * 1024
 MAKE = "make a pair: inv backup.keygen --to FILE"
 IDENTITY = "AGE_IDENTITY_FILE"
 """The variable that names the file of the secret key, where no option does."""
-SSH = (b"-----BEGIN OPENSSH PRIVATE KEY-----", b"-----BEGIN RSA PRIVATE KEY-----")
+SSH = re.compile(rb"-----BEGIN (OPENSSH|RSA) PRIVATE KEY-----")
+"""What a file with a secret key of SSH begins with."""
 
 
 class Writable(Protocol):
@@ -273,7 +275,7 @@ def _keys(path: Path | None, what: str) -> list[Any]:
     except OSError as error:
         said = f"{path}: {error.strerror}: it should hold the secret key"
         raise Refused(said, "--identity FILE", code=2) from None
-    if content.startswith(SSH):
+    if SSH.match(content):
         return [_ssh_key(path, content)]
     lines = content.decode(errors="replace").splitlines()
     try:

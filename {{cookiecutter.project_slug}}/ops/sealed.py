@@ -167,19 +167,25 @@ def put(project: Project, profile: str, text: str) -> None:
     os.utime(path, ns=(at, at))
 
 
-def difference(project: Project, profile: str) -> tuple[str, str] | None:
-    """Say which of the two was changed after the other, and what to type; None where neither was.
+def later(project: Project, profile: str) -> int:
+    """Return how much later the env file was changed than the encrypted one, in nanoseconds.
 
-    Only their times are compared: it takes a key to look into the one that is encrypted.
+    It is less than 0 where it was earlier, and 0 where one is missing. Only their times are
+    compared: it takes a key to look into the one that is encrypted.
     """
-    path, encrypted = project.env_file(profile), place(project, profile)
     try:
-        later = path.stat().st_mtime_ns - encrypted.stat().st_mtime_ns
+        path, encrypted = project.env_file(profile), place(project, profile)
+        return path.stat().st_mtime_ns - encrypted.stat().st_mtime_ns
     except FileNotFoundError:
-        return None
-    if later > 0:
-        return f"{path.name} is newer than {shown(profile)}", f"inv env.encrypt --profile {profile}"
-    return (f"{shown(profile)} is newer than {path.name}", opening(profile)) if later else None
+        return 0
+
+
+def difference(project: Project, profile: str) -> tuple[str, str] | None:
+    """Say which of the two was changed last, and what to type; None where both are equally old."""
+    name, by = project.env_file(profile).name, later(project, profile)
+    if by > 0:
+        return f"{name} is newer than {shown(profile)}", f"inv env.encrypt --profile {profile}"
+    return (f"{shown(profile)} is newer than {name}", opening(profile)) if by else None
 
 
 def people(count: int) -> str:

@@ -188,6 +188,10 @@ def test_there_is_no_editor(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("EDITOR", "no-such-editor -w")
     with pytest.raises(Refused, match="'no-such-editor -w' is not there\n  -> export EDITOR="):
         desk.edit()
+    environment = {name: value for name, value in os.environ.items() if name != "EDITOR"}
+    arguments = ["env.edit", "--profile=dev", f"--identity={desk.key}"]
+    done = desk.scratch.inv(*arguments, env=environment)
+    assert (done.returncode, "nobody is there to edit it" in done.stderr) == (2, True)
 
 
 def test_nobody_edits_what_could_not_be_encrypted_again(

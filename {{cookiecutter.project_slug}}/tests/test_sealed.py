@@ -251,6 +251,7 @@ def test_what_code_changes_is_encrypted_anew_where_git_keeps_it(team: Team) -> N
     later = team.encrypted.stat().st_mtime + 1
     os.utime(team.encrypted, (later, later))  # as of a colleague's, that git brought
     assert behind(team) == ["inv env.decrypt --profile prod --identity FILE"]
+    assert "it may hold what a colleague changed" in team.inv("env.encrypt", code=1)
     team.inv("env.decrypt", f"--identity={key}")
     assert behind(team) == []
     (team.root / sealed.RECIPIENTS).unlink()

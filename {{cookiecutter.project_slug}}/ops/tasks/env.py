@@ -61,12 +61,15 @@ def check(_c: Context, profile: str = "", json: bool = False) -> None:
         raise Exit("" if json else f"{failed} to mend", code=1)
 
 
-@task(help={"profile": options.PROFILE})
-def encrypt(_c: Context, profile: str = "") -> None:
+@task(help={"profile": options.PROFILE, "yes": options.YES})
+def encrypt(_c: Context, profile: str = "", yes: bool = False) -> None:
     """Encrypt an env file for git: for env/recipients.txt."""
     here = project.load()
     name = session.profile_name(here, profile)
     envcheck.refuse_unfit(here, name, sealed.plain(here, name))
+    if sealed.later(here, name) < 0:
+        what = f"{sealed.shown(name)} is newer than {here.env_file(name).name}"
+        output.confirm(f"{what}: it may hold what a colleague changed. Overwrite it?", yes=yes)
     with change(here.root, "env.encrypt", profile=name):
         count = sealed.encrypt(here, name)
     output.say(f"{sealed.shown(name)}: encrypted anew, for {sealed.people(count)}.")
