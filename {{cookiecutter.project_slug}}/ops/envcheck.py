@@ -6,7 +6,7 @@ import re
 from string import Template
 from typing import TYPE_CHECKING
 
-from ops import envfiles, environment, schema, sealed, tracked, usage
+from ops import envfiles, environment, renewals, schema, sealed, tracked, usage
 from ops.engines import exposures
 from ops.environment import DEFAULT
 from ops.errors import Refused
@@ -58,6 +58,7 @@ def examine(
     engine = engine or environment.usual_engine(project, profile)
     found = [*Profile(project, (profile, engine), reading.variables).findings(limit)]
     found += usage.findings(seen, reading.variables)
+    found += renewals.findings(project.root, profile)
     name = project.env_file(profile).name
     return found or [Finding("env", "ok", f"{name}: every variable has a value")]
 

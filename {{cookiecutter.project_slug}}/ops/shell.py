@@ -82,6 +82,24 @@ def attempt(
     return Ended(process.returncode, out, err)
 
 
+def fed(command: Sequence[str], text: str, *, cwd: Path, timeout: float = 60) -> Ended:
+    """Run a command over a text: others can read a list of arguments, but not that.
+
+    Raises:
+        Refused: the command is not found or takes longer than `timeout` seconds.
+    """
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with _begun(command, cwd, None, **piped, text=True) as process:
+        try:
+            out, err = process.communicate(text, timeout)
+        except subprocess.TimeoutExpired as error:
+            raise _too_long(command, timeout) from error
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+    return Ended(process.returncode, out, err)
+
+
 def read(
     command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 60
 ) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ops.handouts import Handout
     from ops.project import Project
 
 NAMES = schema.ENGINES
@@ -62,6 +63,10 @@ class Engine(Protocol):
     """What an engine can do with the stack of a project."""
 
     name: str
+
+    @property
+    def handouts(self) -> dict[str, Handout]:
+        """What each service is to be handed."""
 
     def up(self, limit: float) -> bool:
         """Bring every service up and wait for its health, at most `limit` seconds each.
@@ -114,6 +119,13 @@ class Engine(Protocol):
         """Stop what needs a service, however indirectly; return what starts that again.
 
         That takes the seconds that each may take to become healthy.
+        """
+
+    def restart(self, service: str, limit: float) -> None:
+        """Start each running copy of a service anew, one after the other; await each one's health.
+
+        Raises:
+            Refused: one is not healthy within `limit` seconds.
         """
 
     def logs(self, service: str, lines: int, *, follow: bool) -> None:

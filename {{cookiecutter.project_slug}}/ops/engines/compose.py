@@ -295,6 +295,23 @@ class ComposeEngine:
                 raise
         return resume
 
+    def restart(self, service: str, limit: float) -> None:
+        """Start each running copy of a service anew, one after the other; await each one's health.
+
+        It stays the same container: what it is handed in files, it reads again.
+        """
+        for item in [one for one in self.containers(service) if one.status == "running"]:
+            command = ["docker", "restart", str(item.name)]
+            shell.read(command, cwd=self.project.root, timeout=STOP_LIMIT)
+            deadline = time.monotonic() + limit
+            item.reload()
+            while (state := _state(item)) != "healthy":
+                if state == "failed" or time.monotonic() > deadline:
+                    words = self._last_words(service)
+                    raise Refused("\n".join([f"{item.name} is {state}", *words]))
+                time.sleep(POLL)
+                item.reload()
+
     def logs(self, service: str, lines: int, *, follow: bool) -> None:
         """Print the end of the logs of one service, or of all."""
         if service:

@@ -216,6 +216,13 @@ class LocalEngine:
 
         return resume
 
+    def restart(self, service: str, limit: float) -> None:
+        """Start a process anew, and wait for its health."""
+        for item in self._in_force():
+            if item.name == service and not item.once:
+                self.supervisor.call("stopProcess", service)
+                self._run(item, limit)
+
     def logs(self, service: str, lines: int, *, follow: bool) -> None:
         """Print the end of the logs of one service, or of all."""
         names = [item.name for item in self.services]

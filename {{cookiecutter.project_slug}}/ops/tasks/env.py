@@ -17,6 +17,7 @@ from ops import (
     output,
     periods,
     project,
+    renewals,
     schema,
     sealed,
     session,
@@ -126,6 +127,35 @@ def due(
     output.show(found, as_json=json, empty="No secret has a period and a value here.")
     if fail and (urgent := periods.urgent(found)):
         raise Exit("" if json else f"{len(urgent)} to rotate", code=1)
+
+
+@task(
+    help=options.WHERE
+    | {
+        "name": "such as POSTGRES_PASSWORD",
+        "overlap": "how long the API key before opens too; 0: not at all",
+        "yes": options.YES,
+    }
+)
+def rotate(
+    _c: Context,
+    name: str,
+    overlap: str = "24 hours",
+    profile: str = "",
+    engine: str = "",
+    yes: bool = False,
+) -> None:
+    """Replace a secret everywhere, while all runs."""
+    opened = session.opened(profile, engine)
+    renewal = renewals.of(opened, name, options.duration(overlap, "--overlap"))
+    where = f"profile {opened.profile}, engine {opened.engine.name}"
+    output.say(f"{renewals.VERB}: {name} ({where})")
+    output.show(renewal.rows(), as_json=False, empty="")
+    output.confirm(f"Replace {name}?", yes=yes)
+    renewal.ask()
+    with change(opened.project.root, renewals.VERB, name=name, profile=opened.profile) as made:
+        renewal.run(made)
+    output.say(renewal.told())
 
 
 @task

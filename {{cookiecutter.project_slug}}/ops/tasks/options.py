@@ -1,5 +1,8 @@
 """Options that several tasks take: their help texts, and how they are read."""
 
+import re
+from datetime import timedelta
+
 from ops.errors import Refused
 
 PROFILE = "dev, staging or prod (default: APP_ENV, else dev)"
@@ -34,3 +37,17 @@ def count(text: str, option: str) -> int:
     if not (text.isdecimal() and int(text) <= MOST):
         raise Refused(f"{text!r} is not a whole number up to {MOST}", f"{option} 3", code=2)
     return int(text)
+
+
+def duration(text: str, option: str) -> timedelta:
+    """Read how long something is to last, in words; 0 is not at all.
+
+    Raises:
+        Refused: it is none, or a very long one.
+    """
+    if text == "0":
+        return timedelta()
+    found = re.fullmatch(r"([1-9]\d{0,4}) ?(second|minute|hour|day)s?", text)
+    if not found:
+        raise Refused(f"{text!r} is not how long", f"{option} '24 hours', or {option} 0", code=2)
+    return timedelta(**{f"{found[2]}s": int(found[1])})

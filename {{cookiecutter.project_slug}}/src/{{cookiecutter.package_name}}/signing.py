@@ -8,6 +8,7 @@ import argparse
 import base64
 import binascii
 import os
+import re
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from .console import AppError, explain, run
 
 PRIVATE, PUBLIC = "models.private.pem", "models.public.pem"
+BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.DOTALL)
 
 
 class SignatureError(AppError):
@@ -42,28 +44,49 @@ def sign(said: bytes, key_file: Path) -> bytes:
 
 
 def verify(said: bytes, signature_file: Path, key_file: Path) -> None:
-    """Refuse what was not signed with the private half of a key.
+    """Refuse what was not signed with the private half of a key in a file.
 
-    Raises SignatureError where there is no signature, or that of another key or another text.
+    While the key is renewed, both files have a line or a block for the one before too: one
+    signature by one key is enough.
+
+    Raises SignatureError where there is no signature, or those of other keys or another text.
     """
-    try:
-        key = load_pem_public_key(read(key_file))
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise SignatureError(f"{key_file} is no public key in PEM: {error}") from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise SignatureError(f"{key_file} is no Ed25519 key; {advice()}")
+    keys = public_keys(key_file)
     if not signature_file.exists():
         raise SignatureError(
             f"{signature_file} is missing, and models_public_key asks for it: train the model with"
             " MODELS_SIGNING_KEY set to the file of the private key"
         )
-    try:
-        key.verify(base64.b64decode(read(signature_file).strip(), validate=True), said)
-    except (InvalidSignature, binascii.Error) as error:
+    signatures = read(signature_file).splitlines()
+    if not any(is_signed(said, signature, key) for signature in signatures for key in keys):
         raise SignatureError(
             f"{signature_file} is not the signature of the metadata beside it by {key_file}:"
             " they were changed, or signed with another key"
-        ) from error
+        )
+
+
+def public_keys(key_file: Path) -> list[Ed25519PublicKey]:
+    """Return the keys of a file of public keys; raises SignatureError where one cannot be used."""
+    content = read(key_file)
+    keys = []
+    for block in BLOCK.findall(content) or [content]:
+        try:
+            key = load_pem_public_key(block)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise SignatureError(f"{key_file} is no public key in PEM: {error}") from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise SignatureError(f"{key_file} is no Ed25519 key; {advice()}")
+        keys.append(key)
+    return keys
+
+
+def is_signed(said: bytes, signature: bytes, key: Ed25519PublicKey) -> bool:
+    """Tell whether a line is a signature of what is said."""
+    try:
+        key.verify(base64.b64decode(signature.strip(), validate=True), said)
+    except (InvalidSignature, binascii.Error):
+        return False
+    return True
 
 
 def read(file: Path) -> bytes:

@@ -49,6 +49,21 @@ def test_what_is_no_signature_is_refused(
     assert "is not the signature" in message
 
 
+def test_while_a_key_is_renewed_either_signature_is_enough_for_either_key(
+    keys: tuple[Path, Path], signature: Path, tmp_path: Path
+) -> None:
+    new = signing.make_keys(tmp_path / "new")
+    both = tmp_path / "both.pem"
+    both.write_bytes(new[1].read_bytes() + keys[1].read_bytes())
+    signing.verify(b"said", signature, both)
+    assert "another key" in refused(lambda: signing.verify(b"said", signature, new[1]))
+    signature.write_bytes(signing.sign(b"said", new[0]) + signature.read_bytes())
+    for public in (both, keys[1], new[1]):
+        signing.verify(b"said", signature, public)
+    both.write_bytes(both.read_bytes().replace(b"MCow", b"MCxw", 1))
+    assert "in PEM" in refused(lambda: signing.verify(b"said", signature, both))
+
+
 def test_a_missing_signature_is_said_with_what_to_do(
     keys: tuple[Path, Path], signature: Path
 ) -> None:

@@ -1,0 +1,328 @@
+"""What all kinds have in common: the steps of a secret that its readers are started anew for."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+from ops import envfiles, environment, handouts, masking, output
+from ops.changes import uninterrupted
+from ops.errors import Refused
+from ops.renewals import VERB, interruption
+from ops.steps import Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ops.changes import Change
+    from ops.handouts import Handout
+    from ops.renewals import Order
+    from ops.schema import Variable
+
+VALUE, ACCEPT, PROBE, RECORD, MOVE, CHECK, RETIRE = (
+    "value",
+    "accept",
+    "probe",
+    "record",
+    "move",
+    "check",
+    "retire",
+)
+TOUCHING = (ACCEPT, RECORD)
+"""The steps before which nothing was changed."""
+LIMIT = 120.0
+"""Seconds until a service has to use what it was handed."""
+
+
+@dataclass
+class Progress:
+    """What has been done, so that it can be undone."""
+
+    touched: bool = False
+    recorded: dict[str, str | None] = field(default_factory=dict)
+    """What the env file said of the variables that were set otherwise; None where it did not."""
+    moved: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What each service was handed before."""
+    retired: bool = False
+    """Whether the value before may be refused by now: then there is no way back."""
+
+
+class Renewal:
+    """One change of one secret; nothing is changed before `run`."""
+
+    steps: ClassVar[tuple[str, ...]] = (VALUE, RECORD, MOVE, CHECK)
+    doing: ClassVar[Mapping[str, str]] = {
+        MOVE: "one service after the other",
+        CHECK: "looking at what runs",
+    }
+    """What is said while a step lasts."""
+
+    def __init__(self, order: Order) -> None:
+        """See whether it can be done.
+
+        Raises:
+            Refused: the value comes from elsewhere, or there is none, or a kind says why not.
+        """
+        self.order = order
+        self.session = order.session
+        self.project, self.engine = order.session.project, order.session.engine
+        self.name = order.name
+        self.path = self.project.env_file(order.session.profile)
+        self.done = Progress()
+        self.new: dict[str, str] = {}
+        """The values to come, by variable; empty for one that is to have none."""
+        self.refuse()
+        self.left = interruption(self.project.root, self.name, order.session.profile)
+        """What is known of a try before that was left in the middle."""
+
+    @cached_property
+    def values(self) -> dict[str, environment.Value]:
+        """What holds before."""
+        profile, engine = self.session.profile, self.engine.name
+        found = environment.effective(self.project, profile, engine)
+        return {item.name: item for item in found}
+
+    def refuse(self) -> None:
+        """Find what stands against it.
+
+        Raises:
+            Refused: the value comes from elsewhere, or there is none.
+        """
+        refuse_elsewhere(self.values.get(self.name), self.name, self.path.name)
+
+    def plan(self) -> Iterator[tuple[str, str]]:
+        """Yield each step, and what it will do."""
+        yield VALUE, described(self.order.variable)
+        yield RECORD, f"into {self.path.name}; the one before is forgotten"
+        yield MOVE, f"{listed(self.running())}: handed the new one and started anew, one by one"
+        yield CHECK, "every service is healthy"
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the plan as it is shown."""
+        planned = [*self.plan()]
+        return [
+            {"step": f"{number} {step}", "what": self._planned(step, what)}
+            for number, (step, what) in enumerate(planned, 1)
+        ]
+
+    def _planned(self, step: str, what: str) -> str:
+        return "done before it was interrupted" if self._is_behind_us(step) else what
+
+    def ask(self) -> None:
+        """Let a person say what only they know; most kinds have nothing to ask."""
+
+    def told(self) -> str:
+        """Say what holds in the end."""
+        return f"{self.name} is a new one."
+
+    # The steps; each returns what is said at its end.
+
+    def value(self) -> str:
+        """Make the new value; where it was left undone, first hand out what the env file says."""
+        settled = self._moved() if self.left else []
+        self.done.moved.clear()  # it is not what is gone back to
+        self.new = {self.name: made(self.order.variable)}
+        first = f"{listed(settled)} first given what {self.path.name} says; " if settled else ""
+        return f"{first}{described(self.order.variable)}"
+
+    def record(self) -> str:
+        """Write the new values into the env file, all at once."""
+        held = envfiles.read(self.path).values
+        self.done.recorded = {name: held.get(name) for name in self.new}
+        self._write({name: value or None for name, value in self.new.items()})
+        return self.path.name
+
+    def move(self) -> str:
+        """Hand the new values to one service after the other."""
+        return listed(self._moved()) or "nothing was handed out"
+
+    def check(self) -> str:
+        """See that every service is well."""
+        found = self.engine.status()
+        ill = [item for item in found if item.replicas and item.state != "healthy"]
+        if ill:
+            raise Refused("; ".join(f"{item.service} is {item.state}" for item in ill))
+        return f"{sum(item.state == 'healthy' for item in found)} services are healthy"
+
+    def follow(self, service: str) -> None:
+        """See that a service that runs uses what it was handed: by default it is started anew.
+
+        Raises:
+            Refused: it does not within the limit.
+        """
+        self.engine.restart(service, LIMIT)
+
+    def withdraw(self) -> None:
+        """Have the new value refused again, once nobody has it."""
+
+    # What the steps are made of.
+
+    def _write(self, values: Mapping[str, str | None]) -> None:
+        """Change the env file, and its encrypted twin."""
+        envfiles.changed(self.path, values)
+
+    def handed(self) -> dict[str, Handout]:
+        """Return what each service is to be handed, as the env file is now."""
+        held = environment.require(self.project, self.session.profile, self.engine.name)
+        return handouts.planned(self.project, held, self.engine.name)
+
+    def behind(self) -> dict[str, dict[str, str]]:
+        """Return the services that were handed something else than the env file says, and that."""
+        there = handouts.taken(self.project)
+        found = {}
+        for service, item in self.handed().items():
+            names = {name: f"{service}/{name}" for name in item.secret}
+            found[service] = {
+                name: value
+                for name, value in item.secret.items()
+                if names[name] in there and there[names[name]] != value
+            }
+        return {service: other for service, other in found.items() if other}
+
+    def _moved(self) -> list[str]:
+        """Hand each service what the env file says; return who was handed something."""
+        there, running, behind = handouts.taken(self.project), self.up(), self.behind()
+        for service in self.in_order(behind):
+            names = self.in_turn(behind[service])
+            self.done.moved[service] = {name: there[f"{service}/{name}"] for name in names}
+            handouts.renew(self.project, service, {name: behind[service][name] for name in names})
+            if service in running:
+                self.follow(service)
+        return [*behind]
+
+    def in_order(self, services: Mapping[str, object]) -> list[str]:
+        """Return services in the order in which they are handed the new value."""
+        return [*services]
+
+    def in_turn(self, names: Iterable[str]) -> list[str]:
+        """Return variables in the order in which a service is handed their new values."""
+        return [*names]
+
+    def up(self) -> list[str]:
+        """Return the services that run."""
+        return [item.service for item in self.engine.status() if item.replicas]
+
+    def readers(self) -> list[str]:
+        """Return the services that are handed the secret, or what it is a part of."""
+        value = self.values[self.name].value
+        return [
+            service
+            for service, item in self.engine.handouts.items()
+            if any(value in one for one in item.secret.values())
+        ]
+
+    def running(self) -> list[str]:
+        """Return those of them that run."""
+        up = self.up()
+        return [service for service in self.readers() if service in up]
+
+    # How it goes.
+
+    @cached_property
+    def resumed(self) -> bool:
+        """Whether a try before had recorded its value, so that only the rest is to be done."""
+        step = (self.left or {}).get("step", "")
+        if step not in self.steps or RECORD not in self.steps:
+            return False
+        past = self.steps.index(step) - self.steps.index(RECORD)
+        return past > 0 or (past == 0 and bool(self.behind()))
+
+    def _is_behind_us(self, step: str) -> bool:
+        return self.resumed and self.steps.index(step) <= self.steps.index(RECORD)
+
+    def run(self, change: Change) -> None:
+        """Make all steps.
+
+        Raises:
+            Refused: one failed; it says which value holds now.
+        """
+        try:
+            self._make(Steps(change, self.steps), change)
+        except Refused as error:
+            what = f"{error.what}\n  {self._undone(change)}"
+            raise Refused(what, error.fix, error.code) from error
+        except BaseException:
+            output.say(f"  {self._undone(change)}")
+            raise
+
+    def _make(self, steps: Steps, change: Change) -> None:
+        for name in self.steps:
+            if self._is_behind_us(name):
+                steps.skipped(name, "done before it was interrupted")
+                continue
+            if name in TOUCHING or self.resumed:
+                change.note(touched=True)
+                self.done.touched = True
+            with steps.made(name, self.doing.get(name, "")) as step:
+                step.detail = getattr(self, name)()
+        change.commit()
+
+    def _undone(self, change: Change) -> str:
+        """Bring back the value before, unless that is refused already; say what holds."""
+        again = f"inv {VERB} {self.name} --profile {self.session.profile}"
+        if self.done.retired or self.resumed:
+            return f"The new value holds. What is left to do, this does: {again}"
+        if not (self.done.touched or self.done.moved):
+            return "Nothing was changed."
+        with uninterrupted():
+            try:
+                change.note(step="undo")
+                self._undo()
+                change.note(undone=True)
+            except (Refused, OSError) as error:
+                what = getattr(error, "what", None) or str(error)
+                return (
+                    f"It could not be put back: {what}\n  Both values are accepted. Next: {again}"
+                )
+        return "The value before holds, as before."
+
+    def _undo(self) -> None:
+        """Bring back the env file, then what services were handed; both values are accepted."""
+        if self.done.recorded:
+            self._write(self.done.recorded)
+        running = self.up()
+        for service, before in reversed(self.done.moved.items()):
+            back = {name: before[name] for name in reversed(before)}
+            handouts.renew(self.project, service, back)
+            if service in running:
+                self.follow(service)
+        self.withdraw()
+
+
+def described(variable: Variable) -> str:
+    """Say what a new value is."""
+    return f"{variable.secret} random bytes"
+
+
+def made(variable: Variable) -> str:
+    """Make a value of the strength that the schema asks for.
+
+    Raises:
+        Refused: what is made at random does not match the variable's pattern.
+    """
+    value = secrets.token_urlsafe(variable.secret)
+    if should := variable.wrong(value):
+        what = f"{variable.name} {should}, and what is made at random does not"
+        raise Refused(what, f"change its pattern: env/schema.toml:{variable.line}")
+    masking.learn([value])
+    return value
+
+
+def refuse_elsewhere(value: environment.Value | None, name: str, file: str) -> None:
+    """Check that a value comes from the env file.
+
+    Raises:
+        Refused: it comes from elsewhere, or there is none.
+    """
+    if value is None:
+        raise Refused(f"{name} has no value, so there is none to replace", f"set it in {file}")
+    if value.source != file:
+        what = f"{name} is not from {file}, but from: {value.source}"
+        raise Refused(what, f"change it there, where {name} or {name}_FILE is set; then deploy.up")
+
+
+def listed(names: list[str]) -> str:
+    """Write names one after another."""
+    return ", ".join(names)
