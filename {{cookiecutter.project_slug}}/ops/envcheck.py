@@ -276,14 +276,14 @@ class Profile:
     def _in_engine(
         self, values: list[Value], given: Mapping[str, str], limit: float
     ) -> Iterator[Finding]:
-        """Find secrets that a container engine shows.
+        """Find secrets that a container engine shows, where it is what the profile runs on.
 
         An image carries them to wherever it goes. A container is replaced by the next deployment,
         which nothing found in one must stop.
         """
-        thorough = limit >= THOROUGH
-        if not thorough and self.engine == LOCAL:
+        if self.engine == LOCAL:
             return
+        thorough = limit >= THOROUGH
         held = {value.name: value.value for value in values}
         search = exposures.search(self.project, held, given, LAYERS if thorough else 0)
         for name, place, service in search.found:

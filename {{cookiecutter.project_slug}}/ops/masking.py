@@ -23,6 +23,8 @@ WORDS = {"postgres", "password", "scheduler", "dashboard"}
 """What the tasks print anyway: who takes one of these for a secret has none."""
 PASSWORD = re.compile(r"://[^\s/:@]*:(\S*)@")
 """A password in a URL: it may hold anything, and ends at the last @."""
+UNTIL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/(.*)", re.DOTALL)
+"""A time until when something is a secret, and that itself."""
 HIDDEN = re.compile(r"secret|password|passphrase|token|key", re.IGNORECASE)
 """What a part of a value in JSON is called that is secret by itself."""
 
@@ -102,7 +104,7 @@ def _parts(value: str) -> Iterator[str]:
     parts += [line.strip() for line in value.splitlines() if not line.startswith("-----")]
     for password in PASSWORD.findall(value):
         parts += [password, unquote(password)]
-    parts += _named(value)
+    parts += _named(value) + UNTIL.findall(value)
     yield from (part for part in parts if len(part) >= SHORTEST and part not in WORDS)
 
 

@@ -82,6 +82,8 @@ def test_each_line_of_a_value_is_one_but_what_every_key_begins_with_is_not() -> 
 def test_what_in_a_value_is_secret_is_so_by_itself() -> None:
     learn(["postgresql://app:p%40ss-word@host/app"])
     assert masked("p%40ss-word p@ss-word host") == f"{MASK} {MASK} host"
+    learn(["2026-11-22T16:00:00Z/the key before"])
+    assert masked("2026-11-22T16:00:00Z the key before") == f"2026-11-22T16:00:00Z {MASK}"
     credentials = {"secret": "secret-of-it", "endpoint_url": "http://127.0.0.1:9000", "retries": 3}
     learn([json.dumps(credentials), "{no json", "{}"])
     assert masked("http://127.0.0.1:9000 secret-of-it") == f"http://127.0.0.1:9000 {MASK}"
