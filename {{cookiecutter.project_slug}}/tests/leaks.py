@@ -49,7 +49,7 @@ def break_down(_c):
 ns.add_task(break_down)
 '''
 """A task of somebody who is careless."""
-LOOK = 0.01
+LOOK = 0.03
 """Seconds between two looks at what runs on this machine."""
 
 
@@ -75,14 +75,14 @@ class Hunt:
         """Write an env file with a value for each secret of the schema."""
         self.copy = copy
         self.profile = profile
-        planted = values(schema.read(load(copy.root)))
-        lines = (f"{envfiles.line(name, value)}\n" for name, value in planted.items())
+        self.planted = values(schema.read(load(copy.root)))
+        lines = (f"{envfiles.line(name, value)}\n" for name, value in self.planted.items())
         envfiles.create(copy.root / f".env.{profile}", "".join(lines))
         secret = {
             "BACKUP_URL_OPTIONS": lambda text: json.loads(text)["password"],
             "API_KEY_PREVIOUS": lambda text: text.partition("/")[2],
         }
-        self.values = {name: secret.get(name, str)(text) for name, text in planted.items()}
+        self.values = {name: secret.get(name, str)(text) for name, text in self.planted.items()}
         self.needles = {name: {*_forms(value)} for name, value in self.values.items()}
         self.found: set[tuple[str, str]] = set()
         with (copy.root / "tasks.py").open("a", encoding="utf-8") as file:

@@ -184,9 +184,10 @@ class Layers:
                 said.found += found
                 if not found and not said.left_out:
                     self.clean |= layers
-        self._remember()
+        self.remember()
 
-    def _remember(self) -> None:
+    def remember(self) -> None:
+        """Keep which layers are clean; no value can be told from it."""
         self.path.parent.mkdir(exist_ok=True)
         content = {"values": self.digest, "layers": sorted(self.clean)}
         files.replaced(self.path, json.dumps(content))
