@@ -8,15 +8,20 @@ import shlex
 import subprocess
 import sys
 from contextlib import redirect_stdout
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 
-from ops import masking
+from ops import journal, masking
+from ops.changes import change, noted
+from ops.errors import Refused
 from ops.masking import MASK, Filter, Masked, learn, masked
 from tests.conftest import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 AWKWARD = "a$b'c\"d e\\f%g/h+i=j#k&l<m>ö"
 LINES = "-----BEGIN KEY-----\nfirst line of it\nsecond line of it\n-----END KEY-----"
@@ -133,6 +138,23 @@ def test_a_stream_is_masked_and_otherwise_as_it_was() -> None:
         learn(["another-secret"])
         assert isinstance(sys.stdout, Masked)
         assert sys.stdout.stream is behind
+
+
+def test_what_is_kept_of_a_change_holds_no_secret(tmp_path: Path) -> None:
+    value = secrets.token_urlsafe(32)
+    learn([value])
+
+    def fail() -> None:
+        with change(tmp_path, "env.rotate", url=f"db://app:{value}@db") as made:
+            made.note(more=value)
+            under_way = noted(tmp_path) or {}
+            assert (under_way["url"], under_way["more"]) == (f"db://app:{MASK}@db", MASK)
+            raise Refused(f"it is not {value}")
+
+    with pytest.raises(Refused):
+        fail()
+    (entry,) = journal.entries(tmp_path)
+    assert (entry["url"], entry["error"]) == (f"db://app:{MASK}@db", f"it is not {MASK}")
 
 
 def test_a_process_prints_no_secret_not_even_in_a_traceback() -> None:
