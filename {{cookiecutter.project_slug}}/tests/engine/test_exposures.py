@@ -7,7 +7,7 @@ import json
 import secrets
 import tarfile
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -60,11 +60,11 @@ class Stack:
         context.seek(0)
         self.client.images.build(fileobj=context, custom_context=True, tag=self.image, rm=True)
 
-    def create(self, service: str, **options: object) -> None:
+    def create(self, service: str, **options: Any) -> None:  # noqa: ANN401 - the SDK's
         """Make a container of a service; it is never started."""
         labels = {"com.docker.compose.project": self.name, "com.docker.compose.service": service}
-        labels |= options.pop("labels", {})  # type: ignore[arg-type]
-        self.client.containers.create(self.image, ["none"], labels=labels, **options)
+        options["labels"] = labels | options.get("labels", {})
+        self.client.containers.create(self.image, ["none"], **options)
 
     def findings(self, limit: float = THOROUGH) -> list[Finding]:
         """Return what env.check, or a deployment, finds."""
