@@ -32,6 +32,11 @@ _forms: list[str] = []
 """Every way to write every value that is known, the longest first: one may be a part of another."""
 
 
+def hidden(value: str) -> bool:
+    """Say whether a secret's value can be told from what stands there anyway."""
+    return len(value) >= SHORTEST and value not in WORDS
+
+
 def learn(values: Iterable[str]) -> None:
     """Take values for secret, from now on and as long as this process runs."""
     found = {form for value in values for part in _parts(value) for form in written(part)}
@@ -105,7 +110,7 @@ def _parts(value: str) -> Iterator[str]:
     for password in PASSWORD.findall(value):
         parts += [password, unquote(password)]
     parts += _named(value) + UNTIL.findall(value)
-    yield from (part for part in parts if len(part) >= SHORTEST and part not in WORDS)
+    yield from filter(hidden, parts)
 
 
 def _named(value: str) -> list[str]:

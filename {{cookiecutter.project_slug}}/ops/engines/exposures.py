@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from ops import files, inventory, shell
 from ops.compose import composition
 from ops.errors import Refused
-from ops.masking import SHORTEST, written
+from ops.masking import hidden, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,14 +64,14 @@ def search(
     With seconds to spend, look into the layers of images too. Where no engine answers, nothing is.
     """
     said = Search()
-    long = {name: value for name, value in secrets.items() if len(value) >= SHORTEST}
-    if not long or not _may_answer():
+    known = {name: value for name, value in secrets.items() if hidden(value)}
+    if not known or not _may_answer():
         return said
     import docker  # noqa: PLC0415 - heavy, and many have no engine
     from docker.errors import DockerException  # noqa: PLC0415 - the same
     from requests.exceptions import RequestException  # noqa: PLC0415 - the same
 
-    needles = {name: {*written(value)} for name, value in long.items()}
+    needles = {name: {*written(value)} for name, value in known.items()}
     try:
         client = docker.from_env(timeout=ANSWER)
         stack = composition(project.root, project.slug, values).name
@@ -82,7 +82,7 @@ def search(
     except (DockerException, RequestException, Refused):
         return said
     if limit:
-        Layers(project, long, limit).look(images, said)
+        Layers(project, known, limit).look(images, said)
     return said
 
 
