@@ -230,7 +230,7 @@ def import_(_c: Context, file: str, identity: str = "") -> None:
 
 @task(help={"to": "the file that the secret key is written to: carry it away from here"})
 def keygen(_c: Context, to: str) -> None:
-    """Make a pair of keys to encrypt restore points and env files."""
+    """Make a pair of keys, for restore points and env files."""
     recipient = encryption.make_key(Path(to).expanduser())
     output.say(f"{to}: the secret key. Only it opens what is encrypted; keep it, but not here.")
     output.say(f"For the env file: BACKUP_RECIPIENT={recipient}")
