@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from string import Template
 from typing import TYPE_CHECKING
 
 from ops import envfiles, environment, renewals, schema, sealed, tracked, usage
@@ -203,12 +202,8 @@ class Profile:
                 yield Finding("unknown", "fail" if meant else "warn", detail, fix)
 
     def _missing(self, file: EnvFile, values: list[Value]) -> Iterator[Finding]:
-        lacking = environment.absent([*self.variables.values()], self.profile, values)
-        names = {variable.name for variable in lacking}
-        for variable in lacking:
-            default = Template(variable.default_in(self.profile, self.engine))
-            if names & {*default.get_identifiers()}:
-                continue  # it has a value as soon as those have
+        where = (self.profile, self.engine)
+        for variable in environment.absent([*self.variables.values()], where, values):
             detail = f"{variable.name} has no value: {variable.about}"
             yield Finding("missing", "fail", detail, self._what_to_type(file, variable))
         by_default = {value.name for value in values if value.source == DEFAULT}

@@ -187,13 +187,25 @@ def held(project: Project, profile: str, engine: str = "") -> dict[str, str]:
 
 def missing(project: Project, profile: str) -> list[Variable]:
     """Return the variables that this profile needs, and that have neither a value nor a default."""
-    return absent(schema.read(project), profile, effective(project, profile))
+    where = (profile, usual_engine(project, profile))
+    return absent(schema.read(project), where, effective(project, *where))
 
 
-def absent(variables: list[Variable], profile: str, values: list[Value]) -> list[Variable]:
-    """Return the variables that a profile needs and that are not among the values."""
+def absent(
+    variables: list[Variable], where: tuple[str, str], values: list[Value]
+) -> list[Variable]:
+    """Return the variables that a profile needs on an engine and that are not among the values.
+
+    One whose default names another of them has a value as soon as that one has.
+    """
     known = {value.name for value in values}
-    return [item for item in variables if item.needed(profile) and item.name not in known]
+    lacking = [item for item in variables if item.needed(where[0]) and item.name not in known]
+    names = {item.name for item in lacking}
+    return [
+        item
+        for item in lacking
+        if names.isdisjoint(Template(item.default_in(*where)).get_identifiers())
+    ]
 
 
 def wrong(variables: list[Variable], values: list[Value]) -> list[tuple[Value, str]]:
@@ -214,11 +226,12 @@ def require(project: Project, profile: str, engine: str = "") -> dict[str, str]:
     Raises:
         Refused: one or more variables have no value, or one of a wrong type; each is named.
     """
+    engine = engine or usual_engine(project, profile)
     variables, values = schema.read(project), effective(project, profile, engine)
     if bad := wrong(variables, values):
         listed = "\n".join(said(value, should) for value, should in bad)
         raise Refused(listed, f"inv env.check --profile {profile}", code=2)
-    if lacking := absent(variables, profile, values):
+    if lacking := absent(variables, (profile, engine), values):
         listed = "".join(f"\n  {item.name}: {item.about}" for item in lacking)
         path = project.env_file(profile)
         fix = f"set them in {path}" if path.exists() else sealed.how_to_make(project, profile)

@@ -101,10 +101,10 @@ def test_a_default_that_names_a_secret_is_masked_too(scratch: Scratch) -> None:
     assert (found.value, found.shown) == ("db://app:hidden@host", masking.MASK)
 
 
-def test_a_default_that_names_what_has_no_value_is_missing_too(scratch: Scratch) -> None:
+def test_what_follows_from_a_missing_one_is_not_asked_for(scratch: Scratch) -> None:
     scratch.write("env/schema.toml", SCHEMA.format(port=1).replace("{WEB_PORT}", "{API_KEY}"))
     names = [variable.name for variable in environment.missing(scratch.project, "dev")]
-    assert names == ["API_KEY", "WEB_URL"]
+    assert names == ["API_KEY"]
 
 
 def test_what_is_missing_is_named_with_what_to_type(scratch: Scratch) -> None:
@@ -114,7 +114,7 @@ def test_what_is_missing_is_named_with_what_to_type(scratch: Scratch) -> None:
 
 def test_a_default_of_one_profile_does_not_reach_another(scratch: Scratch) -> None:
     names = [variable.name for variable in environment.missing(scratch.project, "prod")]
-    assert names == ["API_KEY", "WEB_URL"]
+    assert names == ["API_KEY"]
 
 
 def test_a_broken_schema_is_refused_by_name(scratch: Scratch) -> None:

@@ -231,6 +231,8 @@ def import_(_c: Context, file: str, identity: str = "") -> None:
 @task(help={"to": "the file that the secret key is written to: carry it away from here"})
 def keygen(_c: Context, to: str) -> None:
     """Make a pair of keys, for restore points and env files."""
+    if to.startswith("-"):
+        raise Refused(f"{to} is no name for a file of keys", "inv --help backup.keygen", code=2)
     recipient = encryption.make_key(Path(to).expanduser())
     output.say(f"{to}: the secret key. Only it opens what is encrypted; keep it, but not here.")
     output.say(f"For the env file: BACKUP_RECIPIENT={recipient}")
