@@ -236,7 +236,7 @@ def keygen(_c: Context, to: str) -> None:
     recipient = encryption.make_key(Path(to).expanduser())
     output.say(f"{to}: the secret key. Only it opens what is encrypted; keep it, but not here.")
     output.say(f"For the env file: BACKUP_RECIPIENT={recipient}")
-    output.say(f"For {sealed.RECIPIENTS}, to keep env files encrypted in git: the same {recipient}")
+    output.say(f"For {sealed.RECIPIENTS}, where git is to keep env files encrypted: {recipient}")
 
 
 @task(

@@ -67,6 +67,7 @@ def encrypt(_c: Context, profile: str = "", yes: bool = False) -> None:
     """Encrypt an env file for git: for env/recipients.txt."""
     here = project.load()
     name = session.profile_name(here, profile)
+    sealed.recipients(here)  # refused before anything is asked or recorded
     envcheck.refuse_unfit(here, name, sealed.plain(here, name))
     if sealed.later(here, name) < 0:
         what = f"{sealed.shown(name)} is newer than {here.env_file(name).name}"
