@@ -15,9 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_public_key,
+)
 
-from ops import envcheck, envfiles, environment, handouts, journal, renewals
+from ops import envcheck, envfiles, environment, handouts, journal, registry, renewals
 from ops.changes import change
 from ops.engines import Replica, Status
 from ops.errors import Refused
@@ -451,7 +456,7 @@ def test_every_model_is_signed_anew(signed: Signed) -> None:
 
 
 def is_signed(signed: Signed, version: str, by: Ed25519PrivateKey) -> bool:
-    known = signing.registry.models(signed.models)
+    known = registry.models(signed.models)
     (model,) = (item for item in known if item.version == version)
     return signing.signed(model, by.public_key())
 
@@ -482,16 +487,16 @@ def test_one_that_was_killed_leaves_keys_that_are_ended_by_the_same_command(
         getattr(renewal, name)()
     trusted = signing.public_keys(signed.public)
     for version in ("v1.0", "v1.1"):
-        known = signing.registry.models(signed.models)
+        known = registry.models(signed.models)
         (model,) = (item for item in known if item.version == version)
-        keys = [signing.load_pem_public_key(one) for one in trusted]
+        keys = [load_pem_public_key(one) for one in trusted]
         assert any(signing.signed(model, one) for one in keys)  # type: ignore[arg-type]
     stand.run(stand.of("MODELS_SIGNING_KEY"))
     new = signing.private_key(signed.private)
     assert signing.public_keys(signed.public) == [signing.written(new.public_key())]
     assert is_signed(signed, "v1.0", new)
     assert is_signed(signed, "v1.1", new)
-    assert not renewal.coming.exists()
+    assert not [*signed.private.parent.glob("*.new")]
 
 
 def test_keys_that_do_not_belong_together_are_refused(signed: Signed) -> None:

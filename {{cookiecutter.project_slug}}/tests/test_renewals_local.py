@@ -38,7 +38,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 def test_two_keys_open_until_the_time_is_over_and_no_request_is_lost(stand: Stand) -> None:
     before = stand.held(NAME)
     with stand.nothing_lost():
-        said = stand.rotate(NAME, "--overlap", "25 seconds")
+        said = stand.rotate(NAME, "--overlap", "20 seconds")
         assert steps(said) == ["1 value", "2 record", "3 move", "4 check"]
         until = datetime.fromisoformat(stand.held(f"{NAME}_PREVIOUS").partition("/")[0])
         now = stand.held(NAME)

@@ -85,6 +85,7 @@ SLOW = {
         "test_what_fails",
     ),
     "test_rotation.py": ("test_killed_before",),
+    "test_renewal.py": ("test_killed_before",),
 }
 """What takes minutes on containers; the same is shown on processes, in test_*_local.py."""
 
