@@ -32,6 +32,15 @@ SECRETS = """\
 
 `inv env.init` makes them, `inv env.due` says when each is to be replaced, `inv env.rotate` does it.
 
+- `inv env.rotate NAME` shows its steps, asks, and checks after each; until the last one it goes
+  back to the value before where something fails. Killed in the middle, it leaves both accepted,
+  `inv env.check` tells, and the same command ends it.
+- Passwords of database and Redis: no request fails, nothing is started anew. The database's other
+  login takes over (`app`, `app_b`); tools of yours need `POSTGRES_LOGIN` and the new password.
+- The API key: the one before opens too, for a day or for `--overlap "2 hours"`; 0 is not at all.
+- What a provider gives (`BACKUP_URL_OPTIONS`) is asked for, tried, and only then used.
+- Any other: the services that read it are started anew, one after the other.
+
 Git can keep an env file encrypted with age, for whoever `env/recipients.txt` names: one `age1...`
 or `ssh-ed25519 ...` a line, with `#` before comments. A clone and one key are enough to deploy.
 

@@ -26,6 +26,7 @@ from ops.renewals.renewal import (
     RETIRE,
     VALUE,
     Renewal,
+    counted,
     described,
     listed,
 )
@@ -121,7 +122,7 @@ class Cache(Renewal):
         said = super().check()
         answers = asking.everywhere(self.session, [asking.HEALTH, asking.FORECAST])
         asking.refuse_bad(answers)
-        return f"{said}, {len(answers) // 2} replicas reach it"
+        return f"{said}; reached from {counted(len(answers) // 2, 'replica')}"
 
     def retire(self) -> str:
         """Have nothing but the new value accepted, and end what was connected before."""

@@ -25,6 +25,7 @@ from ops.renewals.renewal import (
     RETIRE,
     VALUE,
     Renewal,
+    counted,
     described,
     listed,
 )
@@ -174,7 +175,7 @@ class Database(Renewal):
                 what = f"at work with the value before: {listed(names)}"
                 raise Refused(what, "inv deploy.up, which starts them anew, then again")
             time.sleep(POLL)
-        return f"{said}, {len(answers) // 2} replicas forecast"
+        return f"{said}; forecasts from {counted(len(answers) // 2, 'replica')}"
 
     def _late(self, since: float) -> list[str]:
         """Return the services that have sessions of another login which were used since a time.

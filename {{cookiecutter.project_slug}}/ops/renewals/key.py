@@ -17,6 +17,7 @@ from ops.renewals.renewal import (
     RECORD,
     VALUE,
     Renewal,
+    counted,
     described,
     listed,
 )
@@ -45,7 +46,7 @@ class Key(Renewal):
         yield VALUE, described(self.order.variable)
         yield RECORD, f"into {self.path.name}; the one before into {PREVIOUS}, {self._until()}"
         yield MOVE, f"{listed(self.running()) or 'nothing runs'}: while it runs"
-        yield CHECK, f"every replica lets in {self._who()}"
+        yield CHECK, f"every replica is asked: {self._who()}"
 
     def _until(self) -> str:
         if not self.order.overlap:
@@ -54,7 +55,7 @@ class Key(Renewal):
         return f"which opens them too until {until:%Y-%m-%d %H:%M} UTC"
 
     def _who(self) -> str:
-        return "both" if self.order.overlap else "the new one, and the one before no more"
+        return "both open" if self.order.overlap else "the new one opens, the one before does not"
 
     def value(self) -> str:
         """Make the new value, and say until when the one before holds."""
@@ -75,7 +76,7 @@ class Key(Renewal):
         """See that every process lets in who has the new key, and who has the one before or not."""
         said = super().check()
         count = self._await()
-        return f"{said}, {count} replicas let in {self._who()}" if count else said
+        return f"{said}; {counted(count, 'replica')} asked: {self._who()}" if count else said
 
     def _wanted(self) -> dict[str, bool]:
         """Return which key opens now, and which does not; nothing of one that is about to stop."""

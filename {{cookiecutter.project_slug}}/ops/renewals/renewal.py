@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from ops import envfiles, environment, handouts, masking, output
+from ops import envfiles, environment, handouts, masking, output, sealed
 from ops.changes import uninterrupted
 from ops.errors import Refused
 from ops.renewals import VERB, interruption
@@ -160,8 +160,9 @@ class Renewal:
     # What the steps are made of.
 
     def _write(self, values: Mapping[str, str | None]) -> None:
-        """Change the env file, and its encrypted twin."""
+        """Change the env file, and what git keeps of it encrypted."""
         envfiles.changed(self.path, values)
+        sealed.renew(self.project, self.session.profile)
 
     def handed(self) -> dict[str, Handout]:
         """Return what each service is to be handed, as the env file is now."""
@@ -239,6 +240,8 @@ class Renewal:
             Refused: one failed; it says which value holds now.
         """
         try:
+            if self.resumed:
+                sealed.renew(self.project, self.session.profile)
             self._make(Steps(change, self.steps), change)
         except Refused as error:
             what = f"{error.what}\n  {self._undone(change)}"
@@ -321,6 +324,11 @@ def refuse_elsewhere(value: environment.Value | None, name: str, file: str) -> N
     if value.source != file:
         what = f"{name} is not from {file}, but from: {value.source}"
         raise Refused(what, f"change it there, where {name} or {name}_FILE is set; then deploy.up")
+
+
+def counted(count: int, what: str) -> str:
+    """Write how many there are of something."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def listed(names: list[str]) -> str:

@@ -90,7 +90,7 @@ def test_secrets_are_replaced_under_load_and_what_comes_after_works(
         assert (cached(servers, before), cached(servers, stand.held(CACHE))) == (False, True)
         before = stand.held(KEY)
         said = stand.rotate(KEY, "--overlap", "1 hour")
-        assert "2 replicas let in both" in said
+        assert "2 replicas asked: both open" in said
         assert {stand.opens(key) for key in (before, stand.held(KEY)) * 4} == {200}
         stand.rotate(PASSWORD)  # what comes next is done with the login that was made here
         servers.inv("backup.create")
