@@ -48,6 +48,7 @@ class Given(Renewal):
     def value(self) -> str:
         """Look at the value that was given."""
         masking.learn([self.asked])
+        self.refuse_ill()
         variable = self.order.variable
         if not self.asked:
             raise Refused(f"no value was given for {self.name}", "type it, or pipe it in")

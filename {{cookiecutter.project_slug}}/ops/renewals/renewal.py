@@ -121,6 +121,7 @@ class Renewal:
 
     def value(self) -> str:
         """Make the new value; where it was left undone, first hand out what the env file says."""
+        self.refuse_ill()
         settled = self._moved() if self.left else []
         self.done.moved.clear()  # it is not what is gone back to
         self.new = {self.name: made(self.order.variable)}
@@ -140,11 +141,20 @@ class Renewal:
 
     def check(self) -> str:
         """See that every service is well."""
+        return f"{counted(self.refuse_ill(), 'service')} healthy"
+
+    def refuse_ill(self) -> int:
+        """See that what runs is well, as it has to be in the end; return how many are.
+
+        Raises:
+            Refused: something is not.
+        """
         found = self.engine.status()
         ill = [item for item in found if item.replicas and item.state != "healthy"]
         if ill:
-            raise Refused("; ".join(f"{item.service} is {item.state}" for item in ill))
-        return f"{sum(item.state == 'healthy' for item in found)} services are healthy"
+            what = "; ".join(f"{item.service} is {item.state}: {item.detail}" for item in ill)
+            raise Refused(what, "inv deploy.status")
+        return sum(item.state == "healthy" for item in found)
 
     def follow(self, service: str) -> None:
         """See that a service that runs uses what it was handed: by default it is started anew.

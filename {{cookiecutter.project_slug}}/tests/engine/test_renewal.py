@@ -118,10 +118,18 @@ def test_a_failure_at_the_check_puts_everything_back(stand: Stand, servers: Stac
         assert steps(stand.rotate(PASSWORD)) == ALL
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_killed_before_a_step_the_stack_works_and_the_same_command_ends_it(
-    stand: Stand, servers: Stack, step: str
+def test_killed_with_the_value_recorded_the_stack_works_and_the_same_command_ends_it(
+    stand: Stand, servers: Stack
 ) -> None:
+    kill_and_end(stand, servers, "move")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_before_a_step(stand: Stand, servers: Stack, step: str) -> None:
+    kill_and_end(stand, servers, step)
+
+
+def kill_and_end(stand: Stand, servers: Stack, step: str) -> None:
     before = stand.held(PASSWORD)
     with stand.nothing_lost():
         stand.killed(step, PASSWORD)
