@@ -114,7 +114,7 @@ def test_what_is_missing_is_named_with_what_to_type(scratch: Scratch) -> None:
 
 def test_a_default_of_one_profile_does_not_reach_another(scratch: Scratch) -> None:
     names = [variable.name for variable in environment.missing(scratch.project, "prod")]
-    assert names == ["API_KEY"]
+    assert names == ["API_KEY", "WEB_URL"]
 
 
 def test_a_broken_schema_is_refused_by_name(scratch: Scratch) -> None:
