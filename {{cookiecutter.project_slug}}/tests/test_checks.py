@@ -21,6 +21,8 @@ from ops.images import declared_version
 from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import nox
 
 
@@ -86,7 +88,7 @@ def random(letters: str, count: int) -> str:
     return "".join(secrets.choice(letters) for _ in range(count))
 
 
-PLANTED = {
+PLANTED: dict[str, Callable[[], str]] = {
     "a key of AWS": lambda: f"name = 'AKIA{random(string.ascii_uppercase + '234567', 16)}'",
     "private key": lambda: f"-----BEGIN RSA PRIVATE {'KEY'}-----\n{secrets.token_urlsafe(400)}\n",
     "random value": lambda: f'other = "{secrets.token_urlsafe(32)}"',
