@@ -22,7 +22,17 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from ops import envcheck, envfiles, environment, handouts, journal, registry, renewals
+from ops import (
+    encryption,
+    envcheck,
+    envfiles,
+    environment,
+    handouts,
+    journal,
+    registry,
+    renewals,
+    sealed,
+)
 from ops.changes import change
 from ops.engines import Replica, Status
 from ops.errors import Refused
@@ -76,6 +86,7 @@ class Fake:
 
     scratch: Scratch
     name: str = "compose"
+    state: str = "healthy"
     restarted: list[str] = field(default_factory=list)
     ill: Callable[[str], None] = lambda _service: None
     """Called for each that is started anew."""
@@ -86,7 +97,7 @@ class Fake:
         return handouts.planned(self.scratch.project, held, self.name)
 
     def status(self) -> list[Status]:
-        return [Status(name, "healthy", None, 1, "") for name in ("web", "worker")]
+        return [Status(name, self.state, None, 1, "why") for name in ("web", "worker")]
 
     def replicas(self) -> list[Replica]:
         return []
@@ -154,6 +165,21 @@ def test_a_secret_is_made_recorded_and_handed_on_and_its_readers_are_started_ane
     said = capsys.readouterr().out + (stand.scratch.root / journal.NAME).read_text()
     assert before not in said
     assert now not in said
+
+
+def test_nothing_is_begun_while_something_is_ill(stand: Stand) -> None:
+    before, stand.engine.state = stand.held(), "unhealthy"
+    with pytest.raises(Refused, match=r"web is unhealthy: why(.|\n)*Nothing was changed"):
+        stand.run(stand.of("TOKEN"))
+    assert before == stand.held() == stand.handed("web")
+
+
+def test_what_git_keeps_encrypted_is_encrypted_anew(stand: Stand, tmp_path: Path) -> None:
+    key_file, project = tmp_path / "age.key", stand.scratch.project
+    stand.scratch.write(sealed.RECIPIENTS, encryption.make_key(key_file))
+    sealed.encrypt(project, "dev")
+    stand.run(stand.of("TOKEN"))
+    assert f"TOKEN={stand.held()}" in sealed.opened(project, "dev", key_file)
 
 
 def test_a_failure_puts_everything_back(stand: Stand) -> None:
