@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ops.project import Project
     from ops.schema import Variable
 
-ENV_FILE, SECRETS = "env_file", "secrets"
+ENV_FILE, SECRETS = "env_file", "secrets"  # pragma: allowlist secret
 BOTH = frozenset({ENV_FILE, SECRETS})
 SETTINGS = "BaseSettings"
 """What settings classes are made from."""
