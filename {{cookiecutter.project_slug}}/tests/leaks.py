@@ -112,6 +112,14 @@ class Hunt:
         self.look("a task that broke down", said)
         return said
 
+    def renewed(self) -> None:
+        """Look for the values, too, that took the place of others."""
+        held = envfiles.read(self.copy.root / f".env.{self.profile}").values
+        for name, text in self.planted.items():
+            if held[name] != text:
+                self.planted[name] = self.values[name] = held[name]
+                self.needles[name] |= {*_forms(held[name])}
+
     def look(self, place: str, content: str | bytes) -> None:
         """Look through something."""
         data = content.encode() if isinstance(content, str) else content

@@ -23,7 +23,9 @@ def test_nothing_that_a_session_leaves_behind_holds_a_secret(
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    stack = make_stack(APP_ENV="prod", SLIPWAY_ENGINE="compose", TMPDIR=str(temporary))
+    stack = make_stack(
+        APP_ENV="prod", SLIPWAY_ENGINE="compose", API_WORKERS="1", TMPDIR=str(temporary)
+    )
     hunt = Hunt(stack, "prod")
     remember_older_layers(stack, hunt)
     with hunt.watched():
@@ -52,13 +54,17 @@ def work(stack: Stack, hunt: Hunt, folder: Path) -> None:
         assert asked(stack, key) == code
     hunt.inv("data.collect")
     hunt.inv("models.train", "--tier=tier2")
-    hunt.inv("models.promote", "tier2", "v1.1")
+    hunt.inv("models.promote", "tier2", "v1.1", "--watch=1")
     hunt.inv("models.rollback", "tier2")
     hunt.inv("backup.create")
     (point,) = json.loads(hunt.inv("backup.list", "--json"))
     hunt.inv("backup.export", point["id"], f"--to={folder / 'point.tar'}")
     hunt.inv("backup.restore", point["id"], "--only=database", "--yes")
     hunt.inv("db.migrate")
+    if "env.rotate" in hunt.inv("--list"):
+        said = hunt.inv("env.rotate", "POSTGRES_PASSWORD", "--yes")
+        hunt.renewed()
+        hunt.look("the output of env.rotate", said)
     found = json.loads(hunt.inv("env.check", "--json"))
     assert [item for item in found if item["check"] in ("image", "container")] == []
     assert MASK in hunt.inv("env.show", "--json")
