@@ -165,7 +165,7 @@ def test_the_tasks_speak_json_and_end_with_codes(scratch: Scratch) -> None:
     assert scratch.inv("deploy.down").returncode == 0
     assert "Nothing was running" in scratch.inv("deploy.down", "--engine", "local").stdout
     verbs = [json.loads(line)["verb"] for line in (scratch.root / "journal.jsonl").open()]
-    assert verbs == ["deploy.up", "deploy.down", "deploy.down"]
+    assert verbs == ["env.init", "deploy.up", "deploy.down", "deploy.down"]
 
 
 def test_an_interrupted_start_leaves_nothing_running(scratch: Scratch) -> None:
@@ -181,8 +181,8 @@ def test_an_interrupted_start_leaves_nothing_running(scratch: Scratch) -> None:
     assert "is stopped again" in said
     assert not psutil.pid_exists(child)
     assert engine.supervisor.process() is None
-    (entry,) = [json.loads(line) for line in (scratch.root / "journal.jsonl").open()]
-    assert entry["outcome"] == "interrupted"
+    *_, entry = [json.loads(line) for line in (scratch.root / "journal.jsonl").open()]
+    assert (entry["verb"], entry["outcome"]) == ("deploy.up", "interrupted")
 
 
 def test_it_works_in_a_folder_with_spaces_and_a_very_long_name(
