@@ -7,8 +7,10 @@ import hashlib
 import hmac
 import io
 import json
+import os
 import secrets
 import stat
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -180,6 +182,11 @@ def test_what_git_keeps_encrypted_is_encrypted_anew(stand: Stand, tmp_path: Path
     sealed.encrypt(project, "dev")
     stand.run(stand.of("TOKEN"))
     assert f"TOKEN={stand.held()}" in sealed.opened(project, "dev", key_file)
+    before, later = stand.held(), time.time() + 60  # as after a `git pull`
+    os.utime(sealed.place(project, "dev"), (later, later))
+    with pytest.raises(Refused, match="and would be lost"):
+        stand.run(stand.of("TOKEN"))
+    assert stand.held() == before
 
 
 def test_a_failure_puts_everything_back(stand: Stand) -> None:

@@ -88,9 +88,14 @@ class Renewal:
         """Find what stands against it.
 
         Raises:
-            Refused: the value comes from elsewhere, or there is none.
+            Refused: the value comes from elsewhere, or there is none; or what a colleague has
+                encrypted since would be written over.
         """
         refuse_elsewhere(self.values.get(self.name), self.name, self.path.name)
+        profile = self.session.profile
+        if sealed.later(self.project, profile) < 0:
+            what = f"{sealed.shown(profile)} is newer than {self.path.name}, and would be lost"
+            raise Refused(what, sealed.opening(profile))
 
     def plan(self) -> Iterator[tuple[str, str]]:
         """Yield each step, and what it will do."""
