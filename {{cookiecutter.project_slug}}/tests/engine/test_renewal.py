@@ -108,7 +108,7 @@ def test_a_failure_at_the_check_puts_everything_back(stand: Stand, servers: Stac
     before, who = stand.held(PASSWORD), stand.held(LOGIN)
     new = "app" if who == "app_b" else "app_b"
     container = servers.containers("postgres")[0].name
-    locked = f"docker exec {container} psql -U app -c 'ALTER ROLE {new} NOLOGIN'"
+    locked = f"docker exec {container} psql -U app -c 'ALTER ROLE {new} PASSWORD NULL'"
     code, said = stand.rotate_but("check", locked, PASSWORD)
     assert code == 1, said
     assert "step 6 (check)" in said
