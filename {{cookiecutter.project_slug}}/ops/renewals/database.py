@@ -166,6 +166,7 @@ class Database(Renewal):
     def check(self) -> str:
         """See that all is well, and that who forecasts logs in as the new one."""
         said = super().check()
+        self._refuse_no_entry(self.login, self.password)
         now = self._number("SELECT extract(epoch FROM clock_timestamp());")
         answers = asking.everywhere(self.session, [asking.FORECAST, asking.HEALTH])
         asking.refuse_bad(answers)
@@ -191,7 +192,6 @@ class Database(Renewal):
         """Take the password from the login before, and end the sessions that are left of it."""
         login = self.login
         old = LOGINS[login == LOGINS[0]]
-        self._refuse_no_entry(login, self.password)
         self.done.retired = True
         self._sql(closed(old))
         deadline = time.monotonic() + LIMIT

@@ -151,5 +151,5 @@ def test_no_value_is_left_anywhere(stand: Stand, servers: Stack) -> None:
     texts = [*stand.said, (servers.root / journal.NAME).read_text()]
     texts += [item.logs().decode(errors="replace") for item in servers.containers()]
     texts += [str(item.attrs["Config"]) for item in servers.containers()]
-    assert len(stand.seen) > 6
+    assert len(stand.seen) > 2
     assert not [value for value in stand.seen for text in texts if value in text]
