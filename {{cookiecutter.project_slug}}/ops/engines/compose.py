@@ -128,12 +128,15 @@ class ComposeEngine:
         before = {item.id: started(item) for item in self.containers()}
         self._refuse_taken_ports()
         self.get_images()
+        handed = handouts.taken(self.project)
         self._make_room(hand_out=True)
         self._share_with_scheduler()
         try:
             self._start(limit, before)
         except BaseException:
-            if not before:
+            if before:  # what was not replaced runs on, and reads its files again
+                handouts.put_back(self.project, handed)
+            else:
                 self._stop()
                 output.say("  What this command had started is stopped again; data is kept.")
             raise

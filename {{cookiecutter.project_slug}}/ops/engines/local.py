@@ -302,15 +302,24 @@ class LocalEngine:
         """Start supervisord and each service after what it needs; await every one's health."""
         self.places.folder.mkdir(parents=True, exist_ok=True)
         self.places.config.write_text(config, encoding="utf-8")
-        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.places.config)]
-        shell.run(command, cwd=self.project.root, env=env, timeout=30)
-        self.supervisor.await_start()
+        self._start_supervisor(env)
         state.write(self.places.state)
         for service in state.services:
             if not service.once:
                 with output.step(service.name, f"waiting for {service.health}"):
                     self._run(service, limit)
         self._refuse_unhealthy()
+
+    def _start_supervisor(self, env: Mapping[str, str]) -> None:
+        """Start supervisord; what it prints before it is up is nothing for who pressed Ctrl-C."""
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.places.config)]
+        try:
+            with self.places.own_log.open("ab") as log:
+                shell.run(command, cwd=self.project.root, env=env, log=log, timeout=30)
+        except Refused as error:
+            what = f"{error.what}\n{output.last_lines(self.places.own_log)}"
+            raise Refused(what, code=error.code) from error
+        self.supervisor.await_start()
 
     def _refuse_unhealthy(self) -> None:
         """Look at all once more: one may have died after it was found well."""

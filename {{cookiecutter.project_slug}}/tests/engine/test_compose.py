@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import signal
 import subprocess
 import sys
@@ -198,15 +199,26 @@ HANDED = {
 
 def test_a_secret_is_a_file_in_the_containers_that_read_it(production: Stack) -> None:
     held = dotenv_values(production.root / ".env.prod", interpolate=False)
-    secrets = [str(held[name]) for name in ("API_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD")]
+    values = [str(held[name]) for name in ("API_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD")]
     for container in production.containers():
         name = name_of(container)
-        assert not [one for one in secrets if one in str(container.attrs)]
+        assert not [one for one in values if one in str(container.attrs)]
         mounted = [item["Destination"] for item in container.attrs["Mounts"]]
         assert (f"/run/secrets/{name}" in mounted) == (name in HANDED)
         if name in HANDED and container.status == "running":
             _, said = run(container, "ls", f"/run/secrets/{name}")
             assert {*said.split()} == HANDED[name]
+
+
+def test_what_runs_keeps_its_secrets_when_others_do_not_work(production: Stack) -> None:
+    production.environment["POSTGRES_PASSWORD"] = secrets.token_urlsafe()
+    try:
+        said = production.up(code=1)
+    finally:
+        del production.environment["POSTGRES_PASSWORD"]
+    assert "password authentication failed" in said
+    assert production.get("/predictions?source=api")
+    production.up()
 
 
 def test_the_cache_opens_to_nobody_without_its_password(production: Stack) -> None:
