@@ -88,10 +88,12 @@ def random(letters: str, count: int) -> str:
     return "".join(secrets.choice(letters) for _ in range(count))
 
 
+SIGNS = string.ascii_letters + string.digits
 PLANTED: dict[str, Callable[[], str]] = {
     "a key of AWS": lambda: f"name = 'AKIA{random(string.ascii_uppercase + '234567', 16)}'",
     "private key": lambda: f"-----BEGIN RSA PRIVATE {'KEY'}-----\n{secrets.token_urlsafe(400)}\n",
-    "random value": lambda: f'other = "{secrets.token_urlsafe(32)}"',
+    # Each sign once: one in 250 at random is not random enough for the scanner.
+    "random value": lambda: f'other = "{"".join(secrets.SystemRandom().sample(SIGNS, 40))}"',
 }
 
 

@@ -75,14 +75,23 @@ class Places:
     def socket(self) -> Path:
         """Where supervisord listens: beside its files, or where the path is short enough."""
         beside = self.folder / "supervisord.sock"
-        if len(os.fsencode(beside)) <= _LONGEST_SOCKET:
+        if _is_short(beside):
             return beside
-        return _private_folder() / f"{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]}.sock"
+        name = f"{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]}.sock"
+        folder = Path(f"slipway-{os.getuid()}")
+        above = Path(tempfile.gettempdir())
+        if not _is_short(above / folder / name):  # TMPDIR may be anywhere
+            above = Path("/tmp")  # noqa: S108 - the folder in it is private, or refused
+        return _private(above / folder) / name
 
 
-def _private_folder() -> Path:
-    """Return a folder below the system's temporary one that only this user can enter."""
-    folder = Path(tempfile.gettempdir()) / f"slipway-{os.getuid()}"
+def _is_short(path: Path) -> bool:
+    """Say whether a path can be a socket's."""
+    return len(os.fsencode(path)) <= _LONGEST_SOCKET
+
+
+def _private(folder: Path) -> Path:
+    """Return a folder that only this user can enter, made where it is not there."""
     folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
     held = folder.lstat()
     if not stat.S_ISDIR(held.st_mode) or held.st_uid != os.getuid() or held.st_mode & 0o077:
