@@ -152,7 +152,7 @@ def _open(project: Project, file: Path) -> None:
         raise Refused(f"the editor {chosen!r} is not there", "export EDITOR=nano", code=2)
     before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the editor's
     try:
-        shell.run([*command, str(file)], cwd=project.root)
+        shell.worked_in([*command, str(file)], cwd=project.root)
     except Refused as error:
         what = f"{NOTHING}: the editor {chosen!r} failed (exit code {error.code})"
         raise Refused(what) from error

@@ -142,6 +142,24 @@ def run(
         raise _failed(command, code)
 
 
+def worked_in(command: Sequence[str], *, cwd: Path) -> None:
+    """Run a command that a person works in, such as an editor; it has the terminal to itself.
+
+    Nothing is masked: they are to see what they change.
+
+    Raises:
+        Refused: the command is not found or exits non-zero.
+    """
+    with _begun(command, cwd, None) as process:
+        try:
+            code = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+    if code:
+        raise _failed(command, code)
+
+
 def lines(
     command: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
 ) -> Iterator[str]:

@@ -64,6 +64,7 @@ def test_killed_before_services_move_the_key_before_opens_until_it_is_ended(stan
         assert steps(stand.rotate(NAME)) == ["3 move", "4 check"]
         assert now == stand.held(NAME) != before
         assert (stand.opens(before), stand.opens(now)) == (200, 200)
+        assert "would stop now" in stand.rotate(NAME, code=1)  # a third key, within the time
 
 
 def test_what_processes_do_not_have_is_refused_with_the_reason(stand: Stand) -> None:

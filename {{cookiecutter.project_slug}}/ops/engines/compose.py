@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 import tempfile
 import time
 from collections import Counter
@@ -44,6 +45,8 @@ SCHEDULER = "scheduler"
 """The service that makes restore points: it writes the journal, and holds the lock of changes."""
 SHARES = 64
 """Of the processors, for what tries a model out; others have 1024, where there is not enough."""
+READABLE = 0o055
+"""A script that everybody may read and run."""
 POLL = 0.5
 """Seconds between two looks at containers that are starting."""
 BUILD_LIMIT = 3600.0
@@ -340,6 +343,8 @@ class ComposeEngine:
         """
         if hand_out:
             handouts.write(self.project, self.handouts, self.name)
+            for script in (self.project.root / "services").glob("*/*.sh"):
+                readable(script)
         run = self.project.run
         for folder in (self.project.models, serving.folder(run), run / "recovery"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -567,6 +572,13 @@ def users_of(services: Mapping[str, Mapping[str, Any]], needed: str) -> list[str
     ]:
         found += new
     return found
+
+
+def readable(path: Path) -> None:
+    """Let whoever a container runs as read what is mounted into it, however it was cloned."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & READABLE != READABLE:
+        path.chmod(mode | READABLE)
 
 
 def _give(path: Path) -> None:

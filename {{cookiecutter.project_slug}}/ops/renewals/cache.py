@@ -119,6 +119,8 @@ class Cache(Renewal):
 
     def check(self) -> str:
         """See that all is well, and that every replica reaches the cache."""
+        if not self._enters(self._now()):  # it ended in between, and began with the one before
+            self.engine.restart(SERVICE, LIMIT)
         said = super().check()
         answers = asking.everywhere(self.session, [asking.HEALTH, asking.FORECAST])
         asking.refuse_bad(answers)

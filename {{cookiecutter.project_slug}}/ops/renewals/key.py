@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ops import environment, serving
 from ops.errors import Refused
-from ops.renewals import KEY, PREVIOUS, asking
+from ops.renewals import KEY, PREVIOUS, VERB, asking
 from ops.renewals.asking import Question
 from ops.renewals.renewal import (
     CHECK,
@@ -40,6 +40,17 @@ class Key(Renewal):
     """A renewal of API_KEY."""
 
     doing: ClassVar[Mapping[str, str]] = {**Renewal.doing, CHECK: "knocking at every replica"}
+
+    def refuse(self) -> None:
+        """Find what stands against it: a third key would stop the first before its time."""
+        super().refuse()
+        held = self.values.get(PREVIOUS)
+        until = held.value.partition("/")[0] if held else ""
+        if until and self.order.overlap and not self.left:
+            left = datetime.fromisoformat(until) - datetime.now(UTC)
+            if left > timedelta():
+                what = f"the key before opens until {until}, and would stop now"
+                raise Refused(what, f"wait, or stop both at once: inv {VERB} {KEY} --overlap 0")
 
     def plan(self) -> Iterator[tuple[str, str]]:
         """Yield each step, and what it will do."""

@@ -273,6 +273,8 @@ class Renewal:
             if name in TOUCHING or self.resumed:
                 change.note(touched=True)
                 self.done.touched = True
+            elif self.left:  # what that one has left is not forgotten if this one is refused
+                change.note(touched=True)
             with steps.made(name, self.doing.get(name, "")) as step:
                 step.detail = getattr(self, name)()
         change.commit()

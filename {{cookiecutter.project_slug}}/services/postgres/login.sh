@@ -1,13 +1,18 @@
 #!/bin/sh
 # Run once, for an empty volume: the image makes the role $POSTGRES_USER with the password; services
 # may log in as another one, which a rotation of the password has left in use (inv env.rotate).
+set -eu
 login="$(cat "$DATABASE_URL_FILE")"
 login="${login#*://}"
+login="${login%%@*}"
+password="${login#*:}"
 login="${login%%:*}"
 if [ "$login" = "${POSTGRES_USER}_b" ]; then
-  psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
+  # The image has unset POSTGRES_PASSWORD_FILE by now.
+  LOGIN_PASSWORD="${password:?}" psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 \
+    --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
     --set=login="$login" --set=owner="$POSTGRES_USER" <<'END'
-\set password `cat "$POSTGRES_PASSWORD_FILE"`
+\getenv password LOGIN_PASSWORD
 CREATE ROLE :"login" LOGIN PASSWORD :'password' IN ROLE :"owner";
 ALTER ROLE :"login" SET role = :"owner";
 ALTER ROLE :"owner" PASSWORD NULL;
