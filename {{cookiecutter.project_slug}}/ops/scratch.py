@@ -87,7 +87,8 @@ def variables(
             own[item.name] = secret(item.secret)
     where = (scratch.profile, scratch.engine)
     defaults = {item.name: item.default_in(*where) for item in described}
-    filled = {name: Template(text).safe_substitute(own) for name, text in defaults.items() if text}
+    known = {name: text for name, text in defaults.items() if text} | own
+    filled = {name: Template(text).safe_substitute(known) for name, text in known.items()}
     return filled | own
 
 

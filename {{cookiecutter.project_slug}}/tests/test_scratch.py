@@ -33,7 +33,8 @@ def test_variables_owe_nothing_to_this_machine(monkeypatch: pytest.MonkeyPatch) 
         Variable("API_KEY", "", secret=32),
         Variable("HTTP_PORT", "", default={"staging": "80"}),
         Variable("HTTPS_PORT", "", default={"staging": "443"}),
-        Variable("URL", "", default={"staging": "http://${API_KEY}@x:${HTTP_PORT}"}),
+        Variable("LOGIN", "", default={"staging": "app"}),
+        Variable("URL", "", default={"compose": "http://${LOGIN}:${API_KEY}@x:${HTTP_PORT}"}),
         Variable("ONLY_DEV", "", default={"dev": "x"}),
     ]
     monkeypatch.setenv("API_KEY", "the developer's")
@@ -44,7 +45,8 @@ def test_variables_owe_nothing_to_this_machine(monkeypatch: pytest.MonkeyPatch) 
         "API_KEY": "s32",
         "HTTP_PORT": "1",
         "HTTPS_PORT": "2",
-        "URL": "http://s32@x:1",
+        "LOGIN": "app",
+        "URL": "http://app:s32@x:1",
     }
 
 

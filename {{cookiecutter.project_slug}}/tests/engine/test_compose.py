@@ -242,10 +242,10 @@ def test_a_killed_replica_comes_back_by_itself(production: Stack) -> None:
 def test_a_service_that_cannot_start_is_shown_and_nothing_is_left(make_stack: MakeStack) -> None:
     broken = make_stack()
     settings = broken.root / "config" / "settings.yaml"
-    settings.write_text(settings.read_text().replace("log_level: info", "log_level: loud"))
+    settings.write_text(settings.read_text().replace("log_level: debug", "log_level: loud"))
     said = broken.up(code=1)
     assert "migrate is failed" in said
-    assert "config/settings.yaml [default]: log_level: Input should be 'debug'" in said
+    assert "config/settings.yaml [dev]: log_level: Input should be 'debug'" in said
     assert broken.containers() == []
 
 
