@@ -154,3 +154,13 @@ def test_no_value_is_left_anywhere(stand: Stand, servers: Stack) -> None:
     texts += [str(item.attrs["Config"]) for item in servers.containers()]
     assert len(stand.seen) > 2
     assert not [value for value in stand.seen for text in texts if value in text]
+
+
+def test_an_empty_server_lets_in_whom_a_rotation_has_made(stand: Stand, servers: Stack) -> None:
+    if stand.held(LOGIN) != "app_b":
+        stand.rotate(PASSWORD)
+    servers.inv("deploy.down", "--volumes", "--yes")
+    servers.up()
+    assert servers.get("/health")["status"] == "ok"
+    assert logged_in(servers, "app_b", stand.held(PASSWORD))
+    assert not logged_in(servers, "app", stand.held(PASSWORD))
