@@ -65,6 +65,18 @@ def of(session: Session, name: str, overlap: timedelta = OVERLAP) -> Renewal:
     return kinds.get(name, usual)(order)
 
 
+def refuse_shut_out(session: Session) -> None:
+    """Check, before services are handed anything, that the database takes what they would get.
+
+    Raises:
+        Refused: it does not.
+    """
+    if session.engine.name == schema.ENGINES[1]:
+        from ops.renewals import database  # noqa: PLC0415 - as above
+
+        database.refuse_shut_out(session)
+
+
 def _known(session: Session, name: str) -> Variable:
     """Return the secret of a name.
 

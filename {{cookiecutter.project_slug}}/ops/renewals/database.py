@@ -33,8 +33,11 @@ from ops.renewals.renewal import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from ops.session import Session
+
 SERVICE = "postgres"
 LOGIN, URL = "POSTGRES_LOGIN", "DATABASE_URL"
+NAME = "POSTGRES_PASSWORD"
 LOGINS = ("app", "app_b")
 POLL = 0.25
 SOON = 10.0
@@ -254,10 +257,7 @@ class Database(Renewal):
             raise Refused(f"{login} is still let in with the value before {wrong}".strip())
 
     def _logged_in(self, login: str, password: str) -> str:
-        """Log in over the network; return why that fails, nothing where it does not."""
-        command = ("sh", "-c", LOG_IN, "sh", SERVICE, login, self.database)
-        done = self.server.run(*command, given=f"{password}\n")
-        return done.err.strip()[-300:] if done.code else ""
+        return logged_in(self.server, login, self.database, password)
 
     def _await_health(self, service: str, deadline: float) -> None:
         while True:
@@ -267,6 +267,36 @@ class Database(Renewal):
             if time.monotonic() > deadline:
                 raise Refused(f"{service} is {state}", f"inv deploy.logs --service {service}")
             time.sleep(POLL)
+
+
+def logged_in(server: Inside, login: str, database: str, password: str) -> str:
+    """Log in over the network; return why that fails, nothing where it does not."""
+    command = ("sh", "-c", LOG_IN, "sh", SERVICE, login, database)
+    done = server.run(*command, given=f"{password}\n")
+    return done.err.strip()[-300:] if done.code else ""
+
+
+def refuse_shut_out(session: Session) -> None:
+    """Check that the database that runs lets in whom the env file names.
+
+    Raises:
+        Refused: it does not, so that services which were handed that would lose it.
+    """
+    engine = session.engine
+    if not isinstance(engine, ComposeEngine) or SERVICE not in engine.services:
+        return
+    found = environment.effective(session.project, session.profile, engine.name)
+    values = {item.name: item for item in found}
+    running = any(item.status == "running" for item in engine.containers(SERVICE))
+    if not running or URL not in values or values[URL].source != environment.DEFAULT:
+        return
+    login, password = values[LOGIN].value, values[NAME].value
+    database = str(engine.services[SERVICE]["environment"]["POSTGRES_DB"])
+    if WRONG in logged_in(Inside(engine, SERVICE), login, database, password):
+        what = f"{NAME} ({values[NAME].source}) is not what the database lets {login} in with"
+        raise Refused(
+            what, f"put the value before back; a new one everywhere: inv env.rotate {NAME}"
+        )
 
 
 def granted(login: str, owner: str, verifier: str) -> str:

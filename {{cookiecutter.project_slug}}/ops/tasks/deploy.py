@@ -14,6 +14,7 @@ from ops import (
     journal,
     output,
     project,
+    renewals,
     sealed,
     session,
     surroundings,
@@ -45,6 +46,7 @@ def up(
     opened = session.opened(profile, engine, gpu=gpu)
     name = opened.engine.name
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
+    renewals.refuse_shut_out(opened)
     with change(here.root, "deploy.up", profile=opened.profile, engine=name) as made:
         started = opened.engine.up(limit)
         engines.note_use(here, name, opened.profile, gpu=gpu)

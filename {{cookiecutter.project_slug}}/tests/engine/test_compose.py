@@ -216,9 +216,9 @@ def test_what_runs_keeps_its_secrets_when_others_do_not_work(production: Stack) 
         said = production.up(code=1)
     finally:
         del production.environment["POSTGRES_PASSWORD"]
-    assert "password authentication failed" in said
+    assert "is not what the database lets app in with" in said
     assert production.get("/predictions?source=api")
-    production.up()
+    assert "Everything was up already" in production.up()
 
 
 def test_the_cache_opens_to_nobody_without_its_password(production: Stack) -> None:
