@@ -182,6 +182,7 @@ def test_without_recipients_nothing_is_encrypted(team: Team) -> None:
     assert not team.encrypted.exists()
 
 
+@pytest.mark.skipif(not shutil.which("git"), reason="no git to say what it keeps")
 def test_git_keeps_it_and_images_do_not(team: Team) -> None:
     team.name(team.key("key"))
     text = team.env_file()

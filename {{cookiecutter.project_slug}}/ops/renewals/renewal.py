@@ -73,9 +73,9 @@ class Renewal:
         self.done = Progress()
         self.new: dict[str, str] = {}
         """The values to come, by variable; empty for one that is to have none."""
-        self.refuse()
         self.left = interruption(self.project.root, self.name, order.session.profile)
         """What is known of a try before that was left in the middle."""
+        self.refuse()
 
     @cached_property
     def values(self) -> dict[str, environment.Value]:
