@@ -70,7 +70,9 @@ def test_a_killed_one_is_removed_by_the_next_which_touches_nothing_live(stack: L
     entry = stack.entry
     assert (entry["outcome"], entry["point"], entry["engine"]) == ("done", stack.first, "local")
     assert entry["steps"].keys() >= {"copy", "files", "stage", "swap", "models", "start", "check"}
-    assert entry["seconds"] >= sum(entry["steps"].values()) > entry["steps"]["start"] > 0
+    steps = entry["steps"].values()
+    rounding = 0.05 * (len(steps) + 1)
+    assert entry["seconds"] + rounding > sum(steps) > entry["steps"]["start"] > 0
     told = f"took {entry['seconds']:.0f} s; the objective is 1 h"
     assert f"Recovery of {stack.first} {told}." in said
     assert f"{told}." in stack.copy.inv("backup.list").splitlines()[-1]
