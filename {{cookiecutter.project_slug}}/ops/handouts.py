@@ -17,6 +17,7 @@ from dotenv import dotenv_values
 
 from ops import envfiles, environment, files, inventory, schema
 from ops.environment import FILE_SUFFIX
+from ops.masking import SHORTEST
 from ops.schema import APPLICATION, ENGINES
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ INSIDE = "/run/secrets"
 """Where compose mounts secrets in a container."""
 STAMP = "SECRETS_CHANGED"
 """Handed beside the secrets: what runs is made anew when it changes, as with any variable."""
-SHORTEST = 8
-"""Characters: a value that holds so long a secret is one itself."""
 LOCAL, COMPOSE = ENGINES
 
 

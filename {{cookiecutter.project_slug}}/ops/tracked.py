@@ -12,13 +12,12 @@ from typing import IO, TYPE_CHECKING
 
 from ops import shell
 from ops.errors import Refused
+from ops.masking import SHORTEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-SHORTEST = 8
-"""Characters: what is shorter stands in many files by chance."""
 LARGEST = 4 * 1024**2
 """Bytes: larger objects are data, and would take all of the time."""
 ASKED = 30.0

@@ -21,6 +21,7 @@ from ops.renewals.renewal import (
     CHECK,
     LIMIT,
     MOVE,
+    POLL,
     PROBE,
     RECORD,
     RETIRE,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SERVICE, URL = "redis", "REDIS_URL"
-POLL = 0.25
 QUIET = 1
 """Seconds that a connection has to be idle before it is ended."""
 COMMANDS = """
@@ -108,14 +108,7 @@ class Cache(Renewal):
     def follow(self, service: str) -> None:
         """Wait until a service is well; it connects with the new value from now on."""
         self.since.setdefault(service, time.monotonic())
-        deadline = time.monotonic() + LIMIT
-        while True:
-            state = next(item.state for item in self.engine.status() if item.service == service)
-            if state == "healthy":
-                return
-            if time.monotonic() > deadline:
-                raise Refused(f"{service} is {state}", f"inv deploy.logs --service {service}")
-            time.sleep(POLL)
+        self.await_health(service, time.monotonic() + LIMIT)
 
     def check(self) -> str:
         """See that all is well, and that every replica reaches the cache."""

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ops import environment
 from ops.engines.compose import ComposeEngine
 from ops.errors import Refused
-from ops.renewals import asking, scram
+from ops.renewals import DATABASE, asking, scram
 from ops.renewals.inside import Inside, addresses
 from ops.renewals.renewal import (
     ACCEPT,
     CHECK,
     LIMIT,
     MOVE,
+    POLL,
     PROBE,
     RECORD,
     RETIRE,
@@ -37,9 +38,7 @@ if TYPE_CHECKING:
 
 SERVICE = "postgres"
 LOGIN, URL = "POSTGRES_LOGIN", "DATABASE_URL"
-NAME = "POSTGRES_PASSWORD"
 LOGINS = ("app", "app_b")
-POLL = 0.25
 SOON = 10.0
 """Seconds in which who was just asked has ended what was of before."""
 QUIET = 1.0
@@ -157,7 +156,7 @@ class Database(Renewal):
             if time.monotonic() > deadline:
                 what = f"{service} is still at work as {leaving}, after {LIMIT:.0f} s"
                 raise Refused(what, f"inv deploy.logs --service {service}")
-        self._await_health(service, deadline)
+        self.await_health(service, deadline)
 
     def _busy(self, service: str, login: str) -> bool:
         whose = addresses(self._containers)
@@ -259,15 +258,6 @@ class Database(Renewal):
     def _logged_in(self, login: str, password: str) -> str:
         return logged_in(self.server, login, self.database, password)
 
-    def _await_health(self, service: str, deadline: float) -> None:
-        while True:
-            state = next(item.state for item in self.engine.status() if item.service == service)
-            if state == "healthy":
-                return
-            if time.monotonic() > deadline:
-                raise Refused(f"{service} is {state}", f"inv deploy.logs --service {service}")
-            time.sleep(POLL)
-
 
 def logged_in(server: Inside, login: str, database: str, password: str) -> str:
     """Log in over the network; return why that fails, nothing where it does not."""
@@ -290,12 +280,14 @@ def refuse_shut_out(session: Session) -> None:
     running = any(item.status == "running" for item in engine.containers(SERVICE))
     if not running or URL not in values or values[URL].source != environment.DEFAULT:
         return
-    login, password = values[LOGIN].value, values[NAME].value
+    login, password = values[LOGIN].value, values[DATABASE].value
     database = str(engine.services[SERVICE]["environment"]["POSTGRES_DB"])
     if WRONG in logged_in(Inside(engine, SERVICE), login, database, password):
-        what = f"{NAME} ({values[NAME].source}) is not what the database lets {login} in with"
+        what = (
+            f"{DATABASE} ({values[DATABASE].source}) is not what the database lets {login} in with"
+        )
         raise Refused(
-            what, f"put the value before back; a new one everywhere: inv env.rotate {NAME}"
+            what, f"put the value before back; a new one everywhere: inv env.rotate {DATABASE}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -32,6 +33,8 @@ VALUE, ACCEPT, PROBE, RECORD, MOVE, CHECK, RETIRE = (
 )
 TOUCHING = (ACCEPT, RECORD)
 """The steps before which nothing was changed."""
+POLL = 0.25
+"""Seconds between two looks at what changes."""
 LIMIT = 120.0
 """Seconds until a service has to use what it was handed."""
 
@@ -168,6 +171,20 @@ class Renewal:
             Refused: it does not within the limit.
         """
         self.engine.restart(service, LIMIT)
+
+    def await_health(self, service: str, deadline: float) -> None:
+        """Wait until a service is well, by a clock that nobody sets.
+
+        Raises:
+            Refused: it is not by then.
+        """
+        while True:
+            state = next(item.state for item in self.engine.status() if item.service == service)
+            if state == "healthy":
+                return
+            if time.monotonic() > deadline:
+                raise Refused(f"{service} is {state}", f"inv deploy.logs --service {service}")
+            time.sleep(POLL)
 
     def withdraw(self) -> None:
         """Have the new value refused again, once nobody has it."""
