@@ -15,6 +15,9 @@ from typing import Any
 # JSON never holds three quotes in a row, so no answer can end this string.
 RENDERED = r"""{{ cookiecutter | jsonify }}"""
 
+VIA = re.compile(r"\n    # via((?: \S.*|(?:\n    #   .*)+))")
+"""What a lock says of a package: what asks for it."""
+
 NEXT = """
 {name} is in {folder}
 
@@ -44,9 +47,9 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def remove_service(service: str, table: dict[str, Any], project: Path) -> None:
-    """Remove the paths a service owns, and what other files say of its folder."""
-    for pattern in table[service]["paths"]:
+def remove_service(service: str, paths: Iterable[str], project: Path) -> None:
+    """Remove the paths that go with a service, and what other files say of its folder."""
+    for pattern in paths:
         for path in project.glob(pattern):
             remove(path)
     for file in (*project.glob("compose*.yaml"), *project.glob("requirements*.in")):
@@ -126,6 +129,45 @@ def remove_paragraphs(file: Path, names: Iterable[str]) -> None:
     file.write_text("\n\n".join(kept) + "\n", encoding="utf-8")
 
 
+def prune_lock(lock: Path) -> None:
+    """Take the packages out of a lock that nothing asks for any more.
+
+    The lock says of each package what asks for it: requirement files and other packages.
+    """
+    blocks = re.split(r"\n(?=[^\s#])", lock.read_text(encoding="utf-8").rstrip("\n"))
+    askers = {block: asked_by(block) for block in blocks if not block.startswith("#")}
+    found = {word for words in askers.values() for word in words if is_there(word, lock.parent)}
+    kept = {block for block in blocks if block not in askers}
+    while more := {block for block, words in askers.items() if words & found} - kept:
+        kept |= more
+        found |= {named_by(block) for block in more}
+    left = (told(block, found) if block in askers else block for block in blocks if block in kept)
+    lock.write_text("\n".join(left) + "\n", encoding="utf-8")
+
+
+def asked_by(block: str) -> set[str]:
+    """Return the packages and the files that ask for a package of a lock."""
+    (words,) = VIA.findall(block)
+    return {word.strip(" #") for word in words.split("\n") if word.strip(" #")}
+
+
+def named_by(block: str) -> str:
+    """Return the name of a package of a lock."""
+    return re.split(r"[=\[ ]", block, maxsplit=1)[0]
+
+
+def is_there(word: str, project: Path) -> bool:
+    """Say whether what asks for a package is a requirement file that was not removed."""
+    return word.startswith("-r ") and (project / word[3:]).is_file()
+
+
+def told(block: str, found: set[str]) -> str:
+    """Leave out of what a lock says of a package what was removed."""
+    words = sorted(word for word in asked_by(block) if word in found or word.startswith("-c "))
+    lines = f" {words[0]}" if len(words) == 1 else "".join(f"\n    #   {word}" for word in words)
+    return VIA.sub(f"\n    # via{lines}", block)
+
+
 def shortest(project: Path) -> str:
     """Return the folder as someone in the folder cookiecutter ran in would type it."""
     relative = os.path.relpath(project, os.environ.get("PWD", project.parent))
@@ -140,8 +182,11 @@ def main() -> None:
     gone = sorted(set(table) - chosen)
     files = (Path("services", service, "compose.yaml") for service in gone)
     readers = [name for file in files for name in compose_services(file)]
+    shared = {path for service in chosen for path in table[service]["paths"]}
     for service in gone:
-        remove_service(service, table, Path())
+        remove_service(service, {*table[service]["paths"]} - shared, Path())
+    for lock in Path().glob("requirements*.txt") if gone else ():
+        prune_lock(lock)
     remove_readers(readers, Path())
     print(NEXT.format(name=answers["project_name"], folder=shortest(Path.cwd())))  # noqa: T201
 

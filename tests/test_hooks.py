@@ -140,11 +140,65 @@ def test_removing_a_service_removes_its_paths_and_what_names_them(tmp_path: Path
     for name, parts in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("".join(parts))
-    POST.remove_service("web", TABLE, tmp_path)
+    POST.remove_service("web", TABLE["web"]["paths"], tmp_path)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"services/store/z", "src/other.py", *texts}
     for name, (head, _, other) in texts.items():
         assert (tmp_path / name).read_text() == head + other
+
+
+LOCK = """\
+# Made by a tool,
+#    by its command
+common==1 \\
+    --hash=sha256:a
+    # via
+    #   -c other.txt
+    #   web
+    #   worker
+deep==1 ; sys_platform == 'linux' \\
+    --hash=sha256:b
+    # via ring
+ring==1 \\
+    --hash=sha256:c
+    # via
+    #   -r services/web/requirements.in
+    #   deep
+web==1 \\
+    --hash=sha256:d
+    # via -r services/web/requirements.in
+worker==1 \\
+    --hash=sha256:e
+    # via
+    #   -r requirements.in
+    #   -r services/web/requirements.in
+"""
+LEFT = """\
+# Made by a tool,
+#    by its command
+common==1 \\
+    --hash=sha256:a
+    # via
+    #   -c other.txt
+    #   worker
+worker==1 \\
+    --hash=sha256:e
+    # via -r requirements.in
+"""
+
+
+def test_a_lock_loses_what_nothing_asks_for_any_more(tmp_path: Path) -> None:
+    """Two packages that ask for each other alone go too."""
+    lock = tmp_path / "requirements.txt"
+    lock.write_text(LOCK)
+    for name in ("requirements.in", "services/web/requirements.in"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    POST.prune_lock(lock)
+    assert lock.read_text() == LOCK
+    (tmp_path / "services/web/requirements.in").unlink()
+    POST.prune_lock(lock)
+    assert lock.read_text() == LEFT
 
 
 SCHEMA = """\
