@@ -29,6 +29,7 @@ LOCKS = r"requirements.*\.txt$|serving\.txt$"
 """Full of hashes, which look like secrets."""
 SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile")
 """As many processes as there are cores; a module stays in one, for what its tests share."""
+ON_ENGINE = "tests/engine"
 WITHOUT_ENGINE = ("lint", "types", "tests", "smoke", "backtest")
 WITH_ENGINE = ("engine", "images", "harness")
 
@@ -74,7 +75,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests but those on an engine, side by side; what follows -- goes to pytest."""
     session.env["UV_COMPILE_BYTECODE"] = "1"  # slower to install, much faster to import
     install(session)
-    session.run("pytest", "--ignore=tests/engine", *SIDE_BY_SIDE, junit("tests"), *session.posargs)
+    session.run("pytest", f"--ignore={ON_ENGINE}", *SIDE_BY_SIDE, junit("tests"), *session.posargs)
 
 
 @nox.session
@@ -105,8 +106,10 @@ def engine(session: nox.Session) -> None:
     """Run the tests on a container engine but slow ones; what follows -- goes to pytest."""
     need_engine(session)
     install(session)
+    named = any(word.startswith(ON_ENGINE) for word in session.posargs)
+    where = () if named else (ON_ENGINE,)
     quick = ("-m", "not slow", *SIDE_BY_SIDE)  # stacks are waited for more than they compute
-    session.run("pytest", "tests/engine", *quick, junit("engine"), *session.posargs)
+    session.run("pytest", *where, *quick, junit("engine"), *session.posargs)
 
 
 @nox.session(venv_backend="none")
