@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -39,19 +38,27 @@ def with_needs(services: Iterable[str], table: dict[str, Any]) -> set[str]:
     return found
 
 
-def remove(path: Path) -> None:
-    """Remove a file, or a folder and what is in it."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+def owned_by(services: Iterable[str], table: dict[str, Any], project: Path) -> set[Path]:
+    """Return the files that go with some services."""
+    patterns = {pattern for service in services for pattern in table[service]["paths"]}
+    found = {path for pattern in patterns for path in project.glob(pattern)}
+    inside = {path for folder in found for path in folder.rglob("*")}
+    return {path for path in found | inside if not path.is_dir()}
 
 
-def remove_service(service: str, paths: Iterable[str], project: Path) -> None:
-    """Remove the paths that go with a service, and what other files say of its folder."""
-    for pattern in paths:
-        for path in project.glob(pattern):
-            remove(path)
+def remove_files(files: Iterable[Path]) -> None:
+    """Remove files, and the folders that nothing is left in."""
+    folders = set[Path]()
+    for file in files:
+        file.unlink()
+        folders |= {*file.parents}
+    for folder in sorted(folders, reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def remove_mentions(service: str, project: Path) -> None:
+    """Remove what files of the whole repository say of the folder of a service."""
     for file in (*project.glob("compose*.yaml"), *project.glob("requirements*.in")):
         remove_lines(file, f"services/{service}/")
     for file in project.glob("docs/inventory.md"):
@@ -182,9 +189,10 @@ def main() -> None:
     gone = sorted(set(table) - chosen)
     files = (Path("services", service, "compose.yaml") for service in gone)
     readers = [name for file in files for name in compose_services(file)]
-    shared = {path for service in chosen for path in table[service]["paths"]}
+    readers += [name for service in gone for name in table[service].get("readers", ())]
+    remove_files(owned_by(gone, table, Path()) - owned_by(chosen, table, Path()))
     for service in gone:
-        remove_service(service, {*table[service]["paths"]} - shared, Path())
+        remove_mentions(service, Path())
     for lock in Path().glob("requirements*.txt") if gone else ():
         prune_lock(lock)
     remove_readers(readers, Path())

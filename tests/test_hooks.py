@@ -14,7 +14,7 @@ from slipway.bake import ROOT, TEMPLATE
 
 TABLE = {
     "web": {"needs": ["store"], "paths": ["services/web", "src/web*.py"]},
-    "store": {"needs": ["disk"], "paths": ["services/store"]},
+    "store": {"needs": ["disk"], "paths": ["services/store", "src/web_shared.py"]},
     "disk": {"needs": [], "paths": ["services/disk"]},
 }
 GOOD = {
@@ -127,7 +127,8 @@ def test_a_service_brings_what_it_needs() -> None:
 
 
 def test_removing_a_service_removes_its_paths_and_what_names_them(tmp_path: Path) -> None:
-    for name in ("services/web/x/y", "services/store/z", "src/web_one.py", "src/other.py"):
+    kept = {"services/store/z", "src/web_shared.py", "src/other.py"}
+    for name in ("services/web/x/y", "src/web_one.py", *kept):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     web, store = (f"  - path: [services/{name}/compose.yaml]\n" for name in ("web", "store"))
@@ -140,9 +141,12 @@ def test_removing_a_service_removes_its_paths_and_what_names_them(tmp_path: Path
     for name, parts in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("".join(parts))
-    POST.remove_service("web", TABLE["web"]["paths"], tmp_path)
+    owned = (POST.owned_by(names, TABLE, tmp_path) for names in (["web"], ["store", "disk"]))
+    POST.remove_files(next(owned) - next(owned))
+    POST.remove_mentions("web", tmp_path)
+    assert not (tmp_path / "services/web").exists()
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {"services/store/z", "src/other.py", *texts}
+    assert left == {*kept, *texts}
     for name, (head, _, other) in texts.items():
         assert (tmp_path / name).read_text() == head + other
 

@@ -142,8 +142,10 @@ def _rotation(machine: Machine) -> Iterator[Finding]:
 
 
 def _settings(machine: Machine) -> Iterator[Finding]:
-    """Let the application read its own settings."""
+    """Let the application read its own settings, where it has any."""
     project, profile = machine.project, machine.profile
+    if not _has(project, "settings"):
+        return
     env = environment.held(project, profile) | {"PYTHONPATH": str(project.source)}
     command = [sys.executable, "-m", f"{project.package}.settings"]
     try:
@@ -153,6 +155,11 @@ def _settings(machine: Machine) -> Iterator[Finding]:
         yield Finding("settings", "fail", said, "edit config/settings.yaml")
     else:
         yield Finding("settings", "ok", "the application accepts them")
+
+
+def _has(project: Project, module: str) -> bool:
+    """Say whether there is such a module of the application: services may go without it."""
+    return (project.source / project.package / f"{module}.py").is_file()
 
 
 def _ports(machine: Machine) -> Iterator[Finding]:
@@ -189,9 +196,9 @@ def _models(machine: Machine) -> Iterator[Finding]:
     wrong = [item for item in upkeep.verify(machine.project) if item.state != "ok"]
     for item in wrong:
         yield Finding("models", item.state, f"{item.check}: {item.detail}", item.fix)
-    if not served:
+    if not served and _has(machine.project, "prepare"):
         yield Finding("models", "warn", "none yet", "inv deploy.up trains them")
-    elif not wrong:
+    elif served and not wrong:
         listed = ", ".join(f"{tier} {version}" for tier, version in served.items())
         yield Finding("models", "ok", f"whole; served: {listed}")
 

@@ -23,10 +23,16 @@ def findings(scratch: Scratch) -> dict[str, Finding]:
 
 
 def test_a_fresh_repository_is_told_what_to_type(scratch: Scratch) -> None:
+    scratch.write("src/scratch/prepare.py", "")
     found = findings(scratch)
     assert (found["env"].state, found["env"].fix) == ("warn", "inv env.init --profile dev")
     assert (found["models"].state, found["stack"].state) == ("warn", "ok")
     assert scratch.inv("doctor").returncode == 0
+
+
+def test_what_services_do_without_is_not_asked_for(scratch: Scratch) -> None:
+    (scratch.root / "src/scratch/settings.py").unlink()
+    assert not {"settings", "models"} & findings(scratch).keys()
 
 
 def test_what_is_wrong_fails_with_what_to_do(scratch: Scratch) -> None:

@@ -17,7 +17,7 @@ from ops.errors import Refused
 from tests.conftest import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.conftest import Scratch
 
@@ -227,6 +227,15 @@ def test_what_cannot_be_saved_is_kept_and_named(
     kept.parent.rmdir()
 
 
+@pytest.fixture
+def in_a_terminal() -> Iterator[None]:
+    """Have commands end when the terminal does, also where these tests go on without one."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("in_a_terminal")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_nothing_is_left_when_it_is_interrupted(desk: Desk, number: signal.Signals) -> None:
     lines = ["signal.signal(signal.SIGINT, signal.SIG_DFL)", replacing(BEFORE, AFTER)]
