@@ -59,7 +59,7 @@ def remove_files(files: Iterable[Path]) -> None:
 
 def remove_mentions(service: str, project: Path) -> None:
     """Remove what files of the whole repository say of the folder of a service."""
-    for file in (*project.glob("compose*.yaml"), *project.glob("requirements*.in")):
+    for file in project.glob("compose*.yaml"):
         remove_lines(file, f"services/{service}/")
     for file in project.glob("docs/inventory.md"):
         remove_section(file, f"## {service}")
@@ -136,14 +136,25 @@ def remove_paragraphs(file: Path, names: Iterable[str]) -> None:
     file.write_text("\n\n".join(kept) + "\n", encoding="utf-8")
 
 
-def prune_lock(lock: Path) -> None:
+def prune_requirements(project: Path) -> None:
+    """Forget the requirement files that are gone, and in the locks what they alone asked for."""
+    files = [*project.glob("requirements*.in"), *project.glob("services/*/*.in")]
+    for file in files:
+        for name in re.findall(r"^-r (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE):
+            if not (file.parent / name).is_file():
+                remove_lines(file, f"-r {name}")
+    for file in files:
+        prune_lock(file.with_suffix(".txt"), project)
+
+
+def prune_lock(lock: Path, project: Path) -> None:
     """Take the packages out of a lock that nothing asks for any more.
 
     The lock says of each package what asks for it: requirement files and other packages.
     """
     blocks = re.split(r"\n(?=[^\s#])", lock.read_text(encoding="utf-8").rstrip("\n"))
     askers = {block: asked_by(block) for block in blocks if not block.startswith("#")}
-    found = {word for words in askers.values() for word in words if is_there(word, lock.parent)}
+    found = {word for words in askers.values() for word in words if is_there(word, project)}
     kept = {block for block in blocks if block not in askers}
     while more := {block for block, words in askers.items() if words & found} - kept:
         kept |= more
@@ -193,8 +204,8 @@ def main() -> None:
     remove_files(owned_by(gone, table, Path()) - owned_by(chosen, table, Path()))
     for service in gone:
         remove_mentions(service, Path())
-    for lock in Path().glob("requirements*.txt") if gone else ():
-        prune_lock(lock)
+    if gone:
+        prune_requirements(Path())
     remove_readers(readers, Path())
     print(NEXT.format(name=answers["project_name"], folder=shortest(Path.cwd())))  # noqa: T201
 

@@ -135,7 +135,6 @@ def test_removing_a_service_removes_its_paths_and_what_names_them(tmp_path: Path
     texts = {
         "compose.yaml": ("include:\n", web, store),
         "compose.prod.yaml": ("include:\n", web, store),
-        "requirements.in": ("", "-r services/web/requirements.in\n", "invoke\n"),
         "docs/inventory.md": ("# All\n", "\n## web\n\nservices/web\n", "\n## webs\n\ntext\n"),
     }
     for name, parts in texts.items():
@@ -198,11 +197,13 @@ def test_a_lock_loses_what_nothing_asks_for_any_more(tmp_path: Path) -> None:
     for name in ("requirements.in", "services/web/requirements.in"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    POST.prune_lock(lock)
+    (tmp_path / "requirements.in").write_text("-r services/web/requirements.in\nworker\n")
+    POST.prune_lock(lock, tmp_path)
     assert lock.read_text() == LOCK
     (tmp_path / "services/web/requirements.in").unlink()
-    POST.prune_lock(lock)
+    POST.prune_requirements(tmp_path)
     assert lock.read_text() == LEFT
+    assert (tmp_path / "requirements.in").read_text() == "worker\n"
 
 
 SCHEMA = """\
