@@ -32,6 +32,12 @@ SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile")
 ON_ENGINE = "tests/engine"
 WITHOUT_ENGINE = ("lint", "types", "tests", "smoke", "backtest")
 WITH_ENGINE = ("engine", "images", "harness")
+NEEDED = {
+    "smoke": "tests/smoke.py",
+    "backtest": "src/*/backtest.py",
+    "harness": "tests/scenarios.yaml",
+}
+"""What goes with the API, where a repository is without it."""
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -139,7 +145,8 @@ class Row(NamedTuple):
 def ci(session: nox.Session) -> None:
     """Run every session, then say what ran, what was left out and why."""
     REPORTS.mkdir(exist_ok=True)
-    rows = [_run(name) for name in (*WITHOUT_ENGINE, *WITH_ENGINE)]
+    names = (*WITHOUT_ENGINE, *WITH_ENGINE)
+    rows = [_run(name) for name in names if found(NEEDED.get(name, "noxfile.py"))]
     left_out = (*_actionlint(), *_composed(), *_skipped())
     rows += [Row(name, "left out", "", why) for name, why in left_out]
     session.log("what ran, and what was left out")
