@@ -61,8 +61,11 @@ def test_commands() -> None:
 
 
 def test_what_the_tests_leave_out_is_there_to_be_left_out() -> None:
+    root = Path(__file__).parents[1]
+    if not (root / "tests" / "scenarios.yaml").is_file():
+        pytest.skip("these go with the API, as the scenarios do")
     for pattern in harness.ELSEWHERE:
-        assert list(Path(__file__).parents[1].glob(pattern)), pattern
+        assert list(root.glob(pattern)), pattern
 
 
 @pytest.mark.parametrize(
