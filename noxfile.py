@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -78,10 +79,20 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def projects(session: nox.Session) -> None:
-    """Bake each preset and let it run its own `nox -s ci`."""
-    presets = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))["_presets"]
-    for preset in session.posargs or presets:
-        session.run(sys.executable, "-m", "slipway.presets", preset)
+    """Bake each preset; the first runs its own `nox -s ci`, the others what only they have."""
+    text = (ROOT / "cookiecutter.json").read_text(encoding="utf-8")
+    named = session.posargs or list(json.loads(text)["_presets"])
+    first, *others = sorted(named, key=list(json.loads(text)["_presets"]).index)
+    check = [sys.executable, "-m", "slipway.presets"]
+    # What runs first waits for containers much of the time; what the others print is shown after it.
+    with tempfile.TemporaryFile("w+") as said:
+        beside = subprocess.Popen([*check, *others], stdout=said, stderr=said) if others else None
+        codes = [subprocess.run([*check, first], check=False).returncode]
+        codes += [beside.wait()] if beside else []
+        said.seek(0)
+        shutil.copyfileobj(said, sys.stdout)
+    if any(codes):
+        session.error(f"{' and '.join(named)}: exit codes {codes}")
 
 
 @nox.session(python=False)

@@ -1,10 +1,14 @@
-"""Bake a preset and let the repository run its own checks."""
+"""Bake presets and let the repositories run their own checks.
+
+`python -m slipway.presets serving` runs all of the first preset's, and with names of others what
+checks that which only they have.
+"""
 
 import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from slipway import bake, environment, process
@@ -12,6 +16,7 @@ from slipway import bake, environment, process
 KEPT = (".nox", ".venv")
 """What makes the next run quicker: the environments of the last one."""
 ENGINE = "tests/engine"
+ALWAYS = ("lint", "types")
 
 
 def renew(preset: str) -> Path:
@@ -57,33 +62,48 @@ def own_tests(folder: Path, names: Iterable[str]) -> list[str]:
     return sorted(str(path) for path in tests if "tests" in path.parts)
 
 
-def sessions(folder: Path, preset: str) -> list[list[str]]:
-    """Return what is run: all for the first preset, for others what only they have.
+def parts(folder: Path, preset: str) -> dict[str, list[str]]:
+    """Return the sessions that check what only this preset has, each with what it is given.
 
-    The tests of what presets share are the same files, so they are run once.
+    The tests of what presets share are the same files: the first preset runs them.
     """
-    earlier = before(preset)
-    if not earlier:
-        return [["ci"]]
-    known = set[str]().union(*map(services, earlier))
+    known = set[str]().union(*map(services, before(preset)))
     tests = own_tests(folder, services(preset) - known)
     on_engine = [name for name in tests if name.startswith(ENGINE)]
     elsewhere = [name for name in tests if name not in on_engine]
-    parts = {"tests": elsewhere, "engine": on_engine}
-    return [["lint", "types"], *([name, "--", *own] for name, own in parts.items() if own)]
+    return {"lint": [], "types": [], "tests": elsewhere, "engine": on_engine}
 
 
 def check(preset: str) -> int:
-    """Run what its README says, and return the exit code."""
+    """Run what the README of a preset says, and return the exit code."""
     folder = renew(preset)
     environment.ensure(folder / ".venv", folder / "requirements.txt")
-    variables = environment.variables(folder / ".venv")
+    return process.run(["nox", "-s", "ci"], cwd=folder, env=environment.variables(folder / ".venv"))
+
+
+def check_own(presets: Sequence[str]) -> int:
+    """Run what checks that which only these presets have, and return the exit code.
+
+    What needs an engine comes last. Everything runs in one environment a preset.
+    """
+    folders = {preset: renew(preset) for preset in presets}
+    for folder in folders.values():
+        environment.ensure(folder / ".venv", folder / "requirements-dev.txt")
+    wanted = {preset: parts(folder, preset) for preset, folder in folders.items()}
+    runs = [(preset, name) for preset in presets for name in ("lint", "types", "tests")]
+    runs += [(preset, "engine") for preset in presets]
     codes = [
-        process.run(["nox", "-s", *names], cwd=folder, env=variables)
-        for names in sessions(folder, preset)
+        process.run(
+            ["nox", "--no-venv", "--no-install", "-s", name, "--", *wanted[preset][name]],
+            cwd=folders[preset],
+            env=environment.variables(folders[preset] / ".venv"),
+        )
+        for preset, name in runs
+        if name in ALWAYS or wanted[preset][name]
     ]
     return max(codes)
 
 
 if __name__ == "__main__":
-    sys.exit(check(sys.argv[1]))
+    first, named = next(iter(bake.settings()["_presets"])), sys.argv[1:]
+    sys.exit(check(first) if named == [first] else check_own(named))
