@@ -38,15 +38,16 @@ os.environ["UV_COMPILE_BYTECODE"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-def install(session: nox.Session) -> None:
-    """Install the locked packages."""
+def install(session: nox.Session, *, compiled: bool = True) -> None:
+    """Install the locked packages; compiled, which takes longer and starts faster, or not."""
+    session.env["UV_COMPILE_BYTECODE"] = str(int(compiled))
     session.install("--require-hashes", "-r", "requirements-dev.txt")
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check code, scripts and workflows, the template's as they stand too; look for secrets."""
-    install(session)
+    install(session, compiled=False)
     own = ["hooks", "slipway", "tests", "noxfile.py", "tasks.py"]
     session.run("ruff", "check", *own)
     # N999: only in place is the package's name no name.
@@ -64,7 +65,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, in the template as it stands too."""
-    install(session)
+    install(session, compiled=False)
     session.run("mypy")
     session.run("python", "-m", "slipway.inplace")
 
@@ -84,7 +85,7 @@ def projects(session: nox.Session) -> None:
     named = session.posargs or list(json.loads(text)["_presets"])
     first, *others = sorted(named, key=list(json.loads(text)["_presets"]).index)
     check = [sys.executable, "-m", "slipway.presets"]
-    # What runs first waits for containers much of the time; what the others print is shown after it.
+    # The first waits for containers much of the time. What the others print is shown after it.
     with tempfile.TemporaryFile("w+") as said:
         beside = subprocess.Popen([*check, *others], stdout=said, stderr=said) if others else None
         codes = [subprocess.run([*check, first], check=False).returncode]
