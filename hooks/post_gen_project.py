@@ -14,6 +14,10 @@ from typing import Any
 # JSON never holds three quotes in a row, so no answer can end this string.
 RENDERED = r"""{{ cookiecutter | jsonify }}"""
 
+UP = "inv deploy.up"
+"""What starts services, but those that say what does instead."""
+MARK = " <!-- services/{} -->"
+"""Ends a heading or a line of README.md that goes with a service."""
 VIA = re.compile(r"\n    # via((?: \S.*|(?:\n    #   .*)+))")
 """What a lock says of a package: what asks for it."""
 
@@ -24,7 +28,7 @@ To set it up and start it:
 
   cd {folder}
   python3 -m venv .venv && . .venv/bin/activate
-  pip install -r requirements.txt && inv deploy.up
+  pip install -r requirements.txt && {start}
 
 To set it up and run its tests:  pip install -r requirements.txt && nox -s ci
 """
@@ -63,6 +67,22 @@ def remove_mentions(service: str, project: Path) -> None:
         remove_lines(file, f"services/{service}/")
     for file in project.glob("docs/inventory.md"):
         remove_section(file, f"## {service}")
+    for file in project.glob("README.md"):
+        remove_sections(file, MARK.format(service))
+        remove_lines(file, MARK.format(service))
+
+
+def remove_sections(file: Path, mark: str) -> None:
+    """Remove each heading that ends with a mark, and what is under it."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## ") and line.endswith(mark):
+            remove_section(file, line)
+
+
+def remove_marks(file: Path) -> None:
+    """Remove what says which service a part of a page goes with."""
+    text = file.read_text(encoding="utf-8")
+    file.write_text(re.sub(re.escape(MARK).replace(r"\{\}", r"[\w-]+"), "", text), encoding="utf-8")
 
 
 def remove_lines(file: Path, part: str) -> None:
@@ -204,10 +224,14 @@ def main() -> None:
     remove_files(owned_by(gone, table, Path()) - owned_by(chosen, table, Path()))
     for service in gone:
         remove_mentions(service, Path())
+    remove_marks(Path("README.md"))
     if gone:
         prune_requirements(Path())
     remove_readers(readers, Path())
-    print(NEXT.format(name=answers["project_name"], folder=shortest(Path.cwd())))  # noqa: T201
+    starts = {table[service].get("start", UP) for service in chosen}
+    start = UP if UP in starts else min(starts)
+    folder = shortest(Path.cwd())
+    print(NEXT.format(name=answers["project_name"], folder=folder, start=start))  # noqa: T201
 
 
 if __name__ == "__main__":

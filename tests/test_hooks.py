@@ -121,6 +121,11 @@ def test_every_name_at_the_root_of_the_template_is_refused_as_a_package_name(
     assert {name for name in names if PRE.PACKAGE.fullmatch(name)} <= TAKEN
 
 
+def mark(service: str) -> str:
+    text: str = POST.MARK.format(service)
+    return text
+
+
 def test_a_service_brings_what_it_needs() -> None:
     assert POST.with_needs(["web"], TABLE) == {"web", "store", "disk"}
     assert POST.with_needs(["disk"], TABLE) == {"disk"}
@@ -136,6 +141,11 @@ def test_removing_a_service_removes_its_paths_and_what_names_them(tmp_path: Path
         "compose.yaml": ("include:\n", web, store),
         "compose.prod.yaml": ("include:\n", web, store),
         "docs/inventory.md": ("# All\n", "\n## web\n\nservices/web\n", "\n## webs\n\ntext\n"),
+        "README.md": (
+            "# It\n",
+            f"a{mark('web')}\n\n## Of it{mark('web')}\n\ntext\n",
+            f"\n## Of all{mark('store')}\n\ntext\n",
+        ),
     }
     for name, parts in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -148,6 +158,8 @@ def test_removing_a_service_removes_its_paths_and_what_names_them(tmp_path: Path
     assert left == {*kept, *texts}
     for name, (head, _, other) in texts.items():
         assert (tmp_path / name).read_text() == head + other
+    POST.remove_marks(tmp_path / "README.md")
+    assert "<!--" not in (tmp_path / "README.md").read_text()
 
 
 LOCK = """\
