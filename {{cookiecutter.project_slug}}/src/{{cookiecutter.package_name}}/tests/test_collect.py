@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from ..cache import PREFIX, connect
-from ..collect import RefusedFileError, collect, main, read
+from ..collect import collect, main
 from ..database import make_engine, transaction
 from ..observations import key_of, newest
 from ..problem import HISTORY, KEY, Observation
+from ..rowfiles import RefusedFileError, read
 from ..settings import Settings, load
 from .conftest import DATA, example_rows, migrate, refused
 

@@ -8,7 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from .. import artifacts
-from ..collect import read
 from ..definitions import Target
 from ..problem import (
     EXAMPLE,
@@ -22,6 +21,7 @@ from ..problem import (
     persistence,
     step,
 )
+from ..rowfiles import read
 from ..samples import samples
 from ..training import fit
 from .conftest import DATA, example_rows, refused

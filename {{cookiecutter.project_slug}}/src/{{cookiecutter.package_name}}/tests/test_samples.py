@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from .. import samples as module
-from ..collect import read
 from ..definitions import Target
 from ..observations import key_of
 from ..problem import FEATURES, HISTORY, HORIZON, TARGETS, Observation, step
+from ..rowfiles import read
 from ..samples import Samples, features, samples, split, truths
 from .conftest import DATA, example_rows
 

@@ -1,0 +1,1 @@
+"""The stages of the pipeline: from a source of observations to a decision and its score."""

@@ -1,0 +1,24 @@
+"""The command line of the pipeline."""
+
+import sys
+
+from .stages import STAGES, execute
+
+
+def main() -> None:
+    """Run the stage that the command line names, or list them."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(usage())
+    else:
+        execute(arguments)
+
+
+def usage() -> str:
+    """Return how to call this, with all stages in their order."""
+    width = max(len(stage.name) for stage in STAGES)
+    lines = [f"  {stage.name.ljust(width)}  {stage.about}" for stage in STAGES]
+    package = __name__.rsplit(".", 1)[0]
+    call = f"python -m {package} <stage> --series temp_max --interval 1d [stage options]"
+    last = "Each stage tells its options: <stage> --help"
+    return "\n".join([f"usage: {call}", "", "Stages, in their order:", *lines, "", last])

@@ -1,0 +1,280 @@
+"""A file on its way from an HTTP server: tried again, and resumed where that is safe."""
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import getproxies, proxy_bypass
+
+from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Retry, Timeout, make_headers
+from urllib3.exceptions import HTTPError, LocationParseError, LocationValueError, MaxRetryError
+from urllib3.util import Url, parse_url
+
+from ..console import AppError, explain, progress
+
+SCHEMES = ("http", "https")
+PIECE = 65_536
+REDIRECTS = 5
+
+WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
+"""Answers that may be others in a moment."""
+
+OK, PARTIAL, UNSATISFIABLE = 200, 206, 416
+
+BACKOFF = 0.5
+"""The second try comes at once, the third after twice these seconds, each further wait is twice as
+long as the one before it, and none is longer than LONGEST_BACKOFF."""
+
+LONGEST_BACKOFF = 30.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is put up with: tries, seconds for all of it and for the next bytes, bytes."""
+
+    tries: int
+    seconds: float
+    wait_seconds: float
+    size: int
+
+
+class BrokenError(Exception):
+    """A transfer that did not come to its end and may be tried again."""
+
+    def __init__(self, reason: str, response: BaseHTTPResponse | None = None) -> None:
+        """Hold why, and the answer, where it may say when to come again."""
+        super().__init__(reason)
+        self.response = response
+
+
+@dataclass(frozen=True)
+class Download:
+    """What has arrived of a file, and beside it which version of which source that is."""
+
+    file: Path
+    facts: Path
+
+    @classmethod
+    def of(cls, file: Path) -> "Download":
+        """Return the download that is to become a file."""
+        return cls(file.with_name(f".{file.name}.part"), file.with_name(f".{file.name}.part.json"))
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes there are."""
+        try:
+            return self.file.stat().st_size
+        except OSError:
+            return 0
+
+    def version(self, url: str) -> str:
+        """Return the validator of what there is of a source; nothing where it cannot go on."""
+        try:
+            facts = json.loads(self.facts.read_text(encoding="utf-8"))
+            return str(facts["validator"]) if facts["url"] == url and self.size else ""
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def begin(self, url: str, validator: str) -> None:
+        """Note which version of which source comes now, and have nothing of it yet."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.forget()
+        self.file.touch()
+        text = json.dumps({"url": url, "validator": validator}, sort_keys=True)
+        self.facts.touch(mode=0o600)  # a URL may hold what opens the source
+        self.facts.write_text(text, encoding="utf-8")
+
+    def forget(self) -> None:
+        """Remove what there is."""
+        for path in (self.facts, self.file):
+            path.unlink(missing_ok=True)
+
+
+def fetch_url(part: Download, url: str, limits: Limits, until: float) -> tuple[str, bool]:
+    """Get all of a source into a download, before the monotonic time `until`.
+
+    Return how the source is named in messages, and whether the content is of several transfers.
+
+    Raises AppError.
+    """
+    place = checked(url)
+    origin = f"{place.scheme}://{place.netloc}{place.path or '/'}"
+    pool = connections(place, limits)
+    retry = Retry(total=limits.tries - 1, backoff_factor=BACKOFF, backoff_max=LONGEST_BACKOFF)
+    resumed = False
+    try:
+        while True:
+            resumed = bool(part.version(url))
+            try:
+                transfer(pool, part, place, limits, until)
+            except BrokenError as error:
+                retry = wait(retry, error, origin, until)
+            else:
+                return origin, resumed
+    except OSError as error:
+        raise AppError(f"cannot write {explain(error)}") from error
+    finally:
+        pool.clear()
+
+
+def checked(url: str) -> Url:
+    """Return the parts of a URL; raises AppError for what is none, or not http(s)."""
+    try:
+        place = parse_url(url)
+    except LocationParseError:
+        place = Url()
+    if place.scheme not in SCHEMES or not place.host:
+        raise AppError("the URL of the source should be http://... or https://...")
+    return place
+
+
+def connections(place: Url, limits: Limits) -> PoolManager:
+    """Return what connects to a server, by the proxy that the environment names for it."""
+    timeout = Timeout(connect=limits.wait_seconds, read=limits.wait_seconds)
+    proxy = getproxies().get(place.scheme or "")
+    if proxy and not proxy_bypass(place.host or ""):
+        return ProxyManager(proxy, timeout=timeout)
+    return PoolManager(timeout=timeout)
+
+
+def wait(retry: Retry, error: BrokenError, origin: str, until: float) -> Retry:
+    """Wait before the next try, as long as the server asked for; return what is left of tries.
+
+    Raises AppError where no try or no time is left.
+    """
+    try:
+        retry = retry.increment("GET", origin, error=None, response=error.response)
+    except MaxRetryError:
+        raise AppError(f"{origin} cannot be fetched: {error}; try again later") from None
+    seconds = retry.get_backoff_time()
+    if error.response is not None:
+        seconds = retry.get_retry_after(error.response) or seconds
+    if time.monotonic() + seconds > until:
+        raise AppError(f"{origin} cannot be fetched in time: {error}; allow more (--seconds-max)")
+    progress(f"{origin}: {error}; trying again in {seconds:.1f} s")
+    time.sleep(seconds)
+    return retry
+
+
+def transfer(pool: PoolManager, part: Download, place: Url, limits: Limits, until: float) -> None:
+    """Get a source, or the rest of it, in one request; raises BrokenError, AppError."""
+    url = place.url
+    headers: dict[str, str] = {"Accept-Encoding": "identity"}
+    if place.auth:
+        headers |= make_headers(basic_auth=place.auth)
+    start, validator = part.size, part.version(url)
+    if validator:
+        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+    redirects = Retry(0, redirect=REDIRECTS, connect=0, read=0, status=0, other=0)
+    try:
+        bare = place._replace(auth=None).url
+        response = pool.request(
+            "GET", bare, headers=headers, retries=redirects, preload_content=False
+        )
+    except LocationValueError as error:
+        raise AppError(f"the source leads elsewhere than to http(s): {error}") from None
+    except HTTPError as error:
+        raise BrokenError(reason_of(error)) from error
+    try:
+        whole = begin(part, url, response, start if validator else None)
+        receive(part, response, whole, limits, until)
+    finally:
+        response.close()
+
+
+def reason_of(error: HTTPError) -> str:
+    """Say in a few words what went wrong on the way, without the URL."""
+    cause = error.reason if isinstance(error, MaxRetryError) else error
+    told = str(cause).rsplit(": ", 1)[-1]
+    return f"{type(cause).__name__}: {told[:200]}"
+
+
+def begin(part: Download, url: str, response: BaseHTTPResponse, asked: int | None) -> int | None:
+    """Have a download ready for an answer; return how many bytes it will have, if that is said.
+
+    `asked` is the byte that the rest was asked from, None where everything was asked for.
+
+    Raises BrokenError for what may be tried again, AppError for what may not.
+    """
+    if response.status == UNSATISFIABLE and asked is not None:
+        part.forget()
+        raise BrokenError("the server has less than there is here; beginning again")
+    if response.status in WORTH_ANOTHER_TRY:
+        raise BrokenError(f"the server answers {response.status}", response)
+    if response.status == PARTIAL and asked is not None:
+        return rest(part, url, response.headers, asked)
+    if response.status != OK:
+        raise AppError(f"the source answers {response.status}; look at its URL")
+    part.begin(url, validator_of(response.headers))
+    return number(response.headers.get("Content-Length", ""))
+
+
+def rest(part: Download, url: str, headers: Mapping[str, str], asked: int) -> int | None:
+    """Return the size of the whole from the headers of its rest; raises BrokenError."""
+    unit, _, told = headers.get("Content-Range", "").partition(" ")
+    span, _, size = told.partition("/")
+    told_again = validator_of(headers)
+    same = not told_again or told_again == part.version(url)
+    if unit != "bytes" or not span.startswith(f"{asked}-") or not same:
+        part.forget()
+        raise BrokenError("the server sent another part than was asked for; beginning again")
+    return number(size)
+
+
+def number(text: str) -> int | None:
+    """Read a number of bytes, None where none is said."""
+    return int(text) if text.isdecimal() else None
+
+
+def validator_of(headers: Mapping[str, str]) -> str:
+    """Return what tells this version of the source from others; nothing if that is not certain.
+
+    A weak entity tag stands for content that is alike, and not for the same bytes.
+    """
+    tag: str = headers.get("ETag", "")
+    if tag.startswith('"'):
+        return tag
+    return headers.get("Last-Modified", "")
+
+
+def receive(
+    part: Download, response: BaseHTTPResponse, whole: int | None, limits: Limits, until: float
+) -> None:
+    """Append what arrives, until it is all there; raises BrokenError, and AppError at a limit."""
+    if whole is not None and whole > limits.size:
+        refuse_size(part, limits)
+    with part.file.open("ab") as opened:
+        while piece := next_piece(response):
+            opened.write(piece)
+            if opened.tell() > limits.size:
+                refuse_size(part, limits)
+            if time.monotonic() > until:
+                raise AppError(
+                    f"the source took more than {limits.seconds:g} s; what has arrived is kept, and"
+                    " the next run goes on from there if the server can (--seconds-max)"
+                )
+    if whole is not None and part.size != whole:
+        short = part.size < whole
+        if not short:
+            part.forget()
+        raise BrokenError(f"{part.size} of {whole} bytes have arrived")
+
+
+def refuse_size(part: Download, limits: Limits) -> None:
+    """Remove what is too much and say so."""
+    with suppress(OSError):
+        part.forget()
+    most = limits.size / 1_000_000
+    raise AppError(f"the source has more than {most:g} MB; allow more (--megabytes-max)")
+
+
+def next_piece(response: Any) -> bytes:  # noqa: ANN401 - read1 is not in urllib3's base class
+    """Return the bytes that arrive next, none at the end; raises BrokenError."""
+    try:
+        piece: bytes = response.read1(PIECE)
+    except (HTTPError, OSError) as error:
+        raise BrokenError(f"the connection broke: {type(error).__name__}") from error
+    return piece

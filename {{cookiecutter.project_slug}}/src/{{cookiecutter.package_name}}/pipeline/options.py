@@ -1,0 +1,255 @@
+"""The options of the stages, and how a command line is read.
+
+What is not known is refused with the name that was probably meant. Nothing here ends the process,
+so that stages can be run by a function as well.
+"""
+
+import argparse
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn, Protocol, TypeVar
+
+from ..console import AppError
+from . import rules
+from .work import ARTIFACTS, DATA, INTERVALS, Work, folder
+
+SHIPPED = Path("data/seattle-weather.csv")
+SEED = 2026
+HORIZON = 7
+"""Periods that are forecast unless another number is asked for."""
+
+FOLDS = 5
+LONGEST_HORIZON = 60
+"""Beyond two months a forecast from the days before says nothing that the season does not say."""
+
+MODELS = ("gbm", "tft")
+
+
+class UsageError(AppError):
+    """A command line that cannot be followed."""
+
+    exit_code = 2
+
+
+class Asks(Protocol):
+    """What is read here of a stage."""
+
+    @property
+    def name(self) -> str:
+        """Return what it is called."""
+
+    @property
+    def about(self) -> str:
+        """Return what it does, in a sentence."""
+
+    @property
+    def options(self) -> Callable[[argparse.ArgumentParser], None]:
+        """Return what adds its options to a parser."""
+
+
+Asked = TypeVar("Asked", bound=Asks)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises its errors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print."""
+        raise UsageError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def read(
+    stages: Mapping[str, Asked], arguments: Sequence[str]
+) -> tuple[Asked, Work, argparse.Namespace]:
+    """Return the stage that the arguments name, what it works on, and its options.
+
+    Raises UsageError where a name or an option is none of ours, RulesError for wrong rules.
+    """
+    stage = stages[one_of("stage", arguments[0], stages)]
+    parser = make_parser(stage)
+    asked, unknown = parser.parse_known_args(arguments[1:])
+    for text in unknown:
+        known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse tells its options nowhere else
+        parser.error(f"unknown argument {text}{meant(text.split('=')[0], known)}")
+    found = rules.load(asked.rules)
+    series = one_of("series", asked.series, found.series)
+    name = folder(series, asked.interval)
+    work = Work(series, asked.interval, found, asked.data / name, asked.artifacts / name)
+    return stage, work, asked
+
+
+def make_parser(stage: Asks) -> Parser:
+    """Return the parser of one stage's command line."""
+    program = f"python -m {__package__} {stage.name}"
+    parser = Parser(prog=program, description=stage.about, allow_abbrev=False)
+    parser.add_argument("--series", required=True, help="a series of the rules, such as temp_max")
+    parser.add_argument(
+        "--interval", required=True, type=interval, help=f"length of a period: {known(INTERVALS)}"
+    )
+    parser.add_argument("--data", type=Path, default=DATA, help="made data (%(default)s)")
+    parser.add_argument("--artifacts", type=Path, default=ARTIFACTS, help="results (%(default)s)")
+    parser.add_argument("--rules", type=Path, default=rules.FILE, help="the rules (%(default)s)")
+    stage.options(parser)
+    return parser
+
+
+def fetch(parser: argparse.ArgumentParser) -> None:
+    """Add the options of fetch."""
+    parser.add_argument("--url", help="an http(s) source of CSV (default: PIPELINE_SOURCE_URL)")
+    parser.add_argument(
+        "--sha256", help="what its content has to be (default: PIPELINE_SOURCE_SHA256, if set)"
+    )
+    parser.add_argument(
+        "--file", type=Path, default=SHIPPED, help="taken where there is no URL (%(default)s)"
+    )
+    parser.add_argument("--tries", type=count, default=5, help="before giving up (%(default)s)")
+    parser.add_argument(
+        "--seconds-max", type=above_zero, default=300.0, help="for all of it (%(default)s)"
+    )
+    parser.add_argument(
+        "--wait-seconds-max", type=above_zero, default=10.0, help="for the next bytes (%(default)s)"
+    )
+    parser.add_argument(
+        "--megabytes-max", type=above_zero, default=100.0, help="size of the file (%(default)s)"
+    )
+
+
+def process(parser: argparse.ArgumentParser) -> None:
+    """Add the options of process."""
+    parser.add_argument(
+        "--gap-days-max",
+        type=whole,
+        default=0,
+        help="days in a row that may be missing: the day before is taken for them (%(default)s)",
+    )
+
+
+def train(parser: argparse.ArgumentParser) -> None:
+    """Add the options of train."""
+    add_fitting(parser)
+
+
+def predict(parser: argparse.ArgumentParser) -> None:
+    """Add the options of predict."""
+    add_horizon(parser)
+
+
+def evaluate(parser: argparse.ArgumentParser) -> None:
+    """Add the options of evaluate."""
+    add_fitting(parser)
+    add_folds(parser)
+
+
+def consensus_live(parser: argparse.ArgumentParser) -> None:
+    """Add the options of consensus-live."""
+    parser.add_argument(
+        "--opinion",
+        type=Path,
+        action="append",
+        default=[],
+        help="a JSON file: member, warn (true or false), confidence (0 to 1), explanation;"
+        " may be given more than once",
+    )
+
+
+def consensus_eval(parser: argparse.ArgumentParser) -> None:
+    """Add the options of consensus-eval."""
+    parser.add_argument(
+        "--backfill",
+        type=whole,
+        default=0,
+        help="decide for so many origins of the past too, each from what was known then",
+    )
+    add_fitting(parser)
+
+
+def add_fitting(parser: argparse.ArgumentParser) -> None:
+    """Add what a model is fitted by."""
+    parser.add_argument("--model", type=model, default="gbm", help=f"{known(MODELS)} (%(default)s)")
+    parser.add_argument("--seed", type=whole, default=SEED, help="of what is random (%(default)s)")
+    add_horizon(parser)
+
+
+def add_horizon(parser: argparse.ArgumentParser) -> None:
+    """Add how far is forecast."""
+    parser.add_argument(
+        "--horizon", type=horizon, default=HORIZON, help="periods to forecast (%(default)s)"
+    )
+
+
+def add_folds(parser: argparse.ArgumentParser) -> None:
+    """Add from how many origins is judged."""
+    parser.add_argument(
+        "--folds", type=count, default=FOLDS, help="times a model is fitted (%(default)s)"
+    )
+    parser.add_argument(
+        "--fold-size", type=count, help="origins in each (default: by the rows there are, up to 60)"
+    )
+
+
+def one_of(what: str, name: str, names: Iterable[str]) -> str:
+    """Return a name that is known.
+
+    Raises UsageError, which tells all of them and the one that was probably meant.
+    """
+    known_names = list(names)
+    if name in known_names:
+        return name
+    raise UsageError(
+        f"there is no {what} {name!r:.60}{meant(name, known_names)} There is: {known(known_names)}"
+    )
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """Return ": did you mean ...?" where a known name looks alike, else a full stop."""
+    close = get_close_matches(name, list(names), 1, 0.5)
+    return f": did you mean {close[0]}?" if close else "."
+
+
+def known(names: Iterable[str]) -> str:
+    """Return names in a row."""
+    return ", ".join(names)
+
+
+def interval(text: str) -> str:
+    """Read the name of an interval."""
+    return one_of("interval", text, INTERVALS)
+
+
+def model(text: str) -> str:
+    """Read the name of a model."""
+    return one_of("model", text, MODELS)
+
+
+def whole(text: str) -> int:
+    """Read a whole number, zero or above."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"should be a whole number, not {text[:20]!r}")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """Read a whole number above zero."""
+    if (number := whole(text)) < 1:
+        raise argparse.ArgumentTypeError("should be 1 or more")
+    return number
+
+
+def horizon(text: str) -> int:
+    """Read a number of periods that can be forecast."""
+    if (number := count(text)) > LONGEST_HORIZON:
+        raise argparse.ArgumentTypeError(f"should be {LONGEST_HORIZON} or less")
+    return number
+
+
+def above_zero(text: str) -> float:
+    """Read a number above zero."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"should be a number above zero, not {text[:20]!r}")
+    return number

@@ -1,0 +1,67 @@
+"""A series: one value for each period, without a gap."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+
+from ..console import AppError
+from ..problem import Observation
+
+AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "highest": max,
+    "lowest": min,
+    "mean": fmean,
+    "sum": sum,
+}
+"""How the days of a week become its value, by the name that the rules have for it."""
+
+WEEK = 7
+
+
+@dataclass(frozen=True)
+class Point:
+    """The value of the period that begins at a date."""
+
+    date: dt.date
+    value: float
+
+
+def daily(rows: Sequence[Observation], series: str, gap_days_max: int) -> list[Point]:
+    """Return a point for each day from the first row to the last, oldest first.
+
+    A day that is missing gets the value of the day before, which is all that was known by then.
+
+    Raises AppError where more than `gap_days_max` are missing in a row.
+    """
+    known = sorted((Point(row.date, getattr(row, series)) for row in rows), key=by_date)
+    points = known[:1]
+    for before, after in pairwise(known):
+        missing = (after.date - before.date).days - 1
+        if missing > gap_days_max:
+            raise AppError(
+                f"{missing} days are missing after {before.date}; complete the source, or let the"
+                f" day before stand for them: --gap-days-max {missing}"
+            )
+        points += [Point(days_after(before.date, n + 1), before.value) for n in range(missing)]
+        points.append(after)
+    return points
+
+
+def weekly(days: Sequence[Point], aggregate: str) -> list[Point]:
+    """Return a point for each whole week, Monday to Sunday, of days without a gap."""
+    first = next((n for n, day in enumerate(days) if day.date.weekday() == 0), len(days))
+    starts = range(first, len(days) - WEEK + 1, WEEK)
+    combine = AGGREGATES[aggregate]
+    return [Point(days[n].date, combine([day.value for day in days[n : n + WEEK]])) for n in starts]
+
+
+def by_date(point: Point) -> dt.date:
+    """Return what points are sorted by."""
+    return point.date
+
+
+def days_after(date: dt.date, days: int) -> dt.date:
+    """Return the date so many days after another."""
+    return date + dt.timedelta(days=days)

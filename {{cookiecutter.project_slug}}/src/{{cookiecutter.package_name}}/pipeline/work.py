@@ -1,0 +1,58 @@
+"""What a stage works on: one series at one interval, in two folders of its own."""
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+from .rules import Interval, Rule, Rules
+
+DATA = Path("data/pipeline")
+ARTIFACTS = Path("artifacts")
+"""Where the folders of all series are, from the root of the repository."""
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a period is, in words and days, and how many make the year of the seasons."""
+
+    word: str
+    days: int
+    year: int
+
+
+INTERVALS: dict[Interval, Length] = {"1d": Length("day", 1, 365), "1w": Length("week", 7, 52)}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One series at one interval: its rules, and the folders of its files."""
+
+    series: str
+    interval: Interval
+    rules: Rules
+    data: Path
+    artifacts: Path
+
+    @property
+    def rule(self) -> Rule:
+        """Return the rule of the series."""
+        return self.rules.series[self.series]
+
+    @property
+    def length(self) -> Length:
+        """Return how long a period is."""
+        return INTERVALS[self.interval]
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file that is named as in the table: data/... or artifacts/..."""
+        folder, file = name.split("/", 1)
+        return {"data": self.data, "artifacts": self.artifacts}[folder] / file
+
+    def later(self, start: dt.date, periods: int) -> dt.date:
+        """Return when the period begins that comes so many after the one that begins then."""
+        return start + dt.timedelta(days=periods * self.length.days)
+
+
+def folder(series: str, interval: str) -> str:
+    """Return the name of a series' folders."""
+    return f"{series}-{interval}"
