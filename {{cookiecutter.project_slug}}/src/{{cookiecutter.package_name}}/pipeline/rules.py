@@ -26,6 +26,8 @@ class Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     unit: str
+    least: float | None = None
+    """What no value is below; no forecast is then, either."""
     week: Literal["highest", "lowest", "mean", "sum"]
     event: str
     side: Literal["above", "below"]

@@ -1,0 +1,115 @@
+"""Make the decision of now, and keep it."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from ..console import AppError, explain
+from .decisions import Consensus, Decision, Forecasts, Opinion, decide
+from .series import QUANTILES, Floats
+from .work import Work
+from .writing import json_line, read_json, read_table, replace, replace_json, replace_table
+
+NAMES = ("step", "date", *QUANTILES, "probability")
+"""The columns of forecast_path.csv; the probability is that of the event, by the forecasters."""
+
+OPINION_BYTES = 1_000_000
+
+
+def live(work: Work, asked: argparse.Namespace) -> list[str]:
+    """Decide, write decision and path, and add the decision to those before; raises AppError.
+
+    A decision that was kept already is not added again, so that the same run twice is one decision.
+    """
+    made = decide(work, forecasts(work), [opinion(file) for file in asked.opinion])
+    decision = made.decision
+    history = work.path("artifacts/decisions.jsonl")
+    before = past(history)
+    if decision.id not in {one.id for one in before}:
+        lines = [json_line(one.model_dump()) for one in [*before, decision]]
+        replace(history, "".join(f"{line}\n" for line in lines).encode())
+    replace_table(work.path("artifacts/forecast_path.csv"), NAMES, rows(made))
+    file = work.path("artifacts/decision.json")
+    replace_json(file, decision.model_dump())
+    heading = f"{file}: {decision.action} ({decision.event}, {decision.date})"
+    return [heading, *decision.reasons]
+
+
+def forecasts(work: Work) -> Forecasts:
+    """Return what was predicted, and how good who predicted it was; raises AppError."""
+    file, judged = work.path("artifacts/predictions.csv"), work.path("artifacts/evaluation.json")
+    table, report = read_table(file, "predict"), read_json(judged, "evaluate")
+    try:
+        names = list(dict.fromkeys(row["forecaster"] for row in table))
+        paths = {name: path(table, name) for name in names}
+        first = [row for row in table if row["forecaster"] == names[0]]
+        origin, dates = first[0]["origin"], [row["date"] for row in first]
+    except (KeyError, TypeError, ValueError) as error:
+        raise AppError(f"{file} is not what this version makes: run the stage predict") from error
+    try:
+        losses = {name: float(report["forecasters"][name]["pinball"]) for name in names}
+    except (KeyError, TypeError, ValueError):
+        raise AppError(
+            f"{judged} does not say how good {', '.join(names)} are; run the stage evaluate"
+            f" (--model {names[0]})"
+        ) from None
+    if len({len(one) for one in paths.values()}) > 1:
+        raise AppError(f"{file}: the paths have different lengths; run the stage predict")
+    return Forecasts(origin, dates, paths, losses)
+
+
+def path(table: Sequence[dict[str, str]], forecaster: str) -> Floats:
+    """Return the path [steps, quantiles] of one forecaster."""
+    own = [row for row in table if row["forecaster"] == forecaster]
+    return np.array([[float(row[name]) for name in QUANTILES] for row in own])
+
+
+def opinion(file: Path) -> Opinion:
+    """Return the opinion in a file; raises AppError, naming what is wrong with it."""
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(OPINION_BYTES)
+        return Opinion.model_validate_json(content)
+    except OSError as error:
+        raise AppError(f"cannot read {explain(error)}") from error
+    except ValidationError as error:
+        wrong = [
+            f"{'.'.join(map(str, details['loc'])) or 'the file'}: {details['msg']}"
+            for details in error.errors()
+        ]
+        needed = "an opinion has member, warn, confidence and explanation"
+        raise AppError(f"{file}: {'; '.join(wrong)}; {needed}") from None
+
+
+def past(file: Path) -> list[Decision]:
+    """Return the decisions that were kept, in their order; raises AppError."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise AppError(f"cannot read {file}: {error}") from error
+    found = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            found.append(Decision.model_validate_json(line))
+        except ValidationError as error:
+            place = error.errors()[0]
+            name = ".".join(map(str, place["loc"])) or "the line"
+            raise AppError(
+                f"{file}:{number}: {name}: {place['msg']}; remove that line or put it right"
+            ) from None
+    return found
+
+
+def rows(made: Consensus) -> list[list[object]]:
+    """Return the rows of forecast_path.csv."""
+    return [
+        [step, date, *quantiles, probability]
+        for step, (date, quantiles, probability) in enumerate(
+            zip(made.dates, made.quantiles.tolist(), made.probabilities.tolist(), strict=True), 1
+        )
+    ]

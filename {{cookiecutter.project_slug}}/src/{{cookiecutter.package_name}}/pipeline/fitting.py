@@ -1,0 +1,123 @@
+"""Fit a model to all that is known, and write it as a file that runs nothing when it is loaded."""
+
+import argparse
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..console import AppError
+from ..definitions import Estimator
+from ..formats import FormatError, onnx
+from . import boosting
+from .folds import Fold, fold, lines, means, rolling
+from .series import INPUTS, QUANTILES, Floats, Series, load
+from .versions import digest, libraries, made_by
+from .work import Work
+from .writing import read_json, replace, replace_json
+
+MODEL, FACTS = "artifacts/model.onnx", "artifacts/model.json"
+
+HELD_OUT = 0.2
+"""Share of the periods, the newest, that a model which was not fitted to them is judged by."""
+
+TOLERANCE = 1e-3
+"""How far the exported model (float32) may be from scikit-learn's (float64), as a share."""
+
+
+def train(work: Work, asked: argparse.Namespace) -> list[str]:
+    """Fit the model, compare its export with it, and write both files; raises AppError.
+
+    What is told of its worth is that of the same model on the newest share of the periods, fitted
+    to those before them; then it is fitted to all.
+    """
+    series = load(work)
+    judged = held_out(series, asked.model, asked.horizon, asked.seed)
+    if asked.model != "gbm":
+        raise AppError(f"--model {asked.model} can be evaluated, but not kept: train --model gbm")
+    estimators = boosting.fit(series, asked.horizon, asked.seed)
+    content = export(estimators, series, asked.horizon)
+    facts = {
+        **made_by(work, digest(work.path("data/features.csv")), asked),
+        "file": MODEL.rsplit("/", 1)[-1],
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "inputs": list(INPUTS),
+        "fitted": {
+            "count": len(series),
+            "first": str(series.dates[0]),
+            "last": str(series.dates[-1]),
+        },
+        "held_out": {
+            "first_origin": str(series.date(judged.origins[0])),
+            "last_origin": str(series.date(judged.origins[-1])),
+            "forecasters": {name: means(judged.measures(name)) for name in judged.forecasts},
+        },
+        "libraries": libraries(),
+    }
+    replace(work.path(MODEL), content)
+    replace_json(work.path(FACTS), facts)
+    judgement = f"on the newest {len(judged.origins)} origins, fitted to what was before:"
+    return [
+        f"{work.path(MODEL)}, {len(content)} bytes",
+        judgement,
+        *lines(facts["held_out"]["forecasters"]),
+    ]
+
+
+def held_out(series: Series, model: str, horizon: int, seed: int) -> Fold:
+    """Return how a model and the baselines do on the newest origins; raises AppError."""
+    size = max(1, round(len(series) * HELD_OUT) - horizon)
+    return fold(series, rolling(len(series), 1, size, horizon)[0], model, horizon, seed)
+
+
+def export(estimators: Mapping[str, Estimator], series: Series, horizon: int) -> bytes:
+    """Return the estimators as one ONNX graph with an output for each quantile.
+
+    Raises AppError where it forecasts anything else than they do.
+    """
+    from ..export import export as to_graph  # noqa: PLC0415 - only here is anything converted
+
+    content = to_graph(estimators, len(INPUTS))
+    origins = series.origins()
+    expected = boosting.values(estimators, series, origins, horizon)
+    found = forecasts(content, series, origins, horizon)
+    if not np.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE):
+        worst = np.abs(found - expected).max()
+        raise AppError(f"the exported model is off by {worst:.3g}; nothing was written")
+    return content
+
+
+def forecasts(content: bytes, series: Series, origins: list[int], horizon: int) -> Floats:
+    """Return what a model's file forecasts [origins, steps, quantiles]; raises FormatError."""
+    try:
+        run = onnx(content, list(QUANTILES))
+        found = run(series.inputs(*boosting.grid(origins, horizon)))
+    except Exception as error:  # what is read may be anything, and so may be what comes of that
+        raise FormatError(f"this is no model of this pipeline: {error}") from error
+    return boosting.ordered(series, [found[name] for name in QUANTILES], horizon)
+
+
+def read(work: Work, horizon: int) -> tuple[dict[str, Any], bytes]:
+    """Return what is told of a series' model, and the model.
+
+    Raises AppError where there is none, it is another one, or it forecasts fewer steps.
+    """
+    file, again = work.path(MODEL), "run the stage train again"
+    facts = read_json(work.path(FACTS), "train")
+    try:
+        content = file.read_bytes()
+    except OSError:
+        raise AppError(f"{file} cannot be read; {again}") from None
+    if hashlib.sha256(content).hexdigest() != facts.get("sha256"):
+        raise AppError(f"{file} is not the model that {work.path(FACTS)} is about; {again}")
+    if facts.get("inputs") != list(INPUTS):
+        raise AppError(f"{file} takes other features than this version makes; {again}")
+    if (facts.get("series"), facts.get("interval")) != (work.series, work.interval):
+        raise AppError(f"{file} is about another series; {again}")
+    if horizon > int(facts.get("horizon", 0)):
+        raise AppError(
+            f"{file} forecasts {facts.get('horizon')} steps, and {horizon} are asked for:"
+            f" train --horizon {horizon}"
+        )
+    return facts, content

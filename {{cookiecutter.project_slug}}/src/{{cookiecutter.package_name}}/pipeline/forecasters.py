@@ -1,0 +1,89 @@
+"""Who forecasts: a model, and the two forecasts without one that it has to beat.
+
+A forecaster is fitted to a series as it was known at some time, and then forecasts from origins of
+a series that may go on: arrays [origins, steps, quantiles], of which those of one step never cross.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from ..console import AppError
+from .boosting import fit, values
+from .series import QUANTILES, Floats, Series
+from .temporal import fit_transformer
+
+Forecaster: TypeAlias = Callable[[Series, Sequence[int]], Floats]
+"""Forecasts from origins of a series."""
+
+Fitting: TypeAlias = Callable[[Series, int, int], Forecaster]
+"""Makes a forecaster of a known series for a horizon, with a seed."""
+
+LEVELS = np.array(list(QUANTILES.values()))
+MIDDLE = list(QUANTILES).index("q50")
+
+
+def gbm(known: Series, horizon: int, seed: int) -> Forecaster:
+    """Fit the quantile gradient boosting."""
+    estimators = fit(known, horizon, seed)
+
+    def forecast(series: Series, origins: Sequence[int]) -> Floats:
+        return values(estimators, series, origins, horizon)
+
+    return forecast
+
+
+def naive(known: Series, horizon: int, seed: int) -> Forecaster:
+    """Forecast the last value, and around it what its changes were in as many steps."""
+    del seed
+    spreads = np.array(
+        [around(known.values[step:] - known.values[:-step]) for step in range(1, horizon + 1)]
+    )
+
+    def forecast(series: Series, origins: Sequence[int]) -> Floats:
+        last = series.values[list(origins)]
+        return series.bounded(last[:, np.newaxis, np.newaxis] + spreads[np.newaxis])
+
+    return forecast
+
+
+def seasonal_naive(known: Series, horizon: int, seed: int) -> Forecaster:
+    """Forecast the value of a year before, and around it what its changes were in a year.
+
+    Raises AppError where less than a year and a tenth is known.
+    """
+    del seed
+    year = known.work.length.year
+    if len(known) < (needed := math.ceil(1.1 * year)):
+        raise AppError(
+            f"{len(known)} {known.work.length.word}s are known there, and the seasonal forecast"
+            f" needs {needed}: fetch more, or go less far back (--folds, --fold-size, --backfill)"
+        )
+    spread = around(known.values[year:] - known.values[:-year])
+
+    def forecast(series: Series, origins: Sequence[int]) -> Floats:
+        ahead = np.arange(1, horizon + 1)
+        back = ahead - year * np.ceil(ahead / year).astype(int)
+        before = series.values[np.array(origins)[:, np.newaxis] + back]
+        return series.bounded(before[:, :, np.newaxis] + spread)
+
+    return forecast
+
+
+def around(changes: Floats) -> Floats:
+    """Return the quantiles of changes, but none in the middle, where the forecast itself stays."""
+    found: Floats = np.quantile(changes, LEVELS)
+    found[MIDDLE] = 0.0
+    return np.sort(found)
+
+
+MODELS: Mapping[str, Fitting] = {"gbm": gbm, "tft": fit_transformer}
+BASELINES: Mapping[str, Fitting] = {"naive": naive, "seasonal-naive": seasonal_naive}
+
+
+def fit_all(model: str, known: Series, horizon: int, seed: int) -> dict[str, Forecaster]:
+    """Return a model and the baselines, fitted; raises AppError."""
+    fittings = {model: MODELS[model], **BASELINES}
+    return {name: fitting(known, horizon, seed) for name, fitting in fittings.items()}

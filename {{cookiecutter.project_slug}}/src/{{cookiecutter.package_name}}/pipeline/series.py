@@ -1,0 +1,74 @@
+"""A series as forecasters take it: arrays of values and features, and what is known of them when.
+
+`end` counts the periods that are known: of values v[0], v[1], ... those before v[end]. Who is asked
+at an origin t knows v[0] to v[t].
+"""
+
+import datetime as dt
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import features
+from .work import Work
+
+Floats = NDArray[np.float64]
+
+QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
+"""Name and level of what is forecast; the first and the last are the ends of the 80 % interval."""
+
+INPUTS = (*features.FEATURES, "step", "target_season_sin", "target_season_cos")
+"""What a model takes: the features of the origin, and how far ahead, in which season."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values [n] of periods that begin at dates [n], and features [n, features], NaN at first."""
+
+    work: Work
+    dates: Sequence[dt.date]
+    values: Floats
+    features: Floats
+
+    def __len__(self) -> int:
+        """Return how many periods there are."""
+        return len(self.values)
+
+    def known(self, end: int) -> "Series":
+        """Return the series as it was when `end` periods were known."""
+        return Series(self.work, self.dates[:end], self.values[:end], self.features[:end])
+
+    def date(self, index: int) -> dt.date:
+        """Return when a period begins, also one after the last that is known."""
+        return self.work.later(self.dates[0], index)
+
+    def origins(self) -> list[int]:
+        """Return the periods whose features are known."""
+        return np.flatnonzero(~np.isnan(self.features[:, 0])).tolist()
+
+    def inputs(self, origins: Sequence[int], steps: Sequence[int]) -> NDArray[np.float32]:
+        """Return what a model takes [n, INPUTS], for pairs of an origin and a step."""
+        targets = np.add(origins, steps)
+        seasons = np.array([features.season(self.date(one)) for one in range(max(targets) + 1)])
+        columns = [self.features[list(origins)], np.array(steps)[:, np.newaxis], seasons[targets]]
+        return np.concatenate(columns, axis=1).astype(np.float32)
+
+    def bounded(self, quantiles: Floats) -> Floats:
+        """Return forecasts with nothing below the least value that the series can have."""
+        least = self.work.rule.least
+        return np.maximum(quantiles, -math.inf if least is None else least)
+
+
+def load(work: Work) -> Series:
+    """Return the series of features.csv; raises AppError."""
+    points, found = features.load(work)
+    nothing = [math.nan] * len(features.FEATURES)
+    return Series(
+        work,
+        [point.date for point in points],
+        np.array([point.value for point in points]),
+        np.array([row or nothing for row in found]),
+    )

@@ -1,0 +1,53 @@
+"""Which data, code and libraries made something: told by what they hold, and by no time."""
+
+import argparse
+import hashlib
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..console import AppError, explain
+from .series import QUANTILES
+from .work import Work
+
+LIBRARIES = ("numpy", "scikit-learn", "skl2onnx", "onnx", "onnxruntime")
+CODE = Path(__file__).parent
+
+
+def digest(file: Path) -> str:
+    """Return the sha256 of a file; raises AppError."""
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise AppError(f"cannot read {explain(error)}") from error
+
+
+def code() -> str:
+    """Return one sha256 of this package's modules."""
+    found = hashlib.sha256()
+    for file in sorted(CODE.glob("*.py")):
+        found.update(f"{file.name} {digest(file)}\n".encode())
+    return found.hexdigest()
+
+
+def libraries(names: Sequence[str] = LIBRARIES) -> dict[str, str]:
+    """Return the versions of Python and of libraries."""
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def made_by(work: Work, data: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """Return what is told of anything that was made by fitting a model."""
+    return {
+        "series": work.series,
+        "interval": work.interval,
+        "unit": work.rule.unit,
+        "model": asked.model,
+        "horizon": asked.horizon,
+        "quantiles": dict(QUANTILES),
+        "seed": asked.seed,
+        "data_sha256": data,
+        "code_sha256": code(),
+    }
