@@ -24,7 +24,7 @@ def live(work: Work, asked: argparse.Namespace) -> list[str]:
 
     A decision that was kept already is not added again, so that the same run twice is one decision.
     """
-    made = decide(work, forecasts(work), [opinion(file) for file in asked.opinion])
+    made = decide(work, forecasts(work), asked.step, [opinion(file) for file in asked.opinion])
     decision = made.decision
     history = work.path("artifacts/decisions.jsonl")
     before = past(history)

@@ -6,6 +6,10 @@ the squared error. Their quantiles are averaged (Lichtendahl, Grushka-Cockayne a
 Better to Average Probabilities or Quantiles?, Management Science 59, 2013), and so are their
 probabilities of the event (the linear opinion pool: Stone, The Opinion Pool, Annals of Mathematical
 Statistics 32, 1961), to which opinions are added.
+
+The period is chosen before anybody looks at the probabilities. To decide about the most probable of
+a path picks the largest mistakes: on the newest year of precipitation, 73 decisions of a day then
+cost 24 instead of 14.
 """
 
 import hashlib
@@ -18,6 +22,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..console import AppError
 from .rules import Interval
 from .series import Floats, Series
 from .work import Work
@@ -113,19 +118,24 @@ class Forecasts:
     losses: Mapping[str, float]
 
 
-def decide(work: Work, forecasts: Forecasts, opinions: Sequence[Opinion] = ()) -> Consensus:
-    """Return the decision about the step at which the event is the most probable.
+def decide(
+    work: Work, forecasts: Forecasts, step: int = 1, opinions: Sequence[Opinion] = ()
+) -> Consensus:
+    """Return the decision about one step of the path.
 
     To warn is right from that probability on at which it costs less than not to warn.
+
+    Raises AppError where the path has fewer steps.
     """
+    if step > len(forecasts.dates):
+        raise AppError(f"the path has {len(forecasts.dates)} steps: --step is at most that")
     weights = shares(forecasts.losses)
     quantiles = sum((weights[name] * path for name, path in forecasts.paths.items()), start=0.0)
     each = {name: beyond(path, work) for name, path in forecasts.paths.items()}
     pooled = sum((weights[name] * found for name, found in each.items()), start=0.0)
-    step = int(np.argmax(np.round(pooled, 9)))
     share = work.rules.opinion_share if opinions else 0.0
     members = [
-        Member(name, "forecaster", (1 - share) * weights[name], float(found[step]), why)
+        Member(name, "forecaster", (1 - share) * weights[name], float(found[step - 1]), why)
         for name, found in each.items()
         for why in [f"pinball loss so far {forecasts.losses[name]:.3g} {work.rule.unit}"]
     ]
@@ -165,7 +175,7 @@ def below(threshold: float, low: float, middle: float, high: float) -> float:
 
 
 def conclude(work: Work, forecasts: Forecasts, step: int, members: Sequence[Member]) -> Decision:
-    """Return the decision about a step, from 0 on, that the members come to together."""
+    """Return the decision about a step that the members come to together."""
     rule = work.rule
     probability = math.fsum(member.weight * member.probability for member in members)
     warn = probability >= rule.warn_from
@@ -182,12 +192,12 @@ def conclude(work: Work, forecasts: Forecasts, step: int, members: Sequence[Memb
         "loss": rule.loss,
         "warn_from": rule.warn_from,
         "action": "warn" if warn else "hold",
-        "date": forecasts.dates[step],
-        "step": step + 1,
+        "date": forecasts.dates[step - 1],
+        "step": step,
         "probability": probability,
         "confidence": probability if warn else 1 - probability,
         "members": [asdict(member) for member in members],
-        "reasons": reasons(work, forecasts.dates[step], probability, members),
+        "reasons": reasons(work, forecasts.dates[step - 1], probability, members),
     }
     identity = hashlib.sha256(json_line(content).encode()).hexdigest()[:16]
     return Decision.model_validate({**rounded(content), "id": identity})
@@ -203,7 +213,7 @@ def reasons(work: Work, date: str, probability: float, members: Sequence[Member]
     worth = f"the cost of a warning ({rule.cost:g}) by the loss without one ({rule.loss:g})"
     when = "on" if work.length.days == 1 else "in the week of"
     found = [
-        f"{rule.event} ({threshold}) is the most probable {when} {date}: {probability:.1%}",
+        f"{rule.event} ({threshold}) {when} {date} has the probability {probability:.1%}",
         f"that is {side} {rule.warn_from:.1%}, which is {worth}",
     ]
     said = ", ".join(

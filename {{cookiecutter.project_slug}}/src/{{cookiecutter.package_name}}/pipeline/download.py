@@ -168,7 +168,7 @@ def transfer(pool: PoolManager, part: Download, place: Url, limits: Limits, unti
     start, validator = part.size, part.version(url)
     if validator:
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
-    redirects = Retry(0, redirect=REDIRECTS, connect=0, read=0, status=0, other=0)
+    redirects = Retry(None, redirect=REDIRECTS, connect=0, read=0, status=0, other=0)
     try:
         bare = place._replace(auth=None).url
         response = pool.request(

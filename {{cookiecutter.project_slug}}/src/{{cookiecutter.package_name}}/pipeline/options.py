@@ -152,6 +152,7 @@ def consensus_live(parser: argparse.ArgumentParser) -> None:
         help="a JSON file: member, warn (true or false), confidence (0 to 1), explanation;"
         " may be given more than once",
     )
+    add_step(parser)
 
 
 def consensus_eval(parser: argparse.ArgumentParser) -> None:
@@ -163,6 +164,7 @@ def consensus_eval(parser: argparse.ArgumentParser) -> None:
         help="decide for so many origins of the past too, each from what was known then",
     )
     add_fitting(parser)
+    add_step(parser)
 
 
 def add_fitting(parser: argparse.ArgumentParser) -> None:
@@ -176,6 +178,16 @@ def add_horizon(parser: argparse.ArgumentParser) -> None:
     """Add how far is forecast."""
     parser.add_argument(
         "--horizon", type=horizon, default=HORIZON, help="periods to forecast (%(default)s)"
+    )
+
+
+def add_step(parser: argparse.ArgumentParser) -> None:
+    """Add which period is decided about."""
+    parser.add_argument(
+        "--step",
+        type=count,
+        default=1,
+        help="the period that is decided about (%(default)s, the next)",
     )
 
 

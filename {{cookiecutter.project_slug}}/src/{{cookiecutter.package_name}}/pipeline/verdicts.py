@@ -92,7 +92,7 @@ def backfill(work: Work, series: Series, asked: argparse.Namespace) -> Iterator[
         for origin in origins:
             paths = {name: one(series, [origin])[0] for name, one in fitted.items()}
             forecasts = Forecasts(**forecasts_of(series, origin, paths), losses=losses)
-            yield decide(work, forecasts).decision
+            yield decide(work, forecasts, asked.step).decision
 
 
 def past_origins(series: Series, wanted: int, horizon: int) -> list[int]:
