@@ -3,8 +3,7 @@
 Direct forecasts: the step is an input, so that no forecast is made from another one, and the
 interval of a step is the one that was learned for it. Ben Taieb, Bontempi, Atiya and Sorjamaa,
 A review and comparison of strategies for multi-step ahead time series forecasting, Expert Systems
-with Applications 39 (2012). Quantiles that cross are put in order: Chernozhukov, Fernández-Val and
-Galichon, Quantile and Probability Curves Without Crossing, Econometrica 78 (2010).
+with Applications 39 (2012).
 
 GradientBoostingRegressor, and not the faster HistGradientBoostingRegressor, because skl2onnx 1.20
 does not convert the latter beside onnx 1.23; it also gives the same trees for any number of cores.
@@ -13,10 +12,19 @@ does not convert the latter beside onnx 1.23; it also gives the same trees for a
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..console import AppError
 from ..definitions import Estimator
-from .series import QUANTILES, Floats, Series
+from ..definitions import Floats as AnyFloats
+from ..formats import onnx
+from . import features
+from .series import QUANTILES, Floats, Series, ordered
+
+INPUTS = (*features.FEATURES, "step", "target_season_sin", "target_season_cos")
+"""What a model takes: the features of the origin, and how far ahead, in which season."""
+
+PACKAGES = ("scikit-learn", "skl2onnx", "onnx")
 
 FEWEST = 30
 """Origins with a known outcome below which no model is fitted."""
@@ -33,10 +41,10 @@ def fit(known: Series, horizon: int, seed: int) -> dict[str, Estimator]:
             f"{len(set(origins))} {known.work.length.word}s to fit to, and {FEWEST} are needed:"
             " fetch more, or go less far back (--folds, --fold-size, --backfill)"
         )
-    inputs, truths = known.inputs(origins, steps), known.values[np.add(origins, steps)]
+    asked, truths = inputs(known, origins, steps), known.values[np.add(origins, steps)]
     fitted = {name: estimator(level, seed) for name, level in QUANTILES.items()}
     for one in fitted.values():
-        one.fit(inputs, truths)
+        one.fit(asked, truths)
     return fitted
 
 
@@ -72,12 +80,34 @@ def estimator(level: float, seed: int) -> Estimator:
     return made
 
 
+def inputs(series: Series, origins: Sequence[int], steps: Sequence[int]) -> NDArray[np.float32]:
+    """Return what a model takes [n, INPUTS], for pairs of an origin and a step."""
+    targets = np.add(origins, steps)
+    seasons = np.array([features.season(series.date(one)) for one in range(max(targets) + 1)])
+    columns = [series.features[list(origins)], np.array(steps)[:, np.newaxis], seasons[targets]]
+    return np.concatenate(columns, axis=1).astype(np.float32)
+
+
 def values(
     estimators: Mapping[str, Estimator], series: Series, origins: Sequence[int], horizon: int
 ) -> Floats:
     """Return forecasts [origins, steps, quantiles] of fitted estimators."""
-    inputs = series.inputs(*grid(origins, horizon))
-    return ordered(series, [estimators[name].predict(inputs) for name in QUANTILES], horizon)
+    asked = inputs(series, *grid(origins, horizon))
+    return shaped(series, {name: one.predict(asked) for name, one in estimators.items()}, horizon)
+
+
+def export(estimators: Mapping[str, Estimator], horizon: int) -> bytes:
+    """Return the estimators as one ONNX graph with an output for each quantile."""
+    del horizon  # the graph takes any step, and is asked for no other than it was fitted to
+    from ..export import export as to_graph  # noqa: PLC0415 - only here is anything converted
+
+    return to_graph(estimators, len(INPUTS))
+
+
+def run(content: bytes, series: Series, origins: Sequence[int], horizon: int) -> Floats:
+    """Return forecasts [origins, steps, quantiles] of an exported model."""
+    asked = inputs(series, *grid(origins, horizon))
+    return shaped(series, onnx(content, list(QUANTILES))(asked), horizon)
 
 
 def grid(origins: Sequence[int], horizon: int) -> tuple[list[int], list[int]]:
@@ -86,7 +116,7 @@ def grid(origins: Sequence[int], horizon: int) -> tuple[list[int], list[int]]:
     return [origin for origin in origins for _ in steps], [step for _ in origins for step in steps]
 
 
-def ordered(series: Series, found: Sequence[object], horizon: int) -> Floats:
+def shaped(series: Series, found: Mapping[str, AnyFloats], horizon: int) -> Floats:
     """Return quantiles' forecasts [origins x steps] as [origins, steps, quantiles], in order."""
-    table: Floats = np.stack([np.asarray(one, dtype=np.float64) for one in found], axis=-1)
-    return series.bounded(np.sort(table.reshape(-1, horizon, len(QUANTILES)), axis=-1))
+    table: NDArray[np.floating] = np.stack([found[name] for name in QUANTILES], axis=-1)
+    return ordered(series, table.reshape(-1, horizon, len(QUANTILES)))

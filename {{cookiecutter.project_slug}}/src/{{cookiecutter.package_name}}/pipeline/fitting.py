@@ -2,17 +2,16 @@
 
 import argparse
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..console import AppError
-from ..definitions import Estimator
-from ..formats import FormatError, onnx
-from . import boosting
+from ..formats import FormatError
 from .folds import Fold, fold, lines, means, rolling
-from .series import INPUTS, QUANTILES, Floats, Series, load
+from .forecasters import MODELS
+from .series import Floats, Series, load
 from .versions import digest, libraries, made_by
 from .work import Work
 from .writing import read_json, replace, replace_json
@@ -23,7 +22,10 @@ HELD_OUT = 0.2
 """Share of the periods, the newest, that a model which was not fitted to them is judged by."""
 
 TOLERANCE = 1e-3
-"""How far the exported model (float32) may be from scikit-learn's (float64), as a share."""
+"""How far the exported model (float32) may be from what was fitted, as a share."""
+
+COMPARED = 50
+"""The newest origins, on which that is looked at."""
 
 
 def train(work: Work, asked: argparse.Namespace) -> list[str]:
@@ -34,15 +36,12 @@ def train(work: Work, asked: argparse.Namespace) -> list[str]:
     """
     series = load(work)
     judged = held_out(series, asked.model, asked.horizon, asked.seed)
-    if asked.model != "gbm":
-        raise AppError(f"--model {asked.model} can be evaluated, but not kept: train --model gbm")
-    estimators = boosting.fit(series, asked.horizon, asked.seed)
-    content = export(estimators, series, asked.horizon)
+    content = kept(asked.model, series, asked.horizon, asked.seed)
     facts = {
         **made_by(work, digest(work.path("data/features.csv")), asked),
         "file": MODEL.rsplit("/", 1)[-1],
         "sha256": hashlib.sha256(content).hexdigest(),
-        "inputs": list(INPUTS),
+        "inputs": list(MODELS[asked.model].INPUTS),
         "fitted": {
             "count": len(series),
             "first": str(series.dates[0]),
@@ -53,7 +52,7 @@ def train(work: Work, asked: argparse.Namespace) -> list[str]:
             "last_origin": str(series.date(judged.origins[-1])),
             "forecasters": {name: means(judged.measures(name)) for name in judged.forecasts},
         },
-        "libraries": libraries(),
+        "libraries": libraries(MODELS[asked.model].PACKAGES),
     }
     replace(work.path(MODEL), content)
     replace_json(work.path(FACTS), facts)
@@ -71,31 +70,31 @@ def held_out(series: Series, model: str, horizon: int, seed: int) -> Fold:
     return fold(series, rolling(len(series), 1, size, horizon)[0], model, horizon, seed)
 
 
-def export(estimators: Mapping[str, Estimator], series: Series, horizon: int) -> bytes:
-    """Return the estimators as one ONNX graph with an output for each quantile.
+def kept(model: str, series: Series, horizon: int, seed: int) -> bytes:
+    """Return a model that was fitted to a whole series, as a file.
 
-    Raises AppError where it forecasts anything else than they do.
+    Raises AppError where the file forecasts anything else than the model.
     """
-    from ..export import export as to_graph  # noqa: PLC0415 - only here is anything converted
-
-    content = to_graph(estimators, len(INPUTS))
-    origins = series.origins()
-    expected = boosting.values(estimators, series, origins, horizon)
-    found = forecasts(content, series, origins, horizon)
+    kind = MODELS[model]
+    fitted = kind.fit(series, horizon, seed)
+    content = kind.export(fitted, horizon)
+    origins = series.origins()[-COMPARED:]
+    expected = kind.values(fitted, series, origins, horizon)
+    found = forecasts(model, content, series, origins, horizon)
     if not np.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE):
         worst = np.abs(found - expected).max()
         raise AppError(f"the exported model is off by {worst:.3g}; nothing was written")
     return content
 
 
-def forecasts(content: bytes, series: Series, origins: list[int], horizon: int) -> Floats:
+def forecasts(
+    model: str, content: bytes, series: Series, origins: Sequence[int], horizon: int
+) -> Floats:
     """Return what a model's file forecasts [origins, steps, quantiles]; raises FormatError."""
     try:
-        run = onnx(content, list(QUANTILES))
-        found = run(series.inputs(*boosting.grid(origins, horizon)))
+        return MODELS[model].run(content, series, origins, horizon)
     except Exception as error:  # what is read may be anything, and so may be what comes of that
         raise FormatError(f"this is no model of this pipeline: {error}") from error
-    return boosting.ordered(series, [found[name] for name in QUANTILES], horizon)
 
 
 def read(work: Work, horizon: int) -> tuple[dict[str, Any], bytes]:
@@ -111,7 +110,8 @@ def read(work: Work, horizon: int) -> tuple[dict[str, Any], bytes]:
         raise AppError(f"{file} cannot be read; {again}") from None
     if hashlib.sha256(content).hexdigest() != facts.get("sha256"):
         raise AppError(f"{file} is not the model that {work.path(FACTS)} is about; {again}")
-    if facts.get("inputs") != list(INPUTS):
+    model = MODELS.get(str(facts.get("model")))
+    if not model or facts.get("inputs") != list(model.INPUTS):
         raise AppError(f"{file} takes other features than this version makes; {again}")
     if (facts.get("series"), facts.get("interval")) != (work.series, work.interval):
         raise AppError(f"{file} is about another series; {again}")

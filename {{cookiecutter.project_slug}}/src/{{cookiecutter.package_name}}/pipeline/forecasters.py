@@ -6,14 +6,13 @@ a series that may go on: arrays [origins, steps, quantiles], of which those of o
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from ..console import AppError
-from .boosting import fit, values
+from . import boosting, temporal
 from .series import QUANTILES, Floats, Series
-from .temporal import fit_transformer
 
 Forecaster: TypeAlias = Callable[[Series, Sequence[int]], Floats]
 """Forecasts from origins of a series."""
@@ -21,18 +20,54 @@ Forecaster: TypeAlias = Callable[[Series, Sequence[int]], Floats]
 Fitting: TypeAlias = Callable[[Series, int, int], Forecaster]
 """Makes a forecaster of a known series for a horizon, with a seed."""
 
+
+Fitted: TypeAlias = Any
+"""What a kind of model makes of a series, and only that kind can use."""
+
+
+class Model(Protocol):
+    """A kind of model: how it is fitted, and how what was fitted is written and read."""
+
+    @property
+    def INPUTS(self) -> Sequence[str]:  # noqa: N802 - modules are of this kind, and name constants
+        """Return what it takes."""
+
+    @property
+    def PACKAGES(self) -> Sequence[str]:  # noqa: N802 - the same
+        """Return the packages that fit it."""
+
+    def fit(self, known: Series, horizon: int, seed: int, /) -> Fitted:
+        """Return what was fitted; raises AppError."""
+
+    def values(
+        self, fitted: Fitted, series: Series, origins: Sequence[int], horizon: int, /
+    ) -> Floats:
+        """Return forecasts [origins, steps, quantiles]."""
+
+    def export(self, fitted: Fitted, horizon: int, /) -> bytes:
+        """Return an ONNX model."""
+
+    def run(
+        self, content: bytes, series: Series, origins: Sequence[int], horizon: int, /
+    ) -> Floats:
+        """Return forecasts of an ONNX model; raises anything where it is none."""
+
+
+MODELS: Mapping[str, Model] = {"gbm": boosting, "tft": temporal}
+
 LEVELS = np.array(list(QUANTILES.values()))
 MIDDLE = list(QUANTILES).index("q50")
 
 
-def gbm(known: Series, horizon: int, seed: int) -> Forecaster:
-    """Fit the quantile gradient boosting."""
-    estimators = fit(known, horizon, seed)
+def fitting(model: str) -> Fitting:
+    """Return what fits a model."""
+    kind = MODELS[model]
 
-    def forecast(series: Series, origins: Sequence[int]) -> Floats:
-        return values(estimators, series, origins, horizon)
+    def fit(known: Series, horizon: int, seed: int) -> Forecaster:
+        fitted = kind.fit(known, horizon, seed)
+        return lambda series, origins: kind.values(fitted, series, origins, horizon)
 
-    return forecast
+    return fit
 
 
 def naive(known: Series, horizon: int, seed: int) -> Forecaster:
@@ -79,11 +114,10 @@ def around(changes: Floats) -> Floats:
     return np.sort(found)
 
 
-MODELS: Mapping[str, Fitting] = {"gbm": gbm, "tft": fit_transformer}
 BASELINES: Mapping[str, Fitting] = {"naive": naive, "seasonal-naive": seasonal_naive}
 
 
 def fit_all(model: str, known: Series, horizon: int, seed: int) -> dict[str, Forecaster]:
     """Return a model and the baselines, fitted; raises AppError."""
-    fittings = {model: MODELS[model], **BASELINES}
-    return {name: fitting(known, horizon, seed) for name, fitting in fittings.items()}
+    fittings = {model: fitting(model), **BASELINES}
+    return {name: fit(known, horizon, seed) for name, fit in fittings.items()}

@@ -18,7 +18,8 @@ def predict(work: Work, asked: argparse.Namespace) -> list[str]:
     series = load(work)
     facts, content = fitting.read(work, asked.horizon)
     origin = [len(series) - 1]
-    found = {str(facts["model"]): fitting.forecasts(content, series, origin, asked.horizon)[0]}
+    model = str(facts["model"])
+    found = {model: fitting.forecasts(model, content, series, origin, asked.horizon)[0]}
     for name, baseline in BASELINES.items():
         found[name] = baseline(series, asked.horizon, int(facts["seed"]))(series, origin)[0]
     file = work.path("artifacts/predictions.csv")

@@ -20,9 +20,6 @@ Floats = NDArray[np.float64]
 QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
 """Name and level of what is forecast; the first and the last are the ends of the 80 % interval."""
 
-INPUTS = (*features.FEATURES, "step", "target_season_sin", "target_season_cos")
-"""What a model takes: the features of the origin, and how far ahead, in which season."""
-
 
 @dataclass(frozen=True)
 class Series:
@@ -49,13 +46,6 @@ class Series:
         """Return the periods whose features are known."""
         return np.flatnonzero(~np.isnan(self.features[:, 0])).tolist()
 
-    def inputs(self, origins: Sequence[int], steps: Sequence[int]) -> NDArray[np.float32]:
-        """Return what a model takes [n, INPUTS], for pairs of an origin and a step."""
-        targets = np.add(origins, steps)
-        seasons = np.array([features.season(self.date(one)) for one in range(max(targets) + 1)])
-        columns = [self.features[list(origins)], np.array(steps)[:, np.newaxis], seasons[targets]]
-        return np.concatenate(columns, axis=1).astype(np.float32)
-
     def bounded(self, quantiles: Floats) -> Floats:
         """Return forecasts with nothing below the least value that the series can have."""
         least = self.work.rule.least
@@ -72,3 +62,12 @@ def load(work: Work) -> Series:
         np.array([point.value for point in points]),
         np.array([row or nothing for row in found]),
     )
+
+
+def ordered(series: Series, found: NDArray[np.floating]) -> Floats:
+    """Return quantiles [..., quantiles] in their order, and none below what is possible.
+
+    Chernozhukov, Fernández-Val and Galichon, Quantile and Probability Curves Without Crossing,
+    Econometrica 78 (2010): to sort quantiles that cross brings them nearer to the true ones.
+    """
+    return series.bounded(np.sort(found.astype(np.float64), axis=-1))

@@ -12,7 +12,6 @@ from ..console import AppError, explain
 from .series import QUANTILES
 from .work import Work
 
-LIBRARIES = ("numpy", "scikit-learn", "skl2onnx", "onnx", "onnxruntime")
 CODE = Path(__file__).parent
 
 
@@ -33,8 +32,9 @@ def code() -> str:
     return found.hexdigest()
 
 
-def libraries(names: Sequence[str] = LIBRARIES) -> dict[str, str]:
-    """Return the versions of Python and of libraries."""
+def libraries(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of Python, of what every model runs on, and of packages."""
+    names = ("numpy", "onnxruntime", *packages)
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .. import fitting
 from ..errors import absolute_scaled, covered, naive_error, pinball
 from ..features import NAMES, table
+from ..fitting import FACTS, forecasts, read, train
 from ..folds import default_size, fold, rolling
-from ..forecasters import BASELINES, MODELS, naive, seasonal_naive
+from ..forecasters import BASELINES, fitting, naive, seasonal_naive
 from ..paths import predict
 from ..points import Point
 from ..series import Floats, Series
@@ -45,10 +45,10 @@ def test_no_forecast_knows_what_comes_after_its_origin(work: Work, name: str) ->
     changed = held.copy()
     changed[140:] = 40.0
     before, after = series(work, held), series(work, changed)
-    fitted = {**MODELS, **BASELINES}[name](before.known(130), 3, 1)
+    fitted = {"gbm": fitting("gbm"), **BASELINES}[name](before.known(130), 3, 1)
     same, other = fitted(before, range(125, 150)), fitted(after, range(125, 150))
     assert np.array_equal(same[:15], other[:15])
-    again = {**MODELS, **BASELINES}[name](after.known(130), 3, 1)
+    again = {"gbm": fitting("gbm"), **BASELINES}[name](after.known(130), 3, 1)
     assert np.array_equal(again(after, [139]), same[14:15])
     assert same.shape == (25, 3, 3)
     assert (np.diff(same, axis=-1) >= 0).all()
@@ -61,8 +61,8 @@ def test_a_fold_is_fitted_to_what_its_first_origin_knows(work: Work) -> None:
     one = fold(series(work, held), range(140, 160), "gbm", 2, 1)
     other = fold(series(work, changed), range(140, 160), "gbm", 2, 1)
     assert one.scale == other.scale
-    for name, forecasts in one.forecasts.items():
-        assert np.array_equal(forecasts[0], other.forecasts[name][0])
+    for name, made in one.forecasts.items():
+        assert np.array_equal(made[0], other.forecasts[name][0])
     assert one.truths[:, 0].tolist() == held[141:161].tolist()
 
 
@@ -86,8 +86,8 @@ def test_seasonal_naive_is_the_value_of_a_year_before(work: Work) -> None:
 def test_no_rain_is_less_than_none(tmp_path: Path) -> None:
     work = make_work(tmp_path, "precipitation")
     wet = series(work, np.where(np.arange(120) % 3 == 0, 20.0, 0.0))
-    for fitting_of in (MODELS["gbm"], *BASELINES.values()):
-        assert fitting_of(wet, 3, 1)(wet, [118, 119]).min() >= 0
+    for fit in (fitting("gbm"), *BASELINES.values()):
+        assert fit(wet, 3, 1)(wet, [118, 119]).min() >= 0
 
 
 def test_measures_are_those_of_their_papers() -> None:
@@ -125,12 +125,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Work:
     work = make_work(tmp_path_factory.mktemp("trained"))
     points = [Point(work.later(FIRST, n), float(value)) for n, value in enumerate(values())]
     replace_table(work.path("data/features.csv"), NAMES, table(points))
-    fitting.train(work, Namespace(model="gbm", horizon=3, seed=1))
+    train(work, Namespace(model="gbm", horizon=3, seed=1))
     return work
 
 
 def test_the_metadata_say_what_the_model_is(trained: Work) -> None:
-    facts = json.loads(trained.path(fitting.FACTS).read_text())
+    facts = json.loads(trained.path(FACTS).read_text())
     assert facts["inputs"][-3:] == ["step", "target_season_sin", "target_season_cos"]
     assert facts["quantiles"] == {"q10": 0.1, "q50": 0.5, "q90": 0.9}
     assert facts["fitted"] == {"count": 170, "first": "2020-01-06", "last": "2023-04-03"}
@@ -165,21 +165,21 @@ def test_a_longer_path_needs_another_model(trained: Work) -> None:
 def test_a_model_of_something_else_is_not_used(
     trained: Work, key: str, value: object, said: str
 ) -> None:
-    file = trained.path(fitting.FACTS)
+    file = trained.path(FACTS)
     text = file.read_text()
     try:
         file.write_text(json.dumps({**json.loads(text), key: value}))
-        assert said in refused(lambda: fitting.read(trained, 1))
+        assert said in refused(lambda: read(trained, 1))
     finally:
         file.write_text(text)
 
 
 def test_a_file_that_is_no_model_is_refused(trained: Work) -> None:
     held = series(trained, values())
-    message = refused(lambda: fitting.forecasts(b"cos\nsystem\n(S'true'\ntR.", held, [169], 1))
+    message = refused(lambda: forecasts("gbm", b"cos\nsystem\n(S'true'\ntR.", held, [169], 1))
     assert "no model of this pipeline" in message
 
 
 def test_too_few_rows_to_fit_to_are_refused(work: Work) -> None:
     short = series(work, values(50))
-    assert "30 are needed" in refused(lambda: MODELS["gbm"](short, 1, 1))
+    assert "30 are needed" in refused(lambda: fitting("gbm")(short, 1, 1))
