@@ -128,6 +128,25 @@ def write(project: Project, handouts: Mapping[str, Handout], engine: str) -> Non
         path.unlink()
 
 
+def add(project: Project, some: Iterable[Handout], engine: str) -> None:
+    """Write what some services are handed, and leave what others are handed alone.
+
+    Where a service is handed nothing and was not before, nothing is written.
+
+    Raises:
+        Refused: a value would be read differently by different tools.
+        OSError: the disk does not take it; then all is as it was.
+    """
+    texts: dict[Path, str] = {}
+    for handout in some:
+        path = _env_file(project, handout.service)
+        if handout.variables(engine) or path.is_file():
+            texts |= _secret_files(project, handout.service, handout.secret)
+            texts[path] = env_text(handout, engine)
+    if texts:
+        _put(project, texts)
+
+
 def renew(project: Project, service: str, secrets: Mapping[str, str]) -> None:
     """Give a service other values of secrets, also while it runs; each at once and whole.
 

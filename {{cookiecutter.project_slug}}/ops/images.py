@@ -180,16 +180,19 @@ def dockerfile_of(entry: Mapping[str, str]) -> str:
 def chosen(asked: Iterable[str], there: Sequence[Target]) -> list[Target]:
     """Return the targets that were asked for by service; all, where nothing was asked for.
 
+    Services may share an image, which then is built once.
+
     Raises:
         Refused: there is no such service, or it has no image of its own.
     """
     names = {item.service: item for item in there}
+    asked = [*asked] or [*names]
     for name in asked:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]}?" if near else f"choose one of: {', '.join(names)}"
             raise Refused(f"no image is built for a service {name!r}", hint, code=2)
-    return [names[name] for name in asked] or [*there]
+    return [*{names[name].repository: names[name] for name in reversed(asked)}.values()][::-1]
 
 
 def refuse_nowhere(wanted: Iterable[Target]) -> None:

@@ -144,7 +144,7 @@ def _component(
     return Component(
         service=name,
         folder=entry["folder"].name,
-        command=each(lambda one: [words(one.get("command")) or made.command]),
+        command=each(lambda one: [_runs(one) or made.command]),
         image=each(lambda one: [one["image"], *_built(root, one)]),
         ports=each(lambda one: [port(item) for item in one.get("ports", [])]),
         depends_on=each(_needs),
@@ -200,6 +200,11 @@ def named(entry: Mapping[str, Any]) -> set[str]:
     fields = (Formatter().parse(str(text)) for text in local.values())
     found = {name for parsed in fields for _, name, _, _ in parsed if name}
     return {*filled_in(entry)} | found - SUPPLIED
+
+
+def _runs(entry: Mapping[str, Any]) -> str:
+    """Write what compose has a container run; nothing where that is the image's own."""
+    return " ".join(filter(None, (words(entry.get(key)) for key in ("entrypoint", "command"))))
 
 
 def _needs(entry: Mapping[str, Any]) -> list[str]:

@@ -29,10 +29,12 @@ def start(
     cwd: Path,
     env: Mapping[str, str] | None = None,
     log: IO[bytes] | None = None,
+    alone: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a command that is watched while it runs, and wait for its end.
 
     Its output goes to the terminal, or into `log`, without secrets. What has a log asks nobody.
+    One that runs `alone` gets no signal of this process's group.
 
     Raises:
         Refused: the command is not found.
@@ -40,7 +42,9 @@ def start(
     asked = subprocess.DEVNULL if log else None
     with (
         relayed(log) as (out, err),
-        _begun(command, cwd, env, stdin=asked, stdout=out, stderr=err) as process,
+        _begun(
+            command, cwd, env, stdin=asked, stdout=out, stderr=err, start_new_session=alone
+        ) as process,
     ):
         yield process
 

@@ -101,12 +101,13 @@ def local_services(root: Path, values: Mapping[str, str]) -> list[Service]:
     """Return the services that run as processes, each after what it needs.
 
     What has no `x-local` runs in containers only: here it is left out, also where it is needed.
+    So is what has a compose profile: it runs when it is asked for.
 
     Raises:
         Refused: a variable of an `x-local` has no value, or services need each other in a circle.
     """
     values = {"ROOT": str(root), **values}
-    known = {name: entry for name, entry in definitions(root).items() if "x-local" in entry}
+    known = {name: entry for name, entry in brought_up(root).items() if "x-local" in entry}
     once = awaited_to_end(known.values())
     built = {
         name: _service(
@@ -121,6 +122,15 @@ def local_services(root: Path, values: Mapping[str, str]) -> list[Service]:
         raise Refused(
             f"services need each other in a circle: {' -> '.join(error.args[1])}"
         ) from error
+
+
+def brought_up(root: Path) -> dict[str, dict[str, Any]]:
+    """Read the services that a deployment is of: what has a compose profile runs when asked for.
+
+    Raises:
+        Refused: a file is missing or is not a compose file, or a name is defined twice.
+    """
+    return {name: entry for name, entry in definitions(root).items() if not entry.get("profiles")}
 
 
 def awaited_to_end(entries: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -10,6 +10,7 @@ from invoke.tasks import task
 from ops import changes, environment, images, output, pins, project, scans
 from ops.compose import LOCK
 from ops.errors import Refused
+from ops.pipeline import sharing, stages
 from ops.tasks import options
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def images_(
         _push(build, wanted, yes=yes)
         return
     build.run(wanted)
+    if stages.there(build.project.root):
+        sharing.share(build.project.root, stages.stages(build.project.root))
     output.show(_rows(build, wanted), as_json=False, empty="No image is built here.")
     output.say(f"Next: {_next(build, wanted)}   inv build.scan")
 

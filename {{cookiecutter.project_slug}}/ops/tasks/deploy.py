@@ -17,10 +17,12 @@ from ops import (
     renewals,
     sealed,
     session,
+    stack,
     surroundings,
 )
 from ops.changes import change
 from ops.errors import Refused
+from ops.pipeline import stages
 from ops.tasks import options
 
 if TYPE_CHECKING:
@@ -40,6 +42,10 @@ def up(
     """Set up what is missing, start all, wait for health."""
     limit = options.seconds(timeout)
     here = project.load()
+    if not stack.brought_up(here.root):
+        output.say("Nothing stays up here: its services run to their end when they are asked for.")
+        output.say(f"Next: {_next(here)}")
+        return
     wanted = session.profile_name(here, profile)
     _make_environment(here, wanted)
     envcheck.refuse(here, wanted, engines.named(engine, here))
@@ -56,6 +62,11 @@ def up(
         output.say("Everything was up already.")
     _show(opened.engine.status())
     output.say("Next: inv deploy.status   inv deploy.logs   inv deploy.down")
+
+
+def _next(here: project.Project) -> str:
+    """Say what runs services that do not stay up."""
+    return "inv pipeline.run" if stages.there(here.root) else "docker compose run --rm SERVICE"
 
 
 def _make_environment(here: project.Project, profile: str) -> None:
@@ -111,7 +122,7 @@ def status(_c: Context, profile: str = "", engine: str = "", json: bool = False)
 
 def _show(found: Sequence[Status]) -> None:
     """Show the services as a table, without what only scripts want by itself."""
-    output.show([item.line for item in found], as_json=False, empty="No service is defined.")
+    output.show([item.line for item in found], as_json=False, empty="No service stays up here.")
 
 
 @task(

@@ -1,0 +1,52 @@
+"""Runs one stage on whatever machine it comes to. It is sent there: standard library only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+Files = dict[str, bytes]
+"""Contents by name from the root of the repository."""
+
+
+def carried_out(  # noqa: PLR0913, PLR0917 - a remote call takes plain values
+    command: list[str],
+    code: Files,
+    given: Files,
+    wanted: list[str],
+    variables: dict[str, str],
+    limit: float,
+) -> tuple[int | None, bytes, Files]:
+    """Lay files out in a folder of their own, run a command in it, and return what it made.
+
+    Its exit code (None where it took too long), what it printed, and the files `wanted`.
+    """
+    with tempfile.TemporaryDirectory(prefix="stage-") as folder:
+        root = Path(folder)
+        for name, content in (code | given).items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        words = [sys.executable if word == "python" else word for word in command]
+        env = {**os.environ, **variables, "PYTHONPATH": str(root / "src")}
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+        process = subprocess.Popen(  # noqa: S603 - what the compose file of a stage says
+            words, cwd=root, env=env, stderr=subprocess.STDOUT, start_new_session=True, **streams
+        )
+        code_: int | None = None
+        try:
+            said, _ = process.communicate(timeout=limit)
+            code_ = process.returncode
+        except subprocess.TimeoutExpired:
+            said = b""
+        finally:  # also where this is told to stop
+            with suppress(ProcessLookupError):  # nothing of it is left
+                os.killpg(process.pid, signal.SIGKILL)
+        found = sorted({path for pattern in wanted for path in root.glob(pattern)})
+        made = {str(path.relative_to(root)): path.read_bytes() for path in found if path.is_file()}
+        return code_, said, made

@@ -1,0 +1,36 @@
+"""What containers of stages share with this machine: folders that they can write to."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ops import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from ops.pipeline.stages import Stage
+
+
+def folders(some: Iterable[Stage]) -> list[str]:
+    """Return the folders that stages write to, whatever a run is of."""
+    patterns = (pattern for stage in some for pattern in (*stage.outputs, *stage.appends))
+    return sorted({pattern.partition("{")[0].rpartition("/")[0] for pattern in patterns} - {""})
+
+
+def share(root: Path, some: Sequence[Stage]) -> None:
+    """Let containers of stages write where they have to, also those that people start themselves.
+
+    What is not there when it is mounted, the engine makes: as root's. Where root deploys, who
+    the application is has to own what it writes over.
+    """
+    compose.user_known(root)
+    user, group = compose.application_user(), compose.application_group()
+    for name in folders(some):
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.getuid() == 0:
+            for path in (folder, *folder.rglob("*")):
+                os.chown(path, user, group, follow_symlinks=False)
