@@ -100,10 +100,10 @@ def stages(root: Path) -> list[Stage]:
     for stage in found.values():
         for need in (one for one in stage.needs if one not in found):
             raise Refused(f"the stage {stage.name} needs {need}{hint(need, found)}", _edit(stage))
-    return _in_order([*found.values()])
+    return in_order([*found.values()])
 
 
-def _in_order(left: list[Stage]) -> list[Stage]:
+def in_order(left: list[Stage]) -> list[Stage]:
     """Put each stage after what it needs, and else as they are written.
 
     Raises:
