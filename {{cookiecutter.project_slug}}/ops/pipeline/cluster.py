@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ops import files
 from ops.errors import Refused
-from ops.pipeline import made, remote, sources
+from ops.pipeline import made, remote
 from ops.pipeline.launching import ONE_THREAD, POLL, RUN, Local, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from ops.pipeline.launching import How
     from ops.pipeline.stages import Stage, Work
@@ -43,6 +44,11 @@ def library() -> Any:  # noqa: ANN401 - it carries no types that would be there 
         fix = "pip install -r services/pipeline/ray.txt"
         raise Refused(f"--engine ray needs Ray, which is not there: {error}", fix) from error
     return ray
+
+
+def _belongs(path: Path) -> bool:
+    """Say whether a file is sent along: all of the application, for it may look at its own code."""
+    return path.is_file() and not {"tests", "__pycache__"} & {*path.parts}
 
 
 class Cluster:
@@ -75,7 +81,7 @@ class Cluster:
             raise Refused(f"Ray does not start at {asked}: {said}", fix) from error
         self.ray.cloudpickle.register_pickle_by_value(remote)
         self.task = self.ray.remote(num_cpus=1, max_retries=2)(remote.carried_out)
-        self.code: dict[str, Any] = {}
+        self.code: Any = None
 
     @property
     def lanes(self) -> int:
@@ -85,11 +91,9 @@ class Cluster:
     def prepare(self, chosen: Sequence[Stage]) -> None:
         """Put the code of the stages where every machine finds it."""
         self.here.prepare(chosen)
-        root, source = self.project.root, self.project.source
-        for stage in chosen:
-            paths = sources.files(root, source, stage.code)
-            content = {str(path.relative_to(root)): path.read_bytes() for path in paths}
-            self.code[stage.name] = self.ray.put(content)
+        root = self.project.root
+        paths = [path for path in self.project.source.rglob("*") if _belongs(path)]
+        self.code = self.ray.put({str(path.relative_to(root)): path.read_bytes() for path in paths})
 
     def given(self, stage: Stage, parameters: Sequence[str]) -> made.Given:
         """Return what a stage is run with, apart from files: the same as on this machine."""
@@ -107,7 +111,7 @@ class Cluster:
         handed = self.here.handed[stage.name]
         hidden = {name: value for name, value in handed.secret.items() if value}
         variables = {**handed.plain, **hidden, **ONE_THREAD, RUN: ""}
-        send = partial(self.task.remote, command, self.code[stage.name], given)
+        send = partial(self.task.remote, command, self.code, given)
         code, said, found = self._awaited(send(wanted, variables, how.limit), how)
         how.log.write_bytes(said)
         if code is None:

@@ -1,0 +1,86 @@
+"""Draw what the stages made: PNG files, and one page with all of them.
+
+`python -m <package>.pipeline.plots --series temp_max --interval 1d` reads the artifacts of a series
+and writes into its folder `figures/`. What has not been made yet is left out, and said.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..console import AppError, progress, run
+from . import options
+from .drawing import consensus, evaluation, qualitative
+from .page import Shown, written
+from .work import Work
+from .writing import replace
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure: what it needs of the artifacts, and what draws it and says what it shows."""
+
+    name: str
+    needs: tuple[str, ...]
+    draw: Callable[[Work], Shown]
+
+
+FIGURES = (
+    Figure("evaluation", ("artifacts/evaluation.json",), evaluation.draw),
+    Figure(
+        "qualitative",
+        ("data/features.csv", "artifacts/predictions.csv", "artifacts/folds.csv"),
+        qualitative.draw,
+    ),
+    Figure("consensus", ("artifacts/decision.json", "artifacts/forecast_path.csv"), consensus.draw),
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What reads the command line takes this for a stage of its own."""
+
+    name: str = "plots"
+    about: str = "Draw what the stages made."
+
+    @staticmethod
+    def options(parser: argparse.ArgumentParser) -> None:
+        """Add no option."""
+        parser.prog = f"python -m {__name__}"
+
+
+def main() -> None:
+    """Draw the figures of the series that the command line names."""
+    _, work, _ = options.read({Command.name: Command()}, [Command.name, *sys.argv[1:]])
+    for line in draw(work):
+        progress(f"plots {work.series} {work.interval}: {line}")
+
+
+def draw(work: Work, figures: Sequence[Figure] = FIGURES) -> list[str]:
+    """Draw what can be drawn, and return a line for each file; raises AppError."""
+    folder = work.artifacts / "figures"
+    lines, shown = [], []
+    for figure in figures:
+        if missing := [name for name in figure.needs if not work.path(name).is_file()]:
+            lines.append(f"{figure.name}: left out, {work.path(missing[0])} is not made yet")
+            continue
+        try:
+            made = figure.draw(work)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            what = f"{', '.join(figure.needs)}: not what this version makes ({error!r})"
+            raise AppError(f"{what}; run all stages again") from error
+        shown.append(made)
+        lines.append(_put(folder / f"{figure.name}.png", made.png))
+    if not shown:
+        raise AppError(f"nothing is in {work.artifacts} to draw; run the stages first")
+    return [*lines, _put(folder / "index.html", written(work, shown).encode())]
+
+
+def _put(file: Path, content: bytes) -> str:
+    return f"{file}{'' if replace(file, content) else ', as it was'}"
+
+
+if __name__ == "__main__":
+    run(main)
