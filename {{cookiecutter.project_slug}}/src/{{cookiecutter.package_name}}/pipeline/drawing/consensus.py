@@ -1,6 +1,7 @@
 """What was decided: the path that the members come to together, and who said what."""
 
 import datetime as dt
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,10 @@ from ..page import Shown, Table
 from ..work import Work
 from ..writing import read_json, read_table
 from .qualitative import BAND, paths
-from .style import BLUE, GREY, INK, RED, Mark, Sheet, dated, line, marks
+from .style import BLUE, GREY, INK, RED, Mark, Sheet, line, marks
+
+TICKS = 8
+"""Dates that are written below the path, at most."""
 
 
 def draw(work: Work) -> Shown:
@@ -67,7 +71,9 @@ def together(
     axes.set_title(f"The path of {work.series}")
     axes.set_ylabel(f"{work.series} ({unit})")
     axes.margins(y=0.15)
-    dated(axes)
+    few = dates[:: math.ceil(len(dates) / TICKS)]
+    axes.set_xticks(few, [f"{date.day} {date:%b}" for date in few])
+    axes.set_xlabel(f"{dates[0]:%Y}, the {work.length.word} of")
 
 
 def alone(axes: Axes, work: Work, looks: Mapping[str, Mark]) -> None:

@@ -49,7 +49,7 @@ def draw(work: Work) -> Shown:
         handles, labels = by_fold.get_legend_handles_labels()
         sheet.figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
         png = sheet.png()
-    return Shown("Evaluation", told(work, report), png, tables=(table(work, found),))
+    return Shown("Evaluation", told(report), png, tables=(table(work, found),))
 
 
 def folds(axes: Axes, of: list[dict[str, Any]], names: list[str]) -> None:
@@ -82,7 +82,7 @@ def steps(axes: Axes, of: Mapping[str, Any], measure: str, label: str, work: Wor
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def told(work: Work, report: Mapping[str, Any]) -> str:
+def told(report: Mapping[str, Any]) -> str:
     """Say in words what is to be seen."""
     each = report["beats_baselines"].items()
     won = [MEASURES[name] for name, better in each if better]
