@@ -130,7 +130,11 @@ def composed(project: Path, *names: str) -> dict[str, Any]:
             pytest.fail("REQUIRE_ENGINE=1, and there is no docker compose")
         pytest.skip("no docker compose to ask")
     done = subprocess.run(
-        ["docker", "compose", *(word for name in names for word in ("--file", name)), "config"],
+        [
+            *("docker", "compose", "--profile", "*"),
+            *(word for name in names for word in ("--file", name)),
+            "config",
+        ],
         cwd=project,
         capture_output=True,
         text=True,
@@ -147,7 +151,10 @@ def composed(project: Path, *names: str) -> dict[str, Any]:
 def test_compose_takes_every_profile_of_a_bake(
     bake: Bake, answers: dict[str, str], profile: str
 ) -> None:
-    assert chosen(answers) <= composed(bake(**answers), profile).keys()
+    project = bake(**answers)
+    files = (project / "services" / name / "compose.yaml" for name in chosen(answers))
+    read = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in files)
+    assert {name for file in read for name in file["services"]} <= composed(project, profile).keys()
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -178,6 +178,18 @@ def test_what_is_of_no_use_any_more_goes(project: Scratch) -> None:
     assert {*handed_out(project, "web")} == {"APP_ENV", "OLD_KEY", "STORE_URL", "WEB_PORT"}
 
 
+def test_some_services_can_be_handed_theirs_alone(project: Scratch) -> None:
+    held = values()
+    handouts.write(project.project, planned(project, held), COMPOSE)
+    others = handed_out(project, "worker")
+    changed = planned(project, held | {"WEB_PORT": "81", "API_KEY": "another-key", "APP_ENV": ""})
+    handouts.add(project.project, [changed["web"]], COMPOSE)
+    assert handed_out(project, "web")["API_KEY"] == "another-key"
+    assert handed_out(project, "worker") == others
+    handouts.add(project.project, [handouts.Handout("new", {}, {})], COMPOSE)
+    assert not (project.root / FOLDER / "new.env").exists()
+
+
 def test_what_was_handed_out_can_be_put_back(project: Scratch) -> None:
     handouts.write(project.project, planned(project, values()), COMPOSE)
     before, web = handouts.taken(project.project), handed_out(project, "web")

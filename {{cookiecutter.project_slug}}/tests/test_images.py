@@ -146,6 +146,12 @@ def test_a_service_is_chosen_by_name_with_a_hint_for_what_is_nearly_one() -> Non
         images.chosen(["postgres"], [API, PROXY])
 
 
+def test_an_image_that_services_share_is_built_once() -> None:
+    steps = [Target(name, "here/steps", "Dockerfile") for name in ("draw", "sum")]
+    assert images.chosen([], [API, *steps]) == [API, steps[0]]
+    assert images.chosen(["sum"], [API, *steps]) == [steps[1]]
+
+
 def test_what_is_named_for_this_machine_is_not_pushed() -> None:
     images.refuse_nowhere([API])
     with pytest.raises(Refused, match="set REGISTRY"):

@@ -81,7 +81,7 @@ def test_profiles_are_composed_as_compose_does_it() -> None:
     if not shutil.which("docker"):
         pytest.skip("no `docker compose` to compare with")
     for file in files().values():
-        command = ["docker", "compose", "--file", file, "config"]
+        command = ["docker", "compose", "--profile", "*", "--file", file, "config"]
         done = subprocess.run(
             [*command, "--no-interpolate", "--format", "json"],
             cwd=REPOSITORY,

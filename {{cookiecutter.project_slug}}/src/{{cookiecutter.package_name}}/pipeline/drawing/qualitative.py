@@ -114,7 +114,7 @@ def forecast(
     for path in now[1:]:
         look = {**line(looks[path.forecaster]), "markersize": 3, "linewidth": 1.2}
         axes.plot(path.dates, path.middle, label=path.forecaster, **look)
-    axes.axvline(now[0].origin, color=GREY, linewidth=1)  # type: ignore[arg-type]  # a date is one
+    axes.axvline(now[0].origin, color=GREY, linewidth=1)
     axes.set_title(
         f"{work.series}: the {len(now[0].dates)} {work.length.word}s after {now[0].origin}"
     )
@@ -131,7 +131,7 @@ def example(
     dates, values = zip(*shown, strict=True)
     fan(axes, path, marks([path.forecaster])[path.forecaster].color)
     axes.plot(dates, values, color=INK, linewidth=1.4)
-    axes.axvline(path.origin, color=GREY, linewidth=1)  # type: ignore[arg-type]  # a date is one
+    axes.axvline(path.origin, color=GREY, linewidth=1)
     axes.set_title(f"{title} ({path.error:.1f} {work.rule.unit} off)")
     axes.set_ylabel(f"{work.series} ({work.rule.unit})")
     axes.label_outer()
