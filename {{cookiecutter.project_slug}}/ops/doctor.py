@@ -25,6 +25,7 @@ from ops import (
     recovery,
     sealed,
     shell,
+    stack,
     upkeep,
 )
 from ops.engines import Status, choose, named
@@ -67,22 +68,21 @@ class Machine:
 
 def examine(project: Project, profile: str) -> list[Finding]:
     """Look at everything; a check that cannot be made is a finding too."""
-    checks: list[Check] = [
-        _python,
-        _engine,
-        _disk,
-        _env,
-        _rotation,
-        _settings,
-        _ports,
-        _stack,
-        _models,
-        _backups,
-        _offsite,
-        _drill,
-    ]
+    checks: list[Check] = [_python, _engine, _disk, _env, _rotation, _settings]
+    of_what_stays_up: list[Check] = [_ports, _stack, _models, _backups, _offsite, _drill]
     machine = Machine(project, profile)
-    return [finding for check in checks for finding in _made(check, machine)]
+    found = [finding for check in checks for finding in _made(check, machine)]
+    if _stays_up(project):
+        return [*found, *(one for check in of_what_stays_up for one in _made(check, machine))]
+    return [*found, Finding("stack", "ok", "nothing stays up here")]
+
+
+def _stays_up(project: Project) -> bool:
+    """Say whether a deployment is of anything; where that cannot be told, checks will say why."""
+    try:
+        return bool(stack.brought_up(project.root))
+    except Refused:
+        return True
 
 
 def _made(check: Check, machine: Machine) -> list[Finding]:

@@ -23,7 +23,7 @@ OURS = (
 )  # fmt: skip
 LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".nox", ".venv", ".env", ".env.[!e]*", "run", "models", "journal.jsonl", "*.db*",
-    "__pycache__", ".*_cache", "compose.lock.yaml", "reports", "backups",
+    "__pycache__", ".*_cache", "compose.lock.yaml", "reports", "backups", "*-1[dw]",
 )  # fmt: skip
 
 

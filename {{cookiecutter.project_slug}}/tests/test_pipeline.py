@@ -215,7 +215,7 @@ def test_every_thing_that_files_depend_on_has_them_made_again(steps: Scratch) ->
     given = Given(("--times", "2"), {"WEB_PORT": "1"}, {"lock": "x"})
 
     def now(**other: object) -> dict[str, object]:
-        return made.from_what(here, draw, WORK, Given(**({**given.__dict__} | other)))  # type: ignore[arg-type]
+        return made.from_what(here, draw, WORK, Given(**({**given.__dict__} | other)))
 
     assert made.why(here, draw, WORK, now()) == "not made yet"
     with pytest.raises(Refused, match=r"has not made out/rain-1d/numbers.txt"):
@@ -366,6 +366,7 @@ def test_a_run_that_is_ended_leaves_nothing_running_and_nothing_half_done(
     if number == signal.SIGINT:
         assert code == 130, said
         assert "stopped" in said
+        assert "Go on where it was: inv pipeline.run --from draw --to tell" in said
         assert running(steps.root) == []
         assert states(steps)["rain-1d sum"] == "stopped"
         assert journal.entries(steps.root)[-1]["outcome"] == "interrupted"
@@ -411,4 +412,5 @@ def test_services_with_a_profile_are_not_brought_up(steps: Scratch) -> None:
     assert "Nothing stays up here" in done.stdout
     assert "Next: inv pipeline.run" in done.stdout
     assert not (steps.root / ".env.dev").exists()
+    assert "nothing stays up here" in steps.inv("doctor").stdout
     assert "No service stays up here" in steps.inv("deploy.status", "--engine", "local").stdout

@@ -48,8 +48,10 @@ class Launcher(Protocol):
     """What runs a stage."""
 
     name: str
-    lanes: int
-    """How many stages it can run at the same time."""
+
+    @property
+    def lanes(self) -> int:
+        """How many stages it can run at the same time."""
 
     def prepare(self, chosen: Sequence[Stage]) -> None:
         """Get ready what the stages need, and end what a killed run left."""
@@ -208,7 +210,7 @@ class Containers:
     def prepare(self, chosen: Sequence[Stage]) -> None:
         """Get the images, hand variables out, and end what a killed run left."""
         self._remove(f"^{self.mark}")
-        sharing.share(self.project.root, chosen)
+        sharing.share(self.project.root)
         handouts.add(self.project, [self.handed[stage.name] for stage in chosen], self.name)
         pulled = images.come_from_registry(self.environment)
         verb, doing = ("pull", "pulling") if pulled else ("build", "building what changed")

@@ -34,9 +34,14 @@ def carried_out(  # noqa: PLR0913, PLR0917 - a remote call takes plain values
             path.write_bytes(content)
         words = [sys.executable if word == "python" else word for word in command]
         env = {**os.environ, **variables, "PYTHONPATH": str(root / "src")}
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
         process = subprocess.Popen(  # noqa: S603 - what the compose file of a stage says
-            words, cwd=root, env=env, stderr=subprocess.STDOUT, start_new_session=True, **streams
+            words,
+            cwd=root,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         code_: int | None = None
         try:

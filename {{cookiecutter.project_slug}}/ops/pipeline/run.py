@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -114,8 +114,8 @@ class Run:
         with ThreadPoolExecutor(max_workers=self.plan.lanes) as pool:
             passages = [pool.submit(self._passage, work) for work in self.plan.works]
             try:
-                while not all(passage.done() for passage in passages):
-                    time.sleep(POLL)
+                while wait(passages, timeout=POLL).not_done:
+                    pass  # a signal is noticed in between
             except KeyboardInterrupt:
                 with uninterrupted():
                     self.stop.set()
@@ -145,6 +145,8 @@ class Run:
             return Outcome(work.name, stage.name, state, time.monotonic() - start, why)
 
         try:
+            if self.stop.is_set():
+                return ended(STOPPED, "")
             given = self.launcher.given(stage, self.plan.parameters)
             what = made.from_what(self.project, stage, work, given)
             why = made.why(self.project, stage, work, what)
@@ -190,12 +192,12 @@ class Run:
         works = [work.name for work in self.plan.works]
         names = [stage.name for stage in self.plan.stages]
         place = {(one, name): (i, j) for i, one in enumerate(works) for j, name in enumerate(names)}
-        told = {(item.series, item.stage) for item in self.outcomes}
-        never = (Outcome(*key, LEFT, 0.0) for key in place if key not in told)
+        known = {(item.series, item.stage) for item in self.outcomes}
+        never = [Outcome(*key, LEFT, 0.0) for key in place if key not in known]
         self.outcomes += never
         self.outcomes.sort(key=lambda item: place[item.series, item.stage])
-        content = {"run": self.id, "engine": self.launcher.name}
-        content |= {"outcomes": [asdict(item) for item in self.outcomes]}
+        told = [asdict(item) for item in self.outcomes]
+        content = {"run": self.id, "engine": self.launcher.name, "outcomes": told}
         files.replaced(self.folder / "summary.json", output.dumps(content) + "\n")
         return self.outcomes
 

@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from ops import compose
+from ops.pipeline.stages import stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from ops.pipeline.stages import Stage
@@ -20,7 +21,7 @@ def folders(some: Iterable[Stage]) -> list[str]:
     return sorted({pattern.partition("{")[0].rpartition("/")[0] for pattern in patterns} - {""})
 
 
-def share(root: Path, some: Sequence[Stage]) -> None:
+def share(root: Path) -> None:
     """Let containers of stages write where they have to, also those that people start themselves.
 
     What is not there when it is mounted, the engine makes: as root's. Where root deploys, who
@@ -28,7 +29,7 @@ def share(root: Path, some: Sequence[Stage]) -> None:
     """
     compose.user_known(root)
     user, group = compose.application_user(), compose.application_group()
-    for name in folders(some):
+    for name in folders(stages(root)):
         folder = root / name
         folder.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:

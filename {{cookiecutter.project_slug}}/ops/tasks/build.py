@@ -47,7 +47,7 @@ def images_(
         return
     build.run(wanted)
     if stages.there(build.project.root):
-        sharing.share(build.project.root, stages.stages(build.project.root))
+        sharing.share(build.project.root)
     output.show(_rows(build, wanted), as_json=False, empty="No image is built here.")
     output.say(f"Next: {_next(build, wanted)}   inv build.scan")
 

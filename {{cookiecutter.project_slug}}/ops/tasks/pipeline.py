@@ -83,6 +83,9 @@ def run(
             under_way = runs.Run(here, launcher, plan, id_)
             try:
                 under_way.carry_out()
+            except KeyboardInterrupt:
+                output.say(f"Go on where it was: {_typed(plan)}")
+                raise
             finally:
                 made.note(**runs.counts(under_way.outcomes))
         finally:

@@ -12,7 +12,7 @@ from ..page import Shown, Table
 from ..work import Work
 from ..writing import read_json, read_table
 from .qualitative import BAND, paths
-from .style import BLUE, GREY, INK, RED, Mark, Sheet, line, marks
+from .style import BLUE, GREY, INK, RED, Mark, Sheet, days, line, marks
 
 TICKS = 8
 """Dates that are written below the path, at most."""
@@ -47,10 +47,10 @@ def together(
     axes: Axes, path: Sequence[Mapping[str, str]], decision: Mapping[str, Any], work: Work
 ) -> None:
     """Draw the path of all together, the threshold, and what the decision is about."""
-    dates: list[Any] = [dt.date.fromisoformat(row["date"]) for row in path]
+    dates = [dt.date.fromisoformat(row["date"]) for row in path]
     low, middle, high = ([float(row[name]) for row in path] for name in ("q10", "q50", "q90"))
-    axes.fill_between(dates, low, high, color=GREY, alpha=BAND, linewidth=0)
-    axes.plot(dates, middle, color=INK, linewidth=2.6, label="all together, 80 % interval")
+    axes.fill_between(days(dates), low, high, color=GREY, alpha=BAND, linewidth=0)
+    axes.plot(days(dates), middle, color=INK, linewidth=2.6, label="all together, 80 % interval")
     limit, unit = decision["threshold"], decision["unit"]
     axes.axhline(limit, color=RED, linewidth=1.4, linestyle=(0, (6, 3)))
     axes.annotate(
@@ -64,7 +64,7 @@ def together(
     )
     at = decision["step"] - 1
     axes.plot(
-        [dates[at]], [middle[at]], marker="o", markersize=15, markerfacecolor="none",
+        days([dates[at]]), [middle[at]], marker="o", markersize=15, markerfacecolor="none",
         markeredgecolor=RED, markeredgewidth=2, linestyle="none",
         label=f"decided about: {decision['date']}",
     )  # fmt: skip
@@ -72,7 +72,7 @@ def together(
     axes.set_ylabel(f"{work.series} ({unit})")
     axes.margins(y=0.15)
     few = dates[:: math.ceil(len(dates) / TICKS)]
-    axes.set_xticks(few, [f"{date.day} {date:%b}" for date in few])
+    axes.set_xticks(days(few), [f"{date.day} {date:%b}" for date in few])
     axes.set_xlabel(f"{dates[0]:%Y}, the {work.length.word} of")
 
 
@@ -81,7 +81,9 @@ def alone(axes: Axes, work: Work, looks: Mapping[str, Mark]) -> None:
     file = work.path("artifacts/predictions.csv")
     for path in paths(read_table(file, "predict")) if file.is_file() else ():
         look = {**line(looks.get(path.forecaster, Mark(BLUE, "o", "-"))), "markersize": 4}
-        axes.plot([*path.dates], path.middle, label=path.forecaster, **{**look, "linewidth": 1.1})
+        axes.plot(
+            days(path.dates), path.middle, label=path.forecaster, **{**look, "linewidth": 1.1}
+        )
 
 
 def voices(

@@ -11,7 +11,7 @@ from ..page import Shown
 from ..series import load
 from ..work import Work
 from ..writing import read_table
-from .style import GREY, INK, Sheet, dated, line, marks
+from .style import GREY, INK, Sheet, dated, days, line, marks
 
 SHOWN = 45
 """Observations before the forecast."""
@@ -52,7 +52,7 @@ def draw(work: Work) -> Shown:
     ]
     chosen = examples(past)
     with Sheet(11, 7.4) as sheet:
-        top, bottom = sheet.figure.subfigures(2, 1, height_ratios=[1.25, 1])
+        ((top,), (bottom,)) = sheet.figure.subfigures(2, 1, squeeze=False, height_ratios=[1.25, 1])
         axes = top.subplots()
         forecast(axes, now, known[-SHOWN:], work)
         axes.legend(loc="upper left", ncols=3, bbox_to_anchor=(0, 1.02))
@@ -99,8 +99,10 @@ def examples(past: Sequence[Path]) -> dict[str, Path]:
 
 def fan(axes: Axes, path: Path, color: str, label: str = "") -> None:
     """Draw the interval and the median of a path."""
-    axes.fill_between(path.dates, path.low, path.high, color=color, alpha=BAND, linewidth=0)
-    axes.plot(path.dates, path.middle, color=color, marker="o", markersize=4, label=label or None)
+    axes.fill_between(days(path.dates), path.low, path.high, color=color, alpha=BAND, linewidth=0)
+    axes.plot(
+        days(path.dates), path.middle, color=color, marker="o", markersize=4, label=label or None
+    )
 
 
 def forecast(
@@ -108,13 +110,13 @@ def forecast(
 ) -> None:
     """Draw the last observations, and after them what every forecaster says."""
     dates, values = zip(*known, strict=True)
-    axes.plot(dates, values, color=INK, label="observed", linewidth=1.4)
+    axes.plot(days(dates), values, color=INK, label="observed", linewidth=1.4)
     looks = marks(path.forecaster for path in now)
     fan(axes, now[0], looks[now[0].forecaster].color, f"{now[0].forecaster}, 80 % interval")
     for path in now[1:]:
         look = {**line(looks[path.forecaster]), "markersize": 3, "linewidth": 1.2}
-        axes.plot(path.dates, path.middle, label=path.forecaster, **look)
-    axes.axvline(now[0].origin, color=GREY, linewidth=1)
+        axes.plot(days(path.dates), path.middle, label=path.forecaster, **look)
+    axes.axvline(*days([now[0].origin]), color=GREY, linewidth=1)
     axes.set_title(
         f"{work.series}: the {len(now[0].dates)} {work.length.word}s after {now[0].origin}"
     )
@@ -130,8 +132,8 @@ def example(
     shown = [(date, value) for date, value in known if start <= date <= path.dates[-1]]
     dates, values = zip(*shown, strict=True)
     fan(axes, path, marks([path.forecaster])[path.forecaster].color)
-    axes.plot(dates, values, color=INK, linewidth=1.4)
-    axes.axvline(path.origin, color=GREY, linewidth=1)
+    axes.plot(days(dates), values, color=INK, linewidth=1.4)
+    axes.axvline(*days([path.origin]), color=GREY, linewidth=1)
     axes.set_title(f"{title} ({path.error:.1f} {work.rule.unit} off)")
     axes.set_ylabel(f"{work.series} ({work.rule.unit})")
     axes.label_outer()

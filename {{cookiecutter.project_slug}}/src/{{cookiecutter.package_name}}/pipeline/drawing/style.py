@@ -4,6 +4,7 @@ The colours are those of Okabe and Ito, Color Universal Design (2008). A forecas
 colour, marker and dashes in every figure, so that none has to be told by colour alone.
 """
 
+import datetime as dt
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Self
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
 INK, GREY, PALE = "#1b2430", "#6b7280", "#dfe4ea"
@@ -104,6 +105,11 @@ class Sheet:
         content = io.BytesIO()
         self.figure.savefig(content, format="png", metadata={"Software": None})
         return content.getvalue()
+
+
+def days(dates: Iterable[dt.date]) -> list[float]:
+    """Return dates as axes have them."""
+    return [float(date2num(date)) for date in dates]
 
 
 def dated(axes: Axes) -> None:
