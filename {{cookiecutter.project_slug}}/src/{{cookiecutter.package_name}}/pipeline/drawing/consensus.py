@@ -73,7 +73,7 @@ def together(
     axes.margins(y=0.15)
     few = dates[:: math.ceil(len(dates) / TICKS)]
     axes.set_xticks(days(few), [f"{date.day} {date:%b}" for date in few])
-    axes.set_xlabel(f"{dates[0]:%Y}, the {work.length.word} of")
+    axes.set_xlabel(f"{dates[0]:%Y}{', weeks that begin on' if work.length.days > 1 else ''}")
 
 
 def alone(axes: Axes, work: Work, looks: Mapping[str, Mark]) -> None:

@@ -30,20 +30,9 @@ def draw(work: Work) -> Shown:
         folds(by_fold, report["folds"], [*found])
         steps(by_step, found, "pinball", f"pinball loss ({work.rule.unit})", work)
         by_step.set_title("Loss of all quantiles")
-        steps(covered, found, "coverage", "part of the values within", work)
+        steps(covered, found, "coverage", "values within (black: as it should be)", work)
         covered.set_title("The 80 % interval")
         covered.axhline(INTERVAL, color=INK, linewidth=1)
-        covered.annotate(
-            "as it should be",
-            (1, INTERVAL),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            color=INK,
-            fontsize=9,
-        )
         covered.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         covered.set_ylim(0, 1.02)
         handles, labels = by_fold.get_legend_handles_labels()

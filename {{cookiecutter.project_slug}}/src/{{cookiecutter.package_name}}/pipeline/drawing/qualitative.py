@@ -55,7 +55,7 @@ def draw(work: Work) -> Shown:
         ((top,), (bottom,)) = sheet.figure.subfigures(2, 1, squeeze=False, height_ratios=[1.25, 1])
         axes = top.subplots()
         forecast(axes, now, known[-SHOWN:], work)
-        axes.legend(loc="upper left", ncols=3, bbox_to_anchor=(0, 1.02))
+        axes.legend(loc="upper left", ncols=4, bbox_to_anchor=(0, 1.02))
         axes.margins(y=0.25)
         for one, (title, path) in zip(
             bottom.subplots(1, len(chosen), sharey=True), chosen.items(), strict=True
