@@ -25,7 +25,7 @@ NO_SECRET = ("detect-secrets-hook", "--no-verify")
 TESTS = r"(^|/)tests/"
 MADE_UP_IN_TESTS = ("--disable-plugin", "KeywordDetector", "--disable-plugin", "BasicAuthDetector")
 """What tests call a key or a password they have made up, so what merely looks like one passes."""
-LOCKS = r"requirements.*\.txt$|serving\.txt$"
+LOCKS = r"requirements.*\.txt$|serving\.txt$|ray\.txt$"
 """Full of hashes, which look like secrets."""
 SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile")
 """As many processes as there are cores; a module stays in one, for what its tests share."""
@@ -220,7 +220,8 @@ def composed(session: nox.Session) -> list[str]:
         for more in ([], *([name] for name in found("compose.gpu.yaml"))):
             files = [word for name in (profile, *more) for word in ("--file", name)]
             path = folder / "-".join([*more, profile])
-            command = ["docker", "compose", *files, "config", "--output", str(path)]
+            every = ("--profile", "*")  # what runs only when it is asked for is read too
+            command = ["docker", "compose", *every, *files, "config", "--output", str(path)]
             session.run(*command, external=True, silent=True)
             written.append(str(path))
     return written
