@@ -17,6 +17,7 @@ from ops.errors import Refused
 from ops.pipeline import made, sources, stages
 from ops.pipeline.made import Given
 from ops.pipeline.stages import Known, Stage, Work
+from ops.tasks.pipeline import after_dashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -397,12 +398,26 @@ def test_two_runs_do_not_mix(steps: Scratch) -> None:
 def test_what_is_typed_is_checked_before_anything_runs(steps: Scratch) -> None:
     done = steps.inv("pipeline.run", "--", "--times", "2")
     assert done.returncode == 2
-    assert "inv pipeline.run --only draw -- --times 2" in done.stderr
+    assert "name the stage: inv pipeline.run --only STAGE -- --times 2" in done.stderr
     done = steps.inv("pipeline.run", "--engine", "slurm")
     assert "choose one of: local, compose, ray" in done.stderr
     assert not (steps.root / "reports").exists()
     listed = steps.inv("--list", cwd=steps.root / "src").stdout
     assert "pipeline.run" in listed
+
+
+@pytest.mark.parametrize(
+    ("remainder", "typed", "words"),
+    [
+        ("", ["inv", "pipeline.run"], []),
+        ("--note a b", ["inv", "pipeline.run", "--", "--note", "a b"], ["--note", "a b"]),
+        ("--note 'a b'", ["something", "else"], ["--note", "a b"]),
+    ],
+)
+def test_words_after_the_dashes_stay_what_they_were(
+    remainder: str, typed: list[str], words: list[str]
+) -> None:
+    assert after_dashes(remainder, typed) == words
 
 
 def test_services_with_a_profile_are_not_brought_up(steps: Scratch) -> None:

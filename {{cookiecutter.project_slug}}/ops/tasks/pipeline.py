@@ -65,15 +65,16 @@ def run(
     here = project.load()
     chosen = stages.chosen(stages.stages(here.root), from_, to, only)
     works = stages.works(stages.known(here.root), series, interval)
-    parameters = shlex.split(c.remainder)
+    parameters = after_dashes(c.remainder, sys.argv)
     if parameters and len(chosen) > 1:
-        fix = f"inv pipeline.run --only {chosen[0].name} -- {c.remainder}"
+        fix = f"name the stage: inv pipeline.run --only STAGE -- {shlex.join(parameters)}"
         raise Refused("what follows -- is for one stage, and this run is of several", fix, code=2)
     limit = options.seconds(timeout)
     name = _engine(engine, here)
     id_ = runs.new_id()
     known = {"run": id_, "engine": name, "series": [work.name for work in works]}
-    output.say(f"Run {id_} (engine {name}): {len(works)} series, {len(chosen)} stages")
+    of = f"{len(works)} series, {len(chosen)} {'stage' if len(chosen) == 1 else 'stages'}"
+    output.say(f"Run {id_} (engine {name}): {of}")
     with change(here.root, "pipeline.run", **known) as made:
         launcher = _launcher(name, here, profile, id_, address)
         try:
@@ -91,6 +92,12 @@ def run(
         finally:
             launcher.close()
         _tell(under_way)
+
+
+def after_dashes(remainder: str, typed: Sequence[str]) -> list[str]:
+    """Return the words that follow --; invoke has put them together, and forgotten what was one."""
+    words = [*typed[typed.index("--") + 1 :]] if "--" in typed else []
+    return words if " ".join(words) == remainder else shlex.split(remainder)
 
 
 def _engine(asked: str, here: Project) -> str:
