@@ -50,11 +50,20 @@ def owned_by(services: Iterable[str], table: dict[str, Any], project: Path) -> s
     return {path for path in found | inside if not path.is_dir()}
 
 
+def left_by(service: str, chosen: Iterable[str], table: dict[str, Any], project: Path) -> set[Path]:
+    """Return the files of a service that was not chosen which nothing that was chosen shares.
+
+    What the service itself needs has no share in them: it did without.
+    """
+    sharing = {*chosen} - with_needs([service], table)
+    return owned_by([service], table, project) - owned_by(sharing, table, project)
+
+
 def remove_files(files: Iterable[Path]) -> None:
     """Remove files, and the folders that nothing is left in."""
     folders = set[Path]()
     for file in files:
-        file.unlink()
+        file.unlink(missing_ok=True)
         folders |= {*file.parents}
     for folder in sorted(folders, reverse=True):
         if not any(folder.iterdir()):
@@ -221,7 +230,7 @@ def main() -> None:
     files = (Path("services", service, "compose.yaml") for service in gone)
     readers = [name for file in files for name in compose_services(file)]
     readers += [name for service in gone for name in table[service].get("readers", ())]
-    remove_files(owned_by(gone, table, Path()) - owned_by(chosen, table, Path()))
+    remove_files(file for service in gone for file in left_by(service, chosen, table, Path()))
     for service in gone:
         remove_mentions(service, Path())
     remove_marks(Path("README.md"))

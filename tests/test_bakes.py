@@ -38,7 +38,11 @@ def files(folder: Path) -> set[str]:
 def chosen(answers: dict[str, str]) -> set[str]:
     """Work out which services a bake has, apart from the hook that does it."""
     named = answers.get("services") or SETTINGS["_presets"][answers["preset"]]
-    found = {*re.findall(r"[\w-]+", named)}
+    return needed(re.findall(r"[\w-]+", named))
+
+
+def needed(services: list[str]) -> set[str]:
+    found = {*services}
     while more := {need for service in found for need in TABLE[service]["needs"]} - found:
         found |= more
     return found
@@ -66,12 +70,14 @@ def test_a_bake_holds_exactly_the_files_of_its_services(
     bake: Bake, answers: dict[str, str], template_files: set[str]
 ) -> None:
     there = chosen(answers)
-    gone, kept = paths({*TABLE} - there), paths(there)
+    gone = {name: (paths({name}), paths(there - needed([name]))) for name in {*TABLE} - there}
     rendered = (
         name.replace("{{cookiecutter.package_name}}", "weather_forecast") for name in template_files
     )
     assert files(bake(**answers)) == {
-        name for name in rendered if not owned(name, gone) or owned(name, kept)
+        name
+        for name in rendered
+        if not any(owned(name, own) and not owned(name, shared) for own, shared in gone.values())
     }
 
 

@@ -14,7 +14,7 @@ from slipway.bake import ROOT, TEMPLATE
 
 TABLE = {
     "web": {"needs": ["store"], "paths": ["services/web", "src/web*.py"]},
-    "store": {"needs": ["disk"], "paths": ["services/store", "src/web_shared.py"]},
+    "store": {"needs": ["disk"], "paths": ["services/store", "src/web_one.py"]},
     "disk": {"needs": [], "paths": ["services/disk"]},
 }
 GOOD = {
@@ -132,7 +132,9 @@ def test_a_service_brings_what_it_needs() -> None:
 
 
 def test_removing_a_service_removes_its_paths_and_what_names_them(tmp_path: Path) -> None:
+    """What it shares stays, but not for what it needs itself."""
     kept = {"services/store/z", "src/web_shared.py", "src/other.py"}
+    table = {**TABLE, "other": {"needs": [], "paths": ["src/web_shared.py"]}}
     for name in ("services/web/x/y", "src/web_one.py", *kept):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -150,8 +152,7 @@ def test_removing_a_service_removes_its_paths_and_what_names_them(tmp_path: Path
     for name, parts in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("".join(parts))
-    owned = (POST.owned_by(names, TABLE, tmp_path) for names in (["web"], ["store", "disk"]))
-    POST.remove_files(next(owned) - next(owned))
+    POST.remove_files(POST.left_by("web", ["store", "disk", "other"], table, tmp_path))
     POST.remove_mentions("web", tmp_path)
     assert not (tmp_path / "services/web").exists()
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
