@@ -14,7 +14,7 @@ import pytest
 
 from ops import journal
 from ops.errors import Refused
-from ops.pipeline import made, sources, stages
+from ops.pipeline import made, sharing, sources, stages
 from ops.pipeline.made import Given
 from ops.pipeline.stages import Known, Stage, Work
 from ops.tasks.pipeline import after_dashes
@@ -138,6 +138,10 @@ def test_stages_come_after_what_they_need(steps: Scratch) -> None:
     assert order[0].command == ("python", "-m", "scratch.steps.draw")
     assert order[2].appends == ("out/{series}-{interval}/told.txt",)
     assert order[0].locks == ("services/steps/requirements.txt",)
+
+
+def test_the_folders_that_stages_write_to_are_shared(steps: Scratch) -> None:
+    assert sharing.folders(stages.stages(steps.root)) == ["out"]
 
 
 def test_what_has_no_order_as_it_is_needed_stays_as_it_is_written() -> None:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from ops import files
 from ops.errors import Refused
 from ops.pipeline import made, remote
-from ops.pipeline.launching import ONE_THREAD, POLL, RUN, Local, Stopped
+from ops.pipeline.launcher import Stopped
+from ops.pipeline.launching import ONE_THREAD, POLL, RUN, Local
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ops.pipeline.launching import How
+    from ops.pipeline.launcher import How
     from ops.pipeline.stages import Stage, Work
     from ops.project import Project
 

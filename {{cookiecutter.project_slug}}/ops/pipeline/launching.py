@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -19,12 +19,13 @@ from ops.compose import application_group, application_user, composition
 from ops.engines.local import environment, on_path
 from ops.errors import Refused
 from ops.pipeline import made, sharing
+from ops.pipeline.launcher import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from threading import Event
 
+    from ops.pipeline.launcher import How
     from ops.pipeline.stages import Stage, Work
     from ops.project import Project
 
@@ -38,53 +39,6 @@ PATIENCE = 5.0
 """Seconds that a stage which is stopped may take to end."""
 BUILD_LIMIT = 3600.0
 READ_LIMIT = 60.0
-
-
-class Stopped(Refused):
-    """A stage was told to end before it did."""
-
-
-class Launcher(Protocol):
-    """What runs a stage."""
-
-    name: str
-
-    @property
-    def lanes(self) -> int:
-        """How many stages it can run at the same time."""
-
-    def prepare(self, chosen: Sequence[Stage]) -> None:
-        """Get ready what the stages need, and end what a killed run left."""
-
-    def given(self, stage: Stage, parameters: Sequence[str]) -> made.Given:
-        """Return what a stage is run with, apart from files."""
-
-    def run(self, stage: Stage, work: Work, parameters: Sequence[str], how: How) -> None:
-        """Run a stage to its end.
-
-        Raises:
-            Stopped: it was told to end.
-            Refused: it failed, or took too long.
-        """
-
-    def close(self) -> None:
-        """Let go of what it holds."""
-
-
-class How(Protocol):
-    """How a stage is run."""
-
-    @property
-    def log(self) -> Path:
-        """Where what it prints goes."""
-
-    @property
-    def stop(self) -> Event:
-        """Tells that it is to end."""
-
-    @property
-    def limit(self) -> float:
-        """Seconds that it may take."""
 
 
 def cores() -> int:

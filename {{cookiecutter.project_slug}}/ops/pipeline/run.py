@@ -15,13 +15,13 @@ from ops import files, output
 from ops.changes import uninterrupted
 from ops.errors import Refused
 from ops.pipeline import made
-from ops.pipeline.launching import Stopped
+from ops.pipeline.launcher import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ops.pipeline.launching import Launcher
+    from ops.pipeline.launcher import Launcher
     from ops.pipeline.stages import Stage, Work
     from ops.project import Project
 

@@ -7,14 +7,15 @@ from invoke.collection import Collection
 from ops.pipeline import stages
 from ops.project import ROOT
 from ops.tasks import backup, build, data, db, deploy, deps, doctor, env, harness, models, stack
-from ops.tasks import pipeline as pipeline_
 
 
 def namespace() -> Collection:
     """Return the template's tasks, for tasks.py to extend."""
     spaces = [deploy, build, models, data, db, backup, env, deps, stack, harness]
     if stages.there(ROOT):
-        spaces.append(pipeline_)
+        from ops.tasks import pipeline  # noqa: PLC0415 - most repositories have no stages
+
+        spaces.append(pipeline)
     collection = Collection(doctor.doctor)
     for module in spaces:
         collection.add_collection(Collection.from_module(module))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from invoke.context import Context
 
-    from ops.pipeline.launching import Launcher
+    from ops.pipeline.launcher import Launcher
     from ops.pipeline.run import Plan, Run
     from ops.project import Project
 
