@@ -32,7 +32,7 @@ def draw(work: Work) -> Shown:
         voices(right, members, decision, looks)
         png = sheet.png()
     return Shown(
-        f"Decision: {words(decision)}", " ".join(f"{one}." for one in decision["reasons"]), png,
+        f"Decision: {words(decision)}", " ".join(f"{one[:1].upper()}{one[1:]}." for one in decision["reasons"]), png,
         tables=past(work),
     )  # fmt: skip
 
