@@ -31,10 +31,8 @@ def draw(work: Work) -> Shown:
         left.legend(loc="upper left", bbox_to_anchor=(0, -0.14), ncols=3)
         voices(right, members, decision, looks)
         png = sheet.png()
-    return Shown(
-        f"Decision: {words(decision)}", " ".join(f"{one[:1].upper()}{one[1:]}." for one in decision["reasons"]), png,
-        tables=past(work),
-    )  # fmt: skip
+    reasons = " ".join(f"{one[:1].upper()}{one[1:]}." for one in decision["reasons"])
+    return Shown(f"Decision: {words(decision)}", reasons, png, tables=past(work))
 
 
 def words(decision: Mapping[str, Any]) -> str:
