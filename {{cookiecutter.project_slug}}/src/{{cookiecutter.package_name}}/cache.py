@@ -53,17 +53,17 @@ def told_by(url: SecretStr) -> dict[str, Any]:
     return dict(parse_url(url.get_secret_value()))  # type: ignore[no-untyped-call]
 
 
-def connect(url: SecretStr) -> Redis:
-    """Return a pooled client that gives up soon; nothing is connected yet.
+def connect(url: SecretStr, timeout: float = TIMEOUT, *, decoded: bool = True) -> Redis:
+    """Return a pooled client that gives up after so many seconds; nothing is connected yet.
 
     Its one retry is for pooled connections that Redis has cut, as it does when it is restarted, and
     for a login that was replaced while it was refused.
     """
     options = {
-        "socket_timeout": TIMEOUT,
-        "socket_connect_timeout": TIMEOUT,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-        "decode_responses": True,
+        "decode_responses": decoded,
         "credential_provider": Login(url),
         **told_by(url),
     }

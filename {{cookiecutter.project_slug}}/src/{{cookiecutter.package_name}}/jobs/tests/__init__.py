@@ -1,0 +1,1 @@
+"""Tests of the jobs: with a real server, and workers that are real processes."""
