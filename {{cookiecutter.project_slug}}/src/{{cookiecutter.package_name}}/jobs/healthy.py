@@ -1,0 +1,36 @@
+"""Say whether the worker of this machine lives: `python -m <package>.jobs.healthy <queue>`.
+
+It prints what the worker is at, and fails where nothing was heard of it for a while. It imports
+nothing that takes time, because a container asks every few seconds.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+SILENT = 15.0
+"""Seconds without a beat after which a worker is not well."""
+
+
+def look(file: Path) -> tuple[bool, str]:
+    """Return whether what touches a file lives, and what it says."""
+    try:
+        age = time.time() - file.stat().st_mtime
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return False, f"nothing is heard of the worker: {error}"
+    if age > SILENT:
+        return False, f"nothing was heard of the worker for {age:.0f} s; it was at {jobs(said)}"
+    return True, f"at {jobs(said)}"
+
+
+def jobs(said: dict[str, list[dict[str, object]]]) -> str:
+    """Write what a worker is at."""
+    return ", ".join(f"{one['kind']} {one['id']}" for one in said["jobs"]) or "no job"
+
+
+if __name__ == "__main__":
+    well, what = look(Path("run") / f"worker-{sys.argv[1]}" / "beat")
+    print(what)
+    sys.exit(not well)

@@ -1,0 +1,117 @@
+"""The thread of a worker that says every second that it lives, and at which jobs it is."""
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from .attempts import OVERDUE, Attempts
+from .broker import Broker
+from .store import LEASE
+
+log = logging.getLogger(__name__)
+
+BEAT = 1.0
+"""Seconds from one beat to the next."""
+
+RUN = Path("run")
+FILE = "beat"
+
+
+def place(queue: str) -> Path:
+    """Return the file that the worker of a queue touches."""
+    return RUN / f"worker-{queue}" / FILE
+
+
+class Heart:
+    """Beats as long as the worker lives; whoever hears nothing of it gives its jobs to another."""
+
+    def __init__(self, queue: str, broker: Broker, attempts: Attempts) -> None:
+        """Take what it beats for; `start` begins."""
+        self.queue, self.broker, self.attempts = queue, broker, attempts
+        self.file = place(queue)
+        self.started = time.time()
+        self._reached: float | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more, and be gone for the others."""
+        self._stop.set()
+        self._thread.join(BEAT * 5)
+        try:
+            self.attempts.store.leave(self.attempts.worker)
+        except RedisError as error:
+            log.warning("Redis failed: %s", error)
+        self.file.unlink(missing_ok=True)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.beat()
+                self._reached = self._reached or time.monotonic()
+            except RedisError as error:
+                if self._reached:
+                    log.warning("Redis failed, and is tried again: %s", error)
+                self._reached = None
+            except Exception:  # whatever it is, the next beat may go better
+                log.exception("the heart missed a beat")
+            self._stop.wait(BEAT)
+
+    def beat(self) -> None:
+        """Hold the jobs of this worker, and look after those that nobody holds.
+
+        Leases count only when Redis was there for as long as one of them: who held a job before it
+        was away had no way to say so.
+        """
+        self.broker.beat(self.queue)
+        going = [one for one in self.attempts.going.values() if one.late < OVERDUE]
+        claims = [one.claim for one in going]
+        record = self.record()
+        verdicts = self.attempts.store.beat(self.attempts.worker, record, claims)
+        for one, verdict in zip(going, verdicts, strict=True):
+            if verdict in {"lost", "cancelled"}:
+                one.stop(verdict)
+            if one.late > 0:
+                one.interrupt()
+        there = self._reached is not None and time.monotonic() - self._reached > LEASE
+        self.attempts.store.sweep(self.queue, leases=there)
+        self.write(record)
+
+    def record(self) -> dict[str, Any]:
+        """Return what is said of this worker."""
+        now = time.monotonic()
+        return {
+            "queue": self.queue,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": self.started,
+            "threads": self.broker.threads,
+            "draining": self.broker.draining,
+            "jobs": [
+                {
+                    "id": one.claim.id,
+                    "kind": one.claim.kind,
+                    "attempt": one.claim.attempt,
+                    "seconds": round(now - one.since, 1),
+                }
+                for one in list(self.attempts.going.values())
+            ],
+        }
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Touch the file, with what is said."""
+        temporary = self.file.with_name(f".{FILE}")
+        temporary.write_text(json.dumps(record), encoding="utf-8")
+        temporary.replace(self.file)

@@ -1,0 +1,238 @@
+"""The jobs, in Redis: the state of each, what came of it, and who is at work.
+
+Redis does every change in one piece (store.lua). Each attempt has a token of its own, and only the
+attempt that a job is held by can say what became of it: whoever was given up meanwhile, because
+nothing was heard of it, is too late. So a job has one result, however often it was tried.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from pydantic import SecretStr
+from redis import Redis
+
+from ..cache import connect
+from .broker import PRIORITIES
+from .kinds import Kind
+
+PREFIX = "jobs:"
+SCRIPT = (Path(__file__).parent / "store.lua").read_text(encoding="utf-8")
+
+Priority = Literal["high", "normal", "low"]
+State = Literal["queued", "running", "done", "dead", "cancelled"]
+FINAL = {"done", "dead", "cancelled"}
+
+TIMEOUT = 3.0
+"""Seconds to wait for Redis."""
+
+LEASE = 6.0
+"""Seconds after which a job is given to another worker when nothing is heard of the one it has."""
+
+KEPT = 86_400
+"""Seconds that a job is known after it is done or cancelled, and that its key is taken."""
+
+KEPT_DEAD = 30 * 86_400
+"""Seconds that a dead letter is kept."""
+
+LOSSES = 5
+"""How many workers may be lost at one job; it may be what kills them."""
+
+GONE = 10.0
+"""Seconds without a word after which a worker counts as gone."""
+
+SHOWN = 100
+"""Dead letters that are listed, the newest."""
+
+RESULT_MAX = 2**20
+"""Bytes that a result may have, as JSON."""
+
+ERROR_MAX = 2000
+"""Characters of an error that are kept."""
+
+FIELDS = (
+    *("id", "kind", "queue", "priority", "key", "state", "version", "attempts", "failures"),
+    *("losses", "progress", "said", "result", "error", "cancel", "worker"),
+    *("created", "started", "finished", "due"),
+)
+"""What is told of a job: all but what it was asked with, and the token."""
+
+
+class TakenError(ValueError):
+    """The key belongs to a job that was asked for something else."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that an attempt holds, and what it needs."""
+
+    id: str
+    token: str
+    kind: str
+    key: str
+    attempt: int
+    payload: str
+
+
+class Store:
+    """What is done with jobs. Every method raises RedisError where Redis does not do it."""
+
+    def __init__(self, url: SecretStr, client: Redis | None = None) -> None:
+        """Connect when first used."""
+        self.client = client or connect(url, TIMEOUT)
+        self._script = self.client.register_script(SCRIPT)
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.client.close()
+
+    def _do(self, command: str, *arguments: str | float) -> Any:  # noqa: ANN401 - each has its own
+        return self._script(keys=[PREFIX], args=[command, *arguments])
+
+    def submit(
+        self, kind: Kind, payload: str, key: str = "", priority: Priority = "normal"
+    ) -> tuple[str, bool]:
+        """Queue a job; return its id, and whether it is a new one.
+
+        There is one job of a kind and a key as long as it is kept; without a key it has its own.
+
+        Raises:
+            TakenError: the key's job was asked for something else.
+        """
+        number = uuid.uuid4().hex
+        found, same, new = self._do(
+            "submit", number, kind.name, kind.queue, priority, key or number, payload
+        )
+        if not same:
+            raise TakenError(f"the key {key} was used for another {kind.name}")
+        return str(found), bool(new)
+
+    def claim(self, number: str, token: str, worker: str) -> Claim | None:
+        """Take a job for an attempt; None where it is not to be done, or not by this attempt."""
+        found = self._do("claim", number, token, worker, LEASE)
+        if not found:
+            return None
+        kind, key, attempt, payload = found
+        return Claim(number, token, kind, key, int(attempt), payload)
+
+    def progress(self, claim: Claim, fraction: float, said: str) -> None:
+        """Say how far a job is."""
+        self._do("progress", claim.id, claim.token, f"{fraction:.4g}", said[:ERROR_MAX])
+
+    def finish(self, claim: Claim, state: State, result: str = "", error: str = "") -> bool:
+        """End a job; return whether this attempt was the one to do so."""
+        kept = KEPT_DEAD if state == "dead" else KEPT
+        told = (claim.id, claim.token, state, kept, result, error[:ERROR_MAX])
+        return bool(self._do("finish", *told))
+
+    def fail(self, claim: Claim, error: str, delay: float, allowed: int) -> bool:
+        """Have a job tried again after so many seconds, or be a dead letter if it failed too often.
+
+        Returns whether this attempt was the one to say so.
+        """
+        told = (claim.id, claim.token, error[:ERROR_MAX], delay, allowed, KEPT_DEAD)
+        return bool(self._do("fail", *told))
+
+    def give_back(self, claim: Claim) -> bool:
+        """Have a job done by another, as if it had not been tried; return whether it was held."""
+        return bool(self._do("give_back", claim.id, claim.token))
+
+    def cancel(self, number: str) -> State | None:
+        """Cancel a job; return its state then, None where there is none.
+
+        What is running is told so, and is cancelled when it has heard of it; what has ended stays.
+        """
+        return cast("State | None", self._do("cancel", number, KEPT))
+
+    def again(self, number: str) -> bool:
+        """Queue a dead letter again; return whether it is one."""
+        return bool(self._do("again", number))
+
+    def beat(self, worker: str, record: Mapping[str, Any], claims: Iterable[Claim]) -> list[str]:
+        """Say that a worker lives, and holds these.
+
+        Returns of each whether it is "lost", was "cancelled", or is as it was.
+        """
+        held = [word for claim in claims for word in (claim.id, claim.token)]
+        written = json.dumps({**record, "at": time.time()})
+        return [str(one) for one in self._do("beat", worker, written, LEASE, *held)]
+
+    def leave(self, worker: str) -> None:
+        """Forget a worker."""
+        self.client.hdel(f"{PREFIX}workers", worker)
+
+    def sweep(self, queue: str, *, leases: bool) -> int:
+        """Queue what is due, and what is held by nobody who is heard of; return how many.
+
+        After Redis was away nobody was heard of: leases do not count until everybody had the time.
+        """
+        ends = "1" if leases else "0"
+        return int(self._do("sweep", queue, LOSSES, KEPT, KEPT_DEAD, ends))
+
+    def get(self, number: str) -> dict[str, str] | None:
+        """Return what is known of a job, None where there is none."""
+        values = cast("list[str | None]", self.client.hmget(f"{PREFIX}job:{number}", FIELDS))
+        told = dict(zip(FIELDS, values, strict=True))
+        if not told["state"]:
+            return None
+        return {name: value or "" for name, value in told.items()}
+
+    def dead(self, queue: str, count: int = SHOWN) -> list[dict[str, str]]:
+        """Return the newest dead letters of a queue."""
+        ids = cast("list[str]", self.client.zrevrange(f"{PREFIX}dead:{queue}", 0, count - 1))
+        return [told for number in ids if (told := self.get(number))]
+
+    def load(self, queue: str) -> "Load":
+        """Return how much a queue has to do."""
+        waiting = [f"{PREFIX}waiting:{queue}.{priority}" for priority in PRIORITIES]
+        with self.client.pipeline(transaction=True) as asked:
+            for name in waiting:
+                asked.zcard(name).zrange(name, 0, 0, withscores=True)
+            for what in ("running", "due", "dead"):
+                asked.zcard(f"{PREFIX}{what}:{queue}")
+            asked.hgetall(f"{PREFIX}counts")
+            *found, running, due, dead, counts = asked.execute()
+        oldest = [score for first in found[1::2] for _, score in first]
+        return Load(
+            queue=queue,
+            waiting=dict(zip(PRIORITIES, found[::2], strict=True)),
+            oldest_seconds=max(0.0, time.time() - min(oldest)) if oldest else 0.0,
+            running=running,
+            delayed=due,
+            dead=dead,
+            counts={
+                name.removeprefix(f"{queue} "): int(value)
+                for name, value in counts.items()
+                if name.startswith(f"{queue} ")
+            },
+        )
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """Return what the workers that are there say of themselves; forget those that are gone."""
+        said = cast("dict[str, str]", self.client.hgetall(f"{PREFIX}workers"))
+        found = {name: json.loads(text) for name, text in said.items()}
+        gone = [name for name, one in found.items() if time.time() - one["at"] > GONE]
+        if gone:
+            self.client.hdel(f"{PREFIX}workers", *gone)
+        return {name: one for name, one in found.items() if name not in gone}
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much a queue has to do, and how much it did."""
+
+    queue: str
+    waiting: Mapping[str, int]
+    """By priority."""
+    oldest_seconds: float
+    """How long the first of them has waited."""
+    running: int
+    delayed: int
+    """Those that failed, and are tried again later."""
+    dead: int
+    counts: Mapping[str, int]
+    """How many were done, dead, cancelled, retried and lost."""

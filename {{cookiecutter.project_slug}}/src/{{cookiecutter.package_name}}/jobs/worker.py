@@ -1,0 +1,138 @@
+"""The worker of a queue: `python -m <package>.jobs.worker <queue>`.
+
+Its threads do as many jobs at once as <QUEUE>_WORKER_CONCURRENCY says. On SIGTERM it takes no more,
+lets those that run go on for the grace period, and gives back what is not done by then.
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+
+import dramatiq
+from dramatiq.worker import Worker
+from redis.exceptions import RedisError
+
+from .. import logs
+from ..console import AppError, run
+from ..settings import Settings, load
+from . import kinds
+from .attempts import Attempts, Function
+from .broker import ACTOR, Broker
+from .heart import Heart
+from .kinds import Kind
+from .store import Store
+
+log = logging.getLogger(__name__)
+
+GRACE = 20.0
+"""Seconds that jobs may go on after SIGTERM; compose waits 30 before it kills."""
+
+PUTTING_AWAY = 2.0
+"""Seconds after that in which a job may put away what it has."""
+
+POLL = 0.05
+
+
+class Process:
+    """A worker: its connections, its threads and its heart."""
+
+    def __init__(self, queue: str, threads: int, settings: Settings) -> None:
+        """Import what does the work; nothing is connected yet."""
+        of_queue = {name: kind for name, kind in kinds.installed().items() if kind.queue == queue}
+        if not of_queue:
+            there = ", ".join(kinds.queues(kinds.installed().values())) or "none"
+            raise AppError(f"no kind of job goes to the queue {queue!r}; there is: {there}")
+        name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+        self.store = Store(settings.redis_url)
+        self.attempts = Attempts(self.store, of_queue, functions(of_queue), name)
+        self.broker = Broker(settings.redis_url, threads)
+        self.broker.declare_queue(queue)
+        dramatiq.Actor(
+            self.attempts.make,
+            broker=self.broker,
+            actor_name=ACTOR,
+            queue_name=queue,
+            priority=0,
+            options={},
+        )
+        self.heart = Heart(queue, self.broker, self.attempts)
+        self.worker = Worker(self.broker, queues={queue}, worker_threads=threads, worker_timeout=100)
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        self.heart.start()
+        self.worker.start()
+
+    def stop(self, grace: float) -> None:
+        """Take no more, and end what runs within the grace period, or give it back."""
+        self.broker.drain()
+        self._await(grace)
+        self.attempts.end()
+        self._await(PUTTING_AWAY)
+        with suppress(RedisError):
+            self.attempts.give_back()
+        self.attempts.over.set()
+        with suppress(RedisError):
+            self.worker.stop(timeout=1000)
+        self.heart.stop()
+
+    def _await(self, seconds: float) -> None:
+        """Wait until nothing runs, at most so long."""
+        limit = time.monotonic() + seconds
+        while self.attempts.going and time.monotonic() < limit:
+            time.sleep(POLL)
+
+
+def functions(of_queue: Mapping[str, Kind]) -> dict[str, Function]:
+    """Import the functions that do the work."""
+    package = __package__.rpartition(".")[0]
+    found = {}
+    for name, kind in of_queue.items():
+        module, _, function = kind.run.partition(":")
+        found[name] = getattr(importlib.import_module(f"{package}.{module}"), function)
+    return found
+
+
+def concurrency(queue: str) -> int:
+    """Return how many jobs are done at once."""
+    variable = f"{queue.upper().replace('-', '_')}_WORKER_CONCURRENCY"
+    given = os.environ.get(variable) or "2"
+    if not given.isdecimal() or not 1 <= int(given) <= 1000:  # noqa: PLR2004 - threads have a price
+        raise AppError(f"environment variable {variable}: should be 1 to 1000 (got {given!r})")
+    return int(given)
+
+
+def main() -> None:
+    """Work until SIGTERM or Ctrl-C."""
+    parser = argparse.ArgumentParser(description="Take the jobs of a queue.")
+    parser.add_argument("queue")
+    parser.add_argument("--grace", type=float, default=GRACE, help="seconds for jobs that run")
+    told = parser.parse_args()
+    settings = load(Settings)
+    logs.configure(settings.log_level)
+    process = Process(told.queue, concurrency(told.queue), settings)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    process.start()
+    log.info("taking jobs of the queue %s, %d at once", told.queue, process.broker.threads)
+    ended.wait()
+    log.info("taking no more; %d are not done", len(process.attempts.going))
+    process.stop(told.grace)
+    left = len(process.attempts.going)
+    log.info("ended; %d were given back", left)
+    if left:  # their threads do not end, and would be torn down under what they use
+        logging.shutdown()
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    run(main)
