@@ -14,7 +14,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 
-from . import __version__, apikeys, logs, predictions
+from . import __version__, apikeys, logs, parts, predictions
 from .answers import Counting
 from .artifacts import ArtifactError
 from .bodylimit import BodyLimit
@@ -202,9 +202,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
         summary="Forecasts of every target, by models that were measured against baselines.",
         lifespan=lifespan,
     )
-    app.state.settings = settings
-    app.include_router(public)
-    app.include_router(limited)
+    app.state.settings, app.state.registry = settings, registry
+    for router in (public, limited, *(module.router for module in parts.having("routes"))):
+        app.include_router(router)
     app.add_exception_handler(RequestValidationError, invalid_request)
     for error in (NotLoadedError, ModelError, HistoryError, DatabaseError):
         app.add_exception_handler(error, unavailable)

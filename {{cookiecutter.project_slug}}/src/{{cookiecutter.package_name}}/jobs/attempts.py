@@ -86,7 +86,11 @@ class Attempts:
     """The attempts of this process."""
 
     def __init__(
-        self, store: Store, kinds: Mapping[str, Kind], functions: Mapping[str, Function], worker: str
+        self,
+        store: Store,
+        kinds: Mapping[str, Kind],
+        functions: Mapping[str, Function],
+        worker: str,
     ) -> None:
         """Take what there is to do, and who does it."""
         self.store, self.kinds, self.functions, self.worker = store, kinds, functions, worker

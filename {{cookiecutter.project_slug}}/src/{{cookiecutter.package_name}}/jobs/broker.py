@@ -160,8 +160,6 @@ class Lines(Consumer):
         """Put back what was taken and not begun."""
         try:
             for message in messages:
-                self.broker.do_requeue(
-                    self.broker.held.pop(message.message_id), message.message_id
-                )
+                self.broker.do_requeue(self.broker.held.pop(message.message_id), message.message_id)
         except RedisError as error:
             raise ConnectionClosed(error) from error

@@ -13,7 +13,6 @@ from redis.exceptions import RedisError
 
 from .attempts import OVERDUE, Attempts
 from .broker import Broker
-from .store import LEASE
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ class Heart:
         self.queue, self.broker, self.attempts = queue, broker, attempts
         self.file = place(queue)
         self.started = time.time()
-        self._reached: float | None = None
+        self._reached = True
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
@@ -60,21 +59,17 @@ class Heart:
         while not self._stop.is_set():
             try:
                 self.beat()
-                self._reached = self._reached or time.monotonic()
+                self._reached = True
             except RedisError as error:
                 if self._reached:
                     log.warning("Redis failed, and is tried again: %s", error)
-                self._reached = None
+                self._reached = False
             except Exception:  # whatever it is, the next beat may go better
                 log.exception("the heart missed a beat")
             self._stop.wait(BEAT)
 
     def beat(self) -> None:
-        """Hold the jobs of this worker, and look after those that nobody holds.
-
-        Leases count only when Redis was there for as long as one of them: who held a job before it
-        was away had no way to say so.
-        """
+        """Hold the jobs of this worker, and look after those that nobody holds."""
         self.broker.beat(self.queue)
         going = [one for one in self.attempts.going.values() if one.late < OVERDUE]
         claims = [one.claim for one in going]
@@ -85,8 +80,7 @@ class Heart:
                 one.stop(verdict)
             if one.late > 0:
                 one.interrupt()
-        there = self._reached is not None and time.monotonic() - self._reached > LEASE
-        self.attempts.store.sweep(self.queue, leases=there)
+        self.attempts.store.sweep(self.queue)
         self.write(record)
 
     def record(self) -> dict[str, Any]:

@@ -122,9 +122,14 @@ function commands.claim(id, token, worker, lease)
     return redis.call("HMGET", hash(id), "kind", "key", "attempts", "payload")
 end
 
--- worker, record, lease, then id and token of each attempt -> of each what is to become of it
-function commands.beat(worker, record, lease, ...)
+-- worker, record, lease, calm, then id and token of each attempt -> of each what is to become of it
+function commands.beat(worker, record, lease, calm, ...)
     redis.call("HSET", prefix .. "workers", worker, record)
+    -- After a time without any beat, as when this server was away, the others have to be heard first.
+    if now - tonumber(redis.call("GET", prefix .. "heard") or "0") > tonumber(calm) then
+        redis.call("SET", prefix .. "calm", now + tonumber(calm))
+    end
+    redis.call("SET", prefix .. "heard", now)
     local attempts, said = { ... }, {}
     for place = 1, #attempts, 2 do
         local id, token = attempts[place], attempts[place + 1]
@@ -209,14 +214,17 @@ function commands.again(id)
     return 1
 end
 
--- queue, losses allowed, seconds to keep a cancelled and a dead one, whether leases end
-function commands.sweep(queue, allowed, seconds, seconds_dead, ends)
+-- queue, losses allowed, seconds to keep a cancelled and a dead one
+function commands.sweep(queue, allowed, seconds, seconds_dead)
     local due = redis.call("ZRANGEBYSCORE", prefix .. "due:" .. queue, 0, now, "LIMIT", 0, 500)
     for _, id in ipairs(due) do
         send(id, "RPUSH")
     end
     local running = prefix .. "running:" .. queue
-    local lost = ends == "1" and redis.call("ZRANGEBYSCORE", running, 0, now, "LIMIT", 0, 500) or {}
+    local lost = {}
+    if tonumber(redis.call("GET", prefix .. "calm") or "0") < now then
+        lost = redis.call("ZRANGEBYSCORE", running, 0, now, "LIMIT", 0, 500)
+    end
     for _, id in ipairs(lost) do
         count(id, "lost")
         if get(id, "cancel") == "1" then

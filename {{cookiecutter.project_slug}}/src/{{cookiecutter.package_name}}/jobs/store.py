@@ -33,6 +33,10 @@ TIMEOUT = 3.0
 LEASE = 6.0
 """Seconds after which a job is given to another worker when nothing is heard of the one it has."""
 
+CALM = 3.0
+"""Seconds: where nothing was heard of any worker for longer, as when Redis was away, so long
+nobody is given up, because whoever lives has to be heard first."""
+
 KEPT = 86_400
 """Seconds that a job is known after it is done or cancelled, and that its key is taken."""
 
@@ -159,19 +163,15 @@ class Store:
         """
         held = [word for claim in claims for word in (claim.id, claim.token)]
         written = json.dumps({**record, "at": time.time()})
-        return [str(one) for one in self._do("beat", worker, written, LEASE, *held)]
+        return [str(one) for one in self._do("beat", worker, written, LEASE, CALM, *held)]
 
     def leave(self, worker: str) -> None:
         """Forget a worker."""
         self.client.hdel(f"{PREFIX}workers", worker)
 
-    def sweep(self, queue: str, *, leases: bool) -> int:
-        """Queue what is due, and what is held by nobody who is heard of; return how many.
-
-        After Redis was away nobody was heard of: leases do not count until everybody had the time.
-        """
-        ends = "1" if leases else "0"
-        return int(self._do("sweep", queue, LOSSES, KEPT, KEPT_DEAD, ends))
+    def sweep(self, queue: str) -> int:
+        """Queue what is due, and what is held by nobody who is heard of; return how many."""
+        return int(self._do("sweep", queue, LOSSES, KEPT, KEPT_DEAD))
 
     def get(self, number: str) -> dict[str, str] | None:
         """Return what is known of a job, None where there is none."""

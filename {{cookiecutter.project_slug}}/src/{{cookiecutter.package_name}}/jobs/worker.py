@@ -64,7 +64,9 @@ class Process:
             options={},
         )
         self.heart = Heart(queue, self.broker, self.attempts)
-        self.worker = Worker(self.broker, queues={queue}, worker_threads=threads, worker_timeout=100)
+        self.worker = Worker(
+            self.broker, queues={queue}, worker_threads=threads, worker_timeout=100
+        )
 
     def start(self) -> None:
         """Begin to take jobs."""

@@ -1,21 +1,20 @@
 """Workers, as processes: what they do with jobs, and what is left when they end or are killed."""
 
 import json
+import os
 import time
 from pathlib import Path
 
-import pytest
-
-from ...tests.conftest import wait_until
-from ..kinds import Kind
-from ..store import Store
-from .conftest import Start, await_end, lines, project, terminate
+from ...tests.conftest import module, wait_until
+from .. import healthy
+from ..store import Priority, Store
+from .conftest import Start, await_end, lines, terminate
 from .kinds import NAMED, QUEUE, Work
 
 
-def submit(store: Store, kind: str = "work", key: str = "", priority: str = "normal", **work: object) -> str:
-    payload = Work(**work).model_dump_json()
-    return store.submit(NAMED[kind], payload, key, priority)[0]
+def submit(store: Store, kind: str = "work", priority: Priority = "normal", **work: object) -> str:
+    payload = Work.model_validate(work).model_dump_json()
+    return store.submit(NAMED[kind], payload, "", priority)[0]
 
 
 def test_a_job_is_done_and_its_result_kept(store: Store, start: Start) -> None:
@@ -55,4 +54,102 @@ def test_a_killed_workers_job_is_taken_up_again(store: Store, start: Start, tmp_
     assert 4 < took < 12, took
     [told] = await_end(store, number)
     assert (told["state"], told["losses"], told["attempts"]) == ("done", "1", "2")
-    print("taken up after", took)
+
+
+def test_a_priority_counts_across_a_backlog(store: Store, start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    ids = [
+        submit(store, priority=priority, name=priority, file=file, seconds=0.02)
+        for priority in ("low", "normal", "high")
+        for _ in range(20)
+    ]
+    start(threads=1)
+    await_end(store, *ids)
+    order = [line.split()[1] for line in lines(file) if line.startswith("begun")]
+    assert order == ["high"] * 20 + ["normal"] * 20 + ["low"] * 20
+
+
+def test_an_urgent_job_is_the_next_one(store: Store, start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    ids = [submit(store, priority="low", name="low", file=file, seconds=0.2) for _ in range(10)]
+    start(threads=2)
+    wait_until(lambda: lines(file), 10, "the first is begun")
+    ids.append(submit(store, priority="high", name="high", file=file))
+    before = len([line for line in lines(file) if line.startswith("begun")])
+    await_end(store, *ids)
+    order = [line.split()[1] for line in lines(file) if line.startswith("begun")]
+    assert order.index("high") <= before + 2, order
+
+
+def test_what_takes_too_long_is_interrupted(store: Store, start: Start) -> None:
+    start()
+    [told] = await_end(store, submit(store, "short", seconds=30))
+    assert (told["state"], told["error"]) == ("dead", "it took longer than 0.5 s")
+
+
+def test_an_ending_worker_ends_its_jobs_and_takes_no_more(
+    store: Store, start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "log"
+    worker = start(threads=1)
+    first, second = (submit(store, seconds=1, file=file, name=name) for name in "ab")
+    wait_until(lambda: lines(file), 10, "the first is begun")
+    terminate(worker)
+    states = [told["state"] for number in (first, second) if (told := store.get(number))]
+    assert states == ["done", "queued"]
+    assert store.workers() == {}
+    assert not (tmp_path / "project" / "run" / "worker-tests" / "beat").exists()
+
+
+def test_what_does_not_end_in_time_is_given_back(
+    store: Store, start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "log"
+    worker = start("--grace", "0.5")
+    hears = submit(store, seconds=3, file=file, name="hears")
+    deaf = submit(store, "stubborn", seconds=4.5, file=file, name="deaf")
+    wait_until(lambda: len(lines(file)) == 2, 10, "both are begun")
+    terminate(worker)
+    assert "stopped hears 1" in lines(file)
+    for number in (hears, deaf):
+        told = store.get(number)
+        assert told
+        assert (told["state"], told["attempts"]) == ("queued", "0")
+    start()
+    for told in await_end(store, hears, deaf):
+        assert (told["state"], told["attempts"]) == ("done", "1")
+    assert sorted(line for line in lines(file) if line.startswith("ended")) == [
+        "ended deaf 1",
+        "ended hears 1",
+    ]
+
+
+def test_a_worker_says_what_it_is_at(store: Store, start: Start, tmp_path: Path) -> None:
+    start()
+    number = submit(store, seconds=3)
+    beat = tmp_path / "project" / "run" / "worker-tests" / "beat"
+    wait_until(lambda: number in store_text(store), 10, "the worker says so")
+    wait_until(lambda: number in "".join(lines(beat)), 5, "the file says so")
+    assert healthy.look(beat) == (True, f"at work {number}")
+    long_ago = time.time() - healthy.SILENT - 1
+    old = tmp_path / "old"
+    old.write_text(beat.read_text())
+    os.utime(old, (long_ago, long_ago))
+    well, what = healthy.look(old)
+    assert not well
+    assert "it was at work" in what
+    assert not healthy.look(tmp_path / "none")[0]
+
+
+def store_text(store: Store) -> str:
+    return json.dumps(store.workers())
+
+
+def test_a_queue_that_no_kind_goes_to_is_refused(variables: dict[str, str]) -> None:
+    refused = module("jobs.tests.working", "other", **variables)
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "error: no kind of job goes to the queue 'other'; there is: tests\n",
+    )
+    changed = {**variables, "TESTS_WORKER_CONCURRENCY": "many"}
+    assert "should be 1 to 1000" in module("jobs.tests.working", "tests", **changed).stderr

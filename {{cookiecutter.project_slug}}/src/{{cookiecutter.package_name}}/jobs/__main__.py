@@ -1,0 +1,44 @@
+"""Dead letters on the command line: `python -m <package>.jobs dead` and `... again <id>...`."""
+
+import argparse
+
+from redis.exceptions import RedisError
+
+from ..console import AppError, run
+from ..settings import Settings, load
+from . import kinds
+from .store import Store
+
+
+def main() -> None:
+    """List what was given up, or queue it again."""
+    parser = argparse.ArgumentParser(description="Look after jobs that were given up.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("dead", help="list dead letters, the newest first")
+    again = commands.add_parser("again", help="queue dead letters again")
+    again.add_argument("ids", nargs="+", metavar="id", help="as `dead` lists them")
+    told = parser.parse_args()
+    store = Store(load(Settings).redis_url)
+    try:
+        show(store) if told.command == "dead" else requeue(store, told.ids)
+    except RedisError as error:
+        raise AppError(f"Redis does not answer ({type(error).__name__})") from error
+
+
+def show(store: Store) -> None:
+    """Print a line for each."""
+    for queue in kinds.queues(kinds.installed().values()):
+        for one in store.dead(queue):
+            print(f"{one['id']}  {one['kind']}  {one['attempts']} tries  {one['error']!r:.100}")
+
+
+def requeue(store: Store, ids: list[str]) -> None:
+    """Queue each again, and say which were none."""
+    wrong = [number for number in ids if not store.again(number)]
+    print(f"{len(ids) - len(wrong)} queued again")
+    if wrong:
+        raise AppError(f"no dead letters: {', '.join(wrong)}")
+
+
+if __name__ == "__main__":
+    run(main)

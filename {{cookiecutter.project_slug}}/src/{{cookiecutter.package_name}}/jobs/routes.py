@@ -1,0 +1,232 @@
+"""/jobs: ask for a job, look at it, follow it, cancel it; and what all queues have to do."""
+
+import datetime as dt
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+from redis.exceptions import RedisError
+
+from ..api import authorize, limit
+from ..documentation import LIMIT_HEADERS, failures
+from ..schemas import Failure
+from . import kinds
+from .exposition import JobsCollector
+from .kinds import Kind
+from .schemas import JobsView, JobView, QueueView, RunningView, WorkerView
+from .store import Load, Priority, Store, TakenError
+from .stream import events, watched
+
+KEY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+"""What a key looks like; it may become the name of a file."""
+
+Number = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As `id` of the job says")]
+Key = Annotated[
+    str | None, Header(pattern=KEY, description="Asked again with the same key, it is the same job")
+]
+Seen = Annotated[str, Header(description="`id` of the last event that was seen")]
+
+AWAY: dict[int | str, dict[str, Any]] = {
+    503: {"model": Failure, "description": "Redis, which has the queues, does not answer"}
+}
+UNKNOWN: dict[int | str, dict[str, Any]] = {
+    404: {"model": Failure, "description": "There is no such job, or not any more"}
+}
+
+
+def conflict(why: str) -> dict[int | str, dict[str, Any]]:
+    """Return the documentation of an answer 409."""
+    return {409: {"model": Failure, "description": why}}
+
+
+async def opened(request: Request) -> Store:
+    """Return the jobs of the application."""
+    store: Store = request.app.state.jobs
+    return store
+
+
+Opened = Annotated[Store, Depends(opened)]
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """Answer 503 where Redis does not do what it is asked."""
+    try:
+        yield
+    except RedisError as error:
+        raise HTTPException(503, f"the queue does not answer ({type(error).__name__})") from error
+
+
+def looked_up(store: Store, number: str) -> JobView:
+    """Return a job, or answer 404."""
+    with reached():
+        told = store.get(number)
+    if told is None:
+        raise HTTPException(404, "there is no such job, or not any more")
+    return JobView.of(told)
+
+
+def make_router(known: Mapping[str, Kind]) -> APIRouter:
+    """Return the router for some kinds: each has an address of its own, with what it is asked."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store = app.state.jobs = Store(app.state.settings.redis_url)
+        app.state.jobs_ending = threading.Event()
+        app.state.registry.register(JobsCollector(store, kinds.queues(known.values())))
+        with watched(app.state.jobs_ending):
+            yield
+        store.close()
+
+    router = APIRouter(
+        prefix="/jobs",
+        tags=["Jobs"],
+        lifespan=lifespan,
+        dependencies=[Depends(limit)],
+        responses={200: {"headers": LIMIT_HEADERS}, **failures(429), **AWAY},
+    )
+    for kind in known.values():
+        router.add_api_route(
+            f"/{kind.name}",
+            submitting(kind),
+            methods=["POST"],
+            status_code=202,
+            summary=f"Ask for the job {kind.name}",
+            description=(kind.payload.__doc__ or "").strip(),
+            operation_id=f"submit_{kind.name.replace('-', '_')}",
+            dependencies=[Depends(authorize)],
+            responses={**failures(401, 403, 413), **conflict("The key was used for another")},
+        )
+
+    @router.post("/{kind}", include_in_schema=False, dependencies=[Depends(authorize)])
+    def submit_unknown(kind: str) -> None:
+        """Say which kinds there are."""
+        there = ", ".join(known) or "none"
+        raise HTTPException(404, f"there is no kind of job {kind[:50]!r}; there is: {there}")
+
+    @router.get("", summary="Tell what all queues have to do, and who works on them")
+    def overview(store: Opened) -> JobsView:
+        """List depth and age by queue, workers with what they are at, and dead letters."""
+        queues = kinds.queues(known.values())
+        with reached():
+            return JobsView(
+                queues=[queue_view(store.load(queue)) for queue in queues],
+                workers=[worker_view(*one) for one in sorted(store.workers().items())],
+                dead_letters=[JobView.of(one) for queue in queues for one in store.dead(queue)],
+            )
+
+    router.include_router(of_one)
+    return router
+
+
+def submitting(kind: Kind) -> Callable[..., JobView]:
+    """Return the function that queues jobs of a kind."""
+
+    def submit(
+        store: Opened,
+        response: Response,
+        payload: kind.payload,  # type: ignore[name-defined]  # FastAPI reads it from here
+        priority: Priority = "normal",
+        idempotency_key: Key = None,
+    ) -> JobView:
+        asked: BaseModel = payload
+        with reached():
+            try:
+                number, _ = store.submit(
+                    kind, asked.model_dump_json(), idempotency_key or "", priority
+                )
+            except TakenError as error:
+                raise HTTPException(409, str(error)) from error
+        response.headers["Location"] = f"/jobs/{number}"
+        return looked_up(store, number)
+
+    return submit
+
+
+of_one = APIRouter(responses=UNKNOWN)
+
+
+@of_one.get("/{number}", summary="Look at a job", response_model_exclude_none=True)
+def look(store: Opened, number: Number) -> JobView:
+    """Tell where a job stands, and what came of it."""
+    return looked_up(store, number)
+
+
+@of_one.get(
+    "/{number}/events",
+    summary="Follow a job",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}, "description": "Server-sent events"}},
+)
+def follow(
+    store: Opened, request: Request, number: Number, last_event_id: Seen = ""
+) -> StreamingResponse:
+    """Send the job each time that it changed, until it has ended."""
+    looked_up(store, number)
+    ending: threading.Event = request.app.state.jobs_ending
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(
+        events(store, number, last_event_id, ending),
+        headers=headers,
+        media_type="text/event-stream",
+    )
+
+
+@of_one.delete(
+    "/{number}",
+    summary="Cancel a job",
+    status_code=202,
+    dependencies=[Depends(authorize)],
+    responses=failures(401, 403),
+)
+def cancel(store: Opened, number: Number) -> JobView:
+    """Cancel what waits at once, and have what runs stop; what has ended stays as it is."""
+    with reached():
+        store.cancel(number)
+    return looked_up(store, number)
+
+
+@of_one.post(
+    "/{number}/again",
+    summary="Queue a dead letter again",
+    status_code=202,
+    dependencies=[Depends(authorize)],
+    responses={**failures(401, 403), **conflict("The job is no dead letter")},
+)
+def again(store: Opened, number: Number) -> JobView:
+    """Have it tried as if it had never failed."""
+    looked_up(store, number)
+    with reached():
+        if not store.again(number):
+            raise HTTPException(409, "the job is no dead letter")
+    return looked_up(store, number)
+
+
+def queue_view(load: Load) -> QueueView:
+    """Return what a queue has to do in the form of the API."""
+    return QueueView(
+        queue=load.queue,
+        depth=sum(load.waiting.values()),
+        waiting=dict(load.waiting),
+        oldest_seconds=round(load.oldest_seconds, 3),
+        running=load.running,
+        delayed=load.delayed,
+        dead=load.dead,
+    )
+
+
+def worker_view(name: str, said: Mapping[str, Any]) -> WorkerView:
+    """Return what a worker says of itself in the form of the API."""
+    return WorkerView(
+        name=name,
+        **{key: said[key] for key in ("queue", "host", "threads", "draining")},
+        jobs=[RunningView(**one) for one in said["jobs"]],
+        started_at=dt.datetime.fromtimestamp(said["started"], dt.UTC),
+    )
+
+
+router = make_router(kinds.installed())

@@ -1,0 +1,104 @@
+"""What the API says of jobs."""
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .store import Priority, State
+
+EXAMPLE: dict[str, Any] = {
+    "id": "5f0c8a7de0c84f5f9f0f2a53a2f2b7a1",
+    "kind": "explain",
+    "key": "morning-report-2026-11-22",
+    "state": "running",
+    "priority": "normal",
+    "attempts": 1,
+    "progress": 0.4,
+    "said": "2 of 5",
+    "created_at": "2026-11-22T08:30:00Z",
+    "started_at": "2026-11-22T08:30:01Z",
+}
+
+
+class JobView(BaseModel):
+    """A job: where it stands, and what came of it."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+
+    id: str
+    kind: str
+    key: str = Field(description="What was asked for under it again is this same job")
+    state: State
+    priority: Priority
+    attempts: int = Field(description="How often it was begun")
+    progress: float = Field(0.0, description="How much is done, 0 to 1")
+    said: str = Field("", description="What is going on")
+    result: dict[str, Any] | None = Field(None, description="What came of it, once it is done")
+    error: str | None = Field(None, description="Why it failed the last time")
+    cancelling: bool = Field(False, description="Whether it is to stop, and has not yet")
+    created_at: dt.datetime
+    started_at: dt.datetime | None = Field(None, description="When it was begun the last time")
+    finished_at: dt.datetime | None = None
+    due_at: dt.datetime | None = Field(None, description="When it is tried again")
+
+    @classmethod
+    def of(cls, told: Mapping[str, str]) -> "JobView":
+        """Return what is known of a job in the form of the API."""
+        times = {f"{name}_at": told[name] for name in ("created", "started", "finished", "due")}
+        return cls(
+            **{name: told[name] for name in ("id", "kind", "key", "state", "priority", "said")},
+            attempts=int(told["attempts"] or 0),
+            progress=float(told["progress"] or 0),
+            result=json.loads(told["result"]) if told["result"] else None,
+            error=told["error"] or None,
+            cancelling=told["cancel"] == "1" and told["state"] == "running",
+            **{
+                name: dt.datetime.fromtimestamp(float(value), dt.UTC)
+                for name, value in times.items()
+                if value
+            },
+        )
+
+
+class QueueView(BaseModel):
+    """How much a queue has to do."""
+
+    queue: str
+    depth: int = Field(description="Jobs that wait for a worker")
+    waiting: dict[str, int] = Field(description="The same by priority")
+    oldest_seconds: float = Field(description="How long the first of them has waited")
+    running: int
+    delayed: int = Field(description="Jobs that failed and are tried again later")
+    dead: int = Field(description="Jobs that were given up, and can be queued again")
+
+
+class RunningView(BaseModel):
+    """A job that a worker is at."""
+
+    id: str
+    kind: str
+    attempt: int
+    seconds: float = Field(description="How long it has been at it")
+
+
+class WorkerView(BaseModel):
+    """A worker that was heard of a moment ago."""
+
+    name: str
+    queue: str
+    host: str
+    threads: int = Field(description="How many jobs it does at once")
+    draining: bool = Field(description="Whether it takes no more, because it ends")
+    jobs: list[RunningView]
+    started_at: dt.datetime
+
+
+class JobsView(BaseModel):
+    """All queues, who works on them, and what was given up."""
+
+    queues: list[QueueView]
+    workers: list[WorkerView]
+    dead_letters: list[JobView] = Field(description="The newest ones of each queue")
