@@ -7,6 +7,7 @@ from slipway import bake as baking
 from slipway import bench as benchmark
 from slipway import bench_backups as backup_benchmark
 from slipway import bench_images as image_benchmark
+from slipway import bench_jobs as job_benchmark
 from slipway import bench_models as model_benchmark
 from slipway import demo as demonstration
 from slipway.console import say
@@ -58,6 +59,18 @@ def bench_backups(_c: Context, json: bool = False, rows: int = 1_500_000, runs: 
 def bench_images(_c: Context, json: bool = False, runs: int = 3) -> None:
     """Measure the images and their builds beside a plain Dockerfile."""
     say(image_benchmark.report(image_benchmark.measure(runs), as_json=json))
+
+
+@task(
+    help={
+        "json": "print JSON, for scripts",
+        "jobs": "how many, each time",
+        "runs": "how often throughput and latency are measured",
+    }
+)
+def bench_jobs(_c: Context, json: bool = False, jobs: int = 10_000, runs: int = 3) -> None:
+    """Measure the queue while its workers are killed, and beside other libraries."""
+    say(job_benchmark.report(job_benchmark.measure(jobs, runs), as_json=json))
 
 
 @task(

@@ -26,7 +26,7 @@ TEXTS = ("project_name", "description", "author")
 
 # A package of the same name would hide what the generated repository imports, or its own folders.
 DEPENDENCIES = """
-    alembic altair botocore cryptography docker dotenv fastapi fastapi_offline flask fsspec
+    alembic altair botocore cryptography docker dotenv dramatiq fastapi fastapi_offline flask fsspec
     httpx hypothesis invoke joblib limits moto mypy nox numpy onnx onnxruntime pandas paramiko
     pip prometheus_client prometheus_fastapi_instrumentator psutil psycopg pydantic
     pydantic_core pydantic_settings pyrage pytest redis requests rich ruff s3fs scipy selenium

@@ -28,7 +28,7 @@ DELAY, DELAY_MAX = 2.0, 300.0
 """Seconds until the second try, twice as many until the next one, and at most so many."""
 
 JITTER = 0.25
-"""By what share a delay is longer or shorter by chance, lest all that failed at once come at once."""
+"""By what share a delay is longer or shorter by chance: what failed together comes one by one."""
 
 UNKNOWN_MAX = 8
 """How often workers may take a job whose kind they do not know: some minutes, with the delays."""
@@ -37,7 +37,7 @@ AGAIN = 0.3
 """Seconds between two tries to reach Redis."""
 
 OVERDUE = 30.0
-"""Seconds after its time limit from which on a job is left to others: what holds it does not hear."""
+"""Seconds over its time limit, after which a job is left to others: who holds it does not hear."""
 
 
 class TimeLimitError(Interrupt):  # type: ignore[misc]  # the library has no types there

@@ -1,6 +1,6 @@
 """dramatiq's broker on Redis, such that a job is not lost and a priority counts.
 
-As it comes, dramatiq 2.2 takes minutes to notice that a worker was killed; in a worker that lives it
+As it comes, dramatiq 2.2 takes minutes to notice that a worker was killed; a worker that lives
 forgets messages that it had taken when Redis was restarted (those that are delayed, and those whose
 answer was cut off); and a priority counts only among the few messages that a worker has taken
 already. So here no message is delayed, what was taken and is not known here is put back after every

@@ -22,7 +22,7 @@ class Cancelled(Exception):  # noqa: N818 - the same
 
 
 class Job:
-    """What the function gets beside the payload. Without a queue, as in a test, it reports to nobody.
+    """What the function gets beside the payload; made by hand, as in a test, it reports to nobody.
 
     `key` is the same however often the job is tried, and for whoever asks for the same again: what
     is done outside of the application is done once if it is done under this key.

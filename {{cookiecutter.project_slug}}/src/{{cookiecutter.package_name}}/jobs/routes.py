@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from ..api import authorize, limit
@@ -133,12 +132,10 @@ def submitting(kind: Kind) -> Callable[..., JobView]:
         priority: Priority = "normal",
         idempotency_key: Key = None,
     ) -> JobView:
-        asked: BaseModel = payload
+        asked: str = payload.model_dump_json()
         with reached():
             try:
-                number, _ = store.submit(
-                    kind, asked.model_dump_json(), idempotency_key or "", priority
-                )
+                number, _ = store.submit(kind, asked, idempotency_key or "", priority)
             except TakenError as error:
                 raise HTTPException(409, str(error)) from error
         response.headers["Location"] = f"/jobs/{number}"

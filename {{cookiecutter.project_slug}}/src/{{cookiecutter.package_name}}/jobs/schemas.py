@@ -38,7 +38,7 @@ class JobView(BaseModel):
     said: str = Field("", description="What is going on")
     result: dict[str, Any] | None = Field(None, description="What came of it, once it is done")
     error: str | None = Field(None, description="Why it failed the last time")
-    cancelling: bool = Field(False, description="Whether it is to stop, and has not yet")
+    cancelling: bool = Field(default=False, description="Whether it is to stop, and has not yet")
     created_at: dt.datetime
     started_at: dt.datetime | None = Field(None, description="When it was begun the last time")
     finished_at: dt.datetime | None = None

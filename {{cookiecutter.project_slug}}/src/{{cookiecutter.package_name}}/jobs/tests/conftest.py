@@ -114,8 +114,8 @@ class Lasting:
         return made
 
     def restart(self) -> None:
-        """Stop it and start it on what it left."""
-        self.server.stop()
+        """Kill it, and start it on what it left."""
+        self.server.terminate()
         self.server = self.begin()
 
     @property

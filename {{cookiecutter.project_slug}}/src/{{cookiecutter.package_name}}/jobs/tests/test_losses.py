@@ -17,7 +17,7 @@ def test_killed_workers_and_a_restart_of_redis_lose_nothing(
     start: Start, lasting: Lasting, tmp_path: Path
 ) -> None:
     """Workers are killed at random, about one a second; the server is restarted once."""
-    store, chance = Store(lasting.url), random.Random(1)
+    store, chance = Store(lasting.url), random.Random(1)  # noqa: S311 - no secret
     ids = []
     for number in range(JOBS):
         kind = NAMED["hopeless" if number % 50 == 0 else "work"]
