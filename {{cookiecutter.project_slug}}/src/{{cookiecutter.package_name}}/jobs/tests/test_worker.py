@@ -5,9 +5,12 @@ import os
 import time
 from pathlib import Path
 
-from ...tests.conftest import module, wait_until
+import pytest
+
+from ...tests.conftest import module, refused, wait_until
 from .. import healthy
 from ..store import Priority, Store
+from ..worker import concurrency
 from .conftest import Start, await_end, lines, terminate
 from .kinds import NAMED, QUEUE, Work
 
@@ -42,13 +45,14 @@ def test_what_fails_is_tried_again_and_then_dead(store: Store, start: Start) -> 
 
 def test_a_killed_workers_job_is_taken_up_again(store: Store, start: Start, tmp_path: Path) -> None:
     file = tmp_path / "log"
-    first = start()
-    number = submit(store, seconds=2, file=file)
+    workers = {str(one.pid): one for one in (start(), start())}
+    number = submit(store, seconds=60, file=file)
     wait_until(lambda: lines(file), 10, "it is begun")
-    time.sleep(0.5)
-    first.kill()
+    time.sleep(1)
+    told = store.get(number)
+    assert told
+    workers[told["worker"].split(":")[1]].kill()
     killed = time.monotonic()
-    start()
     wait_until(lambda: len(lines(file)) == 2, 15, "it is begun again")
     took = time.monotonic() - killed
     assert 4 < took < 12, took
@@ -59,7 +63,7 @@ def test_a_killed_workers_job_is_taken_up_again(store: Store, start: Start, tmp_
 def test_a_priority_counts_across_a_backlog(store: Store, start: Start, tmp_path: Path) -> None:
     file = tmp_path / "log"
     ids = [
-        submit(store, priority=priority, name=priority, file=file, seconds=0.02)
+        submit(store, priority=priority, name=priority, file=file)
         for priority in ("low", "normal", "high")
         for _ in range(20)
     ]
@@ -71,7 +75,7 @@ def test_a_priority_counts_across_a_backlog(store: Store, start: Start, tmp_path
 
 def test_an_urgent_job_is_the_next_one(store: Store, start: Start, tmp_path: Path) -> None:
     file = tmp_path / "log"
-    ids = [submit(store, priority="low", name="low", file=file, seconds=0.2) for _ in range(10)]
+    ids = [submit(store, priority="low", name=f"low-{n}", file=file, seconds=0.2) for n in range(9)]
     start(threads=2)
     wait_until(lambda: lines(file), 10, "the first is begun")
     ids.append(submit(store, priority="high", name="high", file=file))
@@ -146,10 +150,13 @@ def store_text(store: Store) -> str:
 
 
 def test_a_queue_that_no_kind_goes_to_is_refused(variables: dict[str, str]) -> None:
-    refused = module("jobs.tests.working", "other", **variables)
-    assert (refused.returncode, refused.stderr) == (
+    said = module("jobs.tests.working", "other", **variables)
+    assert (said.returncode, said.stderr) == (
         1,
         "error: no kind of job goes to the queue 'other'; there is: tests\n",
     )
-    changed = {**variables, "TESTS_WORKER_CONCURRENCY": "many"}
-    assert "should be 1 to 1000" in module("jobs.tests.working", "tests", **changed).stderr
+    with pytest.MonkeyPatch.context() as patch:
+        assert concurrency("tests") == 2
+        for wrong in ("many", "0", "-1", "1001"):
+            patch.setenv("TESTS_WORKER_CONCURRENCY", wrong)
+            assert "should be 1 to 1000" in refused(lambda: concurrency("tests"))
