@@ -40,7 +40,7 @@ OVERDUE = 30.0
 """Seconds over its time limit, after which a job is left to others: who holds it does not hear."""
 
 
-class TimeLimitError(Interrupt):  # type: ignore[misc]  # the library has no types there
+class TimeLimitError(Interrupt):  # type: ignore[misc]  # mypy does not follow the library
     """A job took longer than it may; raised in its thread."""
 
 

@@ -47,7 +47,7 @@ ACTOR = "job"
 """The one actor that messages name, whatever their job's kind is (store.lua)."""
 
 
-class Broker(RedisBroker):  # type: ignore[misc]  # the library has no types in some places
+class Broker(RedisBroker):  # type: ignore[misc]  # mypy does not follow the library
     """Gives what waits in the lines of a queue to the threads of this process."""
 
     def __init__(self, url: SecretStr, threads: int) -> None:
@@ -86,7 +86,7 @@ class Broker(RedisBroker):  # type: ignore[misc]  # the library has no types in 
             self.changed.notify_all()
 
 
-class Lines(Consumer):
+class Lines(Consumer):  # type: ignore[misc]  # the same
     """Takes the messages of a queue, those of a higher priority first."""
 
     def __init__(self, broker: Broker, queue: str) -> None:
@@ -128,7 +128,7 @@ class Lines(Consumer):
             taken = self.broker.client.smembers(
                 f"{self.broker.namespace}:__acks__.{self.broker.broker_id}.{line}"
             )
-            lost = {one.decode() for one in taken} - self.broker.held.keys()
+            lost = {bytes(one).decode() for one in taken} - self.broker.held.keys()
             if lost:
                 self.broker.do_requeue(line, *lost)
         self.unsure = False

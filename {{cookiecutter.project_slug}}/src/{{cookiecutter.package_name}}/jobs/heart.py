@@ -76,7 +76,7 @@ class Heart:
         record = self.record()
         verdicts = self.attempts.store.beat(self.attempts.worker, record, claims)
         for one, verdict in zip(going, verdicts, strict=True):
-            if verdict in {"lost", "cancelled"}:
+            if verdict:
                 one.stop(verdict)
             if one.late > 0:
                 one.interrupt()

@@ -23,6 +23,14 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
+TIMES = ("created", "started", "finished", "due")
+
+
+def moment(written: str) -> dt.datetime | None:
+    """Return a time as the store writes it, seconds since 1970."""
+    return dt.datetime.fromtimestamp(float(written), dt.UTC) if written else None
+
+
 class JobView(BaseModel):
     """A job: where it stands, and what came of it."""
 
@@ -47,19 +55,16 @@ class JobView(BaseModel):
     @classmethod
     def of(cls, told: Mapping[str, str]) -> "JobView":
         """Return what is known of a job in the form of the API."""
-        times = {f"{name}_at": told[name] for name in ("created", "started", "finished", "due")}
-        return cls(
-            **{name: told[name] for name in ("id", "kind", "key", "state", "priority", "said")},
-            attempts=int(told["attempts"] or 0),
-            progress=float(told["progress"] or 0),
-            result=json.loads(told["result"]) if told["result"] else None,
-            error=told["error"] or None,
-            cancelling=told["cancel"] == "1" and told["state"] == "running",
-            **{
-                name: dt.datetime.fromtimestamp(float(value), dt.UTC)
-                for name, value in times.items()
-                if value
-            },
+        return cls.model_validate(
+            {
+                **{name: told[name] for name in ("id", "kind", "key", "state", "priority", "said")},
+                "attempts": int(told["attempts"] or 0),
+                "progress": float(told["progress"] or 0),
+                "result": json.loads(told["result"]) if told["result"] else None,
+                "error": told["error"] or None,
+                "cancelling": told["cancel"] == "1" and told["state"] == "running",
+                **{f"{name}_at": moment(told[name]) for name in TIMES},
+            }
         )
 
 

@@ -25,6 +25,7 @@ SCRIPT = (Path(__file__).parent / "store.lua").read_text(encoding="utf-8")
 
 Priority = Literal["high", "normal", "low"]
 State = Literal["queued", "running", "done", "dead", "cancelled"]
+Verdict = Literal["", "cancelled", "lost"]
 FINAL = {"done", "dead", "cancelled"}
 
 TIMEOUT = 3.0
@@ -156,14 +157,16 @@ class Store:
         """Queue a dead letter again; return whether it is one."""
         return bool(self._do("again", number))
 
-    def beat(self, worker: str, record: Mapping[str, Any], claims: Iterable[Claim]) -> list[str]:
+    def beat(
+        self, worker: str, record: Mapping[str, Any], claims: Iterable[Claim]
+    ) -> list[Verdict]:
         """Say that a worker lives, and holds these.
 
         Returns of each whether it is "lost", was "cancelled", or is as it was.
         """
         held = [word for claim in claims for word in (claim.id, claim.token)]
         written = json.dumps({**record, "at": time.time()})
-        return [str(one) for one in self._do("beat", worker, written, LEASE, CALM, *held)]
+        return cast("list[Verdict]", self._do("beat", worker, written, LEASE, CALM, *held))
 
     def leave(self, worker: str) -> None:
         """Forget a worker."""
@@ -191,7 +194,8 @@ class Store:
         waiting = [f"{PREFIX}waiting:{queue}.{priority}" for priority in PRIORITIES]
         with self.client.pipeline(transaction=True) as asked:
             for name in waiting:
-                asked.zcard(name).zrange(name, 0, 0, withscores=True)
+                asked.zcard(name)
+                asked.zrange(name, 0, 0, withscores=True)
             for what in ("running", "due", "dead"):
                 asked.zcard(f"{PREFIX}{what}:{queue}")
             asked.hgetall(f"{PREFIX}counts")

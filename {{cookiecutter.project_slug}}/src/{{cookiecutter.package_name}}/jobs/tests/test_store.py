@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+from pydantic import SecretStr
 
 from .. import store as module
 from ..broker import Broker, lines
@@ -42,9 +43,9 @@ def test_a_key_is_of_one_job(store: Store) -> None:
 
 def test_a_message_is_as_dramatiq_writes_it(store: Store, variables: dict[str, str]) -> None:
     number = submit(store, priority="high")
-    broker = Broker(module.SecretStr(variables["REDIS_URL"]), 1)
+    broker = Broker(SecretStr(variables["REDIS_URL"]), 1)
     broker.declare_queue(QUEUE)
-    taken = next(iter([broker.consume(QUEUE).__next__()]))
+    taken = next(broker.consume(QUEUE))
     assert taken is not None
     assert (taken.args, taken.kwargs, taken.queue_name) == ((number,), {}, QUEUE)
     assert broker.held == {f"{number}:1": lines(QUEUE)[0]}
