@@ -95,6 +95,8 @@ class Attempts:
         """Take what there is to do, and who does it."""
         self.store, self.kinds, self.functions, self.worker = store, kinds, functions, worker
         self.going: dict[str, Attempt] = {}
+        self.ending = threading.Event()
+        """Set when nothing more is to be begun."""
         self.over = threading.Event()
         """Set when this process says nothing any more."""
 
@@ -112,6 +114,8 @@ class Attempts:
         thread = threading.get_ident()
         going = Attempt(claim, self.kinds[claim.kind], job, thread, time.monotonic())
         self.going[token] = going
+        if self.ending.is_set():
+            going.stop("ending")
         try:
             settle = self.outcome(going)
             if not self.patiently(settle):
@@ -176,6 +180,7 @@ class Attempts:
 
     def end(self) -> None:
         """Have all go on no longer, for others to do."""
+        self.ending.set()
         for going in list(self.going.values()):
             going.stop("ending")
 

@@ -118,8 +118,11 @@ class Lines(Consumer):  # type: ignore[misc]  # the same
             for data in self.broker.do_fetch(line, 1):
                 if data is not None:
                     message = dramatiq.Message.decode(data)
-                    self.broker.held[message.message_id] = line
-                    return MessageProxy(message)
+                    with self.broker.changed:
+                        if not self.broker.draining:
+                            self.broker.held[message.message_id] = line
+                            return MessageProxy(message)
+                    self.broker.do_requeue(line, message.message_id)
         return None
 
     def put_back(self) -> None:

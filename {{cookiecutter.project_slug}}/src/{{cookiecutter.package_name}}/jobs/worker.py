@@ -87,9 +87,9 @@ class Process:
         self.heart.stop()
 
     def _await(self, seconds: float) -> None:
-        """Wait until nothing runs, at most so long."""
+        """Wait until nothing runs, nor was taken to be run, at most so long."""
         limit = time.monotonic() + seconds
-        while self.attempts.going and time.monotonic() < limit:
+        while self.broker.held and time.monotonic() < limit:
             time.sleep(POLL)
 
 

@@ -1,17 +1,22 @@
 """/jobs, with a server and a worker that are real."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from ...api import create_app
 from ...settings import ApiSettings, load
-from ...tests.conftest import API_KEY, free_port, refused, wait_until
+from ...tests.conftest import API_KEY, PACKAGE, free_port, refused, wait_until
 from .. import __main__ as operating
 from .. import kinds, routes
 from ..store import Store
@@ -136,6 +141,37 @@ def test_without_redis_jobs_are_refused_and_all_else_goes_on(
             assert answer.status_code == 503
             assert answer.json()["detail"] == "the queue does not answer (ConnectionError)"
         assert "jobs_waiting" not in client.get("/metrics").text
+
+
+def test_an_ending_server_ends_its_streams(
+    variables: dict[str, str], store: Store, tmp_path: Path
+) -> None:
+    del variables
+    (tmp_path / "models").mkdir()
+    number, _ = store.submit(NAMED["work"], "{}")
+    port = free_port()
+    command = [sys.executable, "-m", f"{PACKAGE.name}.jobs.tests.serving", str(port)]
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    with subprocess.Popen(command, env=environment) as server:
+        try:
+            address = f"http://127.0.0.1:{port}/jobs/{number}/events"
+            wait_until(lambda: answers(port), 30, "the server answers")
+            with httpx.stream("GET", address, timeout=10) as stream:
+                told = stream.iter_lines()
+                while not next(told).startswith("data: "):
+                    pass
+                server.terminate()
+                assert not [line for line in told if line]
+            assert server.wait(5) in {0, -signal.SIGTERM}
+        finally:
+            server.kill()
+
+
+def answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/jobs").is_success
+    except httpx.TransportError:
+        return False
 
 
 def test_an_operator_lists_dead_letters_and_queues_them_again(
