@@ -21,7 +21,7 @@ from slipway.project import Project
 
 FOLDER = bake.BUILD / "bench-jobs"
 ANSWERS = {"services": "worker-llm"}
-OTHER = "saq[redis]==0.26.4"
+OTHER = ("saq[redis]==0.26.4", "typing-extensions")  # which it imports and does not name
 PROCESSES, THREADS = 2, 8
 KILLED = 4
 """Processes of which one is killed every second."""
@@ -32,7 +32,7 @@ SIDES = ("ours", "dramatiq", "saq")
 NOTES = """\
 Workers: {processes} processes of {threads} jobs at once for speed; {killed} for the kills, of
 which one, at random, is killed (SIGKILL) and replaced every second until three quarters of the jobs
-have run, while each job takes 10 ms, and Redis is killed and started again on its append-only file
+have run, while each job takes 30 ms, and Redis is killed and started again on its append-only file
 when a quarter has run. A job is lost when it has not run {patience} s after the last kill. Speed:
 jobs that do nothing but count themselves in Redis, queued before the workers start; latency: from
 being queued by another process to running, of {pings} jobs, one every 20 ms. dramatiq and saq run
@@ -68,7 +68,7 @@ def note(number, total):
     if count in (1, total):
         client.set(f"bench:at:{count}", repr(time.time()))
 def done(number):
-    time.sleep(0.01)
+    time.sleep(0.03)
     client.hincrby("bench:ran", str(number), 1)
 def ping(sent):
     client.rpush("bench:waits", repr(time.time() - sent))
@@ -215,7 +215,7 @@ async def note(_, given):
     if count in (1, total):
         await client.set(f"bench:at:{count}", repr(time.time()))
 async def done(_, given):
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.03)
     await client.hincrby("bench:ran", str(given[0]), 1)
 async def ping(_, given):
     await client.rpush("bench:waits", repr(time.time() - given[0]))
@@ -273,7 +273,7 @@ def measure(jobs: int, runs: int) -> Bench:
     process.interruptible()
     with rigged() as rig:
         figures = [*kills(rig, jobs), *speeds(rig, jobs, runs)]
-    versions = {"python": platform.python_version(), "saq": OTHER.partition("==")[2]}
+    versions = {"python": platform.python_version(), "saq": OTHER[0].partition("==")[2]}
     return Bench(bench.today(), bench.machine(), versions | libraries(rig.project), runs, figures)
 
 
@@ -299,7 +299,7 @@ def rigged() -> Iterator[Rig]:
         process.read([*command, str(other)], cwd=FOLDER, env=os.environ)
         install = [environment.uv() or "uv", "pip", "install", "--quiet", "--python"]
         python = str(other / "bin" / "python")
-        process.read([*install, python, OTHER], cwd=FOLDER, env=environment.variables())
+        process.read([*install, python, *OTHER], cwd=FOLDER, env=environment.variables())
     scripts = {"harness": HARNESS, "ours": OURS, "bare": DRAMATIQ, "theirs": SAQ, "server": SERVER}
     for name, text in scripts.items():
         (FOLDER / f"{name}.py").write_text(text.lstrip(), encoding="utf-8")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
+from ops import processes
 from tests import queues
 from tests.copies import Copy
 from tests.queues import Asking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import psutil
 
 
 @pytest.fixture
@@ -32,11 +32,7 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
 
 def process(copy: Copy, words: str) -> psutil.Process:
     """Return the process of a service."""
-    (found,) = [
-        one
-        for one in psutil.process_iter(["cwd", "cmdline"])
-        if one.info["cwd"] == str(copy.root) and words in " ".join(one.info["cmdline"] or ())
-    ]
+    (found,) = [one for one in processes.marked(copy.root) if words in " ".join(one.cmdline())]
     return found
 
 
@@ -48,10 +44,10 @@ def test_no_job_is_lost_when_processes_are_killed_and_started_anew(asking: Askin
     while not asking.running():
         time.sleep(0.1)
     before = asking.workers()
-    process(copy, "jobs.worker tests").send_signal(signal.SIGKILL)  # supervisord starts another
+    process(copy, "jobs.worker tests").kill()  # supervisord starts another
     asking.await_workers(1, before)
     asking.submit(10, seconds=0.2)
-    os.kill(process(copy, "valkey-server").pid, signal.SIGKILL)
+    process(copy, "valkey-server").kill()
     asking.submit(5, seconds=0.2)
     process(copy, "jobs.worker tests").terminate()
     asking.await_end()

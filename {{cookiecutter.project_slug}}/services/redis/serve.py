@@ -14,4 +14,5 @@ if __name__ == "__main__":
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     server = str(get_binary_path())
     options = ["--dir", str(folder), "--save", "", "--appendonly", "yes", "--protected-mode", "yes"]
+    options += ["--set-proc-title", "no"]  # a title is written over the environment, which marks it
     os.execv(server, [server, *options, *sys.argv[2:]])  # noqa: S606 - the one thing it is for
