@@ -18,6 +18,9 @@ MOVES = ("models.promote", "models.rollback")
 MOVED = ("replicas", "watch")
 """The steps of a rotation that come after its link was moved."""
 
+OTHERWISE = "the link was moved by other means"
+"""How what a tier serves came about, where no task has recorded it."""
+
 
 @dataclass(frozen=True)
 class Period:
@@ -78,9 +81,11 @@ def told(entries: Iterable[Mapping[str, Any]], now: Mapping[str, str]) -> list[P
     for entry in entries:
         how = " ".join(filter(None, [entry["verb"], entry.get("why")]))
         for tier, version in _moved(entry).items():
+            if entry["verb"] in MOVES and entry.get("from"):
+                _turn(found, Period(tier, entry["from"], "", None, "", OTHERWISE))
             _turn(found, Period(tier, version, entry["at"], None, entry["by"], how))
     for tier, version in now.items():
-        _turn(found, Period(tier, version, "", None, "", "the link was moved by other means"))
+        _turn(found, Period(tier, version, "", None, "", OTHERWISE))
     return found
 
 

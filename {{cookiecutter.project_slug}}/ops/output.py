@@ -14,7 +14,7 @@ from ops.errors import Refused
 from ops.masking import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -27,14 +27,28 @@ def say(text: str = "") -> None:
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Lay rows out in aligned columns, headed by the keys of the first one."""
+    """Lay rows out in aligned columns, headed by the keys of all of them."""
     if not rows:
         return ""
-    lines = [tuple(key.upper() for key in rows[0])]
-    lines += [tuple(cell(row[key]) for key in rows[0]) for row in rows]
+    heads = keys(rows)
+    lines = [tuple(key.upper() for key in heads)]
+    lines += [tuple(cell(row.get(key)) for key in heads) for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ("  ".join(map(str.ljust, line, widths)) for line in lines)
     return "\n".join(line.rstrip() for line in padded)
+
+
+def keys(rows: Iterable[Mapping[str, object]]) -> list[str]:
+    """Return the keys of all rows, each once, and before those that it stands before."""
+    found: list[str] = []
+    for row in rows:
+        place = len(found)
+        for key in reversed(list(row)):
+            if key in found:
+                place = found.index(key)
+            else:
+                found.insert(place, key)
+    return found
 
 
 def cell(value: object) -> str:

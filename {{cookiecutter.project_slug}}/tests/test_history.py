@@ -46,6 +46,16 @@ def test_a_link_that_was_moved_by_hand_is_seen() -> None:
     assert history.before([first, second], "tier1") == ["v1.1"]
 
 
+def test_what_was_live_before_the_first_promotion_can_be_gone_back_to() -> None:
+    first = {"from": "v1.0"}
+    found = history.told([moved(2, "promote", "v1.1", **first)], {"tier1": "v1.1"})
+    assert [(item.version, item.since, item.until) for item in found] == [
+        ("v1.0", "", DAYS[2]),
+        ("v1.1", DAYS[2], None),
+    ]
+    assert history.before(found, "tier1") == ["v1.0"]
+
+
 def test_what_was_promoted_again_is_no_longer_what_was_rolled_back_from() -> None:
     verbs = ["promote", "promote", "rollback", "promote", "promote"]
     versions = ["v1.0", "v1.1", "v1.0", "v1.1", "v1.2"]

@@ -19,6 +19,12 @@ def test_a_table_is_aligned_and_shows_nothing_as_a_dash() -> None:
     assert output.table(rows) == "NAME    VALUE\na       1.000\nlonger  -"
 
 
+def test_a_table_has_the_columns_of_all_rows() -> None:
+    rows = [{"tier": "a", "rain": 1, "well": "yes"}, {"tier": "b", "carry": 2, "well": "no"}]
+    assert output.keys(rows) == ["tier", "rain", "carry", "well"]
+    assert output.table(rows).splitlines()[2].split() == ["b", "-", "2", "no"]
+
+
 def test_nested_metadata_fits_a_line() -> None:
     assert output.brief({"a": [1, 2], "b": {"c": 0.5}}) == "a: 1, 2, b: c: 0.500"
 
