@@ -173,15 +173,17 @@ class Rotation:
         except Refused as error:
             raise StepFailed("replicas", error.what) from error
         said = f"served by {_many(count, 'process')} of {_many(len(self.replicas), 'replica')}"
+        said = said if count else "no replica serves this tier: who uses it reads the link"
         _tell("replicas", time.monotonic() - started, said)
 
     def watch(self, model: Model) -> None:
         """Make step 8: see that requests are answered as well as before, for a while."""
-        if not self.replicas or not self.limits.watch:
+        first = serving.processes(self.reports)
+        served = not first or any(process.serves(self.tier) for process in first)
+        if not self.replicas or not self.limits.watch or not served:
             return
         self._begin("watch")
         started = time.monotonic()
-        first = serving.processes(self.reports)
         usual = serving.answers(first, self.before)
         before = serving.answers(first, model.file.name)
         with output.waiting(f"{STEPS.index('watch') + 1} watch      for {self.limits.watch:g} s"):

@@ -58,6 +58,10 @@ class Process:
         found: dict[str, Any] = self.said.get("tiers", {}).get(name, {})
         return found
 
+    def serves(self, tier: str) -> bool:
+        """Tell whether a tier is one that it serves; before it has said anything, any may be."""
+        return tier in self.said.get("tiers", [tier])
+
 
 def folder(run: Path) -> Path:
     """Return where the reports are."""
@@ -105,12 +109,12 @@ def behind(
 ) -> dict[str, str]:
     """Return who does not serve a file, and why: processes by name, replicas without any process.
 
-    An empty reason means that it may still come to it.
+    An empty reason means that it may still come to it. Who serves other tiers only is left out.
     """
     live = list(live)
     hosts = {process.host for process in live}
     missing = {item.name: "" for item in replicas if item.host not in hosts}
-    late = [process for process in live if process.tier(tier).get("file") != file]
+    late = [item for item in live if item.serves(tier) and item.tier(tier).get("file") != file]
     return missing | {_called(item, replicas): _reason(item, tier, file) for item in late}
 
 
@@ -130,7 +134,7 @@ def _reason(process: Process, tier: str, file: str) -> str:
 def await_everywhere(
     reports: Path, running: Callable[[], Sequence[Replica]], tier: str, file: str, limit: float
 ) -> int:
-    """Wait until every process of every replica serves a file; return how many they are.
+    """Wait until every process that serves a tier serves a file of it; return how many they are.
 
     `running` tells which replicas run, and is asked again now and then.
 
@@ -150,7 +154,7 @@ def await_everywhere(
         if time.monotonic() > deadline:
             raise Refused(f"not served within {limit:g} s by {', '.join(late)}")
         time.sleep(POLL)
-    return len(live)
+    return sum(process.serves(tier) for process in live)
 
 
 @dataclass(frozen=True)

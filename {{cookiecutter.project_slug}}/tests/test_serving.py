@@ -102,6 +102,17 @@ def test_everyone_who_is_behind_is_named() -> None:
     assert serving.behind(live[:1], replicas[:1], "tier1", NEW) == {}
 
 
+def test_who_serves_other_tiers_only_is_not_waited_for(
+    tmp_path: Path, live: Callable[..., None]
+) -> None:
+    (one, two) = (Process("one.7", report()), Process("one.8", {}))
+    assert serving.behind([one], [API], "policy", NEW) == {}
+    assert serving.behind([one, two], [API], "policy", NEW) == {"api-1 (process 8)": ""}
+    assert serving.behind([], [API], "policy", NEW) == {"api-1": ""}
+    live("one.7", report())
+    assert serving.await_everywhere(tmp_path, lambda: [API], "policy", NEW, 10) == 0
+
+
 def test_it_waits_until_all_have_come_to_it(tmp_path: Path, live: Callable[..., None]) -> None:
     live("one.7", report())
     later = threading.Timer(0.3, live, ["one.7", report(NEW)])

@@ -1,9 +1,9 @@
 """Check a model that is not served yet: run as `python -m <package>.candidate TIER VERSION`.
 
-It does what a serving process would do with it, in a process of its own that may take no more
-memory than there is, and compares its metrics with the bounds and with those of what is served.
-A line of JSON says which checks there are, one more what came of each; the first that is not ok
-is the last. Neither the network nor the database is needed.
+It does what a process would do with it that serves it, or uses it otherwise, in a process of its
+own that may take no more memory than there is, and compares its metrics with the bounds and with
+those of what is served. A line of JSON says which checks there are, one more what came of each; the
+first that is not ok is the last. Neither the network nor the database is needed.
 """
 
 import argparse
@@ -19,9 +19,10 @@ import numpy as np
 from . import artifacts, gates, memory, serving
 from .artifacts import ArtifactError, Metadata
 from .console import AppError, run
-from .problem import FEATURES, TARGETS, TIERS
+from .definitions import Interface
 from .serving import Model
 from .settings import Settings, load
+from .tiers import interfaces
 
 SHOWN = 12
 """Characters of a checksum that are shown."""
@@ -37,6 +38,11 @@ class Candidate:
     facts: dict[str, int] = field(default_factory=dict)
     metadata: Metadata = field(init=False)
     model: Model = field(init=False)
+
+    @property
+    def interface(self) -> Interface:
+        """What the models of its tier take and give."""
+        return interfaces()[self.tier]
 
     def checksum(self) -> str:
         """Find the files, and compare them with the metadata and the signature."""
@@ -83,9 +89,11 @@ class Candidate:
         return f"{self.metadata.file} in {seconds:.3f} s, {self.facts['bytes'] / 1e6:.1f} MB"
 
     def features(self) -> str:
-        """Compare what it was trained for with what the service sends and expects."""
-        serving.check_problem(self.metadata)
-        return f"{len(FEATURES)} features in the order they are sent, {len(TARGETS)} targets"
+        """Compare what it was trained for with what is sent and expected by who uses it."""
+        asked = self.interface
+        serving.check_problem(self.metadata, asked)
+        count = f"{len(asked.targets)} target{'' if len(asked.targets) == 1 else 's'}"
+        return f"{len(asked.features)} features in the order they are sent, {count}"
 
     def golden(self) -> str:
         """Let it forecast what it forecast where it was trained."""
@@ -94,7 +102,7 @@ class Candidate:
 
     def metrics(self) -> str:
         """Compare its metrics with the bounds, and with those of what is served."""
-        said, wrong = gates.judged(self.metadata, self.settings)
+        said, wrong = gates.judged(self.metadata, self.settings, strict=self.interface.strict)
         beside = "nothing to compare it with can be read"
         if current := self.current():
             wrong += gates.worse(self.metadata, current, self.settings.worse_max)
@@ -170,7 +178,7 @@ def say(line: dict[str, Any]) -> None:
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description="Check a model before it is served.")
-    parser.add_argument("tier", choices=list(TIERS))
+    parser.add_argument("tier", choices=list(interfaces()))
     parser.add_argument("version", help="such as v1.1")
     return parser.parse_args()
 

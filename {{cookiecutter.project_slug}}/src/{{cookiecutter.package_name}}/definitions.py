@@ -53,3 +53,15 @@ class Tier:
 
     description: str
     estimator: Callable[[Kind, int], Estimator]
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What the models of a tier take and give, by name and in order.
+
+    A strict tier uses no model that is not better than its baselines, whatever the settings allow.
+    """
+
+    features: Sequence[str]
+    targets: Sequence[str]
+    strict: bool = False

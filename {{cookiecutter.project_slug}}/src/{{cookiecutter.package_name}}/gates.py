@@ -10,15 +10,20 @@ CALIBRATION = "ece"
 """The metric (metrics.py) that `calibration_error_max` bounds."""
 
 
-def judged(metadata: Metadata, settings: Settings) -> tuple[str, list[str]]:
-    """Return how a model compares with the baselines, and what the settings do not allow."""
+def judged(
+    metadata: Metadata, settings: Settings, *, strict: bool = False
+) -> tuple[str, list[str]]:
+    """Return how a model compares with the baselines, and what the settings do not allow.
+
+    Where it is `strict`, they allow none that is not better.
+    """
     wrong = [f"there are no metrics of {name}" for name in unmeasured(metadata)]
     wrong += calibration(metadata, settings.calibration_error_max)
     worse = [name for name, better in metadata.beats_baselines.items() if not better]
     if not worse:
         return "better than every baseline", wrong
     said = f"NOT better than the baselines in {', '.join(worse)}"
-    return said, [*wrong, said] if settings.must_beat_baselines else wrong
+    return said, [*wrong, said] if strict or settings.must_beat_baselines else wrong
 
 
 def unmeasured(metadata: Metadata) -> list[str]:

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from . import artifacts, formats, memory
 from .artifacts import ArtifactError, Metadata
 from .console import AppError
+from .definitions import Interface
 from .formats import FormatError, Outputs, Run
-from .problem import FEATURES, TARGETS, TIERS
+from .problem import TIERS
 from .settings import Settings
+from .tiers import SERVED
 
 log = logging.getLogger(__name__)
 
@@ -134,13 +136,13 @@ def opened(settings: Settings, metadata: Metadata) -> Run:
         raise ArtifactError(str(error)) from error
 
 
-def check_problem(metadata: Metadata) -> None:
-    """Refuse a model that was trained for other features or targets than those of the problem."""
-    for what, trained, served in (
-        ("features", metadata.features, list(FEATURES)),
-        ("targets", metadata.targets, [target.name for target in TARGETS]),
+def check_problem(metadata: Metadata, asked: Interface = SERVED) -> None:
+    """Refuse a model that was trained for other features or targets than those of its tier."""
+    for what, trained, used in (
+        ("features", metadata.features, asked.features),
+        ("targets", metadata.targets, asked.targets),
     ):
-        if trained != served:
+        if trained != list(used):
             raise ArtifactError(f"{metadata.file} was trained for other {what}; train it again")
 
 
