@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,7 +16,6 @@ from ops.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The quick one where PyYAML was built with it: a stack is a dozen files, read several times."""
@@ -78,6 +79,19 @@ def _path(entry: str | Mapping[str, Any]) -> str:
     """Return the file that defines a service, without those that change it for a profile."""
     paths = entry if isinstance(entry, str) else entry["path"]
     return paths if isinstance(paths, str) else str(paths[0])
+
+
+def shared(root: Path) -> list[Path]:
+    """Return the folders of run/ that services mount, each once."""
+    found = {
+        Path(os.path.normpath(path.parent / volume.partition(":")[0]))
+        for path in _files(root)
+        for service in (read(path).get("services") or {}).values()
+        for volume in (service or {}).get("volumes") or ()
+        if isinstance(volume, str) and volume.startswith(".")
+    }
+    run = root / "run"
+    return sorted(path for path in found if path.is_relative_to(run) and path != run)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from ops.errors import Refused
 from ops.inventory import files
-from ops.stack import Service, definitions, local_services, read
+from ops.stack import Service, definitions, local_services, read, shared
 
 if TYPE_CHECKING:
     from tests.conftest import Scratch
@@ -38,6 +38,18 @@ def test_a_file_of_the_repository_shows_life(scratch: Scratch) -> None:
     scratch.write("compose.yaml", f"services: {{nights: {{x-local: {local}}}}}")
     (nights,) = local_services(scratch.root, {})
     assert nights.health == f"file://{scratch.root}/run/beat"
+
+
+def test_folders_of_run_that_services_mount_are_named_once(scratch: Scratch) -> None:
+    one = "['../../run/one:/run/one', '../../run:/app/run', 'named:/data', '../../data:/data']"
+    two = "['../../run/two/:/app/run/two:ro', '../../run/one:/app/run/one:ro', {type: tmpfs}]"
+    for name, volumes in {"one": one, "two": two}.items():
+        scratch.write(
+            f"services/{name}/compose.yaml", f"services: {{{name}: {{volumes: {volumes}}}}}"
+        )
+    paths = "services/one/compose.yaml, services/two/compose.yaml"
+    scratch.write("compose.yaml", f"include: [{paths}]")
+    assert shared(scratch.root) == [scratch.root / "run/one", scratch.root / "run/two"]
 
 
 def test_included_files_are_read(scratch: Scratch) -> None:

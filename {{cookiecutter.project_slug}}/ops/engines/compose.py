@@ -23,7 +23,7 @@ from ops.compose import application_user, composition, keys
 from ops.engines import Replica, Status
 from ops.errors import Refused
 from ops.files import handed_over
-from ops.stack import awaited_to_end, conditions
+from ops.stack import awaited_to_end, conditions, shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -337,7 +337,7 @@ class ComposeEngine:
             raise Refused(f"there is no service {service!r} here", fix, code=2)
 
     def _make_room(self, *, hand_out: bool) -> None:
-        """Let the application write where models are, and its reports; `hand_out` its variables.
+        """Let the application write where models are, and in run/; `hand_out` its variables.
 
         What runs keeps those that it was started with: only `up` gives it others.
         """
@@ -346,7 +346,8 @@ class ComposeEngine:
             for script in (self.project.root / "services").glob("*/*.sh"):
                 readable(script)
         run = self.project.run
-        for folder in (self.project.models, serving.folder(run), run / "recovery"):
+        told = {serving.folder(run), run / "recovery", *shared(self.project.root)}
+        for folder in (self.project.models, *sorted(told)):
             folder.mkdir(parents=True, exist_ok=True)
             _give(folder)
 
