@@ -1,0 +1,149 @@
+"""The environment of a policy: each morning an umbrella is carried, or it is not.
+
+A policy sees what a forecast sees, the weather up to the day before. To carry it on a dry day costs
+VAIN, to be without it on a rainy one WET. An episode is a stretch of days as they were; the newest
+quarter of the days is held out (`samples.split`), and no training sees it.
+
+The interface is Gymnasium's: Towers et al., "Gymnasium: A Standard Interface for Reinforcement
+Learning Environments" (2024), arXiv 2407.17032.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from ..artifacts import Part
+from ..collect import read
+from ..console import AppError
+from ..problem import FEATURES, HISTORY, Key, step
+from ..samples import Samples, samples, split
+
+RAIN = "rain"
+"""The target of the problem that tells whether a day was rainy."""
+
+VAIN, WET = 1.0, 2.0
+"""What it costs to carry the umbrella on a dry day, and to be without it on a rainy one."""
+
+EPISODE = 14
+"""Days of an episode."""
+
+FARTHEST = 1000.0
+"""No feature is as far from 0."""
+
+LEAVE, CARRY = 0, 1
+"""The actions."""
+
+
+@dataclass(frozen=True)
+class Days:
+    """Days to decide on, oldest first.
+
+    `features` [n, features] is what is known the evening before, `rained` [n] what came of it.
+    """
+
+    keys: tuple[Key, ...]
+    features: NDArray[np.float32]
+    rained: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, known: Samples) -> "Days":
+        """Take the days of samples."""
+        return cls(tuple(known.keys), known.features, known.truths[RAIN] > 0)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.keys)
+
+    @property
+    def part(self) -> Part:
+        """Return how many there are, and from where to where."""
+        return Part(count=len(self), first=str(self.keys[0]), last=str(self.keys[-1]))
+
+    def starts(self, length: int) -> list[int]:
+        """Return where a stretch of so many days can begin: none is missing in it or after it."""
+        return [
+            first
+            for first, last in enumerate(self.keys[length:])
+            if step(self.keys[first], length) == last
+        ]
+
+
+def days(file: Path) -> tuple[Days, Days]:
+    """Return the training days of a file of observations, and the held-out ones after them.
+
+    Raises AppError where the file cannot be read, or is too short for an episode of each.
+    """
+    training, held_out = (Days.of(part) for part in split(samples(read(file))))
+    if not training.starts(EPISODE) or not held_out.starts(EPISODE):
+        raise AppError(
+            f"{file} has {len(training)} days to train on and {len(held_out)} to evaluate on, and"
+            f" needs {EPISODE + HISTORY} without a gap for each"
+        )
+    return training, held_out
+
+
+def cost(carried: NDArray[np.bool_], rained: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return what each day cost."""
+    return np.where(carried, np.where(rained, 0.0, VAIN), np.where(rained, WET, 0.0))
+
+
+class Umbrella(gymnasium.Env[NDArray[np.float32], np.int64]):  # type: ignore[misc] # read as Any
+    """A stretch of days, one decision each. The reward of a day is its cost, less than 0."""
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - the interface has it so
+
+    def __init__(self, known: Days, length: int = EPISODE) -> None:
+        """Take the days there are, and how many of them an episode has."""
+        self.observation_space = spaces.Box(-FARTHEST, FARTHEST, (len(FEATURES),), np.float32)
+        self.action_space = spaces.Discrete(2)
+        self.days, self.length = known, length
+        self._starts = known.starts(length)
+        self._start, self._done, self._spent = self._starts[0], 0, 0.0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin an episode on a random day, or on the one whose number `options["start"]` is."""
+        super().reset(seed=seed)
+        chosen = (options or {}).get("start")
+        drawn = self._starts[int(self.np_random.integers(len(self._starts)))]
+        self._start, self._done, self._spent = drawn if chosen is None else chosen, 0, 0.0
+        return self._seen(), {}
+
+    def step(
+        self, action: np.int64
+    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Live through a day. The weather ends no episode: it is cut off after its last day."""
+        carried, rained = np.array(action == CARRY), self.days.rained[self._today]
+        spent = float(cost(carried, rained))
+        self._done, self._spent = self._done + 1, self._spent + spent
+        over = self._done == self.length
+        told = {"episode": {"r": -self._spent, "l": self.length, "t": 0.0}} if over else {}
+        return self._seen(), -spent, False, over, {"cost": spent, **told}
+
+    @property
+    def _today(self) -> int:
+        return self._start + self._done
+
+    def _seen(self) -> NDArray[np.float32]:
+        seen: NDArray[np.float32] = self.days.features[self._today].copy()
+        return seen
+
+    def state(self) -> dict[str, Any]:
+        """Return, fit for JSON, all that its future depends on."""
+        return {
+            "start": self._start,
+            "done": self._done,
+            "spent": self._spent,
+            "random": self.np_random.bit_generator.state,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Be as one that said this was."""
+        self._start, self._done, self._spent = state["start"], state["done"], state["spent"]
+        self.np_random.bit_generator.state = state["random"]

@@ -1,0 +1,101 @@
+"""What a policy costs a day on held-out days, beside two policies that never learn.
+
+Every policy lives through the same episodes, which do not overlap. The intervals are percentiles of
+the bootstrap over episodes: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..artifacts import TargetMetrics
+from ..problem import FEATURES
+from .environment import EPISODE, Days, Umbrella
+
+SCORE = "cost"
+UNIT = "a day"
+RESAMPLES = 10_000
+LEVEL = 0.95
+"""Share of the intervals that hold the mean."""
+SEED = 2026
+
+Policy: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
+"""Says of features [n, features] where it would carry the umbrella [n]."""
+
+
+def never(features: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Never carry it."""
+    return np.zeros(len(features), dtype=np.bool_)
+
+
+def if_it_rained(features: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Carry it where it rained the day before."""
+    return features[:, list(FEATURES).index("rained")] > 0
+
+
+FIXED: Mapping[str, Policy] = {"never": never, "if_it_rained": if_it_rained}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over episodes, and between what it lies."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> "Interval":
+        """Return the interval of the mean of values [episodes]."""
+        drawn = np.random.default_rng(SEED).integers(len(values), size=(RESAMPLES, len(values)))
+        tails = (1 - LEVEL) / 2
+        low, high = np.quantile(values[drawn].mean(axis=1), [tails, 1 - tails])
+        return cls(float(values.mean()), float(low), float(high))
+
+    def told(self, name: str) -> dict[str, float]:
+        """Return its three numbers under names that begin with this one."""
+        return {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+def costs(policy: Policy, known: Days) -> NDArray[np.float64]:
+    """Return what each episode [episodes] cost a day, of the days one episode after another."""
+    environment = Umbrella(known)
+    starts = range(0, len(known) - EPISODE, EPISODE)
+    whole = set(known.starts(EPISODE))
+    return np.array([episode(policy, environment, start) for start in starts if start in whole])
+
+
+def episode(policy: Policy, environment: Umbrella, start: int) -> float:
+    """Return what an episode cost a day."""
+    seen, _ = environment.reset(options={"start": start})
+    spent, over = 0.0, False
+    while not over:
+        action = np.int64(policy(seen[np.newaxis])[0])
+        seen, reward, _, over, _ = environment.step(action)
+        spent -= float(reward)
+    return spent / environment.length
+
+
+def evaluate(policy: Policy, known: Days) -> TargetMetrics:
+    """Return what a policy costs, beside each fixed one, and how much less than that one.
+
+    It is better than another where the whole interval of what it saves is above 0.
+    """
+    mine = costs(policy, known)
+    model = Interval.of(mine).told(SCORE) | {"episodes": float(len(mine))}
+    theirs = {name: costs(fixed, known) for name, fixed in FIXED.items()}
+    baselines = {
+        name: Interval.of(spent).told(SCORE) | Interval.of(spent - mine).told("saved")
+        for name, spent in theirs.items()
+    }
+    return TargetMetrics(
+        kind="probability",
+        unit=UNIT,
+        score=SCORE,
+        model=model,
+        baselines=baselines,
+        beats_baselines=all(told["saved_low"] > 0 for told in baselines.values()),
+    )

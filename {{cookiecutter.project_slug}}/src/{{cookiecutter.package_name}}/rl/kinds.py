@@ -1,0 +1,55 @@
+"""The kinds of job that train and evaluate policies."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..jobs.kinds import Kind
+
+QUEUE = "rl"
+
+SEED = 2026
+STEPS = 20_000
+"""Days that a policy lives through, where nothing else is asked for."""
+
+
+class TrainPolicy(BaseModel):
+    """What a training is asked with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(
+        default=STEPS, ge=1, le=10_000_000, description="Days to live through, over all episodes"
+    )
+    seed: int = Field(default=SEED, ge=0, lt=2**32, description="Of all that is random")
+    resume: bool = Field(
+        default=False, description="Continue the newest training with this seed, up to `steps`"
+    )
+
+
+class EvaluatePolicy(BaseModel):
+    """What an evaluation is asked with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str = Field(
+        default="", pattern=r"^(v\d+\.\d+)?$", description="Such as v1.0; default: the current one"
+    )
+
+
+KINDS = (
+    Kind(
+        name="train-policy",
+        queue=QUEUE,
+        payload=TrainPolicy,
+        run="rl.work:train_policy",
+        max_attempts=3,
+        time_limit=3600.0,
+    ),
+    Kind(
+        name="evaluate-policy",
+        queue=QUEUE,
+        payload=EvaluatePolicy,
+        run="rl.work:evaluate_policy",
+        max_attempts=3,
+        time_limit=300.0,
+    ),
+)

@@ -1,0 +1,43 @@
+"""Where trainings keep what they need to go on, and what they log."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from ..console import AppError
+from ..settings import Settings
+
+CHECKPOINT = "checkpoint.safetensors"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of one training: `folder` has a folder of each."""
+
+    folder: Path
+    run: str
+    log: Path
+
+    @classmethod
+    def of(cls, settings: Settings, run: str) -> Self:
+        """Return the places of a training, beside what the serving processes say of themselves.
+
+        Raises AppError where its name is none of a folder.
+        """
+        if not NAME.fullmatch(run):
+            raise AppError(f"a training cannot be called {run!r}: letters, digits and - will do")
+        beside = settings.serving_dir.parent
+        return cls(beside / "rl", run, beside / "tensorboard" / run)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Return the file that this training goes on from."""
+        return self.folder / self.run / CHECKPOINT
+
+
+def newest(folder: Path) -> list[Path]:
+    """Return the checkpoints of all trainings, the newest first."""
+    found = folder.glob(f"*/{CHECKPOINT}")
+    return sorted(found, key=lambda file: file.stat().st_mtime_ns, reverse=True)

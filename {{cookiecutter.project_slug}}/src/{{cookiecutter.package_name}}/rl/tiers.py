@@ -1,0 +1,13 @@
+"""The tier of the policies, for whoever checks one before it is used."""
+
+from collections.abc import Mapping
+
+from ..definitions import Interface
+from ..problem import FEATURES
+
+TIER = "umbrella"
+TARGET = "carry"
+"""The one output of a policy: the probability with which it would carry the umbrella."""
+
+INTERFACES: Mapping[str, Interface] = {TIER: Interface(tuple(FEATURES), (TARGET,), strict=True)}
+"""It takes what a forecast takes. No policy is used that is not better than the fixed ones."""
