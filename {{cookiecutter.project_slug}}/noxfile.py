@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -54,6 +55,21 @@ def install(session: nox.Session, *, compiled: bool = False) -> None:
     session.install("--require-hashes", "-r", "requirements-dev.txt")
 
 
+def install_unlocked(session: nox.Session) -> None:
+    """Install what services have beside the locks: builds that depend on the machine.
+
+    By pip, which takes those that the machine was given; without it, what needs them is skipped.
+    """
+    files = found("services/*/torch.txt")
+    if files and not importlib.util.find_spec("pip"):
+        session.warn(f"left out what {', '.join(files)} name: this Python has no pip")
+    elif files:
+        python = str(Path(session.virtualenv.location, "bin", "python"))
+        names = [word for file in files for word in ("-r", file)]
+        options = ["--quiet", "--disable-pip-version-check", "--python", python]
+        session.run(sys.executable, "-m", "pip", *options, "install", *names, external=True)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check code, Dockerfiles, compose files, workflows and shell files; look for secrets."""
@@ -84,6 +100,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests but those on an engine, side by side; what follows -- goes to pytest."""
     install(session, compiled=True)
+    install_unlocked(session)
     session.run("pytest", f"--ignore={ON_ENGINE}", *SIDE_BY_SIDE, junit("tests"), *session.posargs)
 
 
