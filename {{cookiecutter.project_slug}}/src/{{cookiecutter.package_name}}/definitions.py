@@ -60,8 +60,10 @@ class Interface:
     """What the models of a tier take and give, by name and in order.
 
     A strict tier uses no model that is not better than its baselines, whatever the settings allow.
+    `trained` says what to do for another model, where the command of the API's tiers makes none.
     """
 
     features: Sequence[str]
     targets: Sequence[str]
     strict: bool = False
+    trained: str = ""

@@ -29,6 +29,7 @@ from .metrics import SCORES, measure
 from .problem import BASELINES, FEATURES, TARGETS, TIERS, Observation
 from .samples import Samples, samples, split
 from .settings import Settings, load
+from .tiers import interfaces
 
 FEWEST = 40
 """Samples below which metrics on a quarter of them say nothing."""
@@ -58,6 +59,8 @@ def main() -> None:
     options = parse()
     settings = load(Settings)
     tiers = options.tier or list(TIERS)
+    if others := [tier for tier in tiers if tier not in TIERS]:
+        raise AppError(f"{others[0]} is not trained here, but by {interfaces()[others[0]].trained}")
     if options.missing:
         tiers = [tier for tier in tiers if not artifacts.current(settings.models_dir, tier)]
     trained = train(settings, tiers, options.seed, options.rows, major=options.major)
@@ -70,7 +73,9 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description="Train the tiers; what is served already stays.")
-    parser.add_argument("--tier", nargs="+", choices=list(TIERS), help="which (default: all)")
+    parser.add_argument(
+        "--tier", nargs="+", choices=list(interfaces()), help="which (default: all)"
+    )
     parser.add_argument("--missing", action="store_true", help="only tiers that have no model yet")
     parser.add_argument("--major", action="store_true", help="make the next major version")
     parser.add_argument("--seed", type=int, default=SEED, help="of what is random (%(default)s)")

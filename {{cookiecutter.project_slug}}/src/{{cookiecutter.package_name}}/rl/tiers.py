@@ -9,5 +9,12 @@ TIER = "umbrella"
 TARGET = "carry"
 """The one output of a policy: the probability with which it would carry the umbrella."""
 
-INTERFACES: Mapping[str, Interface] = {TIER: Interface(tuple(FEATURES), (TARGET,), strict=True)}
+INTERFACES: Mapping[str, Interface] = {
+    TIER: Interface(
+        features=tuple(FEATURES),
+        targets=(TARGET,),
+        strict=True,
+        trained="POST /jobs/train-policy (services/worker-rl/README.md)",
+    )
+}
 """It takes what a forecast takes. No policy is used that is not better than the fixed ones."""

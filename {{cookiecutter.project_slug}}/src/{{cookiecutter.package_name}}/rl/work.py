@@ -4,6 +4,7 @@ A training keeps its checkpoints under the key of its job: whoever is given the 
 worker was killed, goes on from there.
 """
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,10 +27,12 @@ try:  # when the worker starts: it takes seconds in which no job could say that 
 except ModuleNotFoundError as error:
     MISSING = error.name or "torch"
 
+NEEDED = "pip install -r services/worker-rl/torch.txt"
+if MISSING:
+    logging.getLogger(__name__).warning("no %s here: no policy is trained; %s", MISSING, NEEDED)
+
 POLL = 0.5
 """Seconds between two looks whether a job that waits was cancelled."""
-
-NEEDED = "pip install -r services/worker-rl/torch.txt"
 
 turn = threading.Lock()
 """Held by the one training of this process: the library draws from the process's own random

@@ -1,4 +1,5 @@
 import json
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from ...artifacts import Metadata
 from ...candidate import Candidate, checked
 from ...problem import FEATURES
 from ...settings import Settings
-from ...tests.conftest import module
+from ...tests.conftest import module, refused
 from ..environment import VAIN, WET, Days
 from ..policy import Network, Training, decisions, export, publish
 from ..tiers import TARGET, TIER
@@ -119,3 +120,13 @@ def test_one_that_was_changed_cannot(settings: Settings, parts: tuple[Days, Days
     file.write_bytes(file.read_bytes()[:-1])
     (made,) = checks(settings, metadata)
     assert (made["name"], made["ok"]) == ("checksum", False)
+
+
+def test_who_trains_it_is_said_where_nobody_can(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ...training import main  # noqa: PLC0415 - slow
+
+    del variables
+    monkeypatch.setattr(sys, "argv", ["training", "--tier", TIER])
+    assert "umbrella is not trained here, but by POST /jobs/train-policy" in refused(main)
