@@ -1,0 +1,139 @@
+"""A model behind a server that speaks OpenAI's chat completions: Ollama, vLLM, many others."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import httpx2
+from pydantic import BaseModel, Field, ValidationError
+
+from .. import masking
+from .backends import MemberError, Prompt, Question
+from .configuration import ChatMember, filled_in, secret
+
+log = logging.getLogger(__name__)
+
+ANSWER_MAX = 1_000_000
+"""Bytes of an answer that are read; no text of so few tokens is as long."""
+SAID_MAX = 200
+"""Characters of a server's complaint that are passed on."""
+SEED = 0
+
+
+class Message(BaseModel):
+    """What a model says."""
+
+    content: str | None = None
+
+
+class Choice(BaseModel):
+    """One answer, and why it ended there."""
+
+    message: Message
+    finish_reason: str | None = None
+
+
+class Completion(BaseModel):
+    """What is read of an answer; servers say much more."""
+
+    choices: list[Choice] = Field(min_length=1)
+
+
+class Chat:
+    """Asks over HTTP: the questions of a batch side by side, for the server to put together."""
+
+    batches = 64
+
+    def __init__(self, member: ChatMember) -> None:
+        """Connect when first used. What proxies the environment names would read the prompts."""
+        self.member = member
+        self.url = f"{filled_in(member.base_url).rstrip('/')}/chat/completions"
+        self.key = secret(member.api_key)
+        self.client = httpx2.AsyncClient(trust_env=False, timeout=member.timeout_seconds)
+
+    async def answer(self, questions: Sequence[Question]) -> None:
+        """Ask each question; one that nobody waits for any more is taken back."""
+        await asyncio.gather(*map(self._answer, questions))
+
+    async def _answer(self, question: Question) -> None:
+        asked = asyncio.ensure_future(self.complete(question.prompt))
+        question.answer.add_done_callback(lambda _answer: asked.cancel())
+        try:
+            question.give(await asked)
+        except MemberError as error:
+            question.fail(error)
+        except asyncio.CancelledError:
+            if not asked.cancelled():  # not the question, but all of this is to end
+                raise
+
+    async def complete(self, prompt: Prompt) -> str:
+        """Return what the model says.
+
+        Raises MemberError where it does not, or not all of it within the time.
+        """
+        log.debug("%s: asked %s", self.member.model, prompt)
+        limit = self.member.timeout_seconds
+        try:
+            async with asyncio.timeout(limit):
+                text = said(await self.post(self.request(prompt)))
+        except (TimeoutError, httpx2.TimeoutException):
+            raise MemberError(f"no answer within {limit:g} s", slow=True) from None
+        except httpx2.TransportError as error:
+            why = f"cannot be reached ({type(error).__name__}): does a server run at base_url?"
+            raise MemberError(why, away=True) from None
+        log.debug("%s: said %r", self.member.model, text)
+        return text
+
+    def request(self, prompt: Prompt) -> dict[str, object]:
+        """Return what is posted: the same prompt gives the same text, as far as a server can."""
+        return {
+            "model": self.member.model,
+            "messages": [
+                {"role": "system", "content": prompt.system},
+                {"role": "user", "content": prompt.user},
+            ],
+            "max_tokens": self.member.max_tokens,
+            "temperature": 0,
+            "seed": SEED,
+            "stream": False,
+        }
+
+    async def post(self, request: dict[str, object]) -> bytes:
+        """Return the body of the answer.
+
+        Raises MemberError where it is too long, or none of success; httpx2.TransportError.
+        """
+        key = self.key.get_secret_value() if self.key else ""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        body = bytearray()
+        async with self.client.stream("POST", self.url, json=request, headers=headers) as response:
+            async for piece in response.aiter_bytes():
+                body += piece
+                if len(body) > ANSWER_MAX:
+                    raise MemberError(f"answered more than {ANSWER_MAX} bytes")
+        if response.status_code != httpx2.codes.OK:
+            complaint = masking.masked(body.decode(errors="replace"))[:SAID_MAX]
+            raise MemberError(f"answered {response.status_code}: {' '.join(complaint.split())}")
+        return bytes(body)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.aclose()
+
+
+def said(body: bytes) -> str:
+    """Return the text of an answer.
+
+    Raises MemberError where there is none, or not all of it.
+    """
+    try:
+        choice = Completion.model_validate_json(body).choices[0]
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise MemberError(f"answered no chat completion: {place} {first['msg']}".strip()) from None
+    if choice.finish_reason == "length":
+        raise MemberError("its text was cut off at max_tokens")
+    if not (choice.message.content or "").strip():
+        raise MemberError("said nothing")
+    return choice.message.content or ""

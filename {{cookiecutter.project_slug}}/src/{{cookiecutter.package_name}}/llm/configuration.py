@@ -1,0 +1,195 @@
+"""Which models there are: config/llm_ensemble.yaml, the profile's section over the default one.
+
+A section is merged into the default one key by key, a member into the default one's of its name;
+one that is null there is none of the profile's. `python -m <package>.llm.configuration` checks.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from .. import masking
+from ..console import AppError, run
+from ..settings import chosen_profile, hint
+from ..valuefiles import FileSecret, read_all
+
+FILE = Path("config/llm_ensemble.yaml")
+SECTIONS = ("default", "dev", "staging", "prod")
+VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+
+
+class ConfigurationError(AppError):
+    """The file cannot be used; each line names a key and the reason."""
+
+    exit_code = 2
+
+
+class Strict(BaseModel):
+    """Unknown keys are mistakes, and a text is no number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Member(Strict):
+    """What is said of every model, whatever runs it."""
+
+    weight: float = Field(gt=0)
+    """What its word counts beside the others'."""
+    timeout_seconds: float = Field(gt=0, le=600)
+    """How long an answer may take before the member is left out."""
+    max_tokens: int = Field(ge=1, le=8192)
+    """How long an answer may be."""
+
+
+class ChatMember(Member):
+    """A model behind any server that speaks OpenAI's chat completions."""
+
+    backend: Literal["openai"]
+    model: str = Field(min_length=1)
+    base_url: str
+    """Up to the /v1; `{NAME}` is the value of a variable."""
+    api_key: str | None = None
+    """The variable of the key, or of the file that holds it with _FILE behind it."""
+
+
+class ProcessMember(Member):
+    """A model in a folder, run in this process by transformers."""
+
+    backend: Literal["transformers"]
+    path: str = Field(min_length=1)
+    device_map: str
+    """auto, cpu, cuda:0, ..."""
+    bits: Literal[4, 8] | None = None
+    """To how many bits a weight is quantised; null leaves them as they are."""
+
+
+class Ensemble(Strict):
+    """The models, by name, and how requests to them go together."""
+
+    members: dict[str, Annotated[ChatMember | ProcessMember, Field(discriminator="backend")]] = (
+        Field(min_length=1)
+    )
+    batch_wait_ms: float = Field(ge=0, le=1000)
+    """How long the first request of a batch waits for others."""
+    batch_size_max: int = Field(ge=1, le=256)
+    rest_seconds: float = Field(ge=0)
+    """How long a member is left alone after it was slow or away, so that no job waits for it."""
+
+
+def load(file: Path = FILE, profile: str = "") -> Ensemble:
+    """Return what holds in a profile, by default in that of this process.
+
+    Raises ConfigurationError, naming every key that is wrong.
+    """
+    profile = profile or chosen_profile()
+    sections = read(file)
+    merged = merge(sections["default"], sections.get(profile) or {})
+    members = merged.get("members")
+    if isinstance(members, dict):
+        members = {str(name): one for name, one in members.items() if one is not None}
+        merged = {**merged, "members": members}
+    try:
+        return Ensemble.model_validate(merged)
+    except ValidationError as error:
+        reasons = [reason(one) for one in error.errors()]
+        where = f"{file} [{profile} over default]"
+        raise ConfigurationError("\n  ".join([f"{where} cannot be used:", *reasons])) from None
+
+
+def reason(error: Mapping[str, Any]) -> str:
+    """Say in a line what is wrong with a key; the back end is no part of its name in the file."""
+    place = [str(part) for part in error["loc"]]
+    if place[0] == "members" and len(place) > 2:  # noqa: PLR2004 - members, name, back end
+        del place[2]
+    known = {*Ensemble.model_fields, *ChatMember.model_fields, *ProcessMember.model_fields}
+    meant = hint(place[-1], known) if error["type"] == "extra_forbidden" else ""
+    if error["type"] == "extra_forbidden":
+        return f"{'.'.join(place)}: unknown key{meant}"
+    return f"{'.'.join(place)}: {error['msg']}"
+
+
+def read(file: Path) -> dict[str, dict[str, Any]]:
+    """Return the sections of the file.
+
+    Raises ConfigurationError where it cannot be read, or has others than there are profiles.
+    """
+    try:
+        sections = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{file}: {error}") from None
+    if not isinstance(sections, dict) or not isinstance(sections.get("default"), dict):
+        raise ConfigurationError(f"{file}: should hold a section default, and one a profile")
+    for name, section in sections.items():
+        if name not in SECTIONS:
+            meant = hint(str(name), SECTIONS)
+            raise ConfigurationError(f"{file} [{name}]: unknown section{meant}")
+        if section is not None and not isinstance(section, dict):
+            raise ConfigurationError(f"{file} [{name}]: should hold keys, not {section!r:.50}")
+    return sections
+
+
+def merge(default: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Put one mapping over another, and so on in the mappings that both have."""
+    both = {
+        key: merge(default[key], value)
+        for key, value in over.items()
+        if isinstance(value, dict) and isinstance(default.get(key), dict)
+    }
+    return {**default, **over, **both}
+
+
+def filled_in(text: str) -> str:
+    """Put the values of variables where a text names them.
+
+    Raises ConfigurationError where one has no value.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if found := os.environ.get(name) or read_all([name.lower()]).values.get(name.lower()):
+            return found
+        raise ConfigurationError(
+            f"{FILE}: {name} has no value: describe it in env/schema.toml, read by worker-llm"
+        )
+
+    return VARIABLE.sub(value, text)
+
+
+def secret(name: str | None) -> SecretStr | None:
+    """Return the key that a variable holds, None where there is none.
+
+    One in a file is read again when that changes. No log will show it.
+
+    Raises ConfigurationError where the file cannot be read.
+    """
+    if name is None:
+        return None
+    files = read_all([name.lower()])
+    if wrong := files.wrong.get(name.lower()):
+        raise ConfigurationError(f"{files.place(name.lower())}: {wrong}")
+    if path := files.paths.get(name.lower()):
+        held = files.values.get(name.lower(), "")
+        masking.learn([held])
+        return FileSecret(path, held, lambda _new: None)
+    given = os.environ.get(name, "")
+    masking.learn([given])
+    return SecretStr(given) if given else None
+
+
+def main() -> None:
+    """Check the file for the profile of this environment."""
+    members = load().members
+    for member in members.values():
+        if isinstance(member, ChatMember):
+            filled_in(member.base_url)
+            secret(member.api_key)
+    print(f"{len(members)} members: {', '.join(members)}")
+
+
+if __name__ == "__main__":
+    run(main)

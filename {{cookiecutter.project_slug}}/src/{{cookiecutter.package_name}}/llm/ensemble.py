@@ -1,0 +1,123 @@
+"""Several language models, asked the same at the same time; who fails or is slow is left out."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Literal
+
+from .backends import Backend, MemberError, Prompt, backend
+from .batching import Batcher
+from .configuration import ChatMember, Ensemble, Member, ProcessMember
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 5.0
+
+State = Literal["answered", "failed", "slow", "left alone"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one member."""
+
+    member: str
+    weight: float
+    state: State
+    seconds: float
+    text: str = ""
+    why: str = ""
+    """Why there is no text."""
+
+
+class Seat:
+    """One member: how it is asked, and until when it is left alone. All in one event loop."""
+
+    def __init__(self, name: str, member: Member, batcher: Batcher, rest: float) -> None:
+        """Take what asks it."""
+        self.name, self.member, self.batcher, self.rest = name, member, batcher, rest
+        self._until, self._why = 0.0, ""
+
+    async def ask(self, prompt: Prompt) -> Answer:
+        """Return its answer, or why there is none in time; raises nothing that is expected."""
+        start = time.monotonic()
+        if start < self._until:
+            return self._answer("left alone", start, why=f"for {self.rest:g} s after: {self._why}")
+        limit = self.member.timeout_seconds
+        try:
+            text = await asyncio.wait_for(self.batcher.ask(prompt), limit + self.batcher.wait)
+        except TimeoutError:
+            return self._out(start, MemberError(f"no answer within {limit:g} s", slow=True))
+        except MemberError as error:
+            return self._out(start, error)
+        return self._answer("answered", start, text=text)
+
+    def _out(self, start: float, error: MemberError) -> Answer:
+        """Leave it out, and alone for a while where it is away or slow."""
+        if error.away or error.slow:
+            self._until, self._why = time.monotonic() + self.rest, str(error)
+        log.warning("the language model %s is left out: %s", self.name, error)
+        return self._answer("slow" if error.slow else "failed", start, why=str(error))
+
+    def _answer(self, state: State, start: float, text: str = "", why: str = "") -> Answer:
+        seconds = round(time.monotonic() - start, 3)
+        return Answer(self.name, self.member.weight, state, seconds, text, why)
+
+
+class Panel:
+    """The members, in an event loop of their own; any thread may ask them."""
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        make: Callable[[ChatMember | ProcessMember], Backend] = backend,
+    ) -> None:
+        """Open each member's back end.
+
+        Raises ConfigurationError where a variable that one needs has no value.
+        """
+        self.seats = [
+            Seat(
+                name,
+                member,
+                Batcher(make(member), ensemble.batch_wait_ms / 1000, ensemble.batch_size_max),
+                ensemble.rest_seconds,
+            )
+            for name, member in ensemble.members.items()
+        ]
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="llm", daemon=True)
+        self._thread.start()
+
+    def ask(self, prompt: Prompt) -> list[Future[Answer]]:
+        """Ask every member; who cancels an answer takes the question back."""
+        return [
+            asyncio.run_coroutine_threadsafe(seat.ask(prompt), self._loop) for seat in self.seats
+        ]
+
+    def close(self) -> None:
+        """Let go of everything; what is under way has no answer."""
+        for seat in self.seats:
+            closed = asyncio.run_coroutine_threadsafe(seat.batcher.close(), self._loop)
+            closed.result(CLOSE_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(CLOSE_SECONDS)
+        self._loop.close()
+
+
+def supports(answers: Iterable[Answer], score: Callable[[Answer], float]) -> dict[str, float]:
+    """Return what speaks for each text: the weights, times scores, of all who gave it."""
+    found: dict[str, float] = {}
+    for one in answers:
+        if one.state == "answered":
+            found[one.text] = found.get(one.text, 0.0) + one.weight * score(one)
+    return found
+
+
+def best(answers: Iterable[Answer], score: Callable[[Answer], float]) -> str | None:
+    """Return the text that most speaks for, the first one of equals; None where nothing does."""
+    found = {text: weight for text, weight in supports(answers, score).items() if weight > 0}
+    return max(found, key=found.__getitem__, default=None)

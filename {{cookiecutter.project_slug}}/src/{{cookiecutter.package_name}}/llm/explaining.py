@@ -1,0 +1,105 @@
+"""The job `explain`: a forecast in words, by the best model whose numbers are all true.
+
+What no model says well is said without one, and the result says so.
+"""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
+from dataclasses import replace
+from typing import Any
+
+from ..jobs.job import Job, Unrecoverable
+from . import configuration, wording
+from .checking import Verdict, check
+from .configuration import ConfigurationError
+from .ensemble import Answer, Panel, best, supports
+from .kinds import Explain
+
+TEMPLATE = "template"
+PAUSE = 0.2
+"""Seconds between two looks at whether the job was cancelled."""
+
+
+class Shared:
+    """The models of this process: one for all jobs, so that their requests go together."""
+
+    def __init__(self) -> None:
+        """Open them when they are first asked for."""
+        self._panel: Panel | None = None
+        self._lock = threading.Lock()
+
+    def get(self) -> Panel:
+        """Return them; raises ConfigurationError."""
+        with self._lock:
+            if self._panel is None:
+                self._panel = Panel(configuration.load())
+            return self._panel
+
+    def close(self) -> None:
+        """Let go of them; whoever asks next opens them again."""
+        with self._lock:
+            if self._panel is not None:
+                self._panel.close()
+            self._panel = None
+
+
+shared = Shared()
+
+
+def explain(payload: Explain, job: Job) -> dict[str, Any]:
+    """Explain a forecast; raises Unrecoverable where config/llm_ensemble.yaml cannot be used."""
+    job.progress(0, "asking")
+    try:
+        asked = shared.get().ask(wording.prompt(payload.forecast))
+    except ConfigurationError as error:
+        raise Unrecoverable(str(error)) from error
+    answers = [replace(one, text=wording.tidied(one.text)) for one in awaited(asked, job)]
+    verdicts = {one.text: check(one.text, payload.forecast) for one in answers if one.text}
+    return result(payload, answers, verdicts)
+
+
+def awaited(asked: Sequence[Future[Answer]], job: Job) -> list[Answer]:
+    """Wait for every member, each as long as it may take; raises Cancelled, and asks no more."""
+    try:
+        pending = {*asked}
+        while pending:
+            pending = wait(pending, PAUSE).not_done
+            done = len(asked) - len(pending)
+            job.progress(done / len(asked), f"{done} of {len(asked)} models")
+        return [one.result() for one in asked]
+    finally:
+        for one in asked:
+            one.cancel()
+
+
+def result(
+    payload: Explain, answers: Sequence[Answer], verdicts: dict[str, Verdict]
+) -> dict[str, Any]:
+    """Return the text that counts, whose it is, and what came of every member."""
+
+    def score(answer: Answer) -> float:
+        return 1.0 if answer.text in verdicts and verdicts[answer.text].verified else 0.0
+
+    text, support = best(answers, score), supports(answers, score)
+    by = [one.member for one in answers if text is not None and one.text == text]
+    return {
+        "text": wording.template(payload.forecast) if text is None else text,
+        "by": by or [TEMPLATE],
+        "why": "" if by else "no model gave a text of which every number is the forecast's",
+        "members": [told(one, verdicts.get(one.text), support) for one in answers],
+    }
+
+
+def told(answer: Answer, verdict: Verdict | None, support: dict[str, float]) -> dict[str, Any]:
+    """Return what came of a member: a text that is refused has marks where its numbers are not."""
+    refused = verdict is not None and not verdict.verified
+    return {
+        "member": answer.member,
+        "weight": answer.weight,
+        "state": "refused" if refused else "verified" if verdict else answer.state,
+        "seconds": answer.seconds,
+        "text": verdict.marked if verdict else "",
+        "support": support.get(answer.text, 0.0) if verdict else 0.0,
+        "why": verdict.reasons if verdict else [answer.why or "said nothing"],
+    }

@@ -1,0 +1,68 @@
+"""The jobs that language models do."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from ..jobs.kinds import Kind
+from ..problem import Key
+
+PROBABILITY = "probability"
+"""The unit of what lies between 0 and 1."""
+
+Name = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^\s\d][\w -]*$")]
+Unit = Annotated[str, Field(max_length=20)]
+
+
+class Forecast(BaseModel):
+    """What there is to explain of the answer of POST /predict; the rest of it may stay in."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    target_key: Key = Field(description="What is forecast")
+    prediction: dict[Name, FiniteFloat] = Field(
+        min_length=1, max_length=20, description="Forecast of each target"
+    )
+    units: dict[str, Unit] = Field(description="Unit of each target")
+
+    @model_validator(mode="after")
+    def check_units(self) -> Self:
+        """Refuse a number without a unit, and a probability that is none."""
+        for name, value in self.prediction.items():
+            if name not in self.units:
+                raise ValueError(f"units says nothing of {name}")
+            if self.units[name] == PROBABILITY and not 0 <= value <= 1:
+                raise ValueError(f"{name} is no probability: {value}")
+        return self
+
+
+class Explain(BaseModel):
+    """What to explain."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "forecast": {
+                    "target_key": "2016-01-01",
+                    "prediction": {"rain": 0.73, "temp_max": 5.6},
+                    "units": {"rain": PROBABILITY, "temp_max": "°C"},
+                }
+            }
+        },
+    )
+
+    forecast: Forecast = Field(description="The answer of POST /predict, as it is")
+
+
+KINDS = (
+    Kind(
+        name="explain",
+        queue="llm",
+        payload=Explain,
+        run="llm.explaining:explain",
+        max_attempts=3,
+        time_limit=600.0,
+    ),
+)
