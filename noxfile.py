@@ -27,7 +27,7 @@ LOCKED = ("requirements", "requirements-dev")
 NO_SECRET = ("detect-secrets-hook", "--no-verify")
 TESTS = r"(^|/)tests/"
 MADE_UP_IN_TESTS = ("--disable-plugin", "KeywordDetector", "--disable-plugin", "BasicAuthDetector")
-LOCKS = r"requirements.*\.txt$|serving\.txt$|ray\.txt$"
+LOCKS = r"(requirements.*|ray|serving|transformers)\.txt$"
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv|virtualenv"

@@ -26,7 +26,7 @@ NO_SECRET = ("detect-secrets-hook", "--no-verify")
 TESTS = r"(^|/)tests/"
 MADE_UP_IN_TESTS = ("--disable-plugin", "KeywordDetector", "--disable-plugin", "BasicAuthDetector")
 """What tests call a key or a password they have made up, so what merely looks like one passes."""
-LOCKS = r"requirements.*\.txt$|serving\.txt$|ray\.txt$"
+LOCKS = r"(requirements.*|ray|serving|transformers)\.txt$"
 """Full of hashes, which look like secrets."""
 SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile")
 """As many processes as there are cores; a module stays in one, for what its tests share."""
