@@ -55,19 +55,20 @@ def install(session: nox.Session, *, compiled: bool = False) -> None:
     session.install("--require-hashes", "-r", "requirements-dev.txt")
 
 
-def install_unlocked(session: nox.Session) -> None:
-    """Install what services have beside the locks: builds that depend on the machine.
+def install_extras(session: nox.Session) -> None:
+    """Install what some models run with, and builds that no lock has, as they depend on the machine.
 
     By pip, which takes those that the machine was given; without it, what needs them is skipped.
     """
-    files = found("services/*/torch.txt")
+    files = found("services/*/transformers.txt", "services/*/torch.txt")
     if files and not importlib.util.find_spec("pip"):
         session.warn(f"left out what {', '.join(files)} name: this Python has no pip")
-    elif files:
-        python = str(Path(session.virtualenv.location, "bin", "python"))
-        names = [word for file in files for word in ("-r", file)]
-        options = ["--quiet", "--disable-pip-version-check", "--python", python]
-        session.run(sys.executable, "-m", "pip", *options, "install", *names, external=True)
+        return
+    where = session.run("python", "-c", "import sys; print(sys.executable)", silent=True)
+    options = ["--quiet", "--disable-pip-version-check", "--python", str(where).strip()]
+    for file in files:
+        command = (sys.executable, "-m", "pip", *options, "install", "-r", file)
+        session.run(*command, external=True)
 
 
 @nox.session
@@ -100,7 +101,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests but those on an engine, side by side; what follows -- goes to pytest."""
     install(session, compiled=True)
-    install_unlocked(session)
+    install_extras(session)
     session.run("pytest", f"--ignore={ON_ENGINE}", *SIDE_BY_SIDE, junit("tests"), *session.posargs)
 
 

@@ -18,8 +18,8 @@ from .configuration import ProcessMember
 log = logging.getLogger(__name__)
 
 INSTALL = (
-    "pip install -r services/worker-llm/torch.txt && "
-    "pip install -r services/worker-llm/transformers.txt; an image with LLM_TRANSFORMERS=1 has them"
+    "pip install -r services/worker-llm/transformers.txt && "
+    "pip install -r services/worker-llm/torch.txt; an image built with LLM_TRANSFORMERS=1 has both"
 )
 
 

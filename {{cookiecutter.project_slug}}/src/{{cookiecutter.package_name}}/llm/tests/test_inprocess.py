@@ -41,7 +41,7 @@ FORECASTS = [of(0.73, 5.6), of(0.12, 21.4)]
 PROMPTS = [wording.prompt(forecast) for forecast in FORECASTS]
 ANSWERS = [
     "Rain has a 73 % probability , and temp max is 5.6 °C .",
-    "Temp max is 21.4 °C . Rain is at 12 % .",
+    "Temp max is 21.4 °C , and rain has a 12 % probability .",
 ]
 
 
@@ -64,6 +64,7 @@ def tokenizer_of(texts: list[str]) -> Any:  # noqa: ANN401 - untyped
 def taught(tokenizer: Any, pairs: list[tuple[str, str]]) -> Any:  # noqa: ANN401 - untyped
     """Make a model and teach it what follows each prompt."""
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # several wait for each other more than they compute
     model = transformers.LlamaForCausalLM(
         transformers.LlamaConfig(
             vocab_size=len(tokenizer),
@@ -78,17 +79,12 @@ def taught(tokenizer: Any, pairs: list[tuple[str, str]]) -> Any:  # noqa: ANN401
         )
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    rows = [
-        (tokenizer.encode(prompt), tokenizer.encode(f"{answer} <end>")) for prompt, answer in pairs
-    ]
+    rows = [tokenizer.encode(f"{prompt} {answer} <end>") for prompt, answer in pairs]
+    given = torch.tensor(rows)  # of one length
+    labels = given.clone()
+    labels[:, : len(tokenizer.encode(pairs[0][0]))] = -100
     for _ in range(STEPS):
-        loss = sum(
-            model(
-                input_ids=torch.tensor([prompt + answer]),
-                labels=torch.tensor([[-100] * len(prompt) + answer]),
-            ).loss
-            for prompt, answer in rows
-        )
+        loss = model(input_ids=given, labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
