@@ -48,7 +48,7 @@ class Chat:
         """Connect when first used. What proxies the environment names would read the prompts."""
         self.member = member
         self.url = f"{filled_in(member.base_url).rstrip('/')}/chat/completions"
-        self.key = secret(member.api_key)
+        self.key = secret(member.key_variable)
         self.client = httpx2.AsyncClient(trust_env=False, timeout=member.timeout_seconds)
 
     async def answer(self, questions: Sequence[Question]) -> None:

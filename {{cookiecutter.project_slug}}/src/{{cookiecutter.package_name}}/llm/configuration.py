@@ -53,8 +53,8 @@ class ChatMember(Member):
     model: str = Field(min_length=1)
     base_url: str
     """Up to the /v1; `{NAME}` is the value of a variable."""
-    api_key: str | None = None
-    """The variable of the key, or of the file that holds it with _FILE behind it."""
+    key_variable: str | None = None
+    """The variable of its key, if it asks for one; with _FILE behind it, that of the key's file."""
 
 
 class ProcessMember(Member):
@@ -187,7 +187,7 @@ def main() -> None:
     for member in members.values():
         if isinstance(member, ChatMember):
             filled_in(member.base_url)
-            secret(member.api_key)
+            secret(member.key_variable)
     print(f"{len(members)} members: {', '.join(members)}")
 
 

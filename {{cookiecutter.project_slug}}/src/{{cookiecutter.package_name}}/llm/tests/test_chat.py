@@ -50,7 +50,7 @@ def test_the_key_is_sent_and_not_logged(
     (tmp_path / "key").write_text(KEY)
     monkeypatch.setenv("LLM_API_KEY_FILE", str(tmp_path / "key"))
     with caplog.at_level(logging.DEBUG):
-        asked(member("honest", api_key="LLM_API_KEY"))
+        asked(member("honest", key_variable="LLM_API_KEY"))
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
     assert KEY not in caplog.text
     said = [one.getMessage() for one in caplog.records if one.levelno > logging.DEBUG]
