@@ -15,6 +15,7 @@ from slipway import (
     bench,
     bench_backups,
     bench_images,
+    bench_jobs,
     bench_models,
     demo,
     environment,
@@ -36,7 +37,7 @@ def inv(*arguments: str) -> str:
 
 def test_the_tasks_that_there_are() -> None:
     names = {task["name"] for task in json.loads(inv("--list", "-F", "json"))["tasks"]}
-    benches = {"bench", "bench-backups", "bench-images", "bench-models"}
+    benches = {"bench", "bench-backups", "bench-images", "bench-jobs", "bench-models"}
     assert names == {"bake", "demo"} | benches
 
 
@@ -202,6 +203,8 @@ def test_no_runs_are_no_bench() -> None:
         bench_models.measure(9, 10, "")
     with pytest.raises(Exit, match="no engine 'podman'"):
         bench_models.measure(10, 10, "podman")
+    with pytest.raises(Exit, match="1 or more"):
+        bench_jobs.measure(0, 1)
 
 
 def test_an_answer_is_right_by_a_version_that_was_current_while_it_was_made() -> None:
