@@ -34,8 +34,8 @@ DEAD_AFTER = 5000
 ALWAYS = 1_000_000
 """Of a million commands, how many look for workers that are gone: each one."""
 
-POLL = 0.2
-"""Seconds between two looks at lines that were empty."""
+POLL, POLL_MAX = 0.005, 0.2
+"""Seconds until the next look at lines that were empty: at first, and after a while with no job."""
 
 
 def lines(queue: str) -> list[str]:
@@ -92,22 +92,24 @@ class Lines(Consumer):  # type: ignore[misc]  # the same
     def __init__(self, broker: Broker, queue: str) -> None:
         """Begin as after a failure: what is left of one is put back first."""
         self.broker, self.queue, self.unsure = broker, queue, True
+        self.pause = POLL
 
     def __next__(self) -> MessageProxy | None:
         """Return a message; None where there is none, or nobody who is free."""
         broker = self.broker
         with broker.changed:
             if broker.draining or len(broker.held) >= broker.threads:
-                broker.changed.wait(POLL)
+                broker.changed.wait(POLL_MAX)
                 return None
         try:
             found = self.take()
         except RedisError as error:
             self.doubt(error)
-            found = None
+            found, self.pause = None, POLL_MAX
         if found is None:
             with broker.changed:
-                broker.changed.wait(POLL)
+                broker.changed.wait(self.pause)
+        self.pause = POLL if found else min(2 * self.pause, POLL_MAX)
         return found
 
     def take(self) -> MessageProxy | None:
