@@ -59,7 +59,8 @@ class Tier:
 class Interface:
     """What the models of a tier take and give, by name and in order.
 
-    A strict tier uses no model that is not better than its baselines, whatever the settings allow.
+    Of a strict tier no model is promoted that is not better than its baselines, whatever the
+    settings allow.
     `trained` says what to do for another model, where the command of the API's tiers makes none.
     """
 

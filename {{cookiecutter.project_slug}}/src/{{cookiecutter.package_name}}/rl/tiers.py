@@ -17,4 +17,4 @@ INTERFACES: Mapping[str, Interface] = {
         trained="POST /jobs/train-policy (services/worker-rl/README.md)",
     )
 }
-"""It takes what a forecast takes. No policy is used that is not better than the fixed ones."""
+"""It takes what a forecast takes. No policy is promoted that is not better than the fixed ones."""
