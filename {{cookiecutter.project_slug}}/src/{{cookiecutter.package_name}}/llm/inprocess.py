@@ -97,7 +97,9 @@ def load(member: ProcessMember) -> Loaded:
         raise MemberError(f"there is no folder {member.path}")
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - an extra
+        from transformers.utils import logging as bars  # noqa: PLC0415 - the same
 
+        bars.disable_progress_bar()
         safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         tokenizer = AutoTokenizer.from_pretrained(member.path, padding_side="left", **safe)
         model = AutoModelForCausalLM.from_pretrained(

@@ -24,7 +24,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}says:{% endif %}"
 )
 STEPS = 400
-WIDTH = 48
+WIDTH = 64  # the least that goes into 4 bits on a processor
 
 
 def of(rain: float, temperature: float) -> Forecast:
@@ -165,6 +165,15 @@ def noting(batches: list[int]) -> Any:  # noqa: ANN401 - stands for a function
         return real(loaded, prompts, *rest)
 
     return generate
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(8, "Linear8bitLt"), (4, "Linear4bit")])
+def test_a_model_of_few_bits_says_the_same(folder: Path, bits: int, kind: str) -> None:
+    pytest.importorskip("bitsandbytes", reason=inprocess.INSTALL)
+    loaded = inprocess.load(member(folder, bits=bits))
+    assert type(loaded.model.model.layers[0].mlp.up_proj).__name__ == kind
+    backend = InProcess(member(folder, bits=bits))
+    assert answered(backend, *PROMPTS) == ANSWERS
 
 
 def test_a_text_without_an_end_is_none(folder: Path) -> None:
