@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -22,7 +22,7 @@ def truth(asked: str) -> str:
     return " ".join(f"The {name} is forecast to be {figure}." for name, figure in lines)
 
 
-TEXTS = {
+TEXTS: dict[str, Callable[[str], str]] = {
     "honest": truth,
     "thinking": lambda asked: f"<think>\n17 or 18?\n</think>\n{truth(asked)}",
     "liar": lambda asked: truth(asked).replace("73 %", "37 %"),

@@ -40,7 +40,8 @@ def test_what_arrives_within_the_wait_goes_together() -> None:
         batcher = Batcher(echo, 0.05, 8)
         first = ask(batcher, "1")
         await asyncio.sleep(0.01)
-        assert await asyncio.gather(first, ask(batcher, "2"), ask(batcher, "3")) == ["1", "2", "3"]
+        asked = [first, ask(batcher, "2"), ask(batcher, "3")]
+        assert await asyncio.gather(*asked) == ["1", "2", "3"]
         assert await ask(batcher, "4") == "4"
         assert echo.seen == [["1", "2", "3"], ["4"]]
 
