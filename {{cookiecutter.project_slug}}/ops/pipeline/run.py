@@ -116,7 +116,7 @@ class Run:
             try:
                 while wait(passages, timeout=POLL).not_done:
                     pass  # a signal is noticed in between
-            except KeyboardInterrupt:
+            except BaseException:
                 with uninterrupted():
                     self.stop.set()
                     output.say("  Stopping what runs.")

@@ -45,7 +45,7 @@ def made(folder: Path, series: str = "temp_max") -> Work:
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Work:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forecasters, "MODELS", {"gbm": forecasters.naive})
+        patch.setattr(forecasters, "fitting", lambda _: forecasters.naive)
         return made(tmp_path_factory.mktemp("plots"))
 
 
