@@ -1,6 +1,5 @@
 """Figures of artifacts that the stages themselves made, with a forecaster that is quick to fit."""
 
-import argparse
 import base64
 import re
 import shutil
@@ -10,41 +9,45 @@ from pathlib import Path
 import pytest
 
 from ...console import AppError
-from .. import consensus, features, folds, forecasters, paths, plots, rules, verdicts
+from .. import forecasters, paths, plots, rules, stages
 from ..drawing import qualitative, style
 from ..page import Shown, Table, section
 from ..series import load
 from ..work import Work
+from ..work import folder as folder_of
 from ..writing import replace_json, replace_table
 
 ROOT = Path(__file__).absolute().parents[4]
 PNG = b"\x89PNG\r\n\x1a\n"
-ASKED = argparse.Namespace(
-    model="gbm", horizon=3, seed=1, folds=2, fold_size=5, opinion=[], backfill=0, gap_days_max=0
-)
+HORIZON = 3
 
 
 def made(folder: Path, series: str = "temp_max") -> Work:
     """Run the stages in a folder, with the naive forecast in place of the model."""
-    found = rules.load(ROOT / rules.FILE)
-    work = Work(series, "1d", found, folder / "data", folder / "artifacts")
-    work.data.mkdir(parents=True)
-    shutil.copy(ROOT / "data" / "seattle-weather.csv", work.path("data/fetched.csv"))
-    features.process(work, ASKED)
-    folds.evaluate(work, ASKED)
+    data, artifacts = folder / "data", folder / "artifacts"
+
+    def run(stage: str, *asked: str) -> None:
+        stages.run_stage(stage, series, "1d", asked, data, artifacts)
+
+    run("fetch")
+    run("process")
+    run("evaluate", "--folds", "2", "--fold-size", "5", "--horizon", f"{HORIZON}")
+    name = folder_of(series, "1d")
+    work = Work(series, "1d", rules.load(), data / name, artifacts / name)
     known = load(work)
     origin = [len(known) - 1]
     each = {"gbm": forecasters.naive, **forecasters.BASELINES}
-    said = {name: one(known, 3, 1)(known, origin)[0] for name, one in each.items()}
+    said = {name: one(known, HORIZON, 1)(known, origin)[0] for name, one in each.items()}
     replace_table(work.path("artifacts/predictions.csv"), paths.NAMES, paths.rows(known, said))
-    consensus.live(work, ASKED)
-    verdicts.score(work, ASKED)
+    run("consensus-live")
+    run("consensus-eval")
     return work
 
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Work:
     with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
         patch.setattr(forecasters, "fitting", lambda _: forecasters.naive)
         return made(tmp_path_factory.mktemp("plots"))
 
