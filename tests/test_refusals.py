@@ -41,7 +41,7 @@ def cookiecutter(
         ),
         (
             {"preset": "servin"},
-            "Unknown preset 'servin' (there is: serving): did you mean 'serving'?",
+            "Unknown preset 'servin' (there is: serving, workers, pipeline): did you mean 'serving",
         ),
         (
             {"services": "api, dashbord"},

@@ -56,7 +56,7 @@ def install(session: nox.Session, *, compiled: bool = False) -> None:
 
 
 def install_extras(session: nox.Session) -> None:
-    """Install what some models run with, and builds that no lock has, as they depend on the machine.
+    """Install what some models run with: locked, or in no lock, as it depends on the machine.
 
     By pip, which takes those that the machine was given; without it, what needs them is skipped.
     """

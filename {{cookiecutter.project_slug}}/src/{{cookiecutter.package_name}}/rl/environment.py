@@ -18,9 +18,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from ..artifacts import Part
-from ..collect import read
 from ..console import AppError
 from ..problem import FEATURES, HISTORY, Key, step
+from ..rowfiles import read
 from ..samples import Samples, samples, split
 
 RAIN = "rain"
