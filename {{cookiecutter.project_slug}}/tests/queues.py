@@ -68,6 +68,8 @@ def install(copy: Copy) -> None:
     lines = top.read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if "services/" not in line or of(line) in KEPT]
     top.write_text("\n".join([*kept, f"  - path: [services/{SERVICE}/compose.yaml]", ""]))
+    with (copy.root / "services/api/compose.dev.yaml").open("a") as own:  # there is no proxy
+        own.write('    ports: ["127.0.0.1:${API_PORT:-8000}:8000"]\n')
     schema = copy.root / "env" / "schema.toml"
     text = schema.read_text(encoding="utf-8")
     schema.write_text(re.sub(r'(read_by = \[.*)"prepare"', rf'\1"prepare", "{SERVICE}"', text))
