@@ -53,6 +53,13 @@ secrets:
 """
 
 
+FOLDER = """USER root
+RUN install --directory --mode=1777 run/worker-tests
+USER 10001
+"""
+"""As the images of workers have it: a tmpfs gets its mode when a container starts again."""
+
+
 def install(copy: Copy) -> None:
     """Give the copy a worker of its own, and leave out what the story does not need."""
     project = (copy.root / "project.toml").read_text(encoding="utf-8")
@@ -70,6 +77,9 @@ def install(copy: Copy) -> None:
     top.write_text("\n".join([*kept, f"  - path: [services/{SERVICE}/compose.yaml]", ""]))
     with (copy.root / "services/api/compose.dev.yaml").open("a") as own:  # there is no proxy
         own.write('    ports: ["127.0.0.1:${API_PORT:-8000}:8000"]\n')
+    dockerfile, target = copy.root / "Dockerfile", "FROM serving AS api\n"
+    stages = dockerfile.read_text(encoding="utf-8")
+    dockerfile.write_text(stages.replace(target, target + FOLDER), encoding="utf-8")
     schema = copy.root / "env" / "schema.toml"
     text = schema.read_text(encoding="utf-8")
     schema.write_text(re.sub(r'(read_by = \[.*)"prepare"', rf'\1"prepare", "{SERVICE}"', text))

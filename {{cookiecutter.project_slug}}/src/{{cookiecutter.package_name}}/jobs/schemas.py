@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .store import Priority, State
 
 EXAMPLE: dict[str, Any] = {
-    "id": "5f0c8a7de0c84f5f9f0f2a53a2f2b7a1",
+    "id": "5f0c8a7de0c84f5f9f0f2a53a2f2b7a1",  # pragma: allowlist secret
     "kind": "explain",
     "key": "morning-report-2026-11-22",
     "state": "running",
