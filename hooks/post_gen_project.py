@@ -115,6 +115,23 @@ def compose_services(file: Path) -> list[str]:
     return re.findall(r"^  ([\w-]+):", block[1], re.MULTILINE) if block else []
 
 
+def remove_stages(names: Iterable[str], dockerfile: Path) -> None:
+    """Remove the stages of a Dockerfile that are for services, and what is made from them alone."""
+    blocks = dockerfile.read_text(encoding="utf-8").split("\n\n")
+    gone = {stage for name in names for stage in (name, f"{name}-packages")}
+    while more := {stage for block in blocks for stage in stages(block, gone)} - gone:
+        gone |= more
+    kept = (block for block in blocks if not stages(block, gone))
+    dockerfile.write_text("\n\n".join(kept).rstrip("\n") + "\n", encoding="utf-8")
+
+
+def stages(block: str, gone: set[str]) -> list[str]:
+    """Return the stage that a block makes, if it is gone, or a stage that it is made from."""
+    made = re.findall(r"^FROM \S+ AS (\S+)$", block, re.MULTILINE)
+    used = re.findall(r"^FROM (\S+) AS|[-,]from=([\w-]+)", block, re.MULTILINE)
+    return made if gone & {*made, *(name for pair in used for name in pair)} else []
+
+
 def remove_readers(names: Iterable[str], project: Path) -> None:
     """Take services out of the schema of variables, with what they alone have read.
 
@@ -228,15 +245,16 @@ def main() -> None:
     chosen = with_needs(answers["services"].replace(",", " ").split(), table)
     gone = sorted(set(table) - chosen)
     files = (Path("services", service, "compose.yaml") for service in gone)
-    readers = [name for file in files for name in compose_services(file)]
-    readers += [name for service in gone for name in table[service].get("readers", ())]
+    defined = [name for file in files for name in compose_services(file)]
+    readers = [name for service in gone for name in table[service].get("readers", ())]
     remove_files(file for service in gone for file in left_by(service, chosen, table, Path()))
     for service in gone:
         remove_mentions(service, Path())
     remove_marks(Path("README.md"))
     if gone:
         prune_requirements(Path())
-    remove_readers(readers, Path())
+    remove_stages([*gone, *defined], Path("Dockerfile"))
+    remove_readers([*defined, *readers], Path())
     starts = {table[service].get("start", UP) for service in chosen}
     start = UP if UP in starts else min(starts)
     folder = shortest(Path.cwd())

@@ -163,6 +163,36 @@ def test_removing_a_service_removes_its_paths_and_what_names_them(tmp_path: Path
     assert "<!--" not in (tmp_path / "README.md").read_text()
 
 
+DOCKERFILE = """\
+# For Python.
+FROM python AS base
+COPY . .
+
+FROM base AS web-packages
+RUN install
+
+FROM base AS serving
+COPY --from=web-packages /venv /venv
+
+FROM serving AS web
+CMD ["web"]
+
+# Not for the web.
+FROM base AS store
+RUN --mount=type=bind,from=base,source=x store
+"""
+
+
+def test_an_image_loses_the_stages_of_services_that_are_gone(tmp_path: Path) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text(DOCKERFILE)
+    POST.remove_stages(["other"], file)
+    assert file.read_text() == DOCKERFILE
+    POST.remove_stages(["web"], file)
+    blocks = DOCKERFILE.split("\n\n")
+    assert file.read_text() == "\n\n".join([blocks[0], blocks[-1]])
+
+
 LOCK = """\
 # Made by a tool,
 #    by its command
