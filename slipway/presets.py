@@ -16,7 +16,6 @@ from slipway import bake, environment, process
 KEPT = (".nox", ".venv")
 """What makes the next run quicker: the environments of the last one."""
 ENGINE = "tests/engine"
-ALWAYS = ("lint", "types")
 
 
 def renew(preset: str) -> Path:
@@ -65,13 +64,14 @@ def own_tests(folder: Path, names: Iterable[str]) -> list[str]:
 def parts(folder: Path, preset: str) -> dict[str, list[str]]:
     """Return the sessions that check what only this preset has, each with what it is given.
 
-    The tests of what presets share are the same files: the first preset runs them.
+    The tests of what presets share are the same files: the first preset runs them. Types are
+    checked in every bake by the template's own tests.
     """
     known = set[str]().union(*map(services, before(preset)))
     tests = own_tests(folder, services(preset) - known)
     on_engine = [name for name in tests if name.startswith(ENGINE)]
     elsewhere = [name for name in tests if name not in on_engine]
-    return {"lint": [], "types": [], "tests": elsewhere, "engine": on_engine}
+    return {"lint": [], "tests": elsewhere, "engine": on_engine}
 
 
 def check(preset: str) -> int:
@@ -90,7 +90,7 @@ def check_own(presets: Sequence[str]) -> int:
     for folder in folders.values():
         environment.ensure(folder / ".venv", folder / "requirements-dev.txt")
     wanted = {preset: parts(folder, preset) for preset, folder in folders.items()}
-    runs = [(preset, name) for preset in presets for name in ("lint", "types", "tests")]
+    runs = [(preset, name) for preset in presets for name in ("lint", "tests")]
     runs += [(preset, "engine") for preset in presets]
     codes = [
         process.run(
@@ -99,7 +99,7 @@ def check_own(presets: Sequence[str]) -> int:
             env=environment.variables(folders[preset] / ".venv"),
         )
         for preset, name in runs
-        if name in ALWAYS or wanted[preset][name]
+        if name == "lint" or wanted[preset][name]
     ]
     return max(codes)
 
