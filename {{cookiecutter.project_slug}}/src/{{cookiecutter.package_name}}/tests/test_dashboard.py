@@ -555,6 +555,19 @@ def open_page(browser: webdriver.Chrome, address: str, charts: int) -> str:
     waiting = WebDriverWait(browser, PAGE_SECONDS)
     waiting.until(lambda opened: "State of the stack" in opened.page_source)
     waiting.until(lambda opened: len(opened.find_elements(By.CSS_SELECTOR, drawn)) == charts)
+    return text_of(browser)
+
+
+def await_words(browser: webdriver.Chrome, wanted: set[str]) -> None:
+    """Wait until a page says all of that: tables are drawn after what stands around them."""
+    deadline = time.monotonic() + PAGE_SECONDS
+    while missing := {each for each in wanted if each not in text_of(browser)}:
+        assert time.monotonic() < deadline, missing
+        time.sleep(0.2)
+
+
+def text_of(browser: webdriver.Chrome) -> str:
+    """Return the words of a page as they are now."""
     return browser.find_element(By.TAG_NAME, "body").text
 
 
@@ -569,11 +582,10 @@ def test_the_page_shows_the_numbers_that_the_api_gave(
     assert found(browser, "stMetricValue") == [
         text for each in models for text in shown_by(api, each)
     ]
-    for each in models:
-        assert each.version in words
-        for measured in each.targets:
-            for figures in (measured.model, *measured.baselines.values()):
-                assert all(dashboard.figure(value) in words for value in figures.values())
+    assert [each.version for each in models if each.version not in words] == []
+    targets = [measured for each in models for measured in each.targets]
+    measures = [row for each in targets for row in (each.model, *each.baselines.values())]
+    await_words(browser, {dashboard.figure(value) for row in measures for value in row.values()})
     console = browser.execute("getLog", {"type": "browser"})["value"]
     assert [entry for entry in console if entry["level"] == "SEVERE"] == []
 
