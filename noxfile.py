@@ -87,7 +87,8 @@ def projects(session: nox.Session) -> None:
     check = [sys.executable, "-m", "slipway.presets"]
     # The first waits for containers much of the time. What the others print is shown after it.
     with tempfile.TemporaryFile("w+") as said:
-        beside = subprocess.Popen([*check, *others], stdout=said, stderr=said) if others else None
+        lane = [*check, *others, "--beside", first]
+        beside = subprocess.Popen(lane, stdout=said, stderr=said) if others else None
         codes = [subprocess.run([*check, first], check=False).returncode]
         codes += [beside.wait()] if beside else []
         said.seek(0)

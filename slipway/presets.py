@@ -4,9 +4,11 @@
 checks that which only they have.
 """
 
+import argparse
 import re
 import shutil
 import sys
+import time
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ from slipway import bake, environment, process
 KEPT = (".nox", ".venv")
 """What makes the next run quicker: the environments of the last one."""
 ENGINE = "tests/engine"
+LIMIT = 1200.0
+"""Seconds that another preset's tests may take."""
 
 
 def renew(preset: str) -> Path:
@@ -81,29 +85,51 @@ def check(preset: str) -> int:
     return process.run(["nox", "-s", "ci"], cwd=folder, env=environment.variables(folder / ".venv"))
 
 
-def check_own(presets: Sequence[str]) -> int:
+def await_tests(preset: str) -> None:
+    """Wait until a preset's tests have ended: its browser fails where networks come and go."""
+    report = bake.BUILD / "projects" / preset / "reports" / "tests.xml"
+    deadline = time.monotonic() + LIMIT
+    while not report.is_file() and time.monotonic() < deadline:
+        time.sleep(1)
+
+
+def check_own(presets: Sequence[str], beside: str = "") -> int:
     """Run what checks that which only these presets have, and return the exit code.
 
-    What needs an engine comes last. Everything runs in one environment a preset.
+    What needs an engine comes last, and after the tests of the preset that is checked beside.
+    Everything runs in one environment a preset.
     """
     folders = {preset: renew(preset) for preset in presets}
     for folder in folders.values():
         environment.ensure(folder / ".venv", folder / "requirements-dev.txt")
     wanted = {preset: parts(folder, preset) for preset, folder in folders.items()}
-    runs = [(preset, name) for preset in presets for name in ("lint", "tests")]
-    runs += [(preset, "engine") for preset in presets]
-    codes = [
-        process.run(
-            ["nox", "--no-venv", "--no-install", "-s", name, "--", *wanted[preset][name]],
-            cwd=folders[preset],
-            env=environment.variables(folders[preset] / ".venv"),
-        )
-        for preset, name in runs
-        if name == "lint" or wanted[preset][name]
-    ]
-    return max(codes)
+
+    def run(name: str) -> list[int]:
+        return [
+            process.run(
+                ["nox", "--no-venv", "--no-install", "-s", name, "--", *wanted[preset][name]],
+                cwd=folder,
+                env=environment.variables(folder / ".venv"),
+            )
+            for preset, folder in folders.items()
+            if name == "lint" or wanted[preset][name]
+        ]
+
+    codes = [*run("lint"), *run("tests")]
+    if beside:
+        await_tests(beside)
+    return max(*codes, *run("engine"))
+
+
+def main() -> int:
+    """Check what is named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("presets", nargs="+")
+    parser.add_argument("--beside", default="", help="the preset that is checked meanwhile")
+    told = parser.parse_args()
+    first = next(iter(bake.settings()["_presets"]))
+    return check(first) if told.presets == [first] else check_own(told.presets, told.beside)
 
 
 if __name__ == "__main__":
-    first, named = next(iter(bake.settings()["_presets"])), sys.argv[1:]
-    sys.exit(check(first) if named == [first] else check_own(named))
+    sys.exit(main())

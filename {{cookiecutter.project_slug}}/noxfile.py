@@ -108,6 +108,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def smoke(session: nox.Session) -> None:
     """Train on few rows, serve, predict: processes, on ports of their own."""
+    need_files(session, "smoke")
     install(session)
     session.run("python", "-m", "tests.smoke")
 
@@ -115,6 +116,7 @@ def smoke(session: nox.Session) -> None:
 @nox.session
 def backtest(session: nox.Session) -> None:
     """Judge every tier from a few origins in time; one must beat the baselines."""
+    need_files(session, "backtest")
     install(session)
     project = tomllib.loads((ROOT / "project.toml").read_text(encoding="utf-8"))["project"]
     package = project["package"]
@@ -149,6 +151,7 @@ def images(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def harness(session: nox.Session) -> None:
     """Test, verify and try out the stack inside its own containers."""
+    need_files(session, "harness")
     need_engine(session)
     session.run(sys.executable, "-m", "invoke", "harness.run", *session.posargs)
 
@@ -283,6 +286,12 @@ def kept(session: nox.Session) -> list[str]:
         commands.append(["git", "ls-files", "-z"])
     names = "".join(str(session.run(*command, external=True, silent=True)) for command in commands)
     return sorted({name for name in names.split("\0") if name and (ROOT / name).is_file()})
+
+
+def need_files(session: nox.Session, name: str) -> None:
+    """Leave a session out of a repository that has nothing for it."""
+    if not found(NEEDED[name]):
+        session.skip(f"there is no {NEEDED[name]} here")
 
 
 def need_engine(session: nox.Session) -> None:

@@ -22,7 +22,7 @@ SERVICE = "worker-tests"
 QUEUE = "tests"
 FINAL = {"done", "dead", "cancelled"}
 AWAY = 503
-KEPT = ("api", "postgres", "redis")
+KEPT = ("api", "postgres", "proxy", "redis")
 """The services that the story needs; the others, some with large images, are left out."""
 
 COMPOSE = """
@@ -75,8 +75,6 @@ def install(copy: Copy) -> None:
     lines = top.read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if "services/" not in line or of(line) in KEPT]
     top.write_text("\n".join([*kept, f"  - path: [services/{SERVICE}/compose.yaml]", ""]))
-    with (copy.root / "services/api/compose.dev.yaml").open("a") as own:  # there is no proxy
-        own.write('    ports: ["127.0.0.1:${API_PORT:-8000}:8000"]\n')
     dockerfile, target = copy.root / "Dockerfile", "FROM serving AS api\n"
     stages = dockerfile.read_text(encoding="utf-8")
     dockerfile.write_text(stages.replace(target, target + FOLDER), encoding="utf-8")

@@ -121,6 +121,9 @@ class Cluster:
         root = self.project.root
         reads = (*stage.inputs, *stage.outputs, *stage.appends)
         named = [root / word for word in made.values(parameters) if (root / word).is_file()]
+        if outside := [path for path in named if not path.is_relative_to(root)]:
+            fix = "copy it into the repository, whose files are sent to the cluster"
+            raise Refused(f"{outside[0]} is not in this repository", fix)
         paths = [*made.matching(root, work, reads), *named]
         given = {str(path.relative_to(root)): path.read_bytes() for path in paths}
         wanted = [work.place(pattern) for pattern in (*stage.outputs, *stage.appends)]

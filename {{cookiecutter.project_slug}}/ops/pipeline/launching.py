@@ -159,7 +159,9 @@ class Containers:
     @property
     def mark(self) -> str:
         """How the names of containers of stages begin."""
-        return f"{self.composition.name}-stage-"
+        root = str(self.project.root.resolve())  # another clone of it has stages of its own
+        digest = hashlib.sha256(root.encode()).hexdigest()[:8]
+        return f"{self.composition.name}-{digest}-stage-"
 
     def prepare(self, chosen: Sequence[Stage]) -> None:
         """Get the images, hand variables out, and end what a killed run left."""

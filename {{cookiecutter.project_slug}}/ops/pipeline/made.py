@@ -40,8 +40,11 @@ def digest(path: Path) -> str:
 
 
 def digests(root: Path, paths: Iterable[Path]) -> dict[str, str]:
-    """Digest files, by their names from the root of the repository."""
-    return {str(path.relative_to(root)): digest(path) for path in sorted({*paths})}
+    """Digest files, by their names from the root of the repository; others by their whole names."""
+    return {
+        str(path.relative_to(root) if path.is_relative_to(root) else path): digest(path)
+        for path in sorted({*paths})
+    }
 
 
 def matching(root: Path, work: Work, patterns: Iterable[str]) -> list[Path]:
@@ -86,18 +89,12 @@ def from_what(here: Project, stage: Stage, work: Work, given: Given) -> dict[str
         raise Refused(f"{missing[0]} is not there, which {stage.name} reads", fix)
     named = [root / word for word in values(given.parameters) if (root / word).is_file()]
     return {
-        "inputs": digests(root, [*matching(root, work, stage.inputs), *_inside(root, named)]),
+        "inputs": digests(root, [*matching(root, work, stage.inputs), *named]),
         "code": digests(root, sources.files(root, here.source, stage.code)),
         "packages": dict(given.packages),
         "parameters": [*work.options, *given.parameters],
         "variables": dict(given.variables),
     }
-
-
-def _inside(root: Path, paths: Iterable[Path]) -> list[Path]:
-    """Return the files of the repository among some, by the names they have there."""
-    inside = (path.resolve() for path in paths)
-    return [path for path in inside if path.is_relative_to(root.resolve())]
 
 
 def values(parameters: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from dramatiq.middleware.threading import Interrupt, raise_thread_exception
 from pydantic import BaseModel, ValidationError
 from redis.exceptions import RedisError
 
+from .. import masking
 from .job import Cancelled, Job, Unrecoverable
 from .kinds import Kind
 from .store import RESULT_MAX, Claim, Store
@@ -135,7 +136,7 @@ class Attempts:
         except TimeLimitError:
             return self.failed(going, f"it took longer than {going.kind.time_limit:g} s")
         except (Unrecoverable, ValidationError) as error:
-            why = str(error)
+            why = masking.masked(str(error))
             log.warning("%s %s cannot be done: %s", *told(claim), why)
             return lambda: store.finish(claim, "dead", error=why)
         except Exception as error:  # whatever a job may raise
@@ -147,7 +148,7 @@ class Attempts:
 
     def failed(self, going: Attempt, why: str) -> Callable[[], bool]:
         """Say that it failed; it is tried again, or too often already."""
-        claim, allowed = going.claim, going.kind.max_attempts
+        claim, allowed, why = going.claim, going.kind.max_attempts, masking.masked(why)
         return lambda: self.store.fail(claim, why, delay(claim.attempt), allowed)
 
     def stopped(self, going: Attempt) -> Callable[[], bool]:

@@ -71,7 +71,7 @@ class Heart:
     def beat(self) -> None:
         """Hold the jobs of this worker, and look after those that nobody holds."""
         self.broker.beat(self.queue)
-        going = [one for one in self.attempts.going.values() if one.late < OVERDUE]
+        going = [one for one in list(self.attempts.going.values()) if one.late < OVERDUE]
         claims = [one.claim for one in going]
         record = self.record()
         verdicts = self.attempts.store.beat(self.attempts.worker, record, claims)

@@ -107,7 +107,12 @@ def make_router(known: Mapping[str, Kind]) -> APIRouter:
         there = ", ".join(known) or "none"
         raise HTTPException(404, f"there is no kind of job {kind[:50]!r}; there is: {there}")
 
-    @router.get("", summary="Tell what all queues have to do, and who works on them")
+    @router.get(
+        "",
+        summary="Tell what all queues have to do, and who works on them",
+        dependencies=[Depends(authorize)],
+        responses=failures(401, 403),
+    )
     def overview(store: Opened) -> JobsView:
         """List depth and age by queue, workers with what they are at, and dead letters."""
         queues = kinds.queues(known.values())

@@ -169,6 +169,10 @@ function commands.fail(id, token, why, delay, allowed, seconds)
     if not holds(id, token) then
         return 0
     end
+    if get(id, "cancel") == "1" then
+        settle(id, "cancelled", seconds)
+        return 1
+    end
     if redis.call("HINCRBY", hash(id), "failures", 1) >= tonumber(allowed) then
         settle(id, "dead", seconds, "error", why)
         return 1
@@ -181,10 +185,15 @@ function commands.fail(id, token, why, delay, allowed, seconds)
     return 1
 end
 
--- id, token: the attempt does not count, and the job is the next in its line
-function commands.give_back(id, token)
+-- id, token, seconds to keep it if it was cancelled: else the attempt does not count, and the job
+-- is the next in its line
+function commands.give_back(id, token, seconds)
     if not holds(id, token) then
         return 0
+    end
+    if get(id, "cancel") == "1" then
+        settle(id, "cancelled", seconds)
+        return 1
     end
     redis.call("HINCRBY", hash(id), "attempts", -1)
     send(id, "LPUSH")
@@ -209,7 +218,7 @@ function commands.again(id)
     end
     redis.call("PERSIST", hash(id))
     redis.call("SET", prefix .. "key:" .. get(id, "kind") .. ":" .. get(id, "key"), id)
-    redis.call("HDEL", hash(id), "finished", "failures", "losses", "cancel", "error")
+    redis.call("HDEL", hash(id), "attempts", "finished", "failures", "losses", "cancel", "error")
     send(id, "RPUSH")
     return 1
 end

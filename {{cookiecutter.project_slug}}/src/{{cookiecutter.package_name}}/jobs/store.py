@@ -143,8 +143,11 @@ class Store:
         return bool(self._do("fail", *told))
 
     def give_back(self, claim: Claim) -> bool:
-        """Have a job done by another, as if it had not been tried; return whether it was held."""
-        return bool(self._do("give_back", claim.id, claim.token))
+        """Have a job done by another, as if it had not been tried; return whether it was held.
+
+        One that was cancelled is not done again.
+        """
+        return bool(self._do("give_back", claim.id, claim.token, KEPT))
 
     def cancel(self, number: str) -> State | None:
         """Cancel a job; return its state then, None where there is none.

@@ -20,6 +20,8 @@ ABOUT = {PERCENT: 5.0}
 """To what a number of a unit may be rounded where the text says "about"; else to its last digit."""
 SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 CLAUSE = re.compile(r",\s|\s(?:and|but|while|with|whereas|so|or)\s|[():]")
+OPPOSITE = re.compile(r"\b(?:unlikely|dry|avoid\w*|fails?|holds? off|instead)\b", re.IGNORECASE)
+"""What makes of a probability that of the opposite."""
 NEGATION = re.compile(
     r"\b(?:no|not|never|none|nor|neither|without|cannot|against)\b|n['\u2019]t\b", re.IGNORECASE
 )
@@ -149,8 +151,11 @@ class Check:
             names = " or ".join(map(label, equal))
             return f"is the forecast of {names}, which is not said beside it"
         probable = any(self.forecast.units[name] == PROBABILITY for name in equal)
-        if probable and NEGATION.search(self.around(SENTENCE, figure, self.plain)):
+        sentence = self.around(SENTENCE, figure, self.plain)
+        if probable and (NEGATION.search(sentence) or OPPOSITE.search(sentence)):
             return "is the probability that it happens, and may be said of the opposite"
+        if NEGATION.search(sentence):
+            return "is in a sentence with a not, and may be denied"
         return ""
 
     def is_named(self, figure: Figure, name: str) -> bool:

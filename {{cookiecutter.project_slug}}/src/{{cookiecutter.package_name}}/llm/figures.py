@@ -46,8 +46,10 @@ DATE = re.compile(
 FIGURE = re.compile(
     rf"""
       (?P<other>\d+(?:[/:]\d+)+|\d+e[+-]?\d+|(?:{_NUMBER})(?:\s?[x\u00d7^]|(?:st|nd|rd|th|s)\b))
-    | (?P<sign>(?<![\w.%°-])[-\u2212](?=\d)|\bminus\s)?(?P<number>{_NUMBER})
-    | \b(?P<below>minus\s)?(?P<words>{WRITTEN})\b
+    | (?P<sign>(?<![\w.%°-])[-\u2010-\u2013\u2212\ufe63\uff0d](?=\d)
+      | (?<=\w\s)[-\u2010-\u2013\u2212\ufe63\uff0d]\s(?=\d)
+      | \b(?:minus|negative)\s)?(?P<number>{_NUMBER})
+    | \b(?P<below>(?:minus|negative)\s)?(?P<words>{WRITTEN})\b
     | \b(?P<share>{SHARES})\b
     | (?P<sign2>[^\W\d_]?[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u209c\u2150-\u218b\u2460-\u249b])
     """,
@@ -61,11 +63,12 @@ ABOUT = re.compile(
 )
 BOUND = re.compile(
     r"\b(?:more than|over|above|exceed(?:s|ing)?|at least|below|under|less than|at most|beyond"
+    r"|(?:colder|warmer|hotter|cooler|higher|lower|greater) than|up to|by|drops?|rises?|falls?"
     r"|fewer than|between|or (?:more|less|higher|lower|above|below))\s?$|[<>≤≥]=?\s?$",
     re.IGNORECASE,
 )
 BOUND_AFTER = re.compile(
-    r"\+|\s(?:or (?:more|less|higher|lower|above|below)|(?:below|above) zero)\b"
+    r"\+|\s(?:or (?:more|less|higher|lower|above|below)|(?:below|above|under) (?:zero|freezing))\b"
     r"|\s?(?:to|[-\u2013])\s?\d",
     re.IGNORECASE,
 )

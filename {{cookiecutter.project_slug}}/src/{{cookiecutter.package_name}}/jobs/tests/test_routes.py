@@ -69,6 +69,7 @@ def test_a_job_is_asked_for_looked_at_and_followed(client: TestClient, start: St
 def test_who_asks_needs_the_key_and_a_kind_and_what_it_is_asked(client: TestClient) -> None:
     assert client.post("/jobs/work", json={}, headers={"X-API-Key": "no"}).status_code == 403
     assert client.delete(f"/jobs/{'0' * 32}", headers={"X-API-Key": "no"}).status_code == 403
+    assert client.get("/jobs", headers={"X-API-Key": "no"}).status_code == 403
     unknown = client.post("/jobs/other", json={})
     assert unknown.status_code == 404
     assert "there is: work, stubborn" in unknown.json()["detail"]
@@ -169,7 +170,7 @@ def test_an_ending_server_ends_its_streams(
 
 def answers(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/jobs").is_success
+        return httpx.get(f"http://127.0.0.1:{port}/jobs", headers=HEADERS).is_success
     except httpx.TransportError:
         return False
 

@@ -159,6 +159,15 @@ def test_cancelling_ends_what_waits_and_tells_what_runs(store: Store) -> None:
     assert (load.counts["cancelled"], load.running, load.delayed) == (3, 0, 0)
 
 
+def test_what_was_cancelled_is_not_done_again(store: Store) -> None:
+    failed, given = submit(store), submit(store)
+    held = [claim(store, failed), claim(store, given, "b")]
+    assert [store.cancel(failed), store.cancel(given)] == ["running", "running"]
+    assert store.fail(held[0], "why", 60, 3)
+    assert store.give_back(held[1])
+    assert [store.cancel(failed), store.cancel(given)] == ["cancelled", "cancelled"]
+
+
 def test_depth_and_age_are_of_what_waits(store: Store) -> None:
     assert store.load(QUEUE).oldest_seconds == 0
     old = submit(store, priority="low")
