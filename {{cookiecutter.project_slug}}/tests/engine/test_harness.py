@@ -56,6 +56,9 @@ BROKEN: dict[str, tuple[dict[str, Any], list[str], str]] = {
 What breaks the last three leaves them healthy in the eyes of the engine.
 """
 
+ALIKE = {"redis", "migrate", "prepare", "scheduler"}
+"""Broken as postgres is, and found in the same way."""
+
 
 class Tried(Copy):
     """A copy of the repository in which the harness is run."""
@@ -132,7 +135,9 @@ def test_it_is_green_on_a_stack_that_works(copied: Tried, engine: docker.DockerC
     ET.parse(copied.reports / "scenarios.xml")  # noqa: S314 - written by the harness
 
 
-@pytest.mark.parametrize("service", BROKEN)
+@pytest.mark.parametrize(
+    "service", [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in BROKEN]
+)
 def test_it_is_red_when_a_service_is_broken(
     trained: Tried, engine: docker.DockerClient, service: str
 ) -> None:
