@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from tests.conftest import REPOSITORY, free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-PORTS = ("API_PORT", "DASHBOARD_PORT", "REDIS_PORT", "POSTGRES_PORT", "HTTP_PORT", "HTTPS_PORT")
+SCHEMA = tomllib.loads((REPOSITORY / "env" / "schema.toml").read_text(encoding="utf-8"))
+PORTS = tuple(name for name, entry in SCHEMA.items() if entry.get("type") == "port")
 OURS = (
     "API_KEY", "DATABASE_URL", "REDIS_URL", "APP_ENV", "API_URL",
     "BACKUP_URL", "BACKUP_URL_OPTIONS", "BACKUP_RECIPIENT", "AGE_IDENTITY_FILE",

@@ -53,7 +53,7 @@ secrets:
 """
 
 
-FOLDER = """USER root
+FOLDER = """USER 0
 RUN install --directory --mode=1777 run/worker-tests
 USER 10001
 """
