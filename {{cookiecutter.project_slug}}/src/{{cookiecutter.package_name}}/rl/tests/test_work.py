@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -111,11 +110,14 @@ def test_a_training_ends_when_it_is_cancelled(settings: Settings) -> None:
 def test_two_trainings_of_a_process_take_turns(settings: Settings) -> None:
     del settings
     said: list[str] = []
-    job = Job("two", report=lambda _fraction, words: said.append(words))
-    with work.turn:
-        threading.Timer(1.5 * work.POLL, job.stop).start()
-        with pytest.raises(Cancelled):
-            work.train_policy(TrainPolicy(), job)
+
+    def report(_fraction: float, words: str) -> None:
+        said.append(words)
+        job.stop()
+
+    job = Job("two", report=report)
+    with work.turn, pytest.raises(Cancelled):
+        work.train_policy(TrainPolicy(), job)
     assert said == ["waits for another training"]
 
 
