@@ -86,7 +86,10 @@ def check(preset: str) -> int:
 
 
 def await_tests(preset: str) -> None:
-    """Wait until a preset's tests have ended: its browser fails where networks come and go."""
+    """Wait until a preset's tests have ended.
+
+    They need all cores, and their browser fails where networks of containers come and go.
+    """
     report = bake.BUILD / "projects" / preset / "reports" / "tests.xml"
     deadline = time.monotonic() + LIMIT
     while not report.is_file() and time.monotonic() < deadline:
@@ -96,8 +99,8 @@ def await_tests(preset: str) -> None:
 def check_own(presets: Sequence[str], beside: str = "") -> int:
     """Run what checks that which only these presets have, and return the exit code.
 
-    What needs an engine comes last, and after the tests of the preset that is checked beside.
-    Everything runs in one environment a preset.
+    Tests come after those of the preset that is checked beside, while that one waits for its
+    containers. Everything runs in one environment a preset.
     """
     folders = {preset: renew(preset) for preset in presets}
     for folder in folders.values():
@@ -115,10 +118,10 @@ def check_own(presets: Sequence[str], beside: str = "") -> int:
             if name == "lint" or wanted[preset][name]
         ]
 
-    codes = [*run("lint"), *run("tests")]
+    codes = run("lint")
     if beside:
         await_tests(beside)
-    return max(*codes, *run("engine"))
+    return max(*codes, *run("tests"), *run("engine"))
 
 
 def main() -> int:
