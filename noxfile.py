@@ -74,8 +74,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Test the hooks, the bakes, their updates and the tasks, side by side."""
     install(session)
-    # One more than there are cores, for stacks are waited for more than they compute.
-    side_by_side = (f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile")
+    side_by_side = ("--numprocesses=auto", "--dist=loadfile")
     session.run("pytest", *side_by_side, f"--junitxml={REPORT}", *session.posargs)
 
 

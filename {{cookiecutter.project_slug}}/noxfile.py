@@ -137,9 +137,7 @@ def engine(session: nox.Session) -> None:
     install(session, compiled=True)
     named = any(word.startswith(ON_ENGINE) for word in session.posargs)
     where = () if named else (ON_ENGINE,)
-    # One process more than there are cores, for stacks are waited for more than they compute.
-    side_by_side = (f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile")
-    quick = ("-m", "not slow", *side_by_side)
+    quick = ("-m", "not slow", *SIDE_BY_SIDE)  # stacks are waited for more than they compute
     session.run("pytest", *where, *quick, junit("engine"), *session.posargs)
 
 
