@@ -81,9 +81,10 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=False)
 def projects(session: nox.Session) -> None:
     """Bake each preset; the first runs its own `nox -s ci`, the others what only they have."""
-    text = (ROOT / "cookiecutter.json").read_text(encoding="utf-8")
-    named = session.posargs or list(json.loads(text)["_presets"])
-    first, *others = sorted(named, key=list(json.loads(text)["_presets"]).index)
+    settings = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+    presets = list(settings["_presets"])
+    named = session.posargs or presets
+    first, *others = sorted(named, key=presets.index)
     check = [sys.executable, "-m", "slipway.presets"]
     # The first waits for containers much of the time. What the others print is shown after it.
     with tempfile.TemporaryFile("w+") as said:

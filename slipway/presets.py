@@ -37,10 +37,8 @@ def renew(preset: str) -> Path:
 def services(preset: str) -> set[str]:
     """Return the services of a preset, with what they need."""
     settings = bake.settings()
-    found = {*re.findall(r"[\w-]+", settings["_presets"][preset])}
-    while (
-        more := {need for name in found for need in settings["__services"][name]["needs"]} - found
-    ):
+    found, table = {*re.findall(r"[\w-]+", settings["_presets"][preset])}, settings["__services"]
+    while more := {need for name in found for need in table[name]["needs"]} - found:
         found |= more
     return found
 

@@ -61,7 +61,9 @@ def install_extras(session: nox.Session) -> None:
     By pip, which takes those that the machine was given; without it, what needs them is skipped.
     """
     files = found("services/*/transformers.txt", "services/*/torch.txt")
-    if files and not importlib.util.find_spec("pip"):
+    if not files:
+        return
+    if not importlib.util.find_spec("pip"):
         session.warn(f"left out what {', '.join(files)} name: this Python has no pip")
         return
     where = session.run("python", "-c", "import sys; print(sys.executable)", silent=True)

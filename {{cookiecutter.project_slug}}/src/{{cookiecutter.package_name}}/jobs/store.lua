@@ -86,6 +86,15 @@ local function settle(id, state, seconds, ...)
     redis.call("EXPIRE", prefix .. "key:" .. get(id, "kind") .. ":" .. get(id, "key"), seconds)
 end
 
+-- End a job that somebody has cancelled; whether it was.
+local function cancelled(id, seconds)
+    if get(id, "cancel") ~= "1" then
+        return false
+    end
+    settle(id, "cancelled", seconds)
+    return true
+end
+
 -- Whether an attempt is still the one that counts.
 local function holds(id, token)
     return get(id, "state") == "running" and get(id, "token") == token
@@ -169,8 +178,7 @@ function commands.fail(id, token, why, delay, allowed, seconds)
     if not holds(id, token) then
         return 0
     end
-    if get(id, "cancel") == "1" then
-        settle(id, "cancelled", seconds)
+    if cancelled(id, seconds) then
         return 1
     end
     if redis.call("HINCRBY", hash(id), "failures", 1) >= tonumber(allowed) then
@@ -191,8 +199,7 @@ function commands.give_back(id, token, seconds)
     if not holds(id, token) then
         return 0
     end
-    if get(id, "cancel") == "1" then
-        settle(id, "cancelled", seconds)
+    if cancelled(id, seconds) then
         return 1
     end
     redis.call("HINCRBY", hash(id), "attempts", -1)
@@ -236,13 +243,13 @@ function commands.sweep(queue, allowed, seconds, seconds_dead)
     end
     for _, id in ipairs(lost) do
         count(id, "lost")
-        if get(id, "cancel") == "1" then
-            settle(id, "cancelled", seconds)
-        elseif redis.call("HINCRBY", hash(id), "losses", 1) > tonumber(allowed) then
-            local why = "its worker was lost " .. get(id, "losses") .. " times"
-            settle(id, "dead", seconds_dead, "error", why)
-        else
-            send(id, "LPUSH")
+        if not cancelled(id, seconds) then
+            if redis.call("HINCRBY", hash(id), "losses", 1) > tonumber(allowed) then
+                local why = "its worker was lost " .. get(id, "losses") .. " times"
+                settle(id, "dead", seconds_dead, "error", why)
+            else
+                send(id, "LPUSH")
+            end
         end
     end
     redis.call("ZREMRANGEBYSCORE", prefix .. "dead:" .. queue, 0, now - tonumber(seconds_dead))
