@@ -74,7 +74,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Test the hooks, the bakes, their updates and the tasks, side by side."""
     install(session)
-    side_by_side = ("--numprocesses=auto", "--dist=loadfile")
+    side_by_side = ("--numprocesses=auto", "--dist=loadfile", "--no-loadscope-reorder")
     session.run("pytest", *side_by_side, f"--junitxml={REPORT}", *session.posargs)
 
 

@@ -15,8 +15,16 @@ from slipway.bake import ROOT, TEMPLATE
 
 Bake = Callable[..., Path]
 
+LONGEST = ("test_bakes.py", "test_your_model.py", "test_recovery_page.py", "test_updates.py")
+"""Modules that take about a minute or more: begun last, one would be waited for alone."""
+
 # A shell that starts the tests in the background has Ctrl-C ignored, by all that they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest modules first."""
+    items.sort(key=lambda item: LONGEST.index(name) if (name := item.path.name) in LONGEST else 9)
 
 
 def source_files() -> list[str]:
@@ -57,22 +65,28 @@ def variables(home: Path) -> dict[str, str]:
     return {**os.environ, **git, "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1"}
 
 
+def cut(template: Path, home: Path, parent: Path, **answers: str) -> Path:
+    """Bake with the given answers, without leaving a trace with the user."""
+    config = home / "cookiecutter.yaml"
+    config.write_text(f"cookiecutters_dir: {home}/cookiecutters\nreplay_dir: {home}/replay\n")
+    made = cookiecutter(
+        str(template),
+        no_input=True,
+        extra_context=answers,
+        output_dir=str(parent),
+        config_file=str(config),
+    )
+    return Path(made)
+
+
 @pytest.fixture
 def bake(template: Path, home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Bake:
     """Return a function that bakes with the given answers."""
-    config = home / "cookiecutter.yaml"
-    config.write_text(f"cookiecutters_dir: {home}/cookiecutters\nreplay_dir: {home}/replay\n")
 
     def baked(parent: Path = tmp_path, **answers: str) -> Path:
-        made = cookiecutter(
-            str(template),
-            no_input=True,
-            extra_context=answers,
-            output_dir=str(parent),
-            config_file=str(config),
-        )
+        made = cut(template, home, parent, **answers)
         capfd.readouterr()
-        return Path(made)
+        return made
 
     return baked
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from slipway import bake as baking
-from tests.conftest import Bake
+from tests.conftest import Bake, cut
 
 SETTINGS = baking.settings()
 TABLE = SETTINGS["__services"]
@@ -29,6 +29,20 @@ NAMES = {
     "author": "Zoë: O'Neill, d'après 日本",
 }
 matrix = pytest.mark.parametrize("answers", MATRIX, ids=lambda answers: "-".join(answers.values()))
+
+
+@pytest.fixture(scope="module")
+def bake_once(template: Path, home: Path, tmp_path_factory: pytest.TempPathFactory) -> Bake:
+    """Return a function that bakes the first time that answers are given; nobody changes it."""
+    made: dict[frozenset[tuple[str, str]], Path] = {}
+
+    def baked(**answers: str) -> Path:
+        said = frozenset(answers.items())
+        if said not in made:
+            made[said] = cut(template, home, tmp_path_factory.mktemp("once"), **answers)
+        return made[said]
+
+    return baked
 
 
 def files(folder: Path) -> set[str]:
@@ -82,8 +96,8 @@ def test_a_bake_holds_exactly_the_files_of_its_services(
 
 
 @matrix
-def test_a_bake_includes_exactly_its_services(bake: Bake, answers: dict[str, str]) -> None:
-    project, services = bake(**answers), chosen(answers)
+def test_a_bake_includes_exactly_its_services(bake_once: Bake, answers: dict[str, str]) -> None:
+    project, services = bake_once(**answers), chosen(answers)
     for profile in PROFILES:
         compose = yaml.safe_load((project / profile).read_text(encoding="utf-8"))
         included = [entry["path"][0] for entry in compose["include"]]
@@ -96,9 +110,9 @@ def test_a_bake_includes_exactly_its_services(bake: Bake, answers: dict[str, str
 
 @matrix
 def test_a_bake_s_inventory_is_of_its_services(
-    bake: Bake, answers: dict[str, str], tools: Path
+    bake_once: Bake, answers: dict[str, str], tools: Path
 ) -> None:
-    project = bake(**answers)
+    project = bake_once(**answers)
     done = subprocess.run(
         [tools / "inv", "stack.inventory"], cwd=project, capture_output=True, text=True, check=True
     )
@@ -108,9 +122,9 @@ def test_a_bake_s_inventory_is_of_its_services(
 
 @matrix
 def test_a_bake_describes_the_variables_of_its_services(
-    bake: Bake, answers: dict[str, str], tools: Path
+    bake_once: Bake, answers: dict[str, str], tools: Path
 ) -> None:
-    project = bake(**answers)
+    project = bake_once(**answers)
     pages = [project / "docs" / "env.md", project / ".env.example"]
     before = [page.read_text(encoding="utf-8") for page in pages]
     given = dict.fromkeys(
@@ -155,17 +169,17 @@ def composed(project: Path, *names: str) -> dict[str, Any]:
 @matrix
 @pytest.mark.parametrize("profile", PROFILES)
 def test_compose_takes_every_profile_of_a_bake(
-    bake: Bake, answers: dict[str, str], profile: str
+    bake_once: Bake, answers: dict[str, str], profile: str
 ) -> None:
-    project = bake(**answers)
+    project = bake_once(**answers)
     files = (project / "services" / name / "compose.yaml" for name in chosen(answers))
     read = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in files)
     assert {name for file in read for name in file["services"]} <= composed(project, profile).keys()
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_gpus_are_for_what_trains_and_what_serves(bake: Bake, profile: str) -> None:
-    services = composed(bake(), profile, "compose.gpu.yaml")
+def test_gpus_are_for_what_trains_and_what_serves(bake_once: Bake, profile: str) -> None:
+    services = composed(bake_once(), profile, "compose.gpu.yaml")
     limits = {name: service["deploy"]["resources"] for name, service in services.items()}
     held = {name: limit["reservations"] for name, limit in limits.items() if len(limit) > 1}
     (devices,) = held["api"].values()
@@ -175,8 +189,8 @@ def test_gpus_are_for_what_trains_and_what_serves(bake: Bake, profile: str) -> N
 
 
 @matrix
-def test_a_bake_has_no_markers_left(bake: Bake, answers: dict[str, str]) -> None:
-    project = bake(**answers)
+def test_a_bake_has_no_markers_left(bake_once: Bake, answers: dict[str, str]) -> None:
+    project = bake_once(**answers)
     for name in files(project):
         text = (project / name).read_bytes().decode(errors="ignore")
         copied = any(fnmatch(name, pattern) for pattern in SETTINGS["_copy_without_render"])
@@ -189,9 +203,9 @@ CHECKED: dict[str, str] = {}
 
 @matrix
 def test_a_bake_is_clean_as_it_comes_out(
-    bake: Bake, answers: dict[str, str], tools: Path, tmp_path_factory: pytest.TempPathFactory
+    bake_once: Bake, answers: dict[str, str], tools: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    project = bake(**answers)
+    project = bake_once(**answers)
     if (code := digest(project)) in CHECKED:
         return  # the same code has been checked in another bake
     CHECKED[code] = project.name
