@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 MARK = "SLIPWAY_STACK"
 """The variable that every process of a stack carries; it holds the root of its repository."""
 KILL_WAIT = 5.0
+POLL = 0.02
 
 
 def marked(root: Path) -> list[psutil.Process]:
@@ -37,12 +39,27 @@ def end(processes: Sequence[psutil.Process], patience: float) -> None:
     """
     for process in processes:
         _send(process, kill=False)
-    _, alive = psutil.wait_procs(processes, timeout=patience)
-    for process in alive:
+    left = await_end(processes, patience)
+    for process in left:
         _send(process, kill=True)
-    _, alive = psutil.wait_procs(alive, timeout=KILL_WAIT)
-    if alive:
-        raise Refused(f"still running: {', '.join(map(describe, alive))}")
+    if left := await_end(left, KILL_WAIT):
+        raise Refused(f"still running: {', '.join(map(describe, left))}")
+
+
+def await_end(processes: Sequence[psutil.Process], patience: float) -> list[psutil.Process]:
+    """Wait until processes have ended, at most `patience` seconds; return those that have not."""
+    deadline = time.monotonic() + patience
+    while (left := [item for item in processes if _alive(item)]) and time.monotonic() < deadline:
+        time.sleep(POLL)
+    return left
+
+
+def _alive(process: psutil.Process) -> bool:
+    """Say whether it can still do anything; what nobody has reaped yet, some never do, cannot."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _send(process: psutil.Process, *, kill: bool) -> None:

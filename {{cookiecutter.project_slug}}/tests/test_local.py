@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from ops import processes
 from ops.engines import Status
 from ops.engines.supervision import Places, configuration
 from ops.errors import Refused
@@ -286,7 +287,7 @@ def test_what_a_killed_supervisord_left_is_ended(scratch: Scratch) -> None:
         assert child.is_running()
         if verb == "down":
             assert engine.down() is True
-            assert not child.is_running()
+            assert processes.await_end([child], 0) == []
         else:
             assert engine.up(limit=20) is True
             assert answers(scratch.port)

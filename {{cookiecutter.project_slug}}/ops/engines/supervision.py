@@ -12,6 +12,7 @@ import stat
 import tempfile
 import time
 import xmlrpc.client
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -33,6 +34,8 @@ PATIENCE = 5.0
 """Seconds one call to supervisord may take."""
 STOP_WAIT = 10
 """Seconds a process has to end itself before it is killed."""
+POLL = 0.02
+"""Seconds between two questions to a supervisord that is to end."""
 _LONGEST_SOCKET = 90  # the kernel takes 107 bytes (macOS 103), and supervisord adds its process id
 
 
@@ -247,8 +250,18 @@ class Supervisor:
         process = self.process()
         if process:
             process.terminate()  # it ends its processes in good order
-            psutil.wait_procs([process], timeout=STOP_WAIT + 5)
+            self._await_end(process, STOP_WAIT + 5)
         left = processes.marked(self.places.root)
         processes.end(left, STOP_WAIT)
         self.places.state.unlink(missing_ok=True)
         return bool(process or left)
+
+    def _await_end(self, process: psutil.Process, limit: float) -> None:
+        """Wait until it has ended, and ask it all the while.
+
+        It looks once a second for what has ended, one process each time, unless somebody asks.
+        """
+        deadline = time.monotonic() + limit
+        while processes.await_end([process], POLL) and time.monotonic() < deadline:
+            with suppress(Refused):
+                self.call("getState")
