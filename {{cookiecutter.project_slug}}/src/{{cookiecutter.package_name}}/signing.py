@@ -55,7 +55,8 @@ def verify(said: bytes, signature_file: Path, key_file: Path) -> None:
     if not signature_file.exists():
         raise SignatureError(
             f"{signature_file} is missing, and models_public_key asks for it: train the model with"
-            " MODELS_SIGNING_KEY set to the file of the private key"
+            " MODELS_SIGNING_KEY set to the file of the private key, or sign it where that is:"
+            f" python -m {__package__}.signing sign {signature_file.with_suffix('.json').name}"
         )
     signatures = read(signature_file).splitlines()
     if not any(is_signed(said, signature, key) for signature in signatures for key in keys):
@@ -127,15 +128,43 @@ def advice() -> str:
     return f"make a pair with python -m {__package__}.signing keys FOLDER"
 
 
+def sign_models(metadata: list[Path], key_file: Path) -> None:
+    """Sign models that were made where no private key is, each by the file of its metadata.
+
+    Raises ArtifactError where a model is not what its metadata say, SignatureError where a file
+    cannot be read.
+    """
+    from . import artifacts  # noqa: PLC0415 - which verifies what is signed here
+
+    for file in metadata:
+        known = artifacts.read(file.parent, next(iter(artifacts.beside(file)), file.name))
+        artifacts.check(file.parent, known)
+        artifacts.replace(file.with_suffix(artifacts.SIGNATURE), sign(read(file), key_file))
+        print(f"{known.tier} {known.version} is signed")
+
+
 def main() -> None:
-    """Make a pair of keys and say where each belongs."""
-    parser = argparse.ArgumentParser(description="Make the keys that models are signed with.")
-    commands = parser.add_subparsers(required=True, metavar="keys")
+    """Make a pair of keys and say where each belongs, or sign with one."""
+    parser = argparse.ArgumentParser(description="Make the keys of signatures of models; sign.")
+    commands = parser.add_subparsers(required=True, metavar="keys|sign")
     keys = commands.add_parser("keys", help="make a pair of keys")
     keys.add_argument("folder", type=Path, help="where to; both are new files")
-    private, public = make_keys(parser.parse_args().folder)
-    print(f"{private}: keep it where models are trained: MODELS_SIGNING_KEY={private}")
-    print(f"{public}: where they are served, models_public_key in config/settings.yaml names it")
+    models = commands.add_parser(
+        "sign", help="sign what was trained without the key that MODELS_SIGNING_KEY names"
+    )
+    models.add_argument("metadata", type=Path, nargs="+", help="models/<name>.json")
+    told = parser.parse_args()
+    if "metadata" in told:
+        named = os.environ.get("MODELS_SIGNING_KEY")
+        if not named:
+            raise SignatureError(f"MODELS_SIGNING_KEY names no private key; {advice()}")
+        sign_models(told.metadata, Path(named).expanduser())
+    else:
+        private, public = make_keys(told.folder)
+        print(f"{private}: keep it where models are trained: MODELS_SIGNING_KEY={private}")
+        print(
+            f"{public}: where they are served, models_public_key in config/settings.yaml names it"
+        )
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from .. import signing
+from .. import artifacts, signing
 from ..signing import SignatureError
 from .conftest import module, refused
+from .test_artifacts import metadata
 
 
 @pytest.fixture
@@ -105,3 +106,32 @@ def test_the_command_makes_a_pair_once(tmp_path: Path) -> None:
     assert module("signing", "keys", str(tmp_path / "keys")).returncode == 1
     assert not private.exists()
     assert before
+
+
+def test_the_command_signs_what_was_trained_without_a_key(
+    keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    described, (private, public) = metadata(), keys
+    artifacts.write(tmp_path, described, b"one")
+    said = tmp_path / f"{Path(described.file).stem}.json"
+    message = refused(lambda: artifacts.read(tmp_path, described.file, public))
+    assert f"python -m {signing.__package__}.signing sign {said.name}" in message
+    unset = module("signing", "sign", str(said), MODELS_SIGNING_KEY="")
+    assert (unset.returncode, unset.stdout) == (1, "")
+    assert "MODELS_SIGNING_KEY names no private key" in unset.stderr
+    done = module("signing", "sign", str(said), MODELS_SIGNING_KEY=str(private))
+    assert (done.returncode, done.stdout) == (0, "tier1 v1.0 is signed\n"), done.stderr
+    assert artifacts.read(tmp_path, described.file, public) == described
+
+
+@pytest.mark.parametrize("lost", ["changed", "gone"])
+def test_what_is_not_as_it_was_written_is_not_signed(
+    keys: tuple[Path, Path], tmp_path: Path, lost: str
+) -> None:
+    described = metadata()
+    artifacts.write(tmp_path, described, b"one")
+    model = tmp_path / described.file
+    model.write_bytes(b"two") if lost == "changed" else model.unlink()
+    said = model.with_suffix(".json")
+    refused(lambda: signing.sign_models([said], keys[0]), artifacts.ArtifactError)
+    assert not model.with_suffix(artifacts.SIGNATURE).exists()
