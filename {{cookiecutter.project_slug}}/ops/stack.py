@@ -83,15 +83,35 @@ def _path(entry: str | Mapping[str, Any]) -> str:
 
 def shared(root: Path) -> list[Path]:
     """Return the folders of run/ that services mount, each once."""
-    found = {
+    run = root / "run"
+    return sorted(path for path in _mounted(root) if path.is_relative_to(run) and path != run)
+
+
+def configured(root: Path) -> list[Path]:
+    """Return what services mount of services/, each file and folder once."""
+    folder = root / "services"
+    found = {path for path in _mounted(root) if path.is_relative_to(folder) and path.exists()}
+    return sorted(found | {inside for path in found for inside in path.rglob("*")})
+
+
+def _mounted(root: Path) -> set[Path]:
+    """Return what services mount of the repository."""
+    return {
         Path(os.path.normpath(path.parent / volume.partition(":")[0]))
         for path in _files(root)
         for service in (read(path).get("services") or {}).values()
         for volume in (service or {}).get("volumes") or ()
         if isinstance(volume, str) and volume.startswith(".")
     }
-    run = root / "run"
-    return sorted(path for path in found if path.is_relative_to(run) and path != run)
+
+
+def in_containers_only(root: Path) -> list[str]:
+    """Name the services that stay up and are left out where services run as processes.
+
+    Raises:
+        Refused: a file is missing or is not a compose file, or a name is defined twice.
+    """
+    return [name for name, entry in brought_up(root).items() if "x-local" not in entry]
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -92,6 +92,8 @@ class Fake:
     restarted: list[str] = field(default_factory=list)
     ill: Callable[[str], None] = lambda _service: None
     """Called for each that is started anew."""
+    once: tuple[str, ...] = ()
+    """The services that read what they are handed only when they start."""
 
     @property
     def handouts(self) -> dict[str, Handout]:
@@ -103,6 +105,9 @@ class Fake:
 
     def replicas(self) -> list[Replica]:
         return []
+
+    def reads_once(self, service: str) -> bool:
+        return service in self.once
 
     def restart(self, service: str, limit: float) -> None:
         del limit
@@ -167,6 +172,16 @@ def test_a_secret_is_made_recorded_and_handed_on_and_its_readers_are_started_ane
     said = capsys.readouterr().out + (stand.scratch.root / journal.NAME).read_text()
     assert before not in said
     assert now not in said
+
+
+def test_what_reads_once_is_started_anew_where_others_follow_while_they_run(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewal, followed = stand.of("TOKEN"), list[str]()
+    monkeypatch.setattr(renewal, "follow", followed.append)
+    stand.engine.once = ("worker",)
+    stand.run(renewal)
+    assert (followed, stand.engine.restarted) == (["web"], ["worker"])
 
 
 def test_nothing_is_begun_while_something_is_ill(stand: Stand) -> None:

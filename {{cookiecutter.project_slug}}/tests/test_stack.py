@@ -7,7 +7,15 @@ import pytest
 
 from ops.errors import Refused
 from ops.inventory import files
-from ops.stack import Service, definitions, local_services, read, shared
+from ops.stack import (
+    Service,
+    configured,
+    definitions,
+    in_containers_only,
+    local_services,
+    read,
+    shared,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import Scratch
@@ -50,6 +58,21 @@ def test_folders_of_run_that_services_mount_are_named_once(scratch: Scratch) -> 
     paths = "services/one/compose.yaml, services/two/compose.yaml"
     scratch.write("compose.yaml", f"include: [{paths}]")
     assert shared(scratch.root) == [scratch.root / "run/one", scratch.root / "run/two"]
+
+
+def test_what_services_mount_of_their_own_folders_is_named_with_all_in_it(scratch: Scratch) -> None:
+    volumes = "['./rules:/rules:ro', './start.sh:/start.sh', './gone:/gone', '../../run/one:/one']"
+    scratch.write("services/one/compose.yaml", f"services: {{one: {{volumes: {volumes}}}}}")
+    scratch.write("services/one/rules/deep/a.yaml", "")
+    scratch.write("services/one/start.sh", "")
+    scratch.write("compose.yaml", "include: [services/one/compose.yaml]")
+    names = ["rules", "rules/deep", "rules/deep/a.yaml", "start.sh"]
+    assert configured(scratch.root) == [scratch.root / "services/one" / name for name in names]
+
+
+def test_what_runs_in_containers_only_is_named(scratch: Scratch) -> None:
+    scratch.write("compose.yaml", "services: {a: {x-local: {}}, b: {image: b}, c: {profiles: [c]}}")
+    assert in_containers_only(scratch.root) == ["b"]
 
 
 def test_included_files_are_read(scratch: Scratch) -> None:

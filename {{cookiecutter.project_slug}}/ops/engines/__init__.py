@@ -128,6 +128,9 @@ class Engine(Protocol):
             Refused: one is not healthy within `limit` seconds.
         """
 
+    def reads_once(self, service: str) -> bool:
+        """Say whether a service reads what it is handed only when it starts."""
+
     def logs(self, service: str, lines: int, *, follow: bool) -> None:
         """Print the end of the logs of one service, or of all."""
 

@@ -23,7 +23,7 @@ from ops.compose import application_user, composition, keys
 from ops.engines import Replica, Status
 from ops.errors import Refused
 from ops.files import handed_over
-from ops.stack import awaited_to_end, conditions, shared
+from ops.stack import awaited_to_end, conditions, configured, shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,12 +41,14 @@ ONE_OFF = "com.docker.compose.oneoff"
 REVISION = "org.opencontainers.image.revision"
 SERVES = "serves=models"
 """The label of a service that loads models, and loads others when they become current."""
+READS_ONCE = "reads=once"
+"""The label of a service that sees another value of a secret only when it is started anew."""
 SCHEDULER = "scheduler"
 """The service that makes restore points: it writes the journal, and holds the lock of changes."""
 SHARES = 64
 """Of the processors, for what tries a model out; others have 1024, where there is not enough."""
-READABLE = 0o055
-"""A script that everybody may read and run."""
+READABLE, RUNNABLE = 0o044, 0o011
+"""What everybody may read; a script or a folder that its owner may, everybody may run or enter."""
 POLL = 0.5
 """Seconds between two looks at containers that are starting."""
 BUILD_LIMIT = 3600.0
@@ -318,6 +320,10 @@ class ComposeEngine:
                 time.sleep(POLL)
                 item.reload()
 
+    def reads_once(self, service: str) -> bool:
+        """Say whether a service says that it reads what it is handed only when it starts."""
+        return READS_ONCE in _labels(self.services[service])
+
     def logs(self, service: str, lines: int, *, follow: bool) -> None:
         """Print the end of the logs of one service, or of all."""
         if service:
@@ -343,8 +349,8 @@ class ComposeEngine:
         """
         if hand_out:
             handouts.write(self.project, self.handouts, self.name)
-            for script in (self.project.root / "services").glob("*/*.sh"):
-                readable(script)
+            for path in configured(self.project.root):
+                readable(path)
         run = self.project.run
         told = {serving.folder(run), run / "recovery", *shared(self.project.root)}
         for folder in (self.project.models, *sorted(told)):
@@ -578,8 +584,9 @@ def users_of(services: Mapping[str, Mapping[str, Any]], needed: str) -> list[str
 def readable(path: Path) -> None:
     """Let whoever a container runs as read what is mounted into it, however it was cloned."""
     mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & READABLE != READABLE:
-        path.chmod(mode | READABLE)
+    wanted = mode | READABLE | (RUNNABLE if mode & stat.S_IXUSR else 0)
+    if mode != wanted:
+        path.chmod(wanted)
 
 
 def _give(path: Path) -> None:

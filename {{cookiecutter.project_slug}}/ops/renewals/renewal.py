@@ -222,8 +222,19 @@ class Renewal:
             self.done.moved[service] = {name: there[f"{service}/{name}"] for name in names}
             handouts.renew(self.project, service, {name: behind[service][name] for name in names})
             if service in running:
-                self.follow(service)
+                self._see(service)
         return [*behind]
+
+    def _see(self, service: str) -> None:
+        """Have a service that runs use what it was handed, whatever way it does that.
+
+        Raises:
+            Refused: it does not within the limit.
+        """
+        if self.engine.reads_once(service):
+            self.engine.restart(service, LIMIT)
+        else:
+            self.follow(service)
 
     def in_order(self, services: Mapping[str, object]) -> list[str]:
         """Return services in the order in which they are handed the new value."""
@@ -324,7 +335,7 @@ class Renewal:
             back = {name: before[name] for name in reversed(before)}
             handouts.renew(self.project, service, back)
             if service in running:
-                self.follow(service)
+                self._see(service)
         self.withdraw()
 
 

@@ -52,6 +52,8 @@ def up(
     opened = session.opened(profile, engine, gpu=gpu)
     name = opened.engine.name
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
+    if name == engines.NAMES[0] and (left := stack.in_containers_only(here.root)):
+        output.say(f"  In containers only, and not here: {', '.join(sorted(left))}")
     renewals.refuse_shut_out(opened)
     with change(here.root, "deploy.up", profile=opened.profile, engine=name) as made:
         started = opened.engine.up(limit)
