@@ -49,8 +49,9 @@ def cookiecutter(
         (
             {"services": "api, dashbord"},
             (
-                "Unknown service 'dashbord' (there are: api, dashboard, pipeline, postgres, proxy,"
-                " redis, scheduler, tensorboard, worker-llm, worker-rl): did you mean 'dashboard'?"
+                "Unknown service 'dashbord' (there are: api, dashboard, monitoring, pipeline,"
+                " postgres, proxy, redis, scheduler, tensorboard, worker-llm, worker-rl):"
+                " did you mean 'dashboard'?"
             ),
         ),
     ],

@@ -71,21 +71,16 @@ def install(copy: Copy) -> None:
     folder = copy.root / "services" / SERVICE
     folder.mkdir()
     (folder / "compose.yaml").write_text(COMPOSE.format(**said), encoding="utf-8")
+    copy.keep(KEPT)
     top = copy.root / "compose.yaml"
-    lines = top.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if "services/" not in line or of(line) in KEPT]
-    top.write_text("\n".join([*kept, f"  - path: [services/{SERVICE}/compose.yaml]", ""]))
+    with top.open("a", encoding="utf-8") as file:
+        file.write(f"  - path: [services/{SERVICE}/compose.yaml]\n")
     dockerfile, target = copy.root / "Dockerfile", "FROM serving AS api\n"
     stages = dockerfile.read_text(encoding="utf-8")
     dockerfile.write_text(stages.replace(target, target + FOLDER), encoding="utf-8")
     schema = copy.root / "env" / "schema.toml"
     text = schema.read_text(encoding="utf-8")
     schema.write_text(re.sub(r'(read_by = \[.*)"prepare"', rf'\1"prepare", "{SERVICE}"', text))
-
-
-def of(line: str) -> str:
-    """Return the service whose folder a line names."""
-    return line.partition("services/")[2].partition("/")[0]
 
 
 class Asking:
