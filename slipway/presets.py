@@ -18,6 +18,8 @@ from slipway import bake, environment, process
 KEPT = (".nox", ".venv")
 """What makes the next run quicker: the environments of the last one."""
 ENGINE = "tests/engine"
+OPTIONS = {"workers": ("monitoring",)}
+"""Services of no preset, which are checked with one that they go with."""
 LIMIT = 1200.0
 """Seconds that another preset's tests may take."""
 
@@ -26,7 +28,7 @@ def renew(preset: str) -> Path:
     """Bake a preset anew, but keep the environments of its last bake."""
     folder = bake.BUILD / "projects" / preset
     fresh = folder.with_name(f"{preset}.new")
-    bake.bake_as(fresh, {"preset": preset})
+    bake.bake_as(fresh, {"preset": preset, "services": ", ".join(sorted(named(preset)))})
     for name in KEPT:
         if (folder / name).exists():
             (folder / name).rename(fresh / name)
@@ -34,10 +36,15 @@ def renew(preset: str) -> Path:
     return fresh.rename(folder)
 
 
+def named(preset: str) -> set[str]:
+    """Return the services of a preset, and those that are checked with it."""
+    there = re.findall(r"[\w-]+", bake.settings()["_presets"][preset])
+    return {*there, *OPTIONS.get(preset, ())}
+
+
 def services(preset: str) -> set[str]:
-    """Return the services of a preset, with what they need."""
-    settings = bake.settings()
-    found, table = {*re.findall(r"[\w-]+", settings["_presets"][preset])}, settings["__services"]
+    """Return the services that a preset is checked with, and what they need."""
+    found, table = named(preset), bake.settings()["__services"]
     while more := {need for name in found for need in table[name]["needs"]} - found:
         found |= more
     return found
