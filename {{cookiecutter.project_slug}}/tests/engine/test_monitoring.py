@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from dotenv import dotenv_values
 
 from tests.conftest import REPOSITORY
 
@@ -144,3 +145,14 @@ def test_who_is_to_be_told_hears_that_redis_is_down_and_that_it_is_back(
         stack.inv("env.rotate", name, "--yes")
     awaited(lambda: [value(stack, name) for name in ("pg_up", "redis_up")], [["1"], ["1"]])
     assert {item["state"] for item in stack.status().values()} == {"healthy"}
+    assert not seen(stack, told)
+
+
+def seen(stack: Stack, told: Told) -> list[str]:
+    """Name the containers that show a secret to who inspects them, or in what they print."""
+    held = dotenv_values(stack.root / ".env.dev", interpolate=False)
+    secrets = [str(held["POSTGRES_PASSWORD"]), str(held["REDIS_PASSWORD"]), f":{told.port}/alerts"]
+    shown = {
+        str(item.name): json.dumps(item.attrs) + item.logs().decode() for item in stack.containers()
+    }
+    return [name for name, text in shown.items() if any(secret in text for secret in secrets)]
