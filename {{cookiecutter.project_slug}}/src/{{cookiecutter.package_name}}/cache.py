@@ -12,7 +12,7 @@ from redis import ConnectionPool, CredentialProvider, Redis
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from redis.retry import Retry
 
 from .console import progress
@@ -25,11 +25,14 @@ TIMEOUT = 0.5
 PAUSE = 5.0
 """Seconds that Redis is left alone after it failed, so that requests do not wait for it again."""
 
+FULL_SAID = 300.0
+"""Seconds until it is said again that Redis is full."""
+
 PREFIX = "prediction:"
 
 
 class CacheDownError(Exception):
-    """Redis does not answer, or did not a moment ago."""
+    """Redis does not answer, or did not a moment ago, or keeps nothing more."""
 
 
 class Login(CredentialProvider):
@@ -79,14 +82,15 @@ class Link:
     def __init__(self, url: SecretStr) -> None:
         """Connect when first used."""
         self.client = connect(url)
-        self._paused_until = 0.0
+        self._paused_until = self._full_until = 0.0
 
     @contextmanager
     def attempt(self) -> Iterator[Redis]:
         """Give the client for one use.
 
         Raises CacheDownError when Redis fails, and without asking it in the pause after that.
-        When the pause is over one request finds out; those beside it go on without.
+        When the pause is over one request finds out; those beside it go on without. A Redis that
+        is full answers at once, and still knows what it has: it is left alone only for this use.
         """
         now = time.monotonic()
         if now < self._paused_until:
@@ -95,6 +99,12 @@ class Link:
             self._paused_until = now + PAUSE
         try:
             yield self.client
+        except OutOfMemoryError as error:
+            self._paused_until = 0.0
+            if now >= self._full_until:
+                self._full_until = now + FULL_SAID
+                log.warning("Redis is full: nothing new is cached, each process counts for itself")
+            raise CacheDownError from error
         except RedisError as error:
             self._paused_until = now + PAUSE
             log.warning("Redis failed, and is left alone for %g s: %s", PAUSE, error)

@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from sqlalchemy import Connection, func, select
 
 from . import artifacts, forecasting, gates, serving
@@ -125,6 +125,8 @@ def cache(chosen: ApiSettings) -> str:
     try:
         client.set(key, "kept", ex=10)
         kept = client.getdel(key)
+    except OutOfMemoryError:
+        return "answers, but is full: nothing new is cached, and no jobs are taken"
     except RedisError as error:
         raise CheckError(f"Redis does not answer ({type(error).__name__})") from error
     finally:

@@ -5,7 +5,8 @@ forgets messages that it had taken when Redis was restarted (those that are dela
 answer was cut off); and a priority counts only among the few messages that a worker has taken
 already. So here no message is delayed, what was taken and is not known here is put back after every
 failure of Redis, each queue is a line for each priority, and a message is taken when there is a
-thread for it, from the first line that has one.
+thread for it, from the first line that has one; every tenth, from a lower one if that has one, so
+that it is not held up for good.
 """
 
 import logging
@@ -38,10 +39,29 @@ POLL, POLL_MAX = 0.005, 0.2
 """Seconds until the next look at lines that were empty: at first, and after a while with no job."""
 
 
+TURN = 10
+"""Every so many messages a worker takes, a lower line is looked at first, each in its turn."""
+
+
 def lines(queue: str) -> list[str]:
     """Return dramatiq's names for a queue, one for each priority, the first one first."""
     return [f"{queue}.{priority}" for priority in PRIORITIES]
 
+
+def in_turn(queue: str, taken: int) -> list[str]:
+    """Return the lines in the order in which the next message is looked for, after so many.
+
+    Of any TURN * 2 messages that one worker takes, at least one is of a lower line that has any.
+    """
+    first, *lower = lines(queue)
+    if taken % TURN < TURN - 1:
+        return [first, *lower]
+    turn = taken // TURN % len(lower)
+    return [*lower[turn:], *lower[:turn], first]
+
+
+FULL_TOO = "#!lua flags=allow-oom\n"
+"""A script that begins so is run when Redis is full too: it ends jobs, or takes what is there."""
 
 ACTOR = "job"
 """The one actor that messages name, whatever their job's kind is (store.lua)."""
@@ -58,7 +78,9 @@ class Broker(RedisBroker):  # type: ignore[misc]  # mypy does not follow the lib
             heartbeat_timeout=DEAD_AFTER,
             maintenance_chance=ALWAYS,
         )
-        self.threads, self.draining = threads, False
+        dispatch = self.scripts["dispatch"].script
+        self.scripts["dispatch"] = self.client.register_script(FULL_TOO.encode() + dispatch)
+        self.threads, self.draining, self.full = threads, False, False
         self.held: dict[str, str] = {}
         self.changed = Condition()
 
@@ -87,18 +109,18 @@ class Broker(RedisBroker):  # type: ignore[misc]  # mypy does not follow the lib
 
 
 class Lines(Consumer):  # type: ignore[misc]  # the same
-    """Takes the messages of a queue, those of a higher priority first."""
+    """Takes the messages of a queue, those of a higher priority first, but for some."""
 
     def __init__(self, broker: Broker, queue: str) -> None:
         """Begin as after a failure: what is left of one is put back first."""
         self.broker, self.queue, self.unsure = broker, queue, True
-        self.pause = POLL
+        self.pause, self.taken = POLL, 0
 
     def __next__(self) -> MessageProxy | None:
         """Return a message; None where there is none, or nobody who is free."""
         broker = self.broker
         with broker.changed:
-            if broker.draining or len(broker.held) >= broker.threads:
+            if broker.draining or broker.full or len(broker.held) >= broker.threads:
                 broker.changed.wait(POLL_MAX)
                 return None
         try:
@@ -116,13 +138,14 @@ class Lines(Consumer):  # type: ignore[misc]  # the same
         """Take a message from the first line that has one."""
         if self.unsure:
             self.put_back()
-        for line in lines(self.queue):
+        for line in in_turn(self.queue, self.taken):
             for data in self.broker.do_fetch(line, 1):
                 if data is not None:
                     message = dramatiq.Message.decode(data)
                     with self.broker.changed:
                         if not self.broker.draining:
                             self.broker.held[message.message_id] = line
+                            self.taken += 1
                             return MessageProxy(message)
                     self.broker.do_requeue(line, message.message_id)
         return None

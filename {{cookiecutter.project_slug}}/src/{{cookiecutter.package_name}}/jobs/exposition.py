@@ -31,6 +31,7 @@ class JobsCollector(Collector):
         try:
             loads = [self.store.load(queue) for queue in self.queues]
             workers = Counter(one["queue"] for one in self.store.workers().values())
+            memory = self.store.memory()
         except RedisError as error:
             log.warning("the queues cannot be measured: %s", error)
             return
@@ -52,6 +53,12 @@ class JobsCollector(Collector):
             for outcome in COUNTED:
                 came.add_metric((load.queue, outcome), load.counts.get(outcome, 0))
         yield from (there, came)
+        yield GaugeMetricFamily(
+            "jobs_memory_bytes", "Memory that Redis has in use for all it keeps", memory.used
+        )
+        yield GaugeMetricFamily(
+            "jobs_memory_limit_bytes", "Above so much no job is taken; 0: no limit", memory.limit
+        )
 
 
 def gauge(name: str, about: str, loads: Iterable[Load], field: str) -> GaugeMetricFamily:

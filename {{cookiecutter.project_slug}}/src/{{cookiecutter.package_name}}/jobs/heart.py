@@ -81,7 +81,17 @@ class Heart:
             if one.late > 0:
                 one.interrupt()
         self.attempts.store.sweep(self.queue)
+        self.measure()
         self.write(record)
+
+    def measure(self) -> None:
+        """Have no more jobs begun while their results would have no room."""
+        full = self.attempts.store.memory().spent
+        if full and not self.broker.full:
+            log.warning("Redis is full: no more jobs are begun until results expire")
+        if self.broker.full and not full:
+            log.warning("Redis has room again: jobs are begun")
+        self.broker.full = full
 
     def record(self) -> dict[str, Any]:
         """Return what is said of this worker."""

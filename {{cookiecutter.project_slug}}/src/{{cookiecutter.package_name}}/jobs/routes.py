@@ -16,8 +16,8 @@ from ..schemas import Failure
 from . import kinds
 from .exposition import JobsCollector
 from .kinds import Kind
-from .schemas import JobsView, JobView, QueueView, RunningView, WorkerView
-from .store import Load, Priority, Store, TakenError
+from .schemas import JobsView, JobView, MemoryView, QueueView, RunningView, WorkerView
+from .store import FullError, Load, Memory, Priority, Store, TakenError
 from .stream import events, watched
 
 KEY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
@@ -31,6 +31,9 @@ Seen = Annotated[str, Header(description="`id` of the last event that was seen")
 
 AWAY: dict[int | str, dict[str, Any]] = {
     503: {"model": Failure, "description": "Redis, which has the queues, does not answer"}
+}
+FULL: dict[int | str, dict[str, Any]] = {
+    507: {"model": Failure, "description": "Redis is full: no job is taken until results expire"}
 }
 UNKNOWN: dict[int | str, dict[str, Any]] = {
     404: {"model": Failure, "description": "There is no such job, or not any more"}
@@ -98,7 +101,11 @@ def make_router(known: Mapping[str, Kind]) -> APIRouter:
             description=(kind.payload.__doc__ or "").strip(),
             operation_id=f"submit_{kind.name.replace('-', '_')}",
             dependencies=[Depends(authorize)],
-            responses={**failures(401, 403, 413), **conflict("The key was used for another")},
+            responses={
+                **failures(401, 403, 413),
+                **conflict("The key was used for another"),
+                **FULL,
+            },
         )
 
     @router.post("/{kind}", include_in_schema=False, dependencies=[Depends(authorize)])
@@ -119,6 +126,7 @@ def make_router(known: Mapping[str, Kind]) -> APIRouter:
         with reached():
             return JobsView(
                 queues=[queue_view(store.load(queue)) for queue in queues],
+                memory=memory_view(store.memory()),
                 workers=[worker_view(*one) for one in sorted(store.workers().items())],
                 dead_letters=[JobView.of(one) for queue in queues for one in store.dead(queue)],
             )
@@ -143,6 +151,8 @@ def submitting(kind: Kind) -> Callable[..., JobView]:
                 number, _ = store.submit(kind, asked, idempotency_key or "", priority)
             except TakenError as error:
                 raise HTTPException(409, str(error)) from error
+            except FullError as error:
+                raise HTTPException(507, str(error)) from error
         response.headers["Location"] = f"/jobs/{number}"
         return looked_up(store, number)
 
@@ -219,6 +229,11 @@ def queue_view(load: Load) -> QueueView:
         delayed=load.delayed,
         dead=load.dead,
     )
+
+
+def memory_view(memory: Memory) -> MemoryView:
+    """Return how full Redis is in the form of the API."""
+    return MemoryView(used_bytes=memory.used, limit_bytes=memory.limit)
 
 
 def worker_view(name: str, said: Mapping[str, Any]) -> WorkerView:

@@ -101,9 +101,17 @@ class WorkerView(BaseModel):
     started_at: dt.datetime
 
 
+class MemoryView(BaseModel):
+    """What jobs and results take, and all else that Redis keeps."""
+
+    used_bytes: int
+    limit_bytes: int = Field(description="Above it no job is taken; 0 where there is none")
+
+
 class JobsView(BaseModel):
     """All queues, who works on them, and what was given up."""
 
     queues: list[QueueView]
+    memory: MemoryView
     workers: list[WorkerView]
     dead_letters: list[JobView] = Field(description="The newest ones of each queue")

@@ -15,9 +15,10 @@ from typing import Any, Literal, cast
 
 from pydantic import SecretStr
 from redis import Redis
+from redis.exceptions import OutOfMemoryError
 
 from ..cache import connect
-from .broker import PRIORITIES
+from .broker import FULL_TOO, PRIORITIES
 from .kinds import Kind
 
 PREFIX = "jobs:"
@@ -56,6 +57,10 @@ SHOWN = 100
 RESULT_MAX = 2**20
 """Bytes that a result may have, as JSON."""
 
+RESERVE = 0.2
+"""By what share of its limit Redis may be over it until no more jobs are begun: what is at work
+then is still ended, and its results still kept."""
+
 ERROR_MAX = 2000
 """Characters of an error that are kept."""
 
@@ -69,6 +74,10 @@ FIELDS = (
 
 class TakenError(ValueError):
     """The key belongs to a job that was asked for something else."""
+
+
+class FullError(Exception):
+    """Redis has no memory for another job."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +98,16 @@ class Store:
     def __init__(self, url: SecretStr, client: Redis | None = None) -> None:
         """Connect when first used."""
         self.client = client or connect(url, TIMEOUT)
-        self._script = self.client.register_script(SCRIPT)
+        self._new = self.client.register_script(SCRIPT)
+        self._held = self.client.register_script(FULL_TOO + SCRIPT)
 
     def close(self) -> None:
         """Let go of every connection."""
         self.client.close()
 
     def _do(self, command: str, *arguments: str | float) -> Any:  # noqa: ANN401 - each has its own
-        return self._script(keys=[PREFIX], args=[command, *arguments])
+        """Change jobs that are there, which goes on when Redis is full."""
+        return self._held(keys=[PREFIX], args=[command, *arguments])
 
     def submit(
         self, kind: Kind, payload: str, key: str = "", priority: Priority = "normal"
@@ -107,11 +118,14 @@ class Store:
 
         Raises:
             TakenError: the key's job was asked for something else.
+            FullError: Redis has no memory for another; one that is there is still found.
         """
         number = uuid.uuid4().hex
-        found, same, new = self._do(
-            "submit", number, kind.name, kind.queue, priority, key or number, payload
-        )
+        asked = ("submit", number, kind.name, kind.queue, priority, key or number, payload)
+        try:
+            found, same, new = self._new(keys=[PREFIX], args=asked)
+        except OutOfMemoryError as error:
+            raise FullError("Redis is full: no more jobs are taken until results expire") from error
         if not same:
             raise TakenError(f"the key {key} was used for another {kind.name}")
         return str(found), bool(new)
@@ -218,6 +232,12 @@ class Store:
             },
         )
 
+    def memory(self) -> "Memory":
+        """Return how much memory Redis has in use, of how much."""
+        told = cast("dict[str, int]", self.client.info("memory"))
+        uncounted = told["mem_not_counted_for_evict"]
+        return Memory(told["used_memory"] - uncounted, told["maxmemory"])
+
     def workers(self) -> dict[str, dict[str, Any]]:
         """Return what the workers that are there say of themselves; forget those that are gone."""
         said = cast("dict[str, str]", self.client.hgetall(f"{PREFIX}workers"))
@@ -226,6 +246,20 @@ class Store:
         if gone:
             self.client.hdel(f"{PREFIX}workers", *gone)
         return {name: one for name, one in found.items() if name not in gone}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What Redis has in its memory: bytes, as it counts them towards its limit."""
+
+    used: int
+    limit: int
+    """Above it no job is taken; 0 where there is none."""
+
+    @property
+    def spent(self) -> bool:
+        """Whether the reserve for what is at work is in use too."""
+        return 0 < self.limit * (1 + RESERVE) < self.used
 
 
 @dataclass(frozen=True)

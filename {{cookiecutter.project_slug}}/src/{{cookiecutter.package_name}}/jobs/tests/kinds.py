@@ -22,6 +22,8 @@ class Work(BaseModel):
     failures: int = 0
     """How often it fails before it does not."""
     name: str = ""
+    filling: int = 0
+    """So many letters are in its result."""
 
 
 def note(work: Work, job: Job, what: str) -> None:
@@ -51,7 +53,8 @@ def work(payload: Work, job: Job) -> dict[str, Any]:
             raise
         time.sleep(min(left, 0.02))
     note(payload, job, "ended")
-    return {"name": payload.name, "attempt": job.attempt}
+    filling = {"filling": "x" * payload.filling} if payload.filling else {}
+    return {"name": payload.name, "attempt": job.attempt, **filling}
 
 
 def stubborn(payload: Work, job: Job) -> dict[str, Any]:

@@ -65,12 +65,12 @@ def test_a_priority_counts_across_a_backlog(store: Store, start: Start, tmp_path
     ids = [
         submit(store, priority=priority, name=priority, file=file)
         for priority in ("low", "normal", "high")
-        for _ in range(20)
+        for _ in range(8)
     ]
     start(threads=1)
     await_end(store, *ids)
     order = [line.split()[1] for line in lines(file) if line.startswith("begun")]
-    assert order == ["high"] * 20 + ["normal"] * 20 + ["low"] * 20
+    assert order == ["high"] * 8 + ["normal"] * 8 + ["low"] * 8
 
 
 def test_an_urgent_job_is_the_next_one(store: Store, start: Start, tmp_path: Path) -> None:
