@@ -4,7 +4,7 @@ What no model says well is said without one, and the result says so.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import Any
@@ -15,8 +15,11 @@ from .checking import Verdict, check
 from .configuration import ConfigurationError
 from .ensemble import Answer, Panel, best, supports
 from .kinds import Explain
+from .stances import Stance, parted
 
 TEMPLATE = "template"
+EXPLANATION_MAX = 4000
+"""Characters of an opinion's explanation."""
 PAUSE = 0.2
 """Seconds between two looks at whether the job was cancelled."""
 
@@ -51,12 +54,40 @@ def explain(payload: Explain, job: Job) -> dict[str, Any]:
     """Explain a forecast; raises Unrecoverable where config/llm_ensemble.yaml cannot be used."""
     job.progress(0, "asking")
     try:
-        asked = shared.get().ask(wording.prompt(payload.forecast))
+        asked = shared.get().ask(wording.prompt(payload.forecast, payload.event))
     except ConfigurationError as error:
         raise Unrecoverable(str(error)) from error
     answers = [replace(one, text=wording.tidied(one.text)) for one in awaited(asked, job)]
+    stances = dict[str, Stance]()
+    if payload.event:
+        answers = [without_stance(one, stances) for one in answers]
     verdicts = {one.text: check(one.text, payload.forecast) for one in answers if one.text}
-    return result(payload, answers, verdicts)
+    made = result(payload, answers, verdicts)
+    return {**made, "opinions": opinions(made["members"], stances)} if payload.event else made
+
+
+def without_stance(answer: Answer, stances: dict[str, Stance]) -> Answer:
+    """Return an answer without its last line, of which what it says is noted."""
+    text, stance = parted(answer.text)
+    if stance:
+        stances[answer.member] = stance
+    return replace(answer, text=text)
+
+
+def opinions(
+    members: Sequence[dict[str, Any]], stances: Mapping[str, Stance]
+) -> list[dict[str, Any]]:
+    """Return what each member expects; of whose text a number is wrong nothing is heard."""
+    return [
+        {
+            "member": one["member"],
+            "warn": stances[one["member"]].expected,
+            "confidence": stances[one["member"]].confidence,
+            "explanation": one["text"][:EXPLANATION_MAX],
+        }
+        for one in members
+        if one["state"] == "verified" and one["member"] in stances
+    ]
 
 
 def awaited(asked: Sequence[Future[Answer]], job: Job) -> list[Answer]:

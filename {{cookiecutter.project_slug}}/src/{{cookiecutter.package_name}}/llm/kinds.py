@@ -54,6 +54,13 @@ class Explain(BaseModel):
     )
 
     forecast: Forecast = Field(description="The answer of POST /predict, as it is")
+    event: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\r\n]+$")] | None = (
+        Field(
+            default=None,
+            description="Each model is also asked whether it expects this, and how sure it is",
+            examples=["heat (temp_max 30 °C or above)"],
+        )
+    )
 
 
 KINDS = (

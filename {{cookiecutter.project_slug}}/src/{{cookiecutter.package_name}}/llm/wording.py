@@ -6,6 +6,7 @@ import re
 from .backends import Prompt
 from .checking import label
 from .kinds import PROBABILITY, Forecast
+from .stances import QUESTION
 
 SYSTEM = """\
 You explain a forecast to people who are no experts, in two or three plain English sentences, \
@@ -18,13 +19,14 @@ THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
 """What some models say before they answer."""
 
 
-def prompt(forecast: Forecast) -> Prompt:
-    """Return what a model is asked."""
+def prompt(forecast: Forecast, event: str | None = None) -> Prompt:
+    """Return what a model is asked: of an event too, whether it expects it."""
     lines = [
         f"- {label(name)}: {figure(value, forecast.units[name])}"
         for name, value in forecast.prediction.items()
     ]
-    return Prompt(SYSTEM, "\n".join([f"The forecast for {day(forecast)}:", *lines]))
+    asked = [QUESTION.format(event=event)] if event else []
+    return Prompt(SYSTEM, "\n".join([f"The forecast for {day(forecast)}:", *lines, *asked]))
 
 
 def template(forecast: Forecast) -> str:

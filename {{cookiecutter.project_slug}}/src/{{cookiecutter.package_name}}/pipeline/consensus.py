@@ -2,10 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from ..console import AppError, explain
 from .decisions import Consensus, Decision, Forecasts, Opinion, decide
@@ -16,15 +19,18 @@ from .writing import json_line, read_json, read_table, replace, replace_json, re
 NAMES = ("step", "date", *QUANTILES, "probability")
 """The columns of forecast_path.csv; the probability is that of the event, by the forecasters."""
 
-OPINION_BYTES = 1_000_000
+OPINION_BYTES = 2_000_000
 
 
 def live(work: Work, asked: argparse.Namespace) -> list[str]:
-    """Decide, write decision and path, and add the decision to those before; raises AppError.
+    """Decide, write decision, path and question, and add the decision to those before.
 
     A decision that was kept already is not added again, so that the same run twice is one decision.
+
+    Raises AppError.
     """
-    made = decide(work, forecasts(work), asked.step, [opinion(file) for file in asked.opinion])
+    heard = {file: opinions(file) for file in asked.opinion}
+    made = decide(work, forecasts(work), asked.step, [*chain.from_iterable(heard.values())])
     decision = made.decision
     history = work.path("artifacts/decisions.jsonl")
     before = past(history)
@@ -34,8 +40,31 @@ def live(work: Work, asked: argparse.Namespace) -> list[str]:
     replace_table(work.path("artifacts/forecast_path.csv"), NAMES, rows(made))
     file = work.path("artifacts/decision.json")
     replace_json(file, decision.model_dump())
+    replace_json(work.path("artifacts/question.json"), question(work, made))
     heading = f"{file}: {decision.action} ({decision.event}, {decision.date})"
-    return [heading, *decision.reasons]
+    silent = [f"{file}: there is no opinion in it" for file, found in heard.items() if not found]
+    return [heading, *decision.reasons, *silent]
+
+
+def question(work: Work, made: Consensus) -> dict[str, Any]:
+    """Return what to ask of who may have an opinion: the forecast, and the event it is about.
+
+    It is what the job `explain` takes, where there is a worker for it.
+    """
+    decision, place = made.decision, made.decision.step - 1
+    middle = float(made.quantiles[place][list(QUANTILES).index("q50")])
+    return {
+        "forecast": {
+            "target_key": decision.date,
+            "prediction": {
+                work.series: round(middle, 1),
+                decision.event: round(float(made.probabilities[place]), 4),
+            },
+            "units": {work.series: decision.unit, decision.event: "probability"},
+        },
+        "event": f"{decision.event} ({work.series} {decision.threshold:g} {decision.unit} "
+        f"or {decision.side})",
+    }
 
 
 def forecasts(work: Work) -> Forecasts:
@@ -67,12 +96,30 @@ def path(table: Sequence[dict[str, str]], forecaster: str) -> Floats:
     return np.array([[float(row[name]) for name in QUANTILES] for row in own])
 
 
-def opinion(file: Path) -> Opinion:
-    """Return the opinion in a file; raises AppError, naming what is wrong with it."""
+class Result(BaseModel):
+    """What came of a job that asked several."""
+
+    opinions: list[Opinion]
+
+
+class Job(BaseModel):
+    """A job as `GET /jobs/{id}` has it."""
+
+    state: str
+    result: Result | None = None
+
+
+def opinions(file: Path) -> list[Opinion]:
+    """Return the opinions in a file: one by itself, or those of a job that has ended.
+
+    Raises AppError, naming what is wrong with it.
+    """
     try:
         with file.open("rb") as opened:
             content = opened.read(OPINION_BYTES)
-        return Opinion.model_validate_json(content)
+        if not is_job(content):
+            return [Opinion.model_validate_json(content)]
+        job = Job.model_validate_json(content)
     except OSError as error:
         raise AppError(f"cannot read {explain(error)}") from error
     except ValidationError as error:
@@ -82,6 +129,18 @@ def opinion(file: Path) -> Opinion:
         ]
         needed = "an opinion has member, warn, confidence and explanation"
         raise AppError(f"{file}: {'; '.join(wrong)}; {needed}") from None
+    if job.result is None:
+        raise AppError(f"{file}: the job is {job.state}: ask for it again when it is done")
+    return job.result.opinions
+
+
+def is_job(content: bytes) -> bool:
+    """Tell whether this is a job rather than one opinion."""
+    try:
+        told = from_json(content)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and "state" in told
 
 
 def past(file: Path) -> list[Decision]:

@@ -149,8 +149,9 @@ def consensus_live(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="a JSON file: member, warn (true or false), confidence (0 to 1), explanation;"
-        " may be given more than once",
+        help="a JSON file: member, warn (true or false), confidence (0 to 1), explanation; or a job"
+        " explain that was asked with an event, as GET /jobs/<id> has it; may be given more than"
+        " once",
     )
     add_step(parser)
 

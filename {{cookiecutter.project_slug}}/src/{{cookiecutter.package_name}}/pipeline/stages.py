@@ -88,6 +88,7 @@ STAGES: tuple[Stage, ...] = (
         (
             "artifacts/decision.json",
             "artifacts/forecast_path.csv",
+            "artifacts/question.json",
             "artifacts/decisions.jsonl",
         ),
         options.consensus_live,

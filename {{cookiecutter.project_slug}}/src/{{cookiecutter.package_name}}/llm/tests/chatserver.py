@@ -27,6 +27,10 @@ TEXTS: dict[str, Callable[[str], str]] = {
     "thinking": lambda asked: f"<think>\n17 or 18?\n</think>\n{truth(asked)}",
     "liar": lambda asked: truth(asked).replace("73 %", "37 %"),
     "adding": lambda asked: f"{truth(asked)} Yesterday it was 4 degrees.",
+    "expecting": lambda asked: f"{truth(asked)}\nExpected: yes, 80 %",
+    "doubting": lambda asked: f"{truth(asked)}\n**Expected: No, 65.5%**",
+    "boasting": lambda asked: f"{truth(asked)}\nExpected: yes, 800 %",
+    "lying": lambda asked: f"{truth(asked)} It was 4 degrees.\nExpected: yes, 90 %",
     "vague": lambda _asked: "It will be a pleasant day.",
     "silent": lambda _asked: " ",
 }

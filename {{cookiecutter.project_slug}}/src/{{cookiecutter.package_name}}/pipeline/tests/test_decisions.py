@@ -23,6 +23,7 @@ PATHS = {
 LOSSES = {"gbm": 1.0, "naive": 2.0, "seasonal-naive": 2.0}
 FORECASTS = Forecasts("2024-06-24", DATES, PATHS, LOSSES)
 OPINION = Opinion(member="tiny", warn=True, confidence=0.9, explanation="It is hot already.")
+CALM = Opinion(member="calm", warn=False, confidence=1.0)
 
 
 def decision(folder: Path, step: int = 1, *opinions: Opinion) -> dict[str, Any]:
@@ -100,8 +101,7 @@ def test_an_opinion_can_turn_it(tmp_path: Path) -> None:
 
 
 def test_opinions_share_what_opinions_count(tmp_path: Path) -> None:
-    calm = Opinion(member="calm", warn=False, confidence=1.0)
-    found = decision(tmp_path, 1, OPINION, calm)
+    found = decision(tmp_path, 1, OPINION, CALM)
     assert [one["weight"] for one in found["members"][-2:]] == [0.1, 0.1]
     assert sum(one["weight"] for one in found["members"]) == pytest.approx(1, abs=1e-5)
     assert found["members"][-1]["probability"] == 0
@@ -193,9 +193,46 @@ def test_an_opinion_is_read_from_a_file(work: Work, tmp_path: Path) -> None:
     assert "warn (heat, 2024-07-01)" in live(work, asked(file))[0]
 
 
+JOB = {
+    "id": "5f0c8a7de0c84f5f9f0f2a53a2f2b7a1",  # pragma: allowlist secret
+    "kind": "explain",
+    "state": "done",
+    "result": {"text": "It is hot.", "opinions": [OPINION.model_dump(), CALM.model_dump()]},
+}
+"""As GET /jobs/{id} has it."""
+
+
+def test_opinions_are_read_from_a_job(work: Work, tmp_path: Path) -> None:
+    lay_out(work)
+    one, job, none = (tmp_path / name for name in ("opinion.json", "job.json", "none.json"))
+    one.write_text(OPINION.model_dump_json())
+    job.write_text(json.dumps(JOB))
+    none.write_text(json.dumps({**JOB, "result": {"text": "It is hot.", "opinions": []}}))
+    said = live(work, asked(one, job, none))
+    written = json.loads(work.path("artifacts/decision.json").read_text())
+    heard = [member["member"] for member in written["members"] if member["kind"] == "opinion"]
+    assert heard == ["tiny", "tiny", "calm"]
+    assert said[-1] == f"{none}: there is no opinion in it"
+
+
+def test_what_to_ask_of_others_is_written(work: Work) -> None:
+    lay_out(work)
+    live(work, asked())
+    assert json.loads(work.path("artifacts/question.json").read_text()) == {
+        "forecast": {
+            "target_key": "2024-07-01",
+            "prediction": {"temp_max": 29.3, "heat": 0.1517},
+            "units": {"temp_max": "°C", "heat": "probability"},
+        },
+        "event": "heat (temp_max 32 °C or above)",
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ('{"state": "running"}', "the job is running: ask for it again when it is done"),
+        ('{"state": "done", "result": {"text": ""}}', "result.opinions: Field required"),
         ("{", "the file: Invalid JSON"),
         ('{"member": "a", "warn": true, "confidence": 2}', "confidence: Input should be less"),
         ('{"member": "a", "warn": true, "confidence": NaN}', "confidence: Input should be a"),
