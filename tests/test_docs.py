@@ -55,6 +55,14 @@ def test_documents_name_tasks_that_there_are(bake: Bake, tools: Path) -> None:
         assert typed(INV, text) <= known, document
 
 
+@pytest.mark.parametrize("preset", settings()["_presets"])
+def test_a_preset_names_only_tasks_that_it_has(bake: Bake, tools: Path, preset: str) -> None:
+    project = bake(preset=preset)
+    known = tasks(tools / "inv", project)
+    for document in project.rglob("*.md"):
+        assert typed(INV, document.read_text(encoding="utf-8")) <= known, document
+
+
 def test_documents_name_sessions_that_there_are(bake: Bake) -> None:
     project = bake()
     for root, documents in ((ROOT, DOCUMENTS), (project, [*project.rglob("*.md")])):

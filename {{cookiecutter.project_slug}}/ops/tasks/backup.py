@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from ops.session import Session
     from ops.timers import Host
 
+NEEDS = "api"
+"""All but `keygen` do; those keys are for env files too."""
 NONE_YET = f"No restore point yet. Next: {points.NEXT}"
 ALL = "all"
 SCHEDULER = "scheduler"

@@ -13,6 +13,8 @@ from ops.tasks import options
 if TYPE_CHECKING:
     from invoke.context import Context
 
+NEEDS = "api"
+
 
 @task(help=options.WHERE | {"file": "a CSV file (default: the configured one)"})
 def collect(_c: Context, file: str = "", profile: str = "", engine: str = "") -> None:

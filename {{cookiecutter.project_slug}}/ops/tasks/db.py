@@ -14,6 +14,8 @@ from ops.tasks import options
 if TYPE_CHECKING:
     from invoke.context import Context
 
+NEEDS = "api"
+
 
 @task(help=options.WHERE | {"to": "a revision, or head"})
 def migrate(_c: Context, profile: str = "", engine: str = "", to: str = "head") -> None:

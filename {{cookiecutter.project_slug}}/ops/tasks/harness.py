@@ -12,6 +12,8 @@ from ops import harness, output, project
 if TYPE_CHECKING:
     from invoke.context import Context
 
+NEEDS = "api"
+
 
 @task(
     help={

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ops.registry import Model
     from ops.session import Session
 
+NEEDS = "api"
 NONE_YET = "No model yet. Next: inv models.train"
 TIER = {"tier": "such as tier1"}
 WHY = {"why": "the reason, for the journal"}
