@@ -1,6 +1,6 @@
 """A small server that speaks OpenAI's chat completions over real HTTP; the model says how it acts.
 
-`python -m <package>.llm.tests.chatserver PORT` runs one.
+`python -m <package>.llm.tests.chatserver PORT [ADDRESS]` runs one.
 """
 
 import json
@@ -82,8 +82,8 @@ class ChatServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+    def __init__(self, port: int = 0, address: str = "127.0.0.1") -> None:
+        super().__init__((address, port), Handler)
         self.asked: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.seconds = 0.0
@@ -123,4 +123,4 @@ def serving() -> Iterator[ChatServer]:
 
 
 if __name__ == "__main__":
-    ChatServer(int(sys.argv[1])).serve_forever()
+    ChatServer(int(sys.argv[1]), *sys.argv[2:]).serve_forever()

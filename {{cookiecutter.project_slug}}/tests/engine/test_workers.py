@@ -1,0 +1,123 @@
+"""The workers in containers, as they are: models that explain, a policy that is trained."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ops import health
+from ops.project import load
+from tests.conftest import REPOSITORY, free_port
+from tests.queues import FINAL, Asking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.engine.conftest import MakeStack, Stack
+
+SERVICES = {path.name for path in (REPOSITORY / "services").iterdir() if path.is_dir()}
+KEPT = ("api", "postgres", "proxy", "redis", "worker-llm", "worker-rl", "tensorboard")
+FORECAST = {
+    "target_key": "2016-01-01",
+    "prediction": {"rain": 0.7342, "temp_max": 5.634},
+    "units": {"rain": "probability", "temp_max": "°C"},
+}
+BROKEN = "    qwen: {model: broken}"
+LIMIT = 120.0
+"""Seconds until what is awaited has to be."""
+
+
+@pytest.fixture(scope="module")
+def chat() -> Iterator[str]:
+    """Run a server of chat completions on this machine; return how a container reaches it."""
+    port = free_port()
+    module = f"{load(REPOSITORY).package}.llm.tests.chatserver"
+    command = [sys.executable, "-m", module, str(port), "0.0.0.0"]  # noqa: S104 - for a container
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            awaited(lambda: not health.ask(f"tcp://127.0.0.1:{port}"))
+            yield f"http://host.docker.internal:{port}"
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def stack(make_stack: MakeStack, chat: str) -> Stack:
+    """Return a stack of workers that is up; one of two language models fails."""
+    made = make_stack(OLLAMA_BASE_URL=chat)
+    made.keep(KEPT)
+    ensemble = made.root / "config" / "llm_ensemble.yaml"
+    if ensemble.exists():
+        text = ensemble.read_text(encoding="utf-8")
+        ensemble.write_text(text.replace("    qwen: null", BROKEN), encoding="utf-8")
+        assert BROKEN in ensemble.read_text(encoding="utf-8")
+    made.up()
+    return made
+
+
+def awaited(found: Callable[[], Any]) -> Any:  # noqa: ANN401 - what is awaited
+    """Wait for something."""
+    limit = time.monotonic() + LIMIT
+    while not (now := found()):
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+    return now
+
+
+def result(asking: Asking, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """Have a job done, and return what came of it."""
+    number = asking.ask("POST", f"/jobs/{kind}", payload)["id"]
+
+    def ended() -> dict[str, Any] | None:
+        told: dict[str, Any] = asking.ask("GET", f"/jobs/{number}")
+        return told if told["state"] in FINAL else None
+
+    job: dict[str, Any] = awaited(ended)
+    assert job["state"] == "done", job
+    told: dict[str, Any] = job["result"]
+    return told
+
+
+@pytest.mark.skipif("worker-llm" not in SERVICES, reason="there is no worker-llm here")
+def test_a_forecast_is_explained_by_whom_has_not_failed_and_workers_are_scaled(
+    stack: Stack,
+) -> None:
+    asking = Asking(stack)
+    told = result(asking, "explain", {"forecast": FORECAST})
+    assert told["by"] == ["llama"]
+    assert "73 %" in told["text"]
+    states = {one["member"]: (one["state"], str(one["why"])) for one in told["members"]}
+    assert states["llama"] == ("verified", "[]")
+    assert states["qwen"][0] == "failed"
+    assert "500" in states["qwen"][1]
+    stack.inv("deploy.scale", "worker-llm=3")
+    workers = [one for one in asking.overview()["workers"] if one["queue"] == "llm"]
+    assert len(workers) == 3
+    assert {item["state"] for item in stack.status().values()} == {"healthy"}
+
+
+@pytest.mark.skipif("worker-rl" not in SERVICES, reason="there is no worker-rl here")
+def test_a_policy_is_trained_listed_and_its_log_is_shown(stack: Stack) -> None:
+    told = result(Asking(stack), "train-policy", {"steps": 1024})
+    assert (told["tier"], told["version"]) == ("umbrella", "v1.0")
+    listed = json.loads(stack.inv("models.list", "--json"))
+    assert ("umbrella", "v1.0", True) in {
+        (item["tier"], item["version"], item["current"]) for item in listed
+    }
+    if "tensorboard" in SERVICES:
+        url = f"http://127.0.0.1:{stack.ports['TENSORBOARD_PORT']}/data/runs"
+
+        def runs() -> list[str]:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                found: list[str] = json.load(answer)
+            return found
+
+        assert awaited(runs)
