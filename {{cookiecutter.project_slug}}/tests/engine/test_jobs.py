@@ -27,6 +27,8 @@ def test_no_job_is_lost_when_workers_are_killed_scaled_and_restarted(
     asked: tuple[Stack, Asking],
 ) -> None:
     stack, asking = asked
+    # Without a limit it would be killed when it is full.
+    assert asking.overview()["memory"]["limit_bytes"] > 0
     asking.submit(20, seconds=0.5)
     asking.submit(2, seconds=5)
     while not asking.running():
