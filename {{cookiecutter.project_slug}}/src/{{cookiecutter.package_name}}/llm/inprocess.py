@@ -17,6 +17,9 @@ from .configuration import ProcessMember
 
 log = logging.getLogger(__name__)
 
+BITS = logging.getLogger("bitsandbytes")
+"""It warns of each product of each token where a model of 8 bits was not of float16."""
+
 INSTALL = (
     "pip install -r services/worker-llm/transformers.txt && "
     "pip install -r services/worker-llm/torch.txt; an image built with LLM_TRANSFORMERS=1 has both"
@@ -100,6 +103,7 @@ def load(member: ProcessMember) -> Loaded:
         from transformers.utils import logging as bars  # noqa: PLC0415 - the same
 
         bars.disable_progress_bar()
+        BITS.setLevel(logging.ERROR)
         safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         tokenizer = AutoTokenizer.from_pretrained(member.path, padding_side="left", **safe)
         model = AutoModelForCausalLM.from_pretrained(

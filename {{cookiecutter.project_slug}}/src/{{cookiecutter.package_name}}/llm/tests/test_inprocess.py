@@ -168,12 +168,15 @@ def noting(batches: list[int]) -> Any:  # noqa: ANN401 - stands for a function
 
 
 @pytest.mark.parametrize(("bits", "kind"), [(8, "Linear8bitLt"), (4, "Linear4bit")])
-def test_a_model_of_few_bits_says_the_same(folder: Path, bits: int, kind: str) -> None:
+def test_a_model_of_few_bits_says_the_same_and_logs_nothing(
+    folder: Path, bits: int, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("bitsandbytes", reason=inprocess.INSTALL)
     loaded = inprocess.load(member(folder, bits=bits))
     assert type(loaded.model.model.layers[0].mlp.up_proj).__name__ == kind
     backend = InProcess(member(folder, bits=bits))
     assert answered(backend, *PROMPTS) == ANSWERS
+    assert not caplog.messages
 
 
 def test_a_text_without_an_end_is_none(folder: Path) -> None:
