@@ -56,7 +56,7 @@ def verify(said: bytes, signature_file: Path, key_file: Path) -> None:
         raise SignatureError(
             f"{signature_file} is missing, and models_public_key asks for it: train the model with"
             " MODELS_SIGNING_KEY set to the file of the private key, or sign it where that is:"
-            f" python -m {__package__}.signing sign {signature_file.with_suffix('.json').name}"
+            f" python -m {__package__}.signing sign {signature_file.with_suffix('.json')}"
         )
     signatures = read(signature_file).splitlines()
     if not any(is_signed(said, signature, key) for signature in signatures for key in keys):

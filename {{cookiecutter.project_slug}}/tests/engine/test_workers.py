@@ -29,7 +29,16 @@ FORECAST = {
     "prediction": {"rain": 0.7342, "temp_max": 5.634},
     "units": {"rain": "probability", "temp_max": "°C"},
 }
-BROKEN = "    qwen: {model: broken}"
+ILL = """    qwen: {model: broken}
+    slow:
+      backend: openai
+      base_url: "{OLLAMA_BASE_URL}/v1"
+      model: slow
+      weight: 0.5
+      timeout_seconds: 1
+      max_tokens: 50
+"""
+"""Of three members one fails, and one is slow."""
 LIMIT = 120.0
 """Seconds until what is awaited has to be."""
 
@@ -51,14 +60,14 @@ def chat() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def stack(make_stack: MakeStack, chat: str) -> Stack:
-    """Return a stack of workers that is up; one of two language models fails."""
+    """Return a stack of workers that is up."""
     made = make_stack(OLLAMA_BASE_URL=chat)
     made.keep(KEPT)
     ensemble = made.root / "config" / "llm_ensemble.yaml"
     if ensemble.exists():
         text = ensemble.read_text(encoding="utf-8")
-        ensemble.write_text(text.replace("    qwen: null", BROKEN), encoding="utf-8")
-        assert BROKEN in ensemble.read_text(encoding="utf-8")
+        assert "    qwen: null\n" in text
+        ensemble.write_text(text.replace("    qwen: null\n", ILL), encoding="utf-8")
     made.up()
     return made
 
@@ -87,7 +96,7 @@ def result(asking: Asking, kind: str, payload: dict[str, Any]) -> dict[str, Any]
 
 
 @pytest.mark.skipif("worker-llm" not in SERVICES, reason="there is no worker-llm here")
-def test_a_forecast_is_explained_by_whom_has_not_failed_and_workers_are_scaled(
+def test_a_forecast_is_explained_by_who_is_well_and_workers_are_scaled(
     stack: Stack,
 ) -> None:
     asking = Asking(stack)
@@ -98,6 +107,7 @@ def test_a_forecast_is_explained_by_whom_has_not_failed_and_workers_are_scaled(
     assert states["llama"] == ("verified", "[]")
     assert states["qwen"][0] == "failed"
     assert "500" in states["qwen"][1]
+    assert states["slow"][0] == "slow"
     stack.inv("deploy.scale", "worker-llm=3")
     workers = [one for one in asking.overview()["workers"] if one["queue"] == "llm"]
     assert len(workers) == 3

@@ -115,7 +115,7 @@ def test_the_command_signs_what_was_trained_without_a_key(
     artifacts.write(tmp_path, described, b"one")
     said = tmp_path / f"{Path(described.file).stem}.json"
     message = refused(lambda: artifacts.read(tmp_path, described.file, public))
-    assert f"python -m {signing.__package__}.signing sign {said.name}" in message
+    assert f"python -m {signing.__package__}.signing sign {said}" in message
     unset = module("signing", "sign", str(said), MODELS_SIGNING_KEY="")
     assert (unset.returncode, unset.stdout) == (1, "")
     assert "MODELS_SIGNING_KEY names no private key" in unset.stderr
