@@ -130,6 +130,7 @@ def make_scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], S
         scratch.write("web.py", WEB)
         scratch.write("src/scratch/settings.py", "print('settings are valid')")
         scratch.write("run/engine", "local")
+        scratch.write("services/api/README.md", "Whose folder is here, their tasks are offered.")
         scratch.write("tasks.py", (REPOSITORY / "tasks.py").read_text(encoding="utf-8"))
         # A copy, not a link: a task finds its project by where ops/ is.
         for path in (REPOSITORY / "ops").rglob("*.py"):

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from .console import AppError, explain, run
 
+COMMAND = f"PYTHONPATH=src python -m {__package__}.signing"
 PRIVATE, PUBLIC = "models.private.pem", "models.public.pem"
 BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.DOTALL)
 
@@ -56,7 +57,7 @@ def verify(said: bytes, signature_file: Path, key_file: Path) -> None:
         raise SignatureError(
             f"{signature_file} is missing, and models_public_key asks for it: train the model with"
             " MODELS_SIGNING_KEY set to the file of the private key, or sign it where that is:"
-            f" python -m {__package__}.signing sign {signature_file.with_suffix('.json')}"
+            f" {COMMAND} sign {signature_file.with_suffix('.json')}"
         )
     signatures = read(signature_file).splitlines()
     if not any(is_signed(said, signature, key) for signature in signatures for key in keys):
@@ -125,21 +126,24 @@ def write(file: Path, mode: int, content: bytes) -> None:
 
 def advice() -> str:
     """Say how to make keys."""
-    return f"make a pair with python -m {__package__}.signing keys FOLDER"
+    return f"make a pair with {COMMAND} keys FOLDER"
 
 
 def sign_models(metadata: list[Path], key_file: Path) -> None:
     """Sign models that were made where no private key is, each by the file of its metadata.
 
     Raises ArtifactError where a model is not what its metadata say, SignatureError where a file
-    cannot be read.
+    is none of metadata, or cannot be read.
     """
     from . import artifacts  # noqa: PLC0415 - which verifies what is signed here
 
     for file in metadata:
+        if file.suffix != ".json":
+            raise SignatureError(f"{file} holds no metadata: name models/<name>.json")
         known = artifacts.read(file.parent, next(iter(artifacts.beside(file)), file.name))
         artifacts.check(file.parent, known)
         artifacts.replace(file.with_suffix(artifacts.SIGNATURE), sign(read(file), key_file))
+        artifacts.keep_names(file.parent)
         print(f"{known.tier} {known.version} is signed")
 
 

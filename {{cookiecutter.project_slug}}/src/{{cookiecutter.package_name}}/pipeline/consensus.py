@@ -21,6 +21,8 @@ NAMES = ("step", "date", *QUANTILES, "probability")
 
 OPINION_BYTES = 2_000_000
 
+QUESTION = "question.json"
+
 
 def live(work: Work, asked: argparse.Namespace) -> list[str]:
     """Decide, write decision, path and question, and add the decision to those before.
@@ -40,7 +42,7 @@ def live(work: Work, asked: argparse.Namespace) -> list[str]:
     replace_table(work.path("artifacts/forecast_path.csv"), NAMES, rows(made))
     file = work.path("artifacts/decision.json")
     replace_json(file, decision.model_dump())
-    replace_json(work.path("artifacts/question.json"), question(work, made))
+    replace_json(work.path(f"artifacts/{QUESTION}"), question(work, made))
     heading = f"{file}: {decision.action} ({decision.event}, {decision.date})"
     silent = [f"{file}: there is no opinion in it" for file, found in heard.items() if not found]
     return [heading, *decision.reasons, *silent]
@@ -99,7 +101,7 @@ def path(table: Sequence[dict[str, str]], forecaster: str) -> Floats:
 class Result(BaseModel):
     """What came of a job that asked several."""
 
-    opinions: list[Opinion]
+    opinions: list[Opinion] | None = None
 
 
 class Job(BaseModel):
@@ -130,7 +132,11 @@ def opinions(file: Path) -> list[Opinion]:
         needed = "an opinion has member, warn, confidence and explanation"
         raise AppError(f"{file}: {'; '.join(wrong)}; {needed}") from None
     if job.result is None:
-        raise AppError(f"{file}: the job is {job.state}: ask for it again when it is done")
+        never = job.state in {"dead", "cancelled"}
+        then = f"post {QUESTION} again" if never else "ask for it again when it is done"
+        raise AppError(f"{file}: the job is {job.state}: {then}")
+    if job.result.opinions is None:
+        raise AppError(f"{file}: the job was asked of no event: post {QUESTION}")
     return job.result.opinions
 
 

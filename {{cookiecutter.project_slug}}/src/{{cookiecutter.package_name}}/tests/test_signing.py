@@ -115,12 +115,23 @@ def test_the_command_signs_what_was_trained_without_a_key(
     artifacts.write(tmp_path, described, b"one")
     said = tmp_path / f"{Path(described.file).stem}.json"
     message = refused(lambda: artifacts.read(tmp_path, described.file, public))
-    assert f"python -m {signing.__package__}.signing sign {said}" in message
+    assert f"{signing.COMMAND} sign {said}" in message
     unset = module("signing", "sign", str(said), MODELS_SIGNING_KEY="")
     assert (unset.returncode, unset.stdout) == (1, "")
     assert "MODELS_SIGNING_KEY names no private key" in unset.stderr
     done = module("signing", "sign", str(said), MODELS_SIGNING_KEY=str(private))
     assert (done.returncode, done.stdout) == (0, "tier1 v1.0 is signed\n"), done.stderr
+    assert artifacts.read(tmp_path, described.file, public) == described
+
+
+def test_a_model_named_in_place_of_its_metadata_keeps_its_signature(
+    keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    described, (private, public) = metadata(), keys
+    artifacts.write(tmp_path, described, b"one", private)
+    model = tmp_path / described.file
+    message = refused(lambda: signing.sign_models([model], private), SignatureError)
+    assert message == f"{model} holds no metadata: name models/<name>.json"
     assert artifacts.read(tmp_path, described.file, public) == described
 
 

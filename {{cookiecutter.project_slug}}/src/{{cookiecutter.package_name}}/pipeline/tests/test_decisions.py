@@ -232,7 +232,8 @@ def test_what_to_ask_of_others_is_written(work: Work) -> None:
     ("text", "said"),
     [
         ('{"state": "running"}', "the job is running: ask for it again when it is done"),
-        ('{"state": "done", "result": {"text": ""}}', "result.opinions: Field required"),
+        ('{"state": "dead"}', "the job is dead: post question.json again"),
+        ('{"state": "done", "result": {"text": ""}}', "asked of no event: post question.json"),
         ("{", "the file: Invalid JSON"),
         ('{"member": "a", "warn": true, "confidence": 2}', "confidence: Input should be less"),
         ('{"member": "a", "warn": true, "confidence": NaN}', "confidence: Input should be a"),
