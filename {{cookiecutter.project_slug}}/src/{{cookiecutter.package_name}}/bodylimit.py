@@ -1,8 +1,15 @@
 """How large a request's body may be."""
 
+import asyncio
+from contextlib import suppress
+
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LEFT_BYTES, LEFT_SECONDS = 2**24, 2.0
+"""How much of a body that is refused is still taken, and for how long. Nothing is kept of it; but a
+proxy that is cut off while it sends takes that for a failure, and never reads the answer."""
 
 
 class BodyLimit:
@@ -27,15 +34,25 @@ class BodyLimit:
 
         async def counted() -> Message:
             nonlocal come
-            self.check(known)
-            message = await receive()
-            come += len(message.get("body", b""))
-            self.check(come)
-            return message
+            if known <= self.limit:
+                message = await receive()
+                come += len(message.get("body", b""))
+                if come <= self.limit:
+                    return message
+            if known > self.limit or message.get("more_body"):
+                await drop(receive)
+            raise HTTPException(413, f"a body may have {self.limit} bytes at most")
 
         await self.app(scope, counted, send)
 
-    def check(self, size: int) -> None:
-        """Raise the answer to a body of more bytes than are allowed."""
-        if size > self.limit:
-            raise HTTPException(413, f"a body may have {self.limit} bytes at most")
+
+async def drop(receive: Receive) -> None:
+    """Take what is left of a body, within bounds."""
+    dropped = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LEFT_SECONDS):
+            while dropped < LEFT_BYTES:
+                message = await receive()
+                dropped += len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return

@@ -122,6 +122,7 @@ def test_every_rule_says_what_it_should(engine: docker.DockerClient) -> None:
         entrypoint="promtool",
         volumes={str(RULES): {"bind": "/rules", "mode": "ro"}},
         user="0",
+        tmpfs={"/prometheus": ""},  # in place of a volume that would be left
         remove=True,
     )
     assert b"SUCCESS" in said

