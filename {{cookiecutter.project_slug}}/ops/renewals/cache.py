@@ -29,7 +29,6 @@ from ops.renewals.renewal import (
     Renewal,
     counted,
     described,
-    listed,
 )
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class Cache(Renewal):
         yield ACCEPT, f"{SERVICE} accepts it beside the one before"
         yield PROBE, "log in with both"
         yield RECORD, f"into {self.path.name}"
-        yield MOVE, f"{listed(self.in_order(dict.fromkeys(self.running())))}: while it runs"
+        yield MOVE, self.told_of(self.in_order(dict.fromkeys(self.running())), "while it runs")
         yield CHECK, "every service is healthy, and each replica reaches the cache"
         yield RETIRE, "the one before is refused, and what was connected with it is ended"
 

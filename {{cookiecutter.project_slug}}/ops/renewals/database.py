@@ -114,7 +114,7 @@ class Database(Renewal):
         yield ACCEPT, f"the database accepts it for the login {new}, beside that of {old}"
         yield PROBE, f"log in over the network as {new}, and as {old}"
         yield RECORD, f"{LOGIN} and {self.name} into {self.path.name}"
-        yield MOVE, f"{listed(self.running())}: one after the other, while it runs"
+        yield MOVE, self.told_of(self.running(), "one after the other, while it runs")
         yield CHECK, "every service is healthy, each replica forecasts, and as the new login"
         yield RETIRE, f"{old} has no password any more, and its sessions are ended"
 

@@ -236,6 +236,12 @@ class Renewal:
         else:
             self.follow(service)
 
+    def told_of(self, services: list[str], how: str) -> str:
+        """Say how services come to use the new value: in a way, or as they are started anew."""
+        anew = [name for name in services if self.engine.reads_once(name)]
+        others = listed([name for name in services if name not in anew])
+        return f"{others}: {how}" + (f"; {listed(anew)}: started anew" if anew else "")
+
     def in_order(self, services: Mapping[str, object]) -> list[str]:
         """Return services in the order in which they are handed the new value."""
         return [*services]
