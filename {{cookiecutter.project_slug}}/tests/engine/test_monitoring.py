@@ -71,8 +71,8 @@ def told() -> Iterator[Told]:
 def stack(make_stack: MakeStack, engine: docker.DockerClient, told: Told) -> Stack:
     """Return a stack that is up, with rules that are tried every second."""
     (bridge,) = engine.networks.get("bridge").attrs["IPAM"]["Config"]
-    made = make_stack(ALERTS_WEBHOOK_URL=f"http://{bridge['Gateway']}:{told.port}/alerts")
-    made.keep(KEPT)
+    address = f"http://{bridge['Gateway']}:{told.port}/alerts"
+    made = make_stack(KEPT, ALERTS_WEBHOOK_URL=address)
     folder = made.root / "services" / "monitoring"
     hasten(folder / "prometheus" / "prometheus.yaml", r"(interval: )15s", r"\g<1>1s")
     hasten(folder / "prometheus" / "rules.yaml", r"( for: )\d+[mh]", r"\g<1>1s")

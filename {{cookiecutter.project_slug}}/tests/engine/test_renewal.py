@@ -67,11 +67,11 @@ def logins(stack: Stack) -> str:
 
 
 def started(stack: Stack) -> dict[str, str]:
-    """Return when each container that stays up was started."""
+    """Return when each container that stays up was started, but those that say they have to be."""
     return {
         str(item.name): item.attrs["State"]["StartedAt"]
         for item in stack.containers()
-        if item.status == "running"
+        if item.status == "running" and item.labels.get("reads") != "once"
     }
 
 

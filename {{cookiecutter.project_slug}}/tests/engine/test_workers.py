@@ -61,8 +61,7 @@ def chat() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def stack(make_stack: MakeStack, chat: str) -> Stack:
     """Return a stack of workers that is up."""
-    made = make_stack(OLLAMA_BASE_URL=chat)
-    made.keep(KEPT)
+    made = make_stack(KEPT, OLLAMA_BASE_URL=chat)
     ensemble = made.root / "config" / "llm_ensemble.yaml"
     if ensemble.exists():
         text = ensemble.read_text(encoding="utf-8")
