@@ -8,16 +8,19 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from websockets.sync.client import ClientConnection
 
     from tests.engine.conftest import Stack
 
 PAGE_SECONDS = 60
+FINISHED = "script_finished"
 
 
 @contextmanager
@@ -35,16 +38,36 @@ def shows(page: ClientConnection, text: str) -> bool:
     """Wait until a text is shown."""
     deadline = time.monotonic() + PAGE_SECONDS
     while (left := deadline - time.monotonic()) > 0:
-        if text in str(page.recv(timeout=left)):
+        if text.encode() in received(page, left):
             return True
     return False
 
 
 def drawn(page: ClientConnection) -> None:
-    """Wait until nothing more comes: only then is the source watched."""
+    """Wait until the page is whole and its source is watched.
+
+    The first run on a busy machine pauses for seconds while it imports, so silence alone says
+    nothing; what is saved before the end of it may be missed.
+    """
+    while ForwardMsg.FromString(received(page, PAGE_SECONDS)).WhichOneof("type") != FINISHED:
+        pass
     with suppress(TimeoutError):
-        while page.recv(timeout=2):
+        while received(page, 2):
             pass
+
+
+def received(page: ClientConnection, seconds: float) -> bytes:
+    """Return the next message, or raise TimeoutError."""
+    message = page.recv(timeout=seconds, decode=False)
+    assert isinstance(message, bytes)
+    return message
+
+
+def save(path: Path, text: str) -> None:
+    """Save as editors do, in one step: a file half written is a change of its own."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
 
 
 def test_on_a_server_it_is_reached_through_the_proxy(production: Stack) -> None:
@@ -61,7 +84,7 @@ def test_in_dev_a_page_changes_when_its_source_is_saved(stack: Stack) -> None:
     with opened(stack) as page:
         drawn(page)
         try:
-            script.write_text(before + "\nst.write('one line more')\n", encoding="utf-8")
+            save(script, before + "\nst.write('one line more')\n")
             assert shows(page, "one line more")
         finally:
-            script.write_text(before, encoding="utf-8")
+            save(script, before)
