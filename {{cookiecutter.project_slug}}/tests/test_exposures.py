@@ -37,17 +37,37 @@ def tar(**files: bytes) -> bytes:
     return made.getvalue()
 
 
-def search(scratch: Scratch, path: Path, saved: bytes, monkeypatch: pytest.MonkeyPatch) -> Search:
-    """Look through an image as an engine would write it."""
+ONE = {"web": ["sha256:layer"]}
+
+
+def search(
+    scratch: Scratch,
+    path: Path,
+    saved: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    images: dict[str, list[str]] = ONE,
+) -> Search:
+    """Look through images, each with its layers, as an engine would write them."""
     (path / "saved").write_bytes(saved)
     script = scratch.write("bin/docker", f"#!/bin/sh\nexec cat {path / 'saved'}\n")
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(script.parent), prepend=":")
-    image = SimpleNamespace(attrs={"Size": 1, "RootFS": {"Layers": ["sha256:layer"]}})
+    there = {
+        name: cast("Image", SimpleNamespace(attrs={"RootFS": {"Layers": layers}}))
+        for name, layers in images.items()
+    }
     said = Search()
-    layers = Layers(scratch.project, {"KEY": VALUE}, 60)
-    layers.look({"web": cast("Image", image)}, said)
+    Layers(scratch.project, {"KEY": VALUE}, 60).look(there, said)
     return said
+
+
+def manifest(**images: list[str]) -> bytes:
+    """Return which layers each image consists of, as an engine writes it."""
+    said = [
+        {"Config": "config", "RepoTags": [name], "Layers": layers}
+        for name, layers in images.items()
+    ]
+    return json.dumps(said).encode()
 
 
 @pytest.mark.parametrize("packed", [bytes, gzip.compress])
@@ -83,6 +103,48 @@ def test_what_cannot_be_read_is_no_clean_image(
 ) -> None:
     assert search(scratch, tmp_path, saved, monkeypatch).left_out == "web: it cannot be read"
     assert Layers(scratch.project, {"KEY": VALUE}, 1).clean == set()
+
+
+SHARED = {"api": ["sha256:base", "sha256:top"], "web": ["sha256:base", "sha256:web"]}
+
+
+def test_what_images_share_is_told_of_each(
+    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = {"blobs_base": gzip.compress(tar(key=VALUE.encode())), "blobs_top": tar(x=b"y")}
+    owned = manifest(api=["blobs/base", "blobs/top"], web=["blobs/base", "blobs/web"])
+    saved = tar(**layers, blobs_web=tar(key=VALUE.encode()), **{"manifest.json": owned})
+    assert len(layers["blobs_base"]) < tarfile.BLOCKSIZE
+    said = search(scratch, tmp_path, saved, monkeypatch, SHARED)
+    assert sorted(item.place for item in said.found) == [
+        "/key in a layer of the image api",
+        "/key in a layer of the image web",
+        "/key in a layer of the image web",
+    ]
+    assert Layers(scratch.project, {"KEY": VALUE}, 1).clean == {"sha256:top"}
+
+
+def test_what_was_read_before_time_was_up_is_not_read_again(
+    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = {"blobs_base": tar(x=b"y" * 9999), "blobs_top": tar(key=VALUE.encode())}
+    broken = tar(**layers, blobs_web=tar(x=b"y" * 9999))[:-9999]
+    said = search(scratch, tmp_path, broken, monkeypatch, SHARED)
+    assert [item.place for item in said.found] == ["/key in a layer of the image api or web"]
+    assert said.left_out == "api, web: it cannot be read"
+    assert Layers(scratch.project, {"KEY": VALUE}, 1).clean == {"sha256:base"}
+
+
+def test_a_link_to_a_layer_is_no_layer(
+    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = io.BytesIO(tar(layer=tar(x=b"y")))
+    with tarfile.open(fileobj=made, mode="a") as archive:
+        link = tarfile.TarInfo("again/layer.tar")
+        link.type, link.linkname = tarfile.SYMTYPE, "../layer"
+        archive.addfile(link)
+    said = search(scratch, tmp_path, made.getvalue(), monkeypatch)
+    assert said == Search()
 
 
 def test_an_image_is_called_as_its_compose_file_says(scratch: Scratch) -> None:

@@ -21,7 +21,7 @@ from ops.errors import Refused
 from ops.masking import hidden, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from io import BufferedReader
 
     import docker
@@ -37,6 +37,10 @@ ANSWER = 5
 BLOCK = 2**20
 FILLED = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}")
 """A variable in a compose file, and its default."""
+
+
+MANIFEST, VERSION = "manifest.json", "/VERSION"
+"""What `docker save` writes beside the layers: who owns them, and a format of older engines."""
 
 
 class Exposure(NamedTuple):
@@ -176,14 +180,10 @@ class Layers:
             return set()
 
     def look(self, images: Mapping[str, Image], said: Search) -> None:
-        """Look through each image that has a layer which was not searched, the smallest first."""
-        for name, image in sorted(images.items(), key=lambda item: int(item[1].attrs["Size"])):
-            layers = {*image.attrs["RootFS"]["Layers"]}
-            if not layers <= self.clean:
-                found = [*self._within(name, said)]
-                said.found += found
-                if not found and not said.left_out:
-                    self.clean |= layers
+        """Look through the images that have a layer which was not searched."""
+        layers = {name: {*image.attrs["RootFS"]["Layers"]} for name, image in images.items()}
+        if new := {name: held for name, held in layers.items() if not held <= self.clean}:
+            self._within(new, said)
         self.remember()
 
     def remember(self) -> None:
@@ -192,33 +192,56 @@ class Layers:
         content = {"values": self.digest, "layers": sorted(self.clean)}
         files.replaced(self.path, json.dumps(content))
 
-    def _within(self, image: str, said: Search) -> Iterator[Exposure]:
-        """Yield each variable whose value is in a file of an image."""
-        left = self.deadline - time.monotonic()
+    def _within(self, images: Mapping[str, set[str]], said: Search) -> None:
+        """Say which values are in files of images, and keep which layers hold none.
+
+        All are asked for at once: what they share, which is most of them, comes once.
+        """
+        names, layers = sorted(images), set[str]().union(*images.values())
+        found, owners = dict[str, list[tuple[str, str]]](), dict[str, list[str]]()
         try:
-            command = ["docker", "save", image]
-            with (
-                Path(os.devnull).open("rb") as nothing,
-                shell.streamed(command, cwd=self.root, given=nothing, timeout=left) as process,
-                tarfile.open(fileobj=process.stdout, mode="r|", bufsize=BLOCK) as saved,
-            ):
-                for name, path in self._of_blobs(saved):
-                    yield Exposure(name, f"{path} in a layer of the image {image}")
+            for blob, content in self._saved(names):
+                if blob.name == MANIFEST:
+                    owners = _owners(content)
+                elif (layer := f"sha256:{blob.name.rpartition('/')[2]}") not in self.clean:
+                    found[blob.name] = [*self._of_blob(blob, content)]
+                    self.clean |= {layer} & layers if not found[blob.name] else set()
         except (tarfile.TarError, EOFError, OSError, Refused):
             late = time.monotonic() >= self.deadline
             why = f"it takes longer than {self.limit:.0f} s" if late else "it cannot be read"
-            said.left_out = said.left_out or f"{image}: {why}"
+            left = [name for name in names if not images[name] <= self.clean]
+            said.left_out = f"{', '.join(left)}: {why}"
+        else:
+            # Some engines call layers by other names than images do.
+            self.clean |= set() if any(found.values()) else layers
+        said.found += [
+            Exposure(variable, f"{path} in a layer of the image {image}")
+            for name, held in found.items()
+            for image in owners.get(name, [" or ".join(names)])
+            for variable, path in held
+        ]
 
-    def _of_blobs(self, saved: tarfile.TarFile) -> Iterator[tuple[str, str]]:
-        """Yield what is in the layers of an image that `docker save` writes."""
-        for blob in saved:
-            known = f"sha256:{blob.name.rpartition('/')[2]}" in self.clean
-            if known or blob.size < tarfile.BLOCKSIZE or not (content := saved.extractfile(blob)):
-                continue
-            # What says what the image is was asked for already.
-            if cast("BufferedReader", content).peek(1)[:1] not in (b"{", b"["):
-                with tarfile.open(fileobj=content, mode="r|*", bufsize=BLOCK) as layer:
-                    yield from self._of_files(layer)
+    def _saved(self, images: Sequence[str]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+        """Yield the files that `docker save` writes, each to be read before the next."""
+        left = self.deadline - time.monotonic()
+        with (
+            Path(os.devnull).open("rb") as nothing,
+            shell.streamed(
+                ["docker", "save", *images], cwd=self.root, given=nothing, timeout=left
+            ) as process,
+            tarfile.open(fileobj=process.stdout, mode="r|", bufsize=BLOCK) as saved,
+        ):
+            for blob in saved:
+                # Older engines link to a layer that was written before.
+                if blob.isreg() and (content := saved.extractfile(blob)):
+                    yield blob, content
+
+    def _of_blob(self, blob: tarfile.TarInfo, content: IO[bytes]) -> Iterator[tuple[str, str]]:
+        """Yield what is in a layer; what says what an image is was asked for already."""
+        first = cast("BufferedReader", content).peek(1)[:1]
+        if first not in (b"", b"{", b"[") and not blob.name.endswith(VERSION):
+            with tarfile.open(fileobj=content, mode="r|*", bufsize=BLOCK) as layer:
+                yield from self._of_files(layer)
 
     def _of_files(self, layer: tarfile.TarFile) -> Iterator[tuple[str, str]]:
         for item in layer:
@@ -235,3 +258,12 @@ class Layers:
             found |= {name for name, value in self.values.items() if value in seen}
             end = seen[-longest:]
         return found
+
+
+def _owners(manifest: IO[bytes]) -> dict[str, list[str]]:
+    """Return the images that each layer is of, as the manifest of `docker save` says."""
+    owners = dict[str, list[str]]()
+    for image in json.load(manifest):
+        for layer in image.get("Layers") or ():
+            owners.setdefault(layer, []).extend(image.get("RepoTags") or ())
+    return owners
