@@ -80,9 +80,14 @@ def awaited(found: Callable[[], Any]) -> Any:  # noqa: ANN401 - what is awaited
     return now
 
 
-def result(asking: Asking, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
-    """Have a job done, and return what came of it."""
-    number = asking.ask("POST", f"/jobs/{kind}", payload)["id"]
+def begun(asking: Asking, kind: str, payload: dict[str, Any]) -> str:
+    """Queue a job, and return its id."""
+    told: dict[str, str] = asking.ask("POST", f"/jobs/{kind}", payload)
+    return told["id"]
+
+
+def result(asking: Asking, number: str) -> dict[str, Any]:
+    """Wait until a job is done, and return what came of it."""
 
     def ended() -> dict[str, Any] | None:
         told: dict[str, Any] = asking.ask("GET", f"/jobs/{number}")
@@ -95,11 +100,11 @@ def result(asking: Asking, kind: str, payload: dict[str, Any]) -> dict[str, Any]
 
 
 @pytest.mark.skipif("worker-llm" not in SERVICES, reason="there is no worker-llm here")
-def test_a_forecast_is_explained_by_who_is_well_and_workers_are_scaled(
+def test_forecasts_are_explained_by_who_is_well_while_workers_are_scaled_and_restarted(
     stack: Stack,
 ) -> None:
     asking = Asking(stack)
-    told = result(asking, "explain", {"forecast": FORECAST})
+    told = result(asking, begun(asking, "explain", {"forecast": FORECAST}))
     assert told["by"] == ["llama"]
     assert "73 %" in told["text"]
     states = {one["member"]: (one["state"], str(one["why"])) for one in told["members"]}
@@ -110,13 +115,28 @@ def test_a_forecast_is_explained_by_who_is_well_and_workers_are_scaled(
     stack.inv("deploy.scale", "worker-llm=3")
     workers = [one for one in asking.overview()["workers"] if one["queue"] == "llm"]
     assert len(workers) == 3
-    assert {item["state"] for item in stack.status().values()} == {"healthy"}
+    numbers = [begun(asking, "explain", {"forecast": FORECAST}) for _ in range(12)]
+    for container in stack.containers("worker-llm"):
+        container.restart(timeout=30)
+    assert {tuple(result(asking, number)["by"]) for number in numbers} == {("llama",)}
+    assert asking.done("llm") == 1 + len(numbers)
+    awaited(lambda: {item["state"] for item in stack.status().values()} == {"healthy"})
 
 
 @pytest.mark.skipif("worker-rl" not in SERVICES, reason="there is no worker-rl here")
-def test_a_policy_is_trained_listed_and_its_log_is_shown(stack: Stack) -> None:
-    told = result(Asking(stack), "train-policy", {"steps": 1024})
+def test_a_policy_is_trained_though_its_worker_is_killed_and_is_listed_with_its_log(
+    stack: Stack,
+) -> None:
+    asking = Asking(stack)
+    number = begun(asking, "train-policy", {"steps": 6144})
+    awaited(lambda: asking.ask("GET", f"/jobs/{number}")["progress"])
+    (container,) = stack.containers("worker-rl")
+    container.kill("SIGKILL")
+    container.start()
+    told = result(asking, number)
+    assert asking.ask("GET", f"/jobs/{number}")["attempts"] == 2
     assert (told["tier"], told["version"]) == ("umbrella", "v1.0")
+    assert asking.done("rl") == 1
     listed = json.loads(stack.inv("models.list", "--json"))
     assert ("umbrella", "v1.0", True) in {
         (item["tier"], item["version"], item["current"]) for item in listed
