@@ -18,8 +18,8 @@ from slipway import bake, environment, process
 KEPT = (".nox", ".venv")
 """What makes the next run quicker: the environments of the last one."""
 ENGINE = "tests/engine"
-OPTIONS = {"workers": ("monitoring",)}
-"""Services of no preset, which are checked with one that they go with."""
+OPTIONS = {"workers": ("monitoring", "pipeline")}
+"""What is checked with a preset: services of none, and another's, as a repository may have both."""
 LIMIT = 1200.0
 """Seconds that another preset's tests may take."""
 
@@ -28,7 +28,7 @@ def renew(preset: str) -> Path:
     """Bake a preset anew, but keep the environments of its last bake."""
     folder = bake.BUILD / "projects" / preset
     fresh = folder.with_name(f"{preset}.new")
-    bake.bake_as(fresh, {"preset": preset, "services": ", ".join(sorted(named(preset)))})
+    bake.bake_as(fresh, {"preset": preset, "services": ", ".join(sorted(checked(preset)))})
     for name in KEPT:
         if (folder / name).exists():
             (folder / name).rename(fresh / name)
@@ -37,14 +37,18 @@ def renew(preset: str) -> Path:
 
 
 def named(preset: str) -> set[str]:
+    """Return the services of a preset."""
+    return {*re.findall(r"[\w-]+", bake.settings()["_presets"][preset])}
+
+
+def checked(preset: str) -> set[str]:
     """Return the services of a preset, and those that are checked with it."""
-    there = re.findall(r"[\w-]+", bake.settings()["_presets"][preset])
-    return {*there, *OPTIONS.get(preset, ())}
+    return {*named(preset), *OPTIONS.get(preset, ())}
 
 
-def services(preset: str) -> set[str]:
-    """Return the services that a preset is checked with, and what they need."""
-    found, table = named(preset), bake.settings()["__services"]
+def needed(names: Iterable[str]) -> set[str]:
+    """Return services and what they need."""
+    found, table = {*names}, bake.settings()["__services"]
     while more := {need for name in found for need in table[name]["needs"]} - found:
         found |= more
     return found
@@ -76,8 +80,8 @@ def parts(folder: Path, preset: str) -> dict[str, list[str]]:
     The tests of what presets share are the same files: the first preset runs them. Types are
     checked in every bake by the template's own tests.
     """
-    known = set[str]().union(*map(services, before(preset)))
-    tests = own_tests(folder, services(preset) - known)
+    known = needed(name for earlier in before(preset) for name in named(earlier))
+    tests = own_tests(folder, needed(checked(preset)) - known)
     on_engine = [name for name in tests if name.startswith(ENGINE)]
     elsewhere = [name for name in tests if name not in on_engine]
     return {"lint": [], "tests": elsewhere, "engine": on_engine}
