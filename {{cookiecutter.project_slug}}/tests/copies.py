@@ -63,10 +63,13 @@ class Copy:
         git(self.root, "commit", "--quiet", "--message", "all")
 
     def keep(self, names: Iterable[str]) -> None:
-        """Leave every service out but some: images are large, and starting takes time."""
-        top = self.root / "compose.yaml"
+        """Leave every service out but some: images are large, and starting takes time.
+
+        Those of the other profiles stay, and with them what env/schema.toml says of who reads what.
+        """
+        there, top = [*names], self.root / f"compose.{self.environment.get('APP_ENV')}.yaml"
+        top = top if top.exists() else self.root / "compose.yaml"
         lines = top.read_text(encoding="utf-8").splitlines(keepends=True)
-        there = [*names]
         top.write_text("".join(line for line in lines if service_of(line) in ("", *there)))
 
     @property
