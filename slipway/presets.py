@@ -54,10 +54,15 @@ def needed(names: Iterable[str]) -> set[str]:
     return found
 
 
-def before(preset: str) -> list[str]:
-    """Return the presets that are checked before this one."""
+def others(preset: str) -> tuple[set[str], set[str]]:
+    """Return the services of the presets that are checked before this one, and of those after."""
     presets = list(bake.settings()["_presets"])
-    return presets[: presets.index(preset)]
+    at = presets.index(preset)
+    earlier, later = (
+        needed(name for each in some for name in named(each))
+        for some in (presets[:at], presets[at + 1 :])
+    )
+    return earlier, later - earlier - named(preset)
 
 
 def own_tests(folder: Path, names: Iterable[str]) -> list[str]:
@@ -77,11 +82,14 @@ def own_tests(folder: Path, names: Iterable[str]) -> list[str]:
 def parts(folder: Path, preset: str) -> dict[str, list[str]]:
     """Return the sessions that check what only this preset has, each with what it is given.
 
-    The tests of what presets share are the same files: the first preset runs them. Types are
-    checked in every bake by the template's own tests.
+    The tests of what presets share are the same files: the first preset runs them. Of a later
+    preset's that is checked with it, those of its modules are left to it. Types are checked in
+    every bake by the template's own tests.
     """
-    known = needed(name for earlier in before(preset) for name in named(earlier))
-    tests = own_tests(folder, needed(checked(preset)) - known)
+    earlier, later = others(preset)
+    there = needed(checked(preset)) - earlier
+    tests = own_tests(folder, there - later)
+    tests += [name for name in own_tests(folder, there & later) if name.startswith("tests/")]
     on_engine = [name for name in tests if name.startswith(ENGINE)]
     elsewhere = [name for name in tests if name not in on_engine]
     return {"lint": [], "tests": elsewhere, "engine": on_engine}

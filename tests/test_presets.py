@@ -33,6 +33,7 @@ def test_each_service_of_a_later_preset_is_tested_with_it(parts: dict[str, set[s
 def test_what_goes_with_a_preset_is_tested_beside_it_and_alone(parts: dict[str, set[str]]) -> None:
     assert of("monitoring") <= parts["workers"]
     assert of("pipeline") <= parts["workers"] & parts["pipeline"]
+    assert "src/weather_forecast/pipeline/tests" in parts["pipeline"] - parts["workers"]
     assert of("worker-llm").isdisjoint(parts["pipeline"])
 
 
