@@ -93,6 +93,18 @@ def test_a_changed_variable_starts_the_stack_anew(scratch: Scratch) -> None:
     assert answers(scratch.port)
 
 
+def test_a_command_has_what_a_service_is_given(scratch: Scratch) -> None:
+    show = "import os; print(os.environ['WEB_PORT'])"
+    scratch.inv("env.init")
+    told = scratch.inv("deploy.run", "--", "python", "-c", show)
+    assert told.stdout.strip() == str(scratch.port)
+    assert scratch.inv("deploy.run", "--service=web", "--", "sh", "-c", "exit 3").returncode == 3
+    told = scratch.inv("deploy.run", "--service=wep", "--", "true")
+    assert (told.returncode, "choose one of: " in told.stderr) == (2, True)
+    told = scratch.inv("deploy.run")
+    assert (told.returncode, "it follows --" in told.stderr) == (2, True)
+
+
 def test_a_process_that_is_killed_comes_back(scratch: Scratch) -> None:
     engine = scratch.engine()
     engine.up(limit=20)

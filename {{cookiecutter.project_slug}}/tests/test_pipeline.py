@@ -17,7 +17,6 @@ from ops.errors import Refused
 from ops.pipeline import made, sharing, sources, stages
 from ops.pipeline.made import Given
 from ops.pipeline.stages import Known, Stage, Work
-from ops.tasks.pipeline import after_dashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -408,20 +407,6 @@ def test_what_is_typed_is_checked_before_anything_runs(steps: Scratch) -> None:
     assert not (steps.root / "reports").exists()
     listed = steps.inv("--list", cwd=steps.root / "src").stdout
     assert "pipeline.run" in listed
-
-
-@pytest.mark.parametrize(
-    ("remainder", "typed", "words"),
-    [
-        ("", ["inv", "pipeline.run"], []),
-        ("--note a b", ["inv", "pipeline.run", "--", "--note", "a b"], ["--note", "a b"]),
-        ("--note 'a b'", ["something", "else"], ["--note", "a b"]),
-    ],
-)
-def test_words_after_the_dashes_stay_what_they_were(
-    remainder: str, typed: list[str], words: list[str]
-) -> None:
-    assert after_dashes(remainder, typed) == words
 
 
 def test_services_with_a_profile_are_not_brought_up(steps: Scratch) -> None:

@@ -93,11 +93,11 @@ class Engine(Protocol):
             Refused: this engine, or this service, cannot.
         """
 
-    def run(self, command: Sequence[str]) -> None:
-        """Run a command of the application, as a service of the stack would be run.
+    def run(self, command: Sequence[str], service: str = "") -> None:
+        """Run a command of the application, with what a service gets where one is named.
 
         Raises:
-            Refused: the command fails.
+            Refused: there is no such service, or the command fails.
         """
 
     def replicas(self) -> list[Replica]:

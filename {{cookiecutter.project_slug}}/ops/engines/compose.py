@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import stat
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -170,14 +171,24 @@ class ComposeEngine:
         return {name: int(ports[0]["published"]) for name, ports in published.items() if ports}
 
     def scale(self, service: str, replicas: int, limit: float) -> None:
-        """Run a service so many times.
+        """Run a service so many times, or as often as before where that does not work.
 
         Raises:
-            Refused: there is no such service, or it has a port of this machine, or did not start.
+            Refused: there is no such service, or it can run only once, or did not start.
         """
         self._known(service)
-        if replicas > 1 and self.services[service].get("ports"):
-            raise Refused(f"{service} has a port of this machine, so it can run only once")
+        if replicas > 1 and (why := only_once(self.services[service])):
+            raise Refused(f"{service} {why}, so it can run only once")
+        before = len(self.containers(service))
+        try:
+            self._run_times(service, replicas, limit)
+        except BaseException:
+            if before != replicas:
+                self._run_times(service, before, STOP_LIMIT)
+                output.say(f"  {service} is back to {before}.")
+            raise
+
+    def _run_times(self, service: str, replicas: int, limit: float) -> None:
         if replicas < len(self.containers(service)):
             self.before_removal()
         options = ["--no-deps", "--no-recreate", "--scale", f"{service}={replicas}"]
@@ -248,16 +259,22 @@ class ComposeEngine:
             file.flush()
             yield replace(self.composition, files=(*self.composition.files, file.name))
 
-    def run(self, command: Sequence[str]) -> None:
-        """Run a command of the application in a container of its own."""
-        inside = ["python", *command[1:]]
+    def run(self, command: Sequence[str], service: str = "") -> None:
+        """Run a command in a container of its own, of the application or made as a service's are.
+
+        It sees the files of this machine: what was changed can be tried before it is built in.
+        """
+        if service:
+            self._known(service)
+        inside = ["python", *command[1:]] if command[0] == sys.executable else command
         # What it needs is started where nothing runs, and left alone where something does.
         runs = any(item.status == "running" for item in self.containers())
         self._make_room(hand_out=not runs)
-        mounts = [f"--volume={self.project.root / name}:/app/{name}" for name in ("data", "src")]
+        folders = ("config", "src") if service else ("data", "src")
+        mounts = [f"--volume={self.project.root / name}:/app/{name}" for name in folders]
         needs = ["--no-deps"] if runs else []
         options = ["--rm", "--no-TTY", *needs, *mounts, *keys(os.environ)]
-        arguments = ["run", *options, "prepare", *inside]
+        arguments = ["run", *options, service or "prepare", *inside]
         shell.run(self.composition.command(*arguments), cwd=self.project.root, env=self.building)
 
     def start(self, service: str, limit: float) -> bool:
@@ -579,6 +596,18 @@ def users_of(services: Mapping[str, Mapping[str, Any]], needed: str) -> list[str
     ]:
         found += new
     return found
+
+
+def only_once(entry: Mapping[str, Any]) -> str:
+    """Say why there cannot be two of a service; nothing where there can."""
+    if entry.get("ports"):
+        return "has a port of this machine"
+    kept = [
+        mount
+        for mount in entry.get("volumes") or ()
+        if mount["type"] == "volume" and not mount.get("read_only")
+    ]
+    return "keeps its data in a volume" if kept else ""
 
 
 def readable(path: Path) -> None:

@@ -132,6 +132,12 @@ class LocalEngine:
         """What each service, and a command of the application, is to be handed."""
         return handouts.planned(self.project, self.values, self.name)
 
+    def _known(self, service: str) -> None:
+        names = [item.name for item in self.services]
+        if service not in names:
+            fix = f"choose one of: {', '.join(names)}"
+            raise Refused(f"there is no service {service!r} here", fix, code=2)
+
     def _files(self) -> dict[str, dict[str, str]]:
         """Return what tells each service where its secrets are."""
         return {name: item.named(self.name) for name, item in self.handouts.items()}
@@ -141,11 +147,11 @@ class LocalEngine:
         stamps = {f"{name} {STAMP}": item.stamp for name, item in self.handouts.items()}
         return self.environment | stamps
 
-    def _application(self) -> dict[str, str]:
-        """Return the environment of a command of the application."""
+    def _application(self, reader: str = APPLICATION) -> dict[str, str]:
+        """Return the environment of a command of the application, or of a service."""
         if not self.running():
             handouts.write(self.project, self.handouts, self.name)
-        return self.environment | self._files()[APPLICATION]
+        return self.environment | self._files().get(reader, {})
 
     def _hand_back(self, previous: Previous | None) -> None:
         """Hand out again what runs now was started with."""
@@ -173,12 +179,16 @@ class LocalEngine:
     def scale(self, service: str, replicas: int, limit: float) -> None:
         """Refuse: a process has its port to itself."""
         del replicas, limit
-        fix = "inv deploy.up --engine compose"
+        self._known(service)
+        fix = "inv deploy.down, then inv deploy.up --engine compose"
         raise Refused(f"{service} runs once as a process; containers can be scaled", fix)
 
-    def run(self, command: Sequence[str]) -> None:
-        """Run a command of the application with this environment."""
-        shell.run(command, cwd=self.project.root, env=self._application())
+    def run(self, command: Sequence[str], service: str = "") -> None:
+        """Run a command with the environment of the application, or of a service."""
+        if service:
+            self._known(service)
+        env = self._application(service or APPLICATION)
+        shell.run(on_path(command), cwd=self.project.root, env=env)
 
     def status(self) -> list[Status]:
         """Look at every service that stays up."""
@@ -231,12 +241,8 @@ class LocalEngine:
     def logs(self, service: str, lines: int, *, follow: bool) -> None:
         """Print the end of the logs of one service, or of all."""
         names = [item.name for item in self.services]
-        if service and service not in names:
-            raise Refused(
-                f"there is no service {service!r} here",
-                f"choose one of: {', '.join(names)}",
-                code=2,
-            )
+        if service:
+            self._known(service)
         files = [
             path
             for name in ([service] if service else names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from invoke.tasks import task
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from ops.engines import Status
 
 TIMEOUT = {"timeout": "seconds each service may take to become healthy"}
+MOST = 50
+"""How often a service may run on one machine: what is more has been mistyped."""
 
 
 @task(help=options.WHERE | TIMEOUT | {"gpu": "reserve this machine's GPUs (compose.gpu.yaml)"})
@@ -144,6 +147,16 @@ def logs(
     opened.engine.logs(service, max(lines, 0), follow=follow)
 
 
+@task(help=options.WHERE | {"service": "whose image, variables and secrets it gets"})
+def run(c: Context, service: str = "", profile: str = "", engine: str = "") -> None:
+    """Run the command that follows --, once, with what the application is given."""
+    command = options.after_dashes(c.remainder, sys.argv)
+    if not command:
+        fix = "inv deploy.run -- python -m <module>"
+        raise Refused("there is no command: it follows --", fix, code=2)
+    session.opened(profile, engine).engine.run(command, service)
+
+
 @task(
     positional=["replicas"],
     help=options.WHERE | TIMEOUT | {"replicas": "service=number, such as api=3"},
@@ -153,9 +166,11 @@ def scale(
 ) -> None:
     """Run a service as many times as asked for."""
     name, _, number = replicas.partition("=")
-    if not number.isdigit() or not int(number):
-        raise Refused(f"{replicas!r} is not service=number", "inv deploy.scale api=3", code=2)
+    if not number.isdigit() or not 1 <= int(number) <= MOST:
+        what = f"{replicas!r} is not service=number, from 1 to {MOST}"
+        raise Refused(what, "inv deploy.scale api=3", code=2)
     opened = session.opened(profile, engine)
     with change(opened.project.root, "deploy.scale", service=name, replicas=number):
         opened.engine.scale(name, int(number), options.seconds(timeout))
     _show(opened.engine.status())
+    output.say("It stays so until inv deploy.up, which runs as many as the profile says.")

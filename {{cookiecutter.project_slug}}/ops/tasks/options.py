@@ -1,6 +1,8 @@
 """Options that several tasks take: their help texts, and how they are read."""
 
 import re
+import shlex
+from collections.abc import Sequence
 from datetime import timedelta
 
 from ops.errors import Refused
@@ -51,3 +53,9 @@ def duration(text: str, option: str) -> timedelta:
     if not found:
         raise Refused(f"{text!r} is not how long", f"{option} '24 hours', or {option} 0", code=2)
     return timedelta(**{f"{found[2]}s": int(found[1])})
+
+
+def after_dashes(remainder: str, typed: Sequence[str]) -> list[str]:
+    """Return the words that follow --; invoke has put them together, and forgotten what was one."""
+    words = [*typed[typed.index("--") + 1 :]] if "--" in typed else []
+    return words if " ".join(words) == remainder else shlex.split(remainder)

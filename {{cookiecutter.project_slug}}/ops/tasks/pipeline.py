@@ -65,7 +65,7 @@ def run(
     here = project.load()
     chosen = stages.chosen(stages.stages(here.root), from_, to, only)
     works = stages.works(stages.known(here.root), series, interval)
-    parameters = after_dashes(c.remainder, sys.argv)
+    parameters = options.after_dashes(c.remainder, sys.argv)
     if parameters and len(chosen) > 1:
         fix = f"name the stage: inv pipeline.run --only STAGE -- {shlex.join(parameters)}"
         raise Refused("what follows -- is for one stage, and this run is of several", fix, code=2)
@@ -92,12 +92,6 @@ def run(
         finally:
             launcher.close()
         _tell(under_way)
-
-
-def after_dashes(remainder: str, typed: Sequence[str]) -> list[str]:
-    """Return the words that follow --; invoke has put them together, and forgotten what was one."""
-    words = [*typed[typed.index("--") + 1 :]] if "--" in typed else []
-    return words if " ".join(words) == remainder else shlex.split(remainder)
 
 
 def _engine(asked: str, here: Project) -> str:
@@ -136,7 +130,8 @@ def _tell(ended: Run) -> None:
     where = ended.folder.relative_to(ended.project.root)
     output.say(f"{runs.counted(ended.outcomes)}; logs: {where}/")
     if why := ended.failure():
-        raise Refused(why, f"mend it, then go on: {_typed(ended.plan)}")
+        what = "it, or what follows --" if ended.plan.parameters else "it"
+        raise Refused(why, f"mend {what}, then go on: {_typed(ended.plan)}")
     output.say(f"Next: {' '.join(['inv pipeline.plots', *_of(ended.plan)])}")
 
 

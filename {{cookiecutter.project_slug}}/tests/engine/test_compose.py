@@ -113,6 +113,14 @@ def test_tasks_of_the_application_run_in_containers(stack: Stack) -> None:
     }
 
 
+def test_a_command_is_run_with_what_a_service_is_given(stack: Stack) -> None:
+    look = "import os, pathlib; print('API_KEY_FILE' in os.environ, pathlib.Path('run').is_dir())"
+    assert "True True" in stack.inv("deploy.run", "--service=api", "--", "python", "-c", look)
+    stack.inv("deploy.run", "--", "python", "-c", "raise SystemExit(3)", code=3)
+    said = stack.inv("deploy.run", "--service=apy", "--", "true", code=2)
+    assert "there is no service 'apy'" in said
+
+
 def test_scaling_runs_replicas_and_back(stack: Stack) -> None:
     stack.inv("deploy.scale", "api=2")
     assert stack.status()["api"]["replicas"] == 2
@@ -120,8 +128,11 @@ def test_scaling_runs_replicas_and_back(stack: Stack) -> None:
     stack.inv("deploy.scale", "api=1")
     assert stack.status()["api"]["replicas"] == 1
     assert "can run only once" in stack.inv("deploy.scale", "proxy=2", code=1)
+    assert "keeps its data in a volume" in stack.inv("deploy.scale", "redis=2", code=1)
     assert "there is no service 'apy'" in stack.inv("deploy.scale", "apy=2", code=2)
     assert "is not service=number" in stack.inv("deploy.scale", "api=0", code=2)
+    assert "is back to 1" in stack.inv("deploy.scale", "api=3", "--timeout=1", code=1)
+    assert stack.status()["api"]["replicas"] == 1
 
 
 def test_up_twice_leaves_what_runs_alone(stack: Stack) -> None:
