@@ -39,6 +39,10 @@ def if_it_rained(features: NDArray[np.float32]) -> NDArray[np.bool_]:
 FIXED: Mapping[str, Policy] = {"never": never, "if_it_rained": if_it_rained}
 
 
+DIGITS = 9
+"""What is nearer to 0 is what sums of fractions leave, and nothing saved."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """A mean over episodes, and between what it lies."""
@@ -57,7 +61,8 @@ class Interval:
 
     def told(self, name: str) -> dict[str, float]:
         """Return its three numbers under names that begin with this one."""
-        return {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}
+        told = {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}
+        return {each: round(value, DIGITS) + 0.0 for each, value in told.items()}
 
 
 def costs(policy: Policy, known: Days) -> NDArray[np.float64]:

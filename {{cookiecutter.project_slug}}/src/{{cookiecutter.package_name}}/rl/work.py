@@ -4,10 +4,12 @@ A training keeps its checkpoints under the key of its job: whoever is given the 
 worker was killed, goes on from there.
 """
 
+import importlib
 import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from .. import artifacts, formats
@@ -20,16 +22,26 @@ from .kinds import EvaluatePolicy, TrainPolicy
 from .policy import decisions
 from .tiers import TARGET, TIER
 
-MISSING = ""
-"""What is not installed of what trains; nothing where all is."""
-try:  # when the worker starts: it takes seconds in which no job could say that it is alive
-    from . import training
-except ModuleNotFoundError as error:
-    MISSING = error.name or "torch"
-
 NEEDED = "pip install -r services/worker-rl/torch.txt"
-if MISSING:
-    logging.getLogger(__name__).warning("no %s here: no policy is trained; %s", MISSING, NEEDED)
+
+
+def trainer() -> ModuleType:
+    """Return what trains; where it was missing, it is looked for again.
+
+    Raises Unrecoverable where it is not installed.
+    """
+    try:
+        importlib.invalidate_caches()
+        return importlib.import_module(".training", __package__)
+    except ModuleNotFoundError as error:
+        what = f"there is no {error.name or 'torch'} here to train with"
+        raise Unrecoverable(f"{what}; install it: {NEEDED}") from error
+
+
+try:  # when the worker starts: it takes seconds in which no job could say that it is alive
+    trainer()
+except Unrecoverable as error:
+    logging.getLogger(__name__).warning("%s", error)
 
 POLL = 0.5
 """Seconds between two looks whether a job that waits was cancelled."""
@@ -44,11 +56,9 @@ def train_policy(payload: TrainPolicy, job: Job) -> dict[str, Any]:
 
     Raises Unrecoverable where what trains is not installed.
     """
-    if MISSING:
-        raise Unrecoverable(f"there is no {MISSING} here to train with; install it: {NEEDED}")
-    settings = load(Settings)
+    training, settings = trainer(), load(Settings)
     with taken(job):
-        metadata = training.train_and_publish(settings, payload, job.key, job.progress)
+        metadata: Metadata = training.train_and_publish(settings, payload, job.key, job.progress)
     return said(metadata)
 
 

@@ -41,6 +41,11 @@ def test_the_interval_holds_the_mean_about_as_often_as_it_says() -> None:
     assert 50 <= sum(one.low < 0 < one.high for one in intervals) <= 60
 
 
+def test_what_sums_of_fractions_leave_is_nothing() -> None:
+    told = Interval(1 / 14, 1.3e-17, -1.3e-17).told("saved")
+    assert [repr(value) for value in told.values()] == ["0.071428571", "0.0", "0.0"]
+
+
 def test_a_policy_is_better_where_all_of_the_interval_says_so(parts: tuple[Days, Days]) -> None:
     known = parts[1]
     told = knowing(known)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ __all__ = ["redis_server", "redis_url", "store", "variables"]
 
 STRETCH = 512
 STEPS = 16 * STRETCH
-trains = pytest.mark.skipif(bool(work.MISSING), reason=NO_TORCH)
+trains = pytest.mark.skipif(not find_spec("torch"), reason=NO_TORCH)
 
 
 @pytest.fixture
@@ -122,7 +123,9 @@ def test_two_trainings_of_a_process_take_turns(settings: Settings) -> None:
 
 
 def test_what_trains_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "MISSING", "torch")
+    training = f"{PACKAGE.name}.rl.training"
+    monkeypatch.delitem(sys.modules, training, raising=False)
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
     why = refused(lambda: work.train_policy(TrainPolicy(), Job("one")), Unrecoverable)
     assert "pip install -r services/worker-rl/torch.txt" in why
 
