@@ -20,6 +20,8 @@ MOVED = ("replicas", "watch")
 
 OTHERWISE = "the link was moved by other means"
 """How what a tier serves came about, where no task has recorded it."""
+FIRST = "the first there was"
+"""The same, where nothing was served before: a worker, or a person, has brought a model."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def told(entries: Iterable[Mapping[str, Any]], now: Mapping[str, str]) -> list[P
                 _turn(found, Period(tier, entry["from"], "", None, "", OTHERWISE))
             _turn(found, Period(tier, version, entry["at"], None, entry["by"], how))
     for tier, version in now.items():
-        _turn(found, Period(tier, version, "", None, "", OTHERWISE))
+        how = OTHERWISE if any(item.tier == tier for item in found) else FIRST
+        _turn(found, Period(tier, version, "", None, "", how))
     return found
 
 

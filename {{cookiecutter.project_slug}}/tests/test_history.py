@@ -44,6 +44,8 @@ def test_a_link_that_was_moved_by_hand_is_seen() -> None:
     assert (first.version, first.until) == ("v1.1", "")
     assert (second.version, second.since, second.until) == ("v1.3", "", None)
     assert history.before([first, second], "tier1") == ["v1.1"]
+    (only,) = history.told([], {"tier1": "v1.0"})
+    assert (second.how, only.how) == (history.OTHERWISE, history.FIRST)
 
 
 def test_what_was_live_before_the_first_promotion_can_be_gone_back_to() -> None:

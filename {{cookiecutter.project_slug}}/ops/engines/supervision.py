@@ -36,6 +36,8 @@ STOP_WAIT = 10
 """Seconds a process has to end itself before it is killed."""
 POLL = 0.02
 """Seconds between two questions to a supervisord that is to end."""
+ENDING = "SHUTDOWN_STATE"
+"""What it answers while it stops its processes."""
 _LONGEST_SOCKET = 90  # the kernel takes 107 bytes (macOS 103), and supervisord adds its process id
 
 
@@ -202,6 +204,9 @@ class Supervisor:
             return getattr(proxy.supervisor, method)(*arguments)
         except (OSError, xmlrpc.client.Error) as error:
             reason = getattr(error, "faultString", error)
+            if reason == ENDING:
+                again = "wait some seconds, then: inv deploy.status"
+                raise Refused("the stack is being stopped", again) from error
             raise Refused(
                 f"supervisord did not do {method}: {reason}", f"see {self.places.own_log}"
             ) from error
