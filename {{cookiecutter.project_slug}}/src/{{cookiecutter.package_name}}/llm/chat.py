@@ -48,6 +48,8 @@ class Chat:
         """Connect when first used. What proxies the environment names would read the prompts."""
         self.member = member
         self.url = f"{filled_in(member.base_url).rstrip('/')}/chat/completions"
+        # As the file says it: a value that is filled in may hold a password.
+        self.place = member.base_url
         self.key = secret(member.key_variable)
         self.client = httpx2.AsyncClient(trust_env=False, timeout=member.timeout_seconds)
 
@@ -79,7 +81,7 @@ class Chat:
         except (TimeoutError, httpx2.TimeoutException):
             raise MemberError(f"no answer within {limit:g} s", slow=True) from None
         except httpx2.TransportError as error:
-            why = f"cannot be reached ({type(error).__name__}): does a server run at base_url?"
+            why = f"cannot be reached ({type(error).__name__}): does a server run at {self.place}?"
             raise MemberError(why, away=True) from None
         log.debug("%s: said %r", self.member.model, text)
         return text
