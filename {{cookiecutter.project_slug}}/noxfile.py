@@ -139,7 +139,8 @@ def engine(session: nox.Session) -> None:
     install(session, compiled=True)
     named = any(word.startswith(ON_ENGINE) for word in session.posargs)
     where = () if named else (ON_ENGINE,)
-    quick = ("-m", "not slow", *SIDE_BY_SIDE)  # stacks are waited for more than they compute
+    # In the order of tests/engine/conftest.py: the longest first, so that none is waited for alone.
+    quick = ("-m", "not slow", *SIDE_BY_SIDE, "--no-loadscope-reorder")
     session.run("pytest", *where, *quick, junit("engine"), *session.posargs)
 
 

@@ -111,8 +111,16 @@ SLOW = {
 """What takes minutes on containers; the same is shown on processes, in test_*_local.py."""
 
 
+LONGEST = tuple(
+    f"test_{name}.py"
+    for name in ("rotation", "compose", "recovery", "harness", "renewal", "images", "leaks")
+)
+"""Modules that take minutes: begun last, one would be waited for alone."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what only `nox -s engine -- -m slow` runs."""
+    """Put the longest modules first; mark what only `nox -s engine -- -m slow` runs."""
+    items.sort(key=lambda item: (*LONGEST, item.path.name).index(item.path.name))
     for item in items:
         if item.name.startswith(SLOW.get(item.path.name, ("no test",))):
             item.add_marker("slow")
