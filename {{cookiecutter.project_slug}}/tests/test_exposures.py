@@ -90,13 +90,15 @@ def test_layers_are_read_as_old_and_new_engines_write_them(
 def test_a_layer_that_is_clean_is_remembered_for_these_values_alone(
     scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not search(scratch, tmp_path, tar(layer=tar(x=b"y")), monkeypatch).found
+    saved = tar(layer=tar(x=b"y"), **{"manifest.json": manifest(web=["layer"])})
+    assert search(scratch, tmp_path, saved, monkeypatch) == Search()
     assert Layers(scratch.project, {"KEY": VALUE}, 1).clean == {"sha256:layer"}
     assert Layers(scratch.project, {"KEY": VALUE[1:]}, 1).clean == set()
 
 
 @pytest.mark.parametrize(
-    "saved", [b"", tar(layer=b"z" * 9000), tar(layer=tar(x=b"y" * 9999))[:5000]]
+    "saved",
+    [b"", tar(layer=b"z" * 9000), tar(layer=tar(x=b"y" * 9999))[:5000], tar(other=tar(x=b"y"))],
 )
 def test_what_cannot_be_read_is_no_clean_image(
     scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bytes
@@ -135,10 +137,20 @@ def test_what_was_read_before_time_was_up_is_not_read_again(
     assert Layers(scratch.project, {"KEY": VALUE}, 1).clean == {"sha256:base"}
 
 
+def test_what_was_found_before_a_layer_breaks_off_is_told(
+    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = tar(key=VALUE.encode(), x=b"y" * 3 * exposures.BLOCK)
+    said = search(scratch, tmp_path, tar(layer=layer)[: 2 * exposures.BLOCK], monkeypatch)
+    assert [item.place for item in said.found] == ["/key in a layer of the image web"]
+    assert said.left_out == "web: it cannot be read"
+
+
 def test_a_link_to_a_layer_is_no_layer(
     scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = io.BytesIO(tar(layer=tar(x=b"y")))
+    saved = tar(layer=tar(x=b"y"), **{"manifest.json": manifest(web=["layer", "again/layer.tar"])})
+    made = io.BytesIO(saved)
     with tarfile.open(fileobj=made, mode="a") as archive:
         link = tarfile.TarInfo("again/layer.tar")
         link.type, link.linkname = tarfile.SYMTYPE, "../layer"

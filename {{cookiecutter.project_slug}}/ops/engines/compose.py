@@ -262,7 +262,7 @@ class ComposeEngine:
     def run(self, command: Sequence[str], service: str = "") -> None:
         """Run a command in a container of its own, of the application or made as a service's are.
 
-        It sees the files of this machine: what was changed can be tried before it is built in.
+        It sees files of this machine: what was changed can be tried before it is built in.
         """
         if service:
             self._known(service)
@@ -270,8 +270,9 @@ class ComposeEngine:
         # What it needs is started where nothing runs, and left alone where something does.
         runs = any(item.status == "running" for item in self.containers())
         self._make_room(hand_out=not runs)
-        folders = ("config", "src") if service else ("data", "src")
-        mounts = [f"--volume={self.project.root / name}:/app/{name}" for name in folders]
+        folders = ("config:ro", "src:ro") if service else ("data", "src")
+        places = [(self.project.root / name.partition(":")[0], name) for name in folders]
+        mounts = [f"--volume={path}:/app/{name}" for path, name in places]
         needs = ["--no-deps"] if runs else []
         options = ["--rm", "--no-TTY", *needs, *mounts, *keys(os.environ)]
         arguments = ["run", *options, service or "prepare", *inside]

@@ -198,32 +198,35 @@ class Layers:
         All are asked for at once: what they share, which is most of them, comes once.
         """
         names, layers = sorted(images), set[str]().union(*images.values())
-        found, owners = dict[str, list[tuple[str, str]]](), dict[str, list[str]]()
+        found, owners = list[tuple[str, str, str]](), dict[str, list[str]]()
         try:
             for blob, content in self._saved(names):
                 if blob.name == MANIFEST:
                     owners = _owners(content)
                 elif (layer := f"sha256:{blob.name.rpartition('/')[2]}") not in self.clean:
-                    found[blob.name] = [*self._of_blob(blob, content)]
-                    self.clean |= {layer} & layers if not found[blob.name] else set()
+                    before = len(found)
+                    for variable, path in self._of_blob(blob, content):
+                        found.append((blob.name, variable, path))
+                    self.clean |= {layer} & layers if len(found) == before else set()
+            # Some engines call layers by other names than images do.
+            self.clean |= set() if found else layers
         except (tarfile.TarError, EOFError, OSError, Refused):
             late = time.monotonic() >= self.deadline
             why = f"it takes longer than {self.limit:.0f} s" if late else "it cannot be read"
-            left = [name for name in names if not images[name] <= self.clean]
-            said.left_out = f"{', '.join(left)}: {why}"
-        else:
-            # Some engines call layers by other names than images do.
-            self.clean |= set() if any(found.values()) else layers
+            if left := [name for name in names if not images[name] <= self.clean]:
+                said.left_out = f"{', '.join(left)}: {why}"
         said.found += [
             Exposure(variable, f"{path} in a layer of the image {image}")
-            for name, held in found.items()
-            for image in owners.get(name, [" or ".join(names)])
-            for variable, path in held
+            for name, variable, path in found
+            for image in owners.get(name) or [" or ".join(names)]
         ]
 
     def _saved(self, images: Sequence[str]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-        """Yield the files that `docker save` writes, each to be read before the next."""
-        left = self.deadline - time.monotonic()
+        """Yield the files that `docker save` writes, each to be read before the next.
+
+        Raises EOFError where it ends before it says, after the layers, whose they are.
+        """
+        left, whole = self.deadline - time.monotonic(), False
         with (
             Path(os.devnull).open("rb") as nothing,
             shell.streamed(
@@ -234,7 +237,10 @@ class Layers:
             for blob in saved:
                 # Older engines link to a layer that was written before.
                 if blob.isreg() and (content := saved.extractfile(blob)):
+                    whole |= blob.name == MANIFEST
                     yield blob, content
+        if not whole:
+            raise EOFError
 
     def _of_blob(self, blob: tarfile.TarInfo, content: IO[bytes]) -> Iterator[tuple[str, str]]:
         """Yield what is in a layer; what says what an image is was asked for already."""
