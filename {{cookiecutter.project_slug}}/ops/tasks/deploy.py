@@ -149,7 +149,7 @@ def logs(
 
 @task(help=options.WHERE | {"service": "whose image, variables and secrets it gets"})
 def run(c: Context, service: str = "", profile: str = "", engine: str = "") -> None:
-    """Run the command that follows --, once, with what the application is given."""
+    """Run what follows --, with what the application is given."""
     command = options.after_dashes(c.remainder, sys.argv)
     if not command:
         fix = "inv deploy.run -- python -m <module>"
