@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import secrets
 import tarfile
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -17,6 +19,7 @@ from ops.engines.exposures import Layers, Search
 from tests.conftest import SCHEMA
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from docker.models.images import Image
@@ -37,126 +40,163 @@ def tar(**files: bytes) -> bytes:
     return made.getvalue()
 
 
-ONE = {"web": ["sha256:layer"]}
+def named(layer: bytes) -> str:
+    """Return the name that an image has for a layer."""
+    return f"sha256:{hashlib.sha256(layer).hexdigest()}"
 
 
-def search(
-    scratch: Scratch,
-    path: Path,
-    saved: bytes,
-    monkeypatch: pytest.MonkeyPatch,
-    images: dict[str, list[str]] = ONE,
-) -> Search:
-    """Look through images, each with its layers, as an engine would write them."""
-    (path / "saved").write_bytes(saved)
-    script = scratch.write("bin/docker", f"#!/bin/sh\nexec cat {path / 'saved'}\n")
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", str(script.parent), prepend=":")
-    there = {
-        name: cast("Image", SimpleNamespace(attrs={"RootFS": {"Layers": layers}}))
-        for name, layers in images.items()
-    }
-    said = Search()
-    Layers(scratch.project, {"KEY": VALUE}, 60).look(there, said)
-    return said
+SECRET, CLEAN = tar(app_key=VALUE.encode()), tar(x=b"y")
+BIG = tar(x=b"y" * 3 * exposures.BLOCK)
+BOTH = tar(key=VALUE.encode(), x=b"y" * 3 * exposures.BLOCK)
+MANIFEST = json.dumps([{"Config": "config", "RepoTags": ["web"], "x": "y" * 999}]).encode()
 
 
-def manifest(**images: list[str]) -> bytes:
-    """Return which layers each image consists of, as an engine writes it."""
-    said = [
-        {"Config": "config", "RepoTags": [name], "Layers": layers}
-        for name, layers in images.items()
-    ]
-    return json.dumps(said).encode()
+@dataclass
+class Engine:
+    """What stands for an engine: it writes what was put there, and counts how often."""
+
+    scratch: Scratch
+    folder: Path
+
+    def saves(self, saved: bytes, image: str = "all") -> None:
+        """Let it write this when it is asked for an image, or for several."""
+        (self.folder / image).write_bytes(saved)
+
+    def search(self, limit: float = 60, **images: list[bytes]) -> Search:
+        """Look through images, each with its layers."""
+        there = {
+            name: cast("Image", SimpleNamespace(attrs=attributes(layers)))
+            for name, layers in images.items()
+        }
+        said = Search()
+        Layers(self.scratch.project, {"KEY": VALUE}, limit).look(there, said)
+        return said
+
+    @property
+    def clean(self) -> set[str]:
+        """What is remembered."""
+        return Layers(self.scratch.project, {"KEY": VALUE}, 1).clean
+
+
+def attributes(layers: list[bytes]) -> dict[str, object]:
+    """Return what an engine says of an image."""
+    return {"Size": sum(map(len, layers)), "RootFS": {"Layers": [*map(named, layers)]}}
+
+
+@pytest.fixture
+def engine(scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Return an engine whose `docker save` writes what it is told to."""
+    script = f"#!/bin/sh\n[ $# = 2 ] && [ -f {tmp_path}/$2 ] && exec cat {tmp_path}/$2\n"
+    made = scratch.write("bin/docker", f"{script}exec cat {tmp_path}/all\n")
+    made.chmod(0o755)
+    monkeypatch.setenv("PATH", str(made.parent), prepend=":")
+    return Engine(scratch, tmp_path)
+
+
+def places(said: Search) -> list[str]:
+    """Return where something was found."""
+    return sorted(item.place for item in said.found)
 
 
 @pytest.mark.parametrize("packed", [bytes, gzip.compress])
 def test_layers_are_read_as_old_and_new_engines_write_them(
-    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: type
+    engine: Engine, packed: Callable[[bytes], bytes]
 ) -> None:
     text = f"key: {VALUE}".encode()
-    layer = packed(tar(app_key=text, large=b"x" * (exposures.BLOCK - 10) + text))
-    named = {"id_VERSION": b"1.0", "manifest.json": json.dumps([{"x": "y" * 999}]).encode()}
-    said = search(scratch, tmp_path, tar(**named, blobs_layer=layer), monkeypatch)
-    assert {item.place for item in said.found} == {
+    layer = tar(app_key=text, large=b"x" * (exposures.BLOCK - 10) + text)
+    named_ = {"id_VERSION": b"1.0", "manifest.json": MANIFEST}
+    engine.saves(tar(**named_, blobs_layer=packed(layer)))
+    said = engine.search(web=[layer])
+    assert places(said) == [
         "/app/key in a layer of the image web",
         "/large in a layer of the image web",
-    }
+    ]
     assert not said.left_out
-    assert json.loads((scratch.root / "run/searched.json").read_text())["layers"] == []
-    assert VALUE not in (scratch.root / "run/searched.json").read_text()
+    assert engine.clean == set()
+    assert VALUE not in (engine.scratch.root / "run/searched.json").read_text()
 
 
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
 def test_a_layer_that_is_clean_is_remembered_for_these_values_alone(
-    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, packed: Callable[[bytes], bytes]
 ) -> None:
-    saved = tar(layer=tar(x=b"y"), **{"manifest.json": manifest(web=["layer"])})
-    assert search(scratch, tmp_path, saved, monkeypatch) == Search()
-    assert Layers(scratch.project, {"KEY": VALUE}, 1).clean == {"sha256:layer"}
-    assert Layers(scratch.project, {"KEY": VALUE[1:]}, 1).clean == set()
+    engine.saves(tar(layer=packed(CLEAN)))
+    assert engine.search(web=[CLEAN]) == Search()
+    assert engine.clean == {named(CLEAN)}
+    assert Layers(engine.scratch.project, {"KEY": VALUE[1:]}, 1).clean == set()
+    engine.saves(b"not to be asked again")
+    assert engine.search(web=[CLEAN]) == Search()
 
 
 @pytest.mark.parametrize(
     "saved",
-    [b"", tar(layer=b"z" * 9000), tar(layer=tar(x=b"y" * 9999))[:5000], tar(other=tar(x=b"y"))],
+    [
+        b"",
+        tar(layer=b"z" * 9000),
+        tar(layer=BIG)[:5000],
+        tar(layer=SECRET),
+        tar(layer=CLEAN + b"z"),
+    ],
 )
-def test_what_cannot_be_read_is_no_clean_image(
-    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bytes
-) -> None:
-    assert search(scratch, tmp_path, saved, monkeypatch).left_out == "web: it cannot be read"
-    assert Layers(scratch.project, {"KEY": VALUE}, 1).clean == set()
+def test_what_cannot_be_read_is_no_clean_image(engine: Engine, saved: bytes) -> None:
+    engine.saves(saved)
+    assert engine.search(web=[CLEAN]).left_out == "web: it cannot be read"
+    assert engine.clean == set()
 
 
-SHARED = {"api": ["sha256:base", "sha256:top"], "web": ["sha256:base", "sha256:web"]}
+def test_a_layer_in_several_parts_is_read_to_its_end(engine: Engine) -> None:
+    half = len(SECRET) // 2
+    engine.saves(tar(layer=gzip.compress(SECRET[:half]) + gzip.compress(SECRET[half:])))
+    assert places(engine.search(web=[SECRET])) == ["/app/key in a layer of the image web"]
+    early = tar(x=b"y")[:1024] + b"not a header" * 99 + SECRET
+    engine.saves(tar(layer=early))
+    assert engine.search(web=[SECRET]).left_out == "web: it cannot be read"
 
 
-def test_what_images_share_is_told_of_each(
-    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layers = {"blobs_base": gzip.compress(tar(key=VALUE.encode())), "blobs_top": tar(x=b"y")}
-    owned = manifest(api=["blobs/base", "blobs/top"], web=["blobs/base", "blobs/web"])
-    saved = tar(**layers, blobs_web=tar(key=VALUE.encode()), **{"manifest.json": owned})
-    assert len(layers["blobs_base"]) < tarfile.BLOCKSIZE
-    said = search(scratch, tmp_path, saved, monkeypatch, SHARED)
-    assert sorted(item.place for item in said.found) == [
-        "/key in a layer of the image api",
-        "/key in a layer of the image web",
-        "/key in a layer of the image web",
+def test_what_images_share_is_told_of_each(engine: Engine) -> None:
+    layers = {"blobs_a": gzip.compress(SECRET), "blobs_b": CLEAN, "blobs_c": BIG}
+    assert len(layers["blobs_a"]) < tarfile.BLOCKSIZE
+    engine.saves(tar(**layers, **{"manifest.json": MANIFEST}))
+    said = engine.search(api=[SECRET, CLEAN], web=[SECRET, BIG])
+    assert places(said) == [
+        "/app/key in a layer of the image api",
+        "/app/key in a layer of the image web",
     ]
-    assert Layers(scratch.project, {"KEY": VALUE}, 1).clean == {"sha256:top"}
+    assert not said.left_out
+    assert engine.clean == {named(CLEAN), named(BIG)}
 
 
-def test_what_was_read_before_time_was_up_is_not_read_again(
-    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layers = {"blobs_base": tar(x=b"y" * 9999), "blobs_top": tar(key=VALUE.encode())}
-    broken = tar(**layers, blobs_web=tar(x=b"y" * 9999))[:-9999]
-    said = search(scratch, tmp_path, broken, monkeypatch, SHARED)
-    assert [item.place for item in said.found] == ["/key in a layer of the image api or web"]
+def test_one_layer_that_cannot_be_read_hides_no_other(engine: Engine) -> None:
+    engine.saves(tar(strange=b"\x28\xb5\x2f\xfd" * 999, secret=SECRET))
+    said = engine.search(api=[CLEAN], web=[SECRET])
+    assert places(said) == ["/app/key in a layer of the image web"]
+    assert said.left_out == "api: it cannot be read"
+
+
+def test_what_was_found_before_a_layer_breaks_off_is_told(engine: Engine) -> None:
+    engine.saves(tar(base=CLEAN, layer=BOTH)[: 2 * exposures.BLOCK])
+    said = engine.search(api=[CLEAN, BOTH], web=[CLEAN, BIG])
+    assert places(said) == ["/key in a layer of the image api or web"]
     assert said.left_out == "api, web: it cannot be read"
-    assert Layers(scratch.project, {"KEY": VALUE}, 1).clean == {"sha256:base"}
+    assert engine.clean == {named(CLEAN)}
 
 
-def test_what_was_found_before_a_layer_breaks_off_is_told(
-    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layer = tar(key=VALUE.encode(), x=b"y" * 3 * exposures.BLOCK)
-    said = search(scratch, tmp_path, tar(layer=layer)[: 2 * exposures.BLOCK], monkeypatch)
-    assert [item.place for item in said.found] == ["/key in a layer of the image web"]
-    assert said.left_out == "web: it cannot be read"
+def test_where_time_was_up_the_smallest_come_first(engine: Engine) -> None:
+    engine.saves(tar(layer=BIG)[:5000])
+    assert "it takes longer than" in engine.search(1e-6, api=[BIG], web=[CLEAN]).left_out
+    engine.saves(tar(layer=CLEAN), "web")
+    assert engine.search(api=[BIG], web=[CLEAN]).left_out == "api: it cannot be read"
+    assert engine.clean == {named(CLEAN)}
 
 
-def test_a_link_to_a_layer_is_no_layer(
-    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    saved = tar(layer=tar(x=b"y"), **{"manifest.json": manifest(web=["layer", "again/layer.tar"])})
-    made = io.BytesIO(saved)
+def test_a_link_to_a_layer_is_no_layer(engine: Engine) -> None:
+    made = io.BytesIO(tar(layer=CLEAN))
     with tarfile.open(fileobj=made, mode="a") as archive:
         link = tarfile.TarInfo("again/layer.tar")
         link.type, link.linkname = tarfile.SYMTYPE, "../layer"
         archive.addfile(link)
-    said = search(scratch, tmp_path, made.getvalue(), monkeypatch)
-    assert said == Search()
+    engine.saves(made.getvalue())
+    assert engine.search(web=[CLEAN]) == Search()
 
 
 def test_an_image_is_called_as_its_compose_file_says(scratch: Scratch) -> None:

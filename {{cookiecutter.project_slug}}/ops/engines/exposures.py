@@ -5,12 +5,16 @@ Whoever may ask the engine reads them there, and an image takes them wherever it
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 import os
 import re
 import tarfile
 import time
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
@@ -39,8 +43,10 @@ FILLED = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}")
 """A variable in a compose file, and its default."""
 
 
-MANIFEST, VERSION = "manifest.json", "/VERSION"
-"""What `docker save` writes beside the layers: who owns them, and a format of older engines."""
+VERSION = "/VERSION"
+"""A file of a format that older engines write beside the layers."""
+GZIP = b"\x1f\x8b"
+UNREADABLE = (tarfile.TarError, EOFError, OSError, zlib.error, Refused)
 
 
 class Exposure(NamedTuple):
@@ -158,8 +164,33 @@ def _parts(attrs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "the history", attrs.get("History")
 
 
+class Hashed(io.RawIOBase):
+    """A stream that knows the digest of what was read of it."""
+
+    def __init__(self, content: IO[bytes] | gzip.GzipFile) -> None:
+        """Take what is read."""
+        self.content = content
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read as the content is read."""
+        block = self.content.read(size)
+        self.digest.update(block)
+        return block
+
+    def name(self) -> str:
+        """Read what is left, and return the name that a layer has by its content."""
+        while self.read(BLOCK):
+            pass
+        return f"sha256:{self.digest.hexdigest()}"
+
+
 class Layers:
-    """What images consist of; a layer that was searched for the same values stays as it was."""
+    """What images consist of; a layer that was searched for the same values stays as it was.
+
+    Layers go by the digest of their content uncompressed, as images name them (OCI image
+    specification, "Layer DiffID"), whatever an engine calls them.
+    """
 
     def __init__(self, project: Project, secrets: Mapping[str, str], limit: float) -> None:
         """Take the values, and how many seconds there are."""
@@ -169,64 +200,77 @@ class Layers:
         self.limit = limit
         self.path = project.run / "searched.json"
         self.digest = hashlib.sha256(repr(sorted(self.values.items())).encode()).hexdigest()
-        self.clean = self._remembered()
+        self.clean, self.late = self._remembered()
 
-    def _remembered(self) -> set[str]:
-        """Return the layers that hold none of the values; those of other values tell nothing."""
+    def _remembered(self) -> tuple[set[str], bool]:
+        """Return the layers that hold none of the values, and whether time was up the last time.
+
+        What was searched for other values tells nothing.
+        """
         try:
             said = json.loads(self.path.read_text(encoding="utf-8"))
-            return {*said["layers"]} if said["values"] == self.digest else set()
+            same = said["values"] == self.digest
+            return ({*said["layers"]}, bool(said["late"])) if same else (set(), False)
         except (OSError, ValueError, KeyError, TypeError):
-            return set()
+            return set(), False
 
     def look(self, images: Mapping[str, Image], said: Search) -> None:
-        """Look through the images that have a layer which was not searched."""
+        """Look through the images that have a layer which was not searched.
+
+        All are asked for at once: what they share, which is most of them, comes once. Where that
+        took too long the last time, the smallest come first, one by one.
+        """
         layers = {name: {*image.attrs["RootFS"]["Layers"]} for name, image in images.items()}
-        if new := {name: held for name, held in layers.items() if not held <= self.clean}:
-            self._within(new, said)
+        new = sorted(
+            (name for name in images if not layers[name] <= self.clean),
+            key=lambda name: int(images[name].attrs["Size"]),
+        )
+        told = dict[str, set[tuple[str, str]]]()
+        for names in [[name] for name in new] if self.late else [new]:
+            if any(not layers[name] <= self.clean | told.keys() for name in names):
+                self._within({name: layers[name] for name in names}, told)
+        said.found += [
+            Exposure(variable, f"{path} in a layer of the image {image}")
+            for layer, found in told.items()
+            for image in [name for name in new if layer in layers[name]] or [" or ".join(new)]
+            for variable, path in sorted(found)
+        ]
+        left = [name for name in new if not layers[name] <= self.clean | told.keys()]
+        self.late = bool(left) and time.monotonic() >= self.deadline
+        if left:
+            why = f"it takes longer than {self.limit:.0f} s" if self.late else "it cannot be read"
+            said.left_out = f"{', '.join(left)}: {why}"
         self.remember()
 
     def remember(self) -> None:
         """Keep which layers are clean; no value can be told from it."""
         self.path.parent.mkdir(exist_ok=True)
-        content = {"values": self.digest, "layers": sorted(self.clean)}
+        content = {"values": self.digest, "layers": sorted(self.clean), "late": self.late}
         files.replaced(self.path, json.dumps(content))
 
-    def _within(self, images: Mapping[str, set[str]], said: Search) -> None:
-        """Say which values are in files of images, and keep which layers hold none.
+    def _within(
+        self, images: Mapping[str, set[str]], told: dict[str, set[tuple[str, str]]]
+    ) -> None:
+        """Read images; keep which layers are clean, and tell which variables are in the others.
 
-        All are asked for at once: what they share, which is most of them, comes once.
+        What is in one that cannot be read to its end is told under the name of its file.
         """
-        names, layers = sorted(images), set[str]().union(*images.values())
-        found, owners = list[tuple[str, str, str]](), dict[str, list[str]]()
-        try:
-            for blob, content in self._saved(names):
-                if blob.name == MANIFEST:
-                    owners = _owners(content)
-                elif (layer := f"sha256:{blob.name.rpartition('/')[2]}") not in self.clean:
-                    before = len(found)
-                    for variable, path in self._of_blob(blob, content):
-                        found.append((blob.name, variable, path))
-                    self.clean |= {layer} & layers if len(found) == before else set()
-            # Some engines call layers by other names than images do.
-            self.clean |= set() if found else layers
-        except (tarfile.TarError, EOFError, OSError, Refused):
-            late = time.monotonic() >= self.deadline
-            why = f"it takes longer than {self.limit:.0f} s" if late else "it cannot be read"
-            if left := [name for name in names if not images[name] <= self.clean]:
-                said.left_out = f"{', '.join(left)}: {why}"
-        said.found += [
-            Exposure(variable, f"{path} in a layer of the image {image}")
-            for name, variable, path in found
-            for image in owners.get(name) or [" or ".join(names)]
-        ]
+        layers = set[str]().union(*images.values())
+        with suppress(*UNREADABLE):
+            for blob, content in self._saved([*images]):
+                if f"sha256:{blob.name.rpartition('/')[2]}" in self.clean:
+                    continue
+                layer, found = "", set[tuple[str, str]]()
+                with suppress(*UNREADABLE):  # another one may be read
+                    layer = self._of_blob(blob, content, found)
+                if found:
+                    told[layer or blob.name] = found
+                else:
+                    self.clean |= {layer} & layers
 
     def _saved(self, images: Sequence[str]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-        """Yield the files that `docker save` writes, each to be read before the next.
-
-        Raises EOFError where it ends before it says, after the layers, whose they are.
-        """
-        left, whole = self.deadline - time.monotonic(), False
+        """Yield the files that `docker save` writes, each to be read before the next."""
+        left = self.deadline - time.monotonic()
         with (
             Path(os.devnull).open("rb") as nothing,
             shell.streamed(
@@ -237,17 +281,23 @@ class Layers:
             for blob in saved:
                 # Older engines link to a layer that was written before.
                 if blob.isreg() and (content := saved.extractfile(blob)):
-                    whole |= blob.name == MANIFEST
                     yield blob, content
-        if not whole:
-            raise EOFError
 
-    def _of_blob(self, blob: tarfile.TarInfo, content: IO[bytes]) -> Iterator[tuple[str, str]]:
-        """Yield what is in a layer; what says what an image is was asked for already."""
-        first = cast("BufferedReader", content).peek(1)[:1]
-        if first not in (b"", b"{", b"[") and not blob.name.endswith(VERSION):
-            with tarfile.open(fileobj=content, mode="r|*", bufsize=BLOCK) as layer:
-                yield from self._of_files(layer)
+    def _of_blob(
+        self, blob: tarfile.TarInfo, content: IO[bytes], found: set[tuple[str, str]]
+    ) -> str:
+        """Add what is in a layer, and return its name once it was read to its end.
+
+        What says what an image is was asked for already, and is no layer.
+        """
+        first = cast("BufferedReader", content).peek(2)[:2]
+        if first[:1] in (b"", b"{", b"[") or blob.name.endswith(VERSION):
+            return ""
+        whole = Hashed(gzip.GzipFile(fileobj=content) if first == GZIP else content)
+        with tarfile.open(fileobj=cast("IO[bytes]", whole), mode="r|", bufsize=BLOCK) as layer:
+            for one in self._of_files(layer):
+                found.add(one)
+        return whole.name()
 
     def _of_files(self, layer: tarfile.TarFile) -> Iterator[tuple[str, str]]:
         for item in layer:
@@ -264,12 +314,3 @@ class Layers:
             found |= {name for name, value in self.values.items() if value in seen}
             end = seen[-longest:]
         return found
-
-
-def _owners(manifest: IO[bytes]) -> dict[str, list[str]]:
-    """Return the images that each layer is of, as the manifest of `docker save` says."""
-    owners = dict[str, list[str]]()
-    for image in json.load(manifest):
-        for layer in image.get("Layers") or ():
-            owners.setdefault(layer, []).extend(image.get("RepoTags") or ())
-    return owners
