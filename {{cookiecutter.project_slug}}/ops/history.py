@@ -20,8 +20,8 @@ MOVED = ("replicas", "watch")
 
 OTHERWISE = "the link was moved by other means"
 """How what a tier serves came about, where no task has recorded it."""
-FIRST = "the first there was"
-"""The same, where nothing was served before: a worker, or a person, has brought a model."""
+FIRST = "nothing is recorded before it"
+"""The same of a tier of which nothing is recorded: a worker, or a person, has brought it."""
 
 
 @dataclass(frozen=True)

@@ -226,6 +226,8 @@ def _begun(
         )
     except FileNotFoundError as error:
         raise _not_there(command) from error
+    except OSError as error:
+        raise Refused(f"`{command[0]}` cannot be run: {error.strerror}") from error
 
 
 def _not_there(command: Sequence[str]) -> Refused:

@@ -20,6 +20,7 @@ import docker
 from docker.errors import DockerException, NotFound
 
 from ops import handouts, health, images, journal, output, serving, shell
+from ops.changes import uninterrupted
 from ops.compose import application_user, composition, keys
 from ops.engines import Replica, Status
 from ops.errors import Refused
@@ -44,6 +45,8 @@ SERVES = "serves=models"
 """The label of a service that loads models, and loads others when they become current."""
 READS_ONCE = "reads=once"
 """The label of a service that sees another value of a secret only when it is started anew."""
+RUNS_ONCE = "runs=once"
+"""The label of a service of which two would do the same work."""
 SCHEDULER = "scheduler"
 """The service that makes restore points: it writes the journal, and holds the lock of changes."""
 SHARES = 64
@@ -179,13 +182,17 @@ class ComposeEngine:
         self._known(service)
         if replicas > 1 and (why := only_once(self.services[service])):
             raise Refused(f"{service} {why}, so it can run only once")
-        before = len(self.containers(service))
+        before = sum(item.status == "running" for item in self.containers(service))
         try:
             self._run_times(service, replicas, limit)
+            self._await_health(Progress(self.once), limit)
         except BaseException:
-            if before != replicas:
-                self._run_times(service, before, STOP_LIMIT)
-                output.say(f"  {service} is back to {before}.")
+            with uninterrupted():
+                try:
+                    self._run_times(service, before, STOP_LIMIT)
+                    output.say(f"  {service} is back to {before}.")
+                except Refused as error:
+                    output.say(f"  {service} cannot be put back to {before}: {error.what}")
             raise
 
     def _run_times(self, service: str, replicas: int, limit: float) -> None:
@@ -193,7 +200,6 @@ class ComposeEngine:
             self.before_removal()
         options = ["--no-deps", "--no-recreate", "--scale", f"{service}={replicas}"]
         self._logged("up", "--detach", *options, service, timeout=limit)
-        self._await_health(Progress(self.once), limit)
 
     def replicas(self) -> list[Replica]:
         """Return the running containers of the services that serve models."""
@@ -603,6 +609,8 @@ def only_once(entry: Mapping[str, Any]) -> str:
     """Say why there cannot be two of a service; nothing where there can."""
     if entry.get("ports"):
         return "has a port of this machine"
+    if RUNS_ONCE in _labels(entry):
+        return f"says {RUNS_ONCE}"
     kept = [
         mount
         for mount in entry.get("volumes") or ()

@@ -166,7 +166,7 @@ def scale(
 ) -> None:
     """Run a service as many times as asked for."""
     name, _, number = replicas.partition("=")
-    if not number.isdigit() or not 1 <= int(number) <= MOST:
+    if not number.isdecimal() or not 1 <= int(number) <= MOST:
         what = f"{replicas!r} is not service=number, from 1 to {MOST}"
         raise Refused(what, "inv deploy.scale api=3", code=2)
     opened = session.opened(profile, engine)

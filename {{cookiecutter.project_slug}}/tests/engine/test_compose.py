@@ -129,6 +129,7 @@ def test_scaling_runs_replicas_and_back(stack: Stack) -> None:
     assert stack.status()["api"]["replicas"] == 1
     assert "can run only once" in stack.inv("deploy.scale", "proxy=2", code=1)
     assert "keeps its data in a volume" in stack.inv("deploy.scale", "redis=2", code=1)
+    assert "says runs=once" in stack.inv("deploy.scale", "scheduler=2", code=1)
     assert "there is no service 'apy'" in stack.inv("deploy.scale", "apy=2", code=2)
     assert "is not service=number" in stack.inv("deploy.scale", "api=0", code=2)
     with pytest.raises(AssertionError, match="is back to 1"):
