@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from slipway import bake, presets
@@ -37,5 +39,10 @@ def test_what_goes_with_a_preset_is_tested_beside_it_and_alone(parts: dict[str, 
     assert of("worker-llm").isdisjoint(parts["pipeline"])
 
 
-def test_what_the_first_preset_tests_is_left_to_it(parts: dict[str, set[str]]) -> None:
-    assert not (of("api") | of("dashboard")) & set().union(*parts.values())
+def test_what_the_first_preset_tests_is_left_to_it(
+    parts: dict[str, set[str]], tmp_path: Path
+) -> None:
+    bake.bake_as(tmp_path / "serving")
+    first = {*presets.own_tests(tmp_path / "serving", presets.named("serving"))}
+    assert {"tests/engine/test_recovery.py", "src/weather_forecast/tests"} < first
+    assert first.isdisjoint(set().union(*parts.values()))

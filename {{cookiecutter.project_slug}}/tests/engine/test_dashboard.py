@@ -49,8 +49,11 @@ def drawn(page: ClientConnection) -> None:
     The first run on a busy machine pauses for seconds while it imports, so silence alone says
     nothing; what is saved before the end of it may be missed.
     """
-    while ForwardMsg.FromString(received(page, PAGE_SECONDS)).WhichOneof("type") != FINISHED:
-        pass
+    deadline = time.monotonic() + PAGE_SECONDS
+    kind: str | None = ""
+    while kind != FINISHED:
+        message = received(page, deadline - time.monotonic())
+        kind = ForwardMsg.FromString(message).WhichOneof("type")
     with suppress(TimeoutError):
         while received(page, 2):
             pass

@@ -128,9 +128,10 @@ def test_a_policy_is_trained_though_its_worker_is_killed_and_is_listed_with_its_
     stack: Stack,
 ) -> None:
     asking = Asking(stack)
-    number = begun(asking, "train-policy", {"steps": 6144})
+    number = begun(asking, "train-policy", {"steps": 24576})
     awaited(lambda: asking.ask("GET", f"/jobs/{number}")["progress"])
     (container,) = stack.containers("worker-rl")
+    assert asking.ask("GET", f"/jobs/{number}")["state"] == "running"
     container.kill("SIGKILL")
     container.start()
     told = result(asking, number)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from .. import masking
 from .backends import MemberError, Prompt, Question
-from .configuration import ChatMember, filled_in, secret
+from .configuration import VARIABLE, ChatMember, filled_in, secret
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ class Chat:
         """Connect when first used. What proxies the environment names would read the prompts."""
         self.member = member
         self.url = f"{filled_in(member.base_url).rstrip('/')}/chat/completions"
-        # As the file says it: a value that is filled in may hold a password.
-        self.place = member.base_url
+        # Never the address itself, which may hold a password.
+        self.place = " and ".join(VARIABLE.findall(member.base_url)) or "base_url"
         self.key = secret(member.key_variable)
         self.client = httpx2.AsyncClient(trust_env=False, timeout=member.timeout_seconds)
 

@@ -154,8 +154,8 @@ def filled_in(text: str) -> str:
         if found := os.environ.get(name) or read_all([name.lower()]).values.get(name.lower()):
             return found
         raise ConfigurationError(
-            f"{FILE}: {name} has no value here: let env/schema.toml hand it to worker-llm, and "
-            "run this by inv deploy.run --service worker-llm"
+            f"{FILE}: {name} has no value: let env/schema.toml hand it to worker-llm, "
+            "then: inv deploy.up"
         )
 
     return VARIABLE.sub(value, text)

@@ -60,7 +60,7 @@ class Interval:
         return cls(float(values.mean()), float(low), float(high))
 
     def told(self, name: str) -> dict[str, float]:
-        """Return its three numbers under names that begin with this one."""
+        """Return its three numbers, to DIGITS decimals, under names that begin with this one."""
         told = {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}
         return {each: round(value, DIGITS) + 0.0 for each, value in told.items()}
 
