@@ -69,7 +69,8 @@ class TestContainers(Recoveries):
     ) -> None:
         assert isinstance(stack, Containers)
         (container,) = stack.stack.containers("postgres")
-        again = "while :; do psql -qAt -U app -c 'SELECT pg_sleep(60)' >/dev/null 2>&1; done"
+        wait = "psql -qAt -U app -c 'SELECT pg_sleep(60)' >/dev/null 2>&1"
+        again = f"while :; do {wait}; sleep 0.05; done"
         container.exec_run(["sh", "-c", f"timeout 120 sh -c {again!r}"], detach=True)
         said = stack.restore(point, "--only=database", "--drop-old")
         assert "6 swap       ok" in said
