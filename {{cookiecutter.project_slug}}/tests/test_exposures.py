@@ -53,7 +53,7 @@ MANIFEST = json.dumps([{"Config": "config", "RepoTags": ["web"], "x": "y" * 999}
 
 @dataclass
 class Engine:
-    """What stands for an engine: it writes what was put there, and counts how often."""
+    """What stands for an engine: it writes what was put there."""
 
     scratch: Scratch
     folder: Path

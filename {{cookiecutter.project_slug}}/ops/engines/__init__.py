@@ -11,7 +11,7 @@ from ops import schema, shell
 from ops.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ops.handouts import Handout
@@ -154,6 +154,18 @@ def choose(
     from ops.engines.local import LocalEngine  # noqa: PLC0415
 
     return LocalEngine(project, values)
+
+
+def refuse_unknown(service: str, names: Iterable[str]) -> None:
+    """Refuse what is no service of a stack.
+
+    Raises:
+        Refused: it is none of these names.
+    """
+    known = [*names]
+    if service not in known:
+        fix = f"choose one of: {', '.join(known)}"
+        raise Refused(f"there is no service {service!r} here", fix, code=2)
 
 
 def named(asked: str, project: Project) -> str:

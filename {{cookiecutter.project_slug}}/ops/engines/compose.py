@@ -22,7 +22,7 @@ from docker.errors import DockerException, NotFound
 from ops import handouts, health, images, journal, output, serving, shell
 from ops.changes import uninterrupted
 from ops.compose import application_user, composition, keys
-from ops.engines import Replica, Status
+from ops.engines import Replica, Status, refuse_unknown
 from ops.errors import Refused
 from ops.files import handed_over
 from ops.stack import awaited_to_end, conditions, configured, shared
@@ -179,7 +179,7 @@ class ComposeEngine:
         Raises:
             Refused: there is no such service, or it can run only once, or did not start.
         """
-        self._known(service)
+        refuse_unknown(service, self.services)
         if replicas > 1 and (why := only_once(self.services[service])):
             raise Refused(f"{service} {why}, so it can run only once")
         before = sum(item.status == "running" for item in self.containers(service))
@@ -271,7 +271,7 @@ class ComposeEngine:
         It sees files of this machine: what was changed can be tried before it is built in.
         """
         if service:
-            self._known(service)
+            refuse_unknown(service, self.services)
         inside = ["python", *command[1:]] if command[0] == sys.executable else command
         # What it needs is started where nothing runs, and left alone where something does.
         runs = any(item.status == "running" for item in self.containers())
@@ -351,7 +351,7 @@ class ComposeEngine:
     def logs(self, service: str, lines: int, *, follow: bool) -> None:
         """Print the end of the logs of one service, or of all."""
         if service:
-            self._known(service)
+            refuse_unknown(service, self.services)
         options = ["--tail", str(lines), *(["--follow"] if follow else [])]
         command = self.composition.command("logs", *options, *([service] if service else []))
         shell.run(command, cwd=self.project.root, env=self.environment)
@@ -360,11 +360,6 @@ class ComposeEngine:
         """Check that every port to be published is free, or published by this stack already."""
         ours = {item.labels[SERVICE] for item in self.containers() if item.status == "running"}
         health.refuse_taken({name: port for name, port in self.ports().items() if name not in ours})
-
-    def _known(self, service: str) -> None:
-        if service not in self.services:
-            fix = f"choose one of: {', '.join(self.services)}"
-            raise Refused(f"there is no service {service!r} here", fix, code=2)
 
     def _make_room(self, *, hand_out: bool) -> None:
         """Let the application write where models are, and in run/; `hand_out` its variables.

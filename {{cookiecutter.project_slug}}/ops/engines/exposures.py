@@ -295,8 +295,7 @@ class Layers:
             return ""
         whole = Hashed(gzip.GzipFile(fileobj=content) if first == GZIP else content)
         with tarfile.open(fileobj=cast("IO[bytes]", whole), mode="r|", bufsize=BLOCK) as layer:
-            for one in self._of_files(layer):
-                found.add(one)
+            found.update(self._of_files(layer))
         return whole.name()
 
     def _of_files(self, layer: tarfile.TarFile) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from supervisor.states import ProcessStates
 
 from ops import handouts, health, output, schema, shell
 from ops.changes import uninterrupted
-from ops.engines import Replica, Status
+from ops.engines import Replica, Status, refuse_unknown
 from ops.engines.supervision import DIED, Places, Supervisor, configuration
 from ops.errors import Refused
 from ops.handouts import STAMP
@@ -132,12 +132,6 @@ class LocalEngine:
         """What each service, and a command of the application, is to be handed."""
         return handouts.planned(self.project, self.values, self.name)
 
-    def _known(self, service: str) -> None:
-        names = [item.name for item in self.services]
-        if service not in names:
-            fix = f"choose one of: {', '.join(names)}"
-            raise Refused(f"there is no service {service!r} here", fix, code=2)
-
     def _files(self) -> dict[str, dict[str, str]]:
         """Return what tells each service where its secrets are."""
         return {name: item.named(self.name) for name, item in self.handouts.items()}
@@ -179,14 +173,14 @@ class LocalEngine:
     def scale(self, service: str, replicas: int, limit: float) -> None:
         """Refuse: a process has its port to itself."""
         del replicas, limit
-        self._known(service)
+        refuse_unknown(service, [item.name for item in self.services])
         fix = "inv deploy.down, then inv deploy.up --engine compose"
         raise Refused(f"{service} runs once as a process; containers can be scaled", fix)
 
     def run(self, command: Sequence[str], service: str = "") -> None:
         """Run a command with the environment of the application, or of a service."""
         if service:
-            self._known(service)
+            refuse_unknown(service, [item.name for item in self.services])
         env = self._application(service or APPLICATION)
         shell.run(on_path(command), cwd=self.project.root, env=env)
 
@@ -242,7 +236,7 @@ class LocalEngine:
         """Print the end of the logs of one service, or of all."""
         names = [item.name for item in self.services]
         if service:
-            self._known(service)
+            refuse_unknown(service, names)
         files = [
             path
             for name in ([service] if service else names)
