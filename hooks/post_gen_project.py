@@ -1,6 +1,6 @@
 """Remove the services that were not chosen, and say what to type next.
 
-Which service needs which, and what each owns, is one table: `__services` in cookiecutter.json.
+What each service needs and owns is in one table: `__services` in cookiecutter.json.
 """
 
 import json
@@ -11,15 +11,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-# JSON never holds three quotes in a row, so no answer can end this string.
+# JSON never contains three quotes in a row, so no answer can end this string.
 RENDERED = r"""{{ cookiecutter | jsonify }}"""
 
 UP = "inv deploy.up"
-"""What starts services, but those that say what does instead."""
+"""Starts the services, except those whose entry names another command."""
 MARK = " <!-- services/{} -->"
-"""Ends a heading or a line of README.md that goes with a service."""
+"""Ends a heading or a line of README.md that is removed with a service."""
 VIA = re.compile(r"\n    # via((?: \S.*|(?:\n    #   .*)+))")
-"""What a lock says of a package: what asks for it."""
+"""Where a lock names what requires a package."""
 
 NEXT = """
 {name} is in {folder}
@@ -35,7 +35,7 @@ To set it up and run its tests:  pip install -r requirements.txt && nox -s ci
 
 
 def with_needs(services: Iterable[str], table: dict[str, Any]) -> set[str]:
-    """Add to the services what they need, and what that needs."""
+    """Add to the services what they depend on, directly or not."""
     found = set(services)
     for service in services:
         found |= with_needs(table[service]["needs"], table)
@@ -43,7 +43,7 @@ def with_needs(services: Iterable[str], table: dict[str, Any]) -> set[str]:
 
 
 def owned_by(services: Iterable[str], table: dict[str, Any], project: Path) -> set[Path]:
-    """Return the files that go with some services."""
+    """Return the files that some services own."""
     patterns = {pattern for service in services for pattern in table[service]["paths"]}
     found = {path for pattern in patterns for path in project.glob(pattern)}
     inside = {path for folder in found for path in folder.rglob("*")}
@@ -51,16 +51,16 @@ def owned_by(services: Iterable[str], table: dict[str, Any], project: Path) -> s
 
 
 def left_by(service: str, chosen: Iterable[str], table: dict[str, Any], project: Path) -> set[Path]:
-    """Return the files of a service that was not chosen which nothing that was chosen shares.
+    """Return the files of a service that was not chosen, except those a chosen service also owns.
 
-    What the service itself needs has no share in them: it did without.
+    The services it depends on do not count: they work without these files.
     """
     sharing = {*chosen} - with_needs([service], table)
     return owned_by([service], table, project) - owned_by(sharing, table, project)
 
 
 def remove_files(files: Iterable[Path]) -> None:
-    """Remove files, and the folders that nothing is left in."""
+    """Remove files, and the folders left empty."""
     folders = set[Path]()
     for file in files:
         file.unlink(missing_ok=True)
@@ -71,7 +71,7 @@ def remove_files(files: Iterable[Path]) -> None:
 
 
 def remove_mentions(service: str, project: Path) -> None:
-    """Remove what files of the whole repository say of the folder of a service."""
+    """Remove the mentions of a service from the repository's shared files."""
     for file in project.glob("compose*.yaml"):
         remove_lines(file, f"services/{service}/")
     for file in project.glob("docs/inventory.md"):
@@ -82,41 +82,41 @@ def remove_mentions(service: str, project: Path) -> None:
 
 
 def remove_sections(file: Path, mark: str) -> None:
-    """Remove each heading that ends with a mark, and what is under it."""
+    """Remove each section whose heading ends with a mark."""
     for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("## ") and line.endswith(mark):
             remove_section(file, line)
 
 
 def remove_marks(file: Path) -> None:
-    """Remove what says which service a part of a page goes with."""
+    """Remove the marks of the services that were chosen."""
     text = file.read_text(encoding="utf-8")
     file.write_text(re.sub(re.escape(MARK).replace(r"\{\}", r"[\w-]+"), "", text), encoding="utf-8")
 
 
 def remove_lines(file: Path, part: str) -> None:
-    """Remove the lines of a file that name such a part of a path."""
+    """Remove the lines of a file that contain a text."""
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = (line for line in lines if part not in line)
     file.write_text("".join(kept), encoding="utf-8")
 
 
 def remove_section(file: Path, heading: str) -> None:
-    """Remove a heading and what is under it, up to the next one."""
+    """Remove a heading and its section."""
     head, *sections = re.split(r"\n(?=## )", file.read_text(encoding="utf-8"))
     kept = [section for section in sections if section.partition("\n")[0] != heading]
     file.write_text("\n".join([head, *kept]), encoding="utf-8")
 
 
 def compose_services(file: Path) -> list[str]:
-    """Name the services that a compose file defines."""
+    """Return the services that a compose file defines."""
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     block = re.search(r"^services:\n((?:[ #].*\n|\n)*)", text, re.MULTILINE)
     return re.findall(r"^  ([\w-]+):", block[1], re.MULTILINE) if block else []
 
 
 def remove_stages(names: Iterable[str], dockerfile: Path) -> None:
-    """Remove the stages of a Dockerfile that are for services, and what is made from them alone."""
+    """Remove the services' stages from a Dockerfile, and the stages built on them."""
     blocks = dockerfile.read_text(encoding="utf-8").split("\n\n")
     gone = {stage for name in names for stage in (name, f"{name}-packages")}
     while more := {stage for block in blocks for stage in stages(block, gone)} - gone:
@@ -126,16 +126,16 @@ def remove_stages(names: Iterable[str], dockerfile: Path) -> None:
 
 
 def stages(block: str, gone: set[str]) -> list[str]:
-    """Return the stage that a block makes, if it is gone, or a stage that it is made from."""
+    """Return the stage that a block builds, if it or a stage it is built on is gone."""
     made = re.findall(r"^FROM \S+ AS (\S+)$", block, re.MULTILINE)
     used = re.findall(r"^FROM (\S+) AS|[-,]from=([\w-]+)", block, re.MULTILINE)
     return made if gone & {*made, *(name for pair in used for name in pair)} else []
 
 
 def remove_readers(names: Iterable[str], project: Path) -> None:
-    """Take services out of the schema of variables, with what they alone have read.
+    """Remove services from the schema of variables, and the variables that only they read.
 
-    What another variable's default names stays: that one cannot do without it.
+    A variable that another one's default names stays: that one needs it.
     """
     schema = project / "env" / "schema.toml"
     head, *entries = re.split(r"\n(?=\[)", schema.read_text(encoding="utf-8"))
@@ -155,7 +155,7 @@ def remove_readers(names: Iterable[str], project: Path) -> None:
 
 
 def without(entry: str, names: set[str]) -> str:
-    """Take services out of those that read a variable."""
+    """Remove services from the readers of a variable."""
 
     def kept(line: re.Match[str]) -> str:
         readers = [name for name in json.loads(line[1]) if name not in names]
@@ -170,12 +170,12 @@ def variable(entry: str) -> str:
 
 
 def named(entry: str, others: Iterable[str]) -> Iterable[bool]:
-    """Say of each other entry whether it names this one."""
+    """Say for each other entry whether it names this one."""
     return ("${" + variable(entry) + "}" in other for other in others)
 
 
 def remove_paragraphs(file: Path, names: Iterable[str]) -> None:
-    """Remove what an env file says of variables."""
+    """Remove variables and their descriptions from an env file."""
     paragraphs = file.read_text(encoding="utf-8").rstrip("\n").split("\n\n")
     lines = [re.compile(rf"^(# )?{name}=", re.MULTILINE) for name in names]
     kept = [text for text in paragraphs if not any(line.search(text) for line in lines)]
@@ -183,7 +183,7 @@ def remove_paragraphs(file: Path, names: Iterable[str]) -> None:
 
 
 def prune_requirements(project: Path) -> None:
-    """Forget the requirement files that are gone, and in the locks what they alone asked for."""
+    """Remove mentions of requirement files that are gone, and what only they required."""
     files = [*project.glob("requirements*.in"), *project.glob("services/*/*.in")]
     for file in files:
         for name in re.findall(r"^-r (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE):
@@ -194,9 +194,9 @@ def prune_requirements(project: Path) -> None:
 
 
 def prune_lock(lock: Path, project: Path) -> None:
-    """Take the packages out of a lock that nothing asks for any more.
+    """Remove the packages that nothing requires any more from a lock.
 
-    The lock says of each package what asks for it: requirement files and other packages.
+    The lock names what requires each package: requirement files and other packages.
     """
     blocks = re.split(r"\n(?=[^\s#])", lock.read_text(encoding="utf-8").rstrip("\n"))
     askers = {block: asked_by(block) for block in blocks if not block.startswith("#")}
@@ -210,7 +210,7 @@ def prune_lock(lock: Path, project: Path) -> None:
 
 
 def asked_by(block: str) -> set[str]:
-    """Return the packages and the files that ask for a package of a lock."""
+    """Return the packages and files that require a package of a lock."""
     (words,) = VIA.findall(block)
     return {word.strip(" #") for word in words.split("\n") if word.strip(" #")}
 
@@ -221,25 +221,25 @@ def named_by(block: str) -> str:
 
 
 def is_there(word: str, project: Path) -> bool:
-    """Say whether what asks for a package is a requirement file that was not removed."""
+    """Say whether a package is required by a requirement file that still exists."""
     return word.startswith("-r ") and (project / word[3:]).is_file()
 
 
 def told(block: str, found: set[str]) -> str:
-    """Leave out of what a lock says of a package what was removed."""
+    """Remove what is gone from the list of what requires a package."""
     words = sorted(word for word in asked_by(block) if word in found or word.startswith("-c "))
     lines = f" {words[0]}" if len(words) == 1 else "".join(f"\n    #   {word}" for word in words)
     return VIA.sub(f"\n    # via{lines}", block)
 
 
 def shortest(project: Path) -> str:
-    """Return the folder as someone in the folder cookiecutter ran in would type it."""
+    """Return the folder as one would type it where cookiecutter was run."""
     relative = os.path.relpath(project, os.environ.get("PWD", project.parent))
     return shlex.quote(min(relative, str(project), key=len))
 
 
 def main() -> None:
-    """Make the repository what was chosen."""
+    """Reduce the repository to the chosen services."""
     answers = json.loads(RENDERED)
     table = answers["__services"]
     chosen = with_needs(answers["services"].replace(",", " ").split(), table)

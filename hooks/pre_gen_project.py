@@ -1,7 +1,7 @@
 """Refuse answers that would make a broken repository, with one line for each.
 
-Cookiecutter makes the project's folder before it runs this hook. So that no answer can name a
-folder elsewhere, cookiecutter.json makes "refused-answer" of an unusable slug (`__folder`) and
+Cookiecutter creates the project's folder before it runs this hook. To keep an answer from naming a
+folder elsewhere, cookiecutter.json replaces an unusable slug with "refused-answer" (`__folder`) and
 keeps the one that was typed for this hook (`__typed_slug`).
 """
 
@@ -13,18 +13,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-# JSON never holds three quotes in a row, so no answer can end this string.
+# JSON never contains three quotes in a row, so no answer can end this string.
 RENDERED = r"""{{ cookiecutter | jsonify }}"""
 
 LONGEST_NAME = 80
 LONGEST_SLUG = 40
 SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 PACKAGE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-# What ends or escapes a string in TOML and YAML, and what starts an expression in a template.
+# Characters that end or escape a string in TOML and YAML, or start a template expression.
 UNSAFE = re.compile(r"""["\\{}\x00-\x1f\x7f-\x9f\u2028\u2029]""")
 TEXTS = ("project_name", "description", "author")
 
-# A package of the same name would hide what the generated repository imports, or its own folders.
+# A package of the same name would shadow what the generated repository imports, or its folders.
 DEPENDENCIES = """
     accelerate alembic altair bitsandbytes botocore cryptography docker dotenv dramatiq
     fastapi fastapi_offline flask fsspec gymnasium httpx httpx2 hypothesis invoke joblib
@@ -42,64 +42,64 @@ REPOSITORY = """
 
 
 def joined(words: str, separator: str) -> str:
-    """Return the words as a slug or a package name would have them."""
+    """Return the words as a slug or a package name."""
     name = re.sub(r"[^a-z0-9]+", separator, words.lower()).strip(separator)
     return f"my{separator}{name}" if name[:1].isdigit() else name
 
 
 def hint(suggestion: str | None) -> str:
-    """Return a question that offers the suggestion, if there is one."""
+    """Return the suggestion as a question, if there is one."""
     return f": did you mean {suggestion!r}?" if suggestion else "."
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that was probably meant."""
+    """Return the known word that is most similar, if any is."""
     return next(iter(difflib.get_close_matches(word.lower(), list(known), n=1)), None)
 
 
 def text_problems(key: str, text: str) -> Iterator[str]:
-    """Refuse what would break the files the text is written into."""
+    """Refuse characters that would break the files the text is written into."""
     if found := UNSAFE.search(text):
         kinds = "double quotes, backslashes, braces and line breaks"
-        yield f"{key} holds {found.group()!r}: leave out {kinds}."
+        yield f"{key} contains {found.group()!r}: remove {kinds}."
 
 
 def name_problems(name: str) -> Iterator[str]:
     """Refuse a project name that is empty or very long."""
     if not name.strip():
-        yield "project_name is empty: give it a name, like 'Weather Forecast'."
+        yield "project_name is empty: enter a name, such as 'Weather Forecast'."
     if len(name) > LONGEST_NAME:
-        yield f"project_name has {len(name)} characters: {LONGEST_NAME} at most, please."
+        yield f"project_name has {len(name)} characters: the maximum is {LONGEST_NAME}."
 
 
 def slug_problems(name: str, slug: str) -> Iterator[str]:
-    """Refuse a folder name that is not lower-case words joined by hyphens."""
+    """Refuse a folder name that is not lowercase words joined by hyphens."""
     if not slug and joined(name, "-"):
         yield f"project_slug is empty{hint(joined(name, '-'))}"
     elif not slug and name.strip():
-        yield f"project_name {name!r} has no letter from a to z: give one, or a project_slug too."
+        yield f"project_name {name!r} has no letter from a to z: add one, or set project_slug too."
     elif len(slug) > LONGEST_SLUG:
-        yield f"project_slug has {len(slug)} characters: {LONGEST_SLUG} at most, please."
+        yield f"project_slug has {len(slug)} characters: the maximum is {LONGEST_SLUG}."
     elif slug and not SLUG.fullmatch(slug):
-        rule = "lower-case words and digits joined by hyphens, a letter first"
+        rule = "lowercase words and digits joined by hyphens, starting with a letter"
         yield f"project_slug {slug!r} must be {rule}{hint(joined(slug, '-'))}"
 
 
 def owner_of(package: str) -> str | None:
-    """Say what already has this name, if something does."""
+    """Say what already uses this name, if anything does."""
     owners = (
         ("a Python keyword", [*keyword.kwlist, *keyword.softkwlist]),
         ("a module of Python's standard library", [*sys.stdlib_module_names, "test"]),
-        ("a library that the project uses", DEPENDENCIES.split()),
+        ("a library the project uses", DEPENDENCIES.split()),
         ("a folder or module of the repository itself", REPOSITORY.split()),
     )
     return next((owner for owner, names in owners if package in names), None)
 
 
 def package_problems(package: str) -> Iterator[str]:
-    """Refuse a package name that Python cannot import, or that hides something else."""
+    """Refuse a package name that Python cannot import, or that shadows something else."""
     if not PACKAGE.fullmatch(package):
-        rule = "lower-case words and digits joined by underscores, a letter first"
+        rule = "lowercase words and digits joined by underscores, starting with a letter"
         yield f"package_name {package!r} must be {rule}{hint(joined(package, '_'))}"
     elif owner := owner_of(package):
         yield f"package_name {package!r} is {owner}: did you mean '{package}_app'?"
@@ -109,22 +109,22 @@ def preset_problems(preset: str, presets: Iterable[str]) -> Iterator[str]:
     """Refuse a preset that does not exist."""
     if preset not in presets:
         known = ", ".join(presets)
-        yield f"Unknown preset {preset!r} (there is: {known}){hint(nearest(preset, presets))}"
+        yield f"Unknown preset {preset!r} (available: {known}){hint(nearest(preset, presets))}"
 
 
 def service_problems(services: str, known: Iterable[str]) -> Iterator[str]:
-    """Refuse services that do not exist, and a list of none."""
+    """Refuse services that do not exist, and an empty list."""
     typed = services.replace(",", " ").split()
     if not typed:
-        yield f"services is empty: name one or more of {', '.join(known)}."
+        yield f"services is empty: enter one or more of {', '.join(known)}."
     for service in typed:
         if service not in known:
             there = ", ".join(known)
-            yield f"Unknown service {service!r} (there are: {there}){hint(nearest(service, known))}"
+            yield f"Unknown service {service!r} (available: {there}){hint(nearest(service, known))}"
 
 
 def naming_problems(name: str, slug: str, package: str) -> Iterator[str]:
-    """Refuse bad names; what was derived from a bad one is not told of again."""
+    """Refuse bad names, but not again the names derived from one."""
     yield from (found := [*name_problems(name), *slug_problems(name, slug)])
     if not found or package != slug.replace("-", "_"):
         yield from package_problems(package)

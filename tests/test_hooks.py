@@ -62,27 +62,27 @@ def test_names_that_are_fine(name: str) -> None:
         ({"project_name": "", "__typed_slug": "", "package_name": ""}, "project_name is empty"),
         ({"project_name": " ", "__typed_slug": "", "package_name": ""}, "project_name is empty"),
         ({"project_name": "日本", "__typed_slug": "", "package_name": ""}, "no letter from a to z"),
-        ({"project_name": "x" * 81}, "project_name has 81 characters: 80 at most"),
+        ({"project_name": "x" * 81}, "project_name has 81 characters: the maximum is 80"),
         ({"__typed_slug": "x" * 41, "package_name": "x" * 41}, "project_slug has 41 characters"),
         ({"__typed_slug": "Weather Now"}, "did you mean 'weather-now'?"),
         ({"__typed_slug": "../away"}, "did you mean 'away'?"),
         ({"__typed_slug": "3d-print"}, "did you mean 'my-3d-print'?"),
         ({"package_name": "my-app"}, "did you mean 'my_app'?"),
-        ({"package_name": "wörld"}, "package_name 'wörld' must be lower-case words"),
+        ({"package_name": "wörld"}, "package_name 'wörld' must be lowercase words"),
         ({"package_name": ""}, "package_name '' must be"),
         ({"package_name": "class"}, "'class' is a Python keyword"),
         ({"package_name": "match"}, "'match' is a Python keyword"),
         ({"package_name": "json"}, "'json' is a module of Python's standard library"),
-        ({"package_name": "numpy"}, "'numpy' is a library that the project uses"),
+        ({"package_name": "numpy"}, "'numpy' is a library the project uses"),
         ({"package_name": "ops"}, "'ops' is a folder or module of the repository itself"),
-        ({"description": 'the "best"'}, "description holds '\"'"),
-        ({"description": "a\nb"}, r"description holds '\n'"),
-        ({"author": "{{ x }}"}, "author holds '{'"),
-        ({"author": "a\\b"}, r"author holds '\\'"),
+        ({"description": 'the "best"'}, "description contains '\"'"),
+        ({"description": "a\nb"}, r"description contains '\n'"),
+        ({"author": "{{ x }}"}, "author contains '{'"),
+        ({"author": "a\\b"}, r"author contains '\\'"),
         ({"preset": "servng", "services": ""}, "did you mean 'serving'?"),
         ({"services": "web, stroe"}, "did you mean 'store'?"),
-        ({"services": "web xyzzy"}, "Unknown service 'xyzzy' (there are: web, store, disk)."),
-        ({"services": " , "}, "services is empty: name one or more of web, store, disk."),
+        ({"services": "web xyzzy"}, "Unknown service 'xyzzy' (available: web, store, disk)."),
+        ({"services": " , "}, "services is empty: enter one or more of web, store, disk."),
     ],
 )
 def test_bad_answers_have_one_line_that_says_what_to_do(answers: dict[str, str], said: str) -> None:
@@ -281,7 +281,10 @@ def test_removing_services_removes_what_only_they_have_read(tmp_path: Path) -> N
     schema = tmp_path / "env" / "schema.toml"
     page, example = tmp_path / "docs" / "env.md", tmp_path / ".env.example"
     schema.write_text(SCHEMA)
-    page.write_text("# All\n\n## step\n\n| `B` |\n\n## Rotation\n\n| `B` |\n| `C` |\n")
+    page.write_text(
+        "# All\n\n## Images\n\n| `A` |\n| `B` |\n\n## step\n\n| `B` |\n\n"
+        "## Rotation\n\n| `B` |\n| `C` |\n"
+    )
     example.write_text("# Head\n\n# Of both.\nA=1\n\n# Of one.\n# B=1\n# B=2\n\nC=\n")
     POST.remove_readers(["web", "step"], tmp_path)
     found = tomllib.loads(schema.read_text())
@@ -292,7 +295,7 @@ def test_removing_services_removes_what_only_they_have_read(tmp_path: Path) -> N
         "E": None,
     }
     assert schema.read_text().startswith("# All\n\n[A]\n")
-    assert page.read_text() == "# All\n\n## Rotation\n\n| `C` |\n"
+    assert page.read_text() == "# All\n\n## Images\n\n| `A` |\n\n## Rotation\n\n| `C` |\n"
     assert example.read_text() == "# Head\n\n# Of both.\nA=1\n\nC=\n"
 
 

@@ -16,40 +16,40 @@ def cookiecutter(
 @pytest.mark.parametrize(
     ("answers", "said"),
     [
-        ({"project_name": ""}, "project_name is empty: give it a name, like 'Weather Forecast'."),
+        ({"project_name": ""}, "project_name is empty: enter a name, such as 'Weather Forecast'."),
         (
             {"project_name": "日本"},
-            "project_name '日本' has no letter from a to z: give one, or a project_slug too.",
+            "project_name '日本' has no letter from a to z: add one, or set project_slug too.",
         ),
         ({"project_slug": ""}, "project_slug is empty: did you mean 'weather-forecast'?"),
         (
             {"project_slug": "../elsewhere/x"},
             (
-                "project_slug '../elsewhere/x' must be lower-case words and digits joined by "
-                "hyphens, a letter first: did you mean 'elsewhere-x'?"
+                "project_slug '../elsewhere/x' must be lowercase words and digits joined by "
+                "hyphens, starting with a letter: did you mean 'elsewhere-x'?"
             ),
         ),
-        ({"project_slug": "x" * 300}, "project_slug has 300 characters: 40 at most, please."),
-        ({"project_name": "x" * 300}, "project_name has 300 characters: 80 at most, please."),
+        ({"project_slug": "x" * 300}, "project_slug has 300 characters: the maximum is 40."),
+        ({"project_name": "x" * 300}, "project_name has 300 characters: the maximum is 80."),
         (
             {"package_name": "redis"},
-            "package_name 'redis' is a library that the project uses: did you mean 'redis_app'?",
+            "package_name 'redis' is a library the project uses: did you mean 'redis_app'?",
         ),
         (
             {"author": "'''\"\"\""},
-            "author holds '\"': leave out double quotes, backslashes, braces and line breaks.",
+            "author contains '\"': remove double quotes, backslashes, braces and line breaks.",
         ),
         (
             {"preset": "servin"},
             (
-                "Unknown preset 'servin' (there is: pipeline, serving, workers):"
+                "Unknown preset 'servin' (available: pipeline, serving, workers):"
                 " did you mean 'serving'?"
             ),
         ),
         (
             {"services": "api, dashbord"},
             (
-                "Unknown service 'dashbord' (there are: api, dashboard, monitoring, pipeline,"
+                "Unknown service 'dashbord' (available: api, dashboard, monitoring, pipeline,"
                 " postgres, proxy, redis, scheduler, tensorboard, worker-llm, worker-rl):"
                 " did you mean 'dashboard'?"
             ),

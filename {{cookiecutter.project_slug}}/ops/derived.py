@@ -1,4 +1,4 @@
-"""What is made from the schema: new env files, .env.example and docs/env.md."""
+"""What is generated from the schema: new env files, .env.example and docs/env.md."""
 
 from __future__ import annotations
 
@@ -20,47 +20,62 @@ PAGE = "docs/env.md"
 HEAD = """\
 # Variables
 
-Every variable, by who reads it, from env/schema.toml. `inv env.docs` renews this page and
-.env.example, and a test fails where it has to. The environment comes first, then `.env.<profile>`,
-then the default; what has a profile or an engine in brackets holds for that one alone. `inv
-env.show` prints what holds and where it came from, `inv env.check` what is wrong with it. A dash is
-nothing. A service is handed what it reads and nothing else; of a secret `NAME` it gets `NAME_FILE`,
-the name of the file that holds it.
+Every variable of env/schema.toml, grouped by the services that read it. `inv env.docs` updates this
+page and .env.example, and a test fails if they are out of date.
+
+A value comes from the environment, else from `.env.<profile>`, else from the default. A profile or
+an engine in parentheses means that the value is for that one only; a dash means none. `inv
+env.show` prints every value and its source, and `inv env.check` finds problems.
+
+A service gets the variables it reads and no others. Instead of a secret `NAME` it gets `NAME_FILE`,
+the name of a file that contains it.
 """
 SECRETS = """\
 ## Secrets
 
-`inv env.init` makes them, `inv env.due` says when each is to be replaced, `inv env.rotate` does it.
+`inv env.init` generates secrets, `inv env.due` lists when each is due for rotation, and `inv
+env.rotate` rotates one.
 
-- `inv env.rotate NAME` shows its steps, asks, and checks after each; until the last one it goes
-  back to the value before where something fails. Killed in the middle, it leaves both accepted,
-  `inv env.check` tells, and the same command ends it.
-- Passwords of database and Redis: no request fails, nothing is started anew. The database's other
-  login takes over (`app`, `app_b`); tools of yours need `POSTGRES_LOGIN` and the new password.
-- The API key: the one before opens too, for a day or for `--overlap "2 hours"`; 0 is not at all.
-- What a provider gives (`BACKUP_URL_OPTIONS`) is asked for, tried, and only then used.
-- Any other: the services that read it are started anew, one after the other.
+- `inv env.rotate NAME` shows its steps, asks, and checks after each step. If one before the last
+  fails, it restores the old value. If it is killed, both values are accepted, `inv env.check`
+  says so, and the same command finishes the rotation.
+- Database and Redis passwords: no request fails and nothing is restarted. The database switches
+  to the other of its two logins (`app`, `app_b`), so tools of your own need `POSTGRES_LOGIN` and
+  the new password.
+- API key: the old key works for another day, or for `--overlap "2 hours"`; with 0 it stops
+  working at once.
+- Secrets from a provider (`BACKUP_URL_OPTIONS`): you are asked for the new one, which is tested
+  before it is used.
+- All others: the services that read the secret are restarted, one after the other.
 
-Git can keep an env file encrypted with age, for whoever `env/recipients.txt` names: one `age1...`
-or `ssh-ed25519 ...` a line, with `#` before comments. A clone and one key are enough to deploy.
+Git can keep an env file encrypted with age, for the recipients in `env/recipients.txt`: one
+`age1...` or `ssh-ed25519 ...` per line, and comments after `#`. A clone and one of their keys are
+enough to deploy.
 
-- To begin: `inv backup.keygen --to ~/age.key` prints your line for `env/recipients.txt`. Then
-  `inv env.encrypt --profile prod`, and commit both files.
-- In a clone: `inv env.decrypt --profile prod --identity ~/age.key`, then `inv deploy.up`.
-  `AGE_IDENTITY_FILE=~/age.key` in the environment stands for the option.
-- To change a value: `inv env.edit --profile prod --identity ~/age.key`. What was changed in
-  `.env.prod` itself is encrypted by `inv env.encrypt --profile prod`; a rotation does that itself.
-- A new colleague sends their `age1...`: add it, then `inv env.encrypt --profile prod`.
-- Who leaves could read all of it, and git keeps that: remove their line, encrypt, and rotate
-  every secret.
+- To start: `inv backup.keygen --to ~/age.key` prints your line for `env/recipients.txt`. Then run
+  `inv env.encrypt --profile prod` and commit both files.
+- In a clone: `inv env.decrypt --profile prod --identity ~/age.key`, then `inv deploy.up`. You can
+  set `AGE_IDENTITY_FILE=~/age.key` in the environment instead of the option.
+- To change a value: `inv env.edit --profile prod --identity ~/age.key`. If you edited `.env.prod`
+  itself, run `inv env.encrypt --profile prod`; a rotation does so by itself.
+- To add a colleague, add their `age1...`, then run `inv env.encrypt --profile prod`.
+- When someone leaves, remove their line, encrypt, and rotate every secret: they could read all of
+  them, and git keeps the old files.
+"""
+IMAGES = """\
+## Images
+
+All services whose image is built here share these. They name and label the image, and set the user
+that its containers run as.
+
 """
 
 
 def env_file(variables: Iterable[Variable], profile: str) -> str:
     """Write a new env file: secrets at random, the rest named with its default."""
     head = [
-        f"# Values of the profile {profile} on this machine. Not for git: it holds secrets.",
-        f"# Every variable is explained in {FILE}; the environment wins over this file.",
+        f"# Values of the profile {profile} on this machine. Keep it out of git: it holds secrets.",
+        f"# {FILE} describes every variable; the environment takes precedence over this file.",
     ]
 
     def entry(variable: Variable) -> str:
@@ -83,8 +98,8 @@ def made(variables: Iterable[Variable], profile: str) -> list[str]:
 def example(variables: Iterable[Variable]) -> str:
     """Write .env.example: what every profile needs has a placeholder, the rest its default."""
     head = [
-        "# What an env file may hold. `inv env.init --profile prod` makes one with random secrets.",
-        f"# Made from {FILE} by `inv env.docs`; <...> is to be replaced.",
+        "# What an env file can hold. `inv env.init --profile prod` makes one with random secrets.",
+        f"# Generated from {FILE} by `inv env.docs`. Replace every <...>.",
     ]
 
     def entry(variable: Variable) -> str:
@@ -122,13 +137,18 @@ def _written(
 
 
 def page(variables: Sequence[Variable]) -> str:
-    """Write docs/env.md: a table for each reader, and how what is rotated is rotated."""
-    readers = sorted({reader for item in variables for reader in item.read_by})
-    tables = [_of(name, [item for item in variables if name in item.read_by]) for name in readers]
-    return "\n".join([HEAD, SECRETS, *tables, _rotations(variables)])
+    """Write docs/env.md: a table of what is for images, one for each reader, and the rotations."""
+    own = [item for item in variables if not item.images]
+    readers = sorted({reader for item in own for reader in item.read_by})
+    images = IMAGES + _described([item for item in variables if item.images])
+    tables = [
+        f"## {name}\n\n{_described([item for item in own if name in item.read_by])}"
+        for name in readers
+    ]
+    return "\n".join([HEAD, SECRETS, images, *tables, _rotations(variables)])
 
 
-def _of(reader: str, variables: Sequence[Variable]) -> str:
+def _described(variables: Iterable[Variable]) -> str:
     rows = [
         [
             f"`{item.name}`",
@@ -142,7 +162,7 @@ def _of(reader: str, variables: Sequence[Variable]) -> str:
         for item in variables
     ]
     head = ["variable", "about", "type", "default", "owner", "rotation", "storage in production"]
-    return f"## {reader}\n\n{_table(head, rows)}"
+    return _table(head, rows)
 
 
 def _rotations(variables: Sequence[Variable]) -> str:

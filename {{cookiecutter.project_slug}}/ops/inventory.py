@@ -24,11 +24,12 @@ PAGE = "docs/inventory.md"
 HEAD = """\
 # Inventory
 
-What runs, from the compose files. `inv stack.inventory > docs/inventory.md` renews this page, and
-a test fails where it has to. A variable is filled in from the environment and the profile's env
-file; env/schema.toml says what each is for. What has a profile in brackets holds for that one
-alone. A dash is nothing: a step that runs to its end has no health check, and some services run in
-containers only.
+The components of the stack, from the compose files. `inv stack.inventory > docs/inventory.md`
+updates this page, and a test fails if it is out of date.
+
+Variables are filled in from the environment and the profile's env file; env/schema.toml describes
+each. A profile in parentheses means that the value is for that one only. A dash means none: a step
+that runs to completion has no health check, and some services run in containers only.
 """
 FILLED_IN = r"\$(?:\$|\{(\w+)|([A-Za-z_]\w*))"
 SUPPLIED = {"ROOT"}

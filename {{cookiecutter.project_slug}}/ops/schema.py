@@ -78,6 +78,8 @@ class Variable:
     """Nothing is missing where it has no value."""
     required: tuple[str, ...] = PROFILES
     """The profiles that need a value."""
+    images: bool = False
+    """It names, labels or runs images: docs/env.md lists it once for all services."""
     pattern: str = ""
     owner: str = ""
     rotation: Rotation | None = None
@@ -339,6 +341,7 @@ FORMS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "required": ("a list of profiles", _texts),
     "optional": ("true or false", lambda value: isinstance(value, bool)),
     "given": ("true or false", lambda value: isinstance(value, bool)),
+    "images": ("true or false", lambda value: isinstance(value, bool)),
     "secret": (
         f"a number of bytes, {WEAKEST} or more",
         lambda value: type(value) is int and value >= WEAKEST,

@@ -8,12 +8,13 @@ from ops.schema import PROFILES, Rotation, Variable
 from tests.conftest import REPOSITORY
 
 VARIABLES = [
-    Variable("A_KEY", "Opens.", secret=16, read_by=("web",), rotation=Rotation("1 day", "Anew.")),
+    Variable("A_KEY", "Opens.", secret=16, read_by=("web",), rotation=Rotation("1 day", "Again.")),
     Variable("A_NAME", "A name.", example="it's", read_by=("web", "store"), owner="us"),
     Variable("A_URL", "Somewhere.", default={"dev": "http://${A_NAME}", "prod": "b | c"}),
     Variable("A_TOKEN", "From outside.", given=True, optional=True, read_by=("store",)),
     Variable("A_SPARE", "Another.", secret=16, optional=True),
     Variable("AN_ID", "Worked out.", set_by="tasks", read_by=("web",)),
+    Variable("A_TAG", "Of images.", optional=True, images=True, read_by=("store", "web", "job")),
 ]
 
 
@@ -42,13 +43,17 @@ def test_the_example_has_placeholders_for_what_is_needed() -> None:
     assert not any(line.problem for line in envfiles.parsed(text).lines)
 
 
-def test_the_page_has_a_table_for_each_reader() -> None:
-    head, secrets, store, web, rotation = derived.page(VARIABLES).split("\n## ")
+def test_the_page_has_a_table_for_each_reader_and_one_for_images() -> None:
+    text = derived.page(VARIABLES)
+    head, secrets, images, store, web, rotation = text.split("\n## ")
     assert (head, f"## {secrets}") == (derived.HEAD, derived.SECRETS)
+    assert f"## {images}".startswith(derived.IMAGES)
+    assert "| `A_TAG` | Of images. |" in images
+    assert text.count("`A_TAG`") == 1
     names = [line.split(" | ")[0] for line in store.splitlines()[4:]]
     assert names == ["| `A_NAME`", "| `A_TOKEN`"]
     assert "| `AN_ID` | Worked out. | text | set by the tasks | - | - | - |" in web
-    assert "| `A_KEY` | 1 day | Anew. |" in rotation
+    assert "| `A_KEY` | 1 day | Again. |" in rotation
     assert derived.plain("a | b") == r"a \| b"
 
 
