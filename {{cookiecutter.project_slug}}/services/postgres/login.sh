@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run once, for an empty volume: the image makes the role $POSTGRES_USER with the password; services
-# may log in as another one, which a rotation of the password has left in use (inv env.rotate).
+# Runs once, on an empty volume. The image creates the role $POSTGRES_USER with the password; after a
+# rotation of the password (inv env.rotate), services may log in as another role, created here.
 set -eu
 login="$(cat "$DATABASE_URL_FILE")"
 login="${login#*://}"
