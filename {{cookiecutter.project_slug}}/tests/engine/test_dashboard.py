@@ -82,12 +82,13 @@ def test_on_a_server_it_is_reached_through_the_proxy(production: Stack) -> None:
 
 
 def test_in_dev_a_page_changes_when_its_source_is_saved(stack: Stack) -> None:
-    (script,) = stack.root.glob("src/*/dashboard.py")
-    before = script.read_text(encoding="utf-8")
+    (module,) = stack.root.glob("src/*/dashboard/page.py")
+    before = module.read_text(encoding="utf-8")
+    assert before.count("Stack health") == 1
     with opened(stack) as page:
         drawn(page)
         try:
-            save(script, before + "\nst.write('one line more')\n")
-            assert shows(page, "one line more")
+            save(module, before.replace("Stack health", "Another heading"))
+            assert shows(page, "Another heading")
         finally:
-            save(script, before)
+            save(module, before)
