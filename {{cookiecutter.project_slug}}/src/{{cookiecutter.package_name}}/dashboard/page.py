@@ -163,7 +163,7 @@ def history_section(models: Sequence[ServedModel]) -> None:
         show_error(error)
         return
     if not forecasts:
-        st.info("There are no such forecasts yet.", icon=":material/hourglass_empty:")
+        st.info("There are no forecasts from this source yet.", icon=":material/hourglass_empty:")
         return
     recent = forecasts[: PERIODS[period]]
     for target, place in zip(model.targets, card_grid(len(model.targets)), strict=True):
@@ -217,8 +217,8 @@ def accuracy_card(target: ForecastTarget, pairs: Sequence[OutcomePair]) -> None:
         show_chart(count_chart(bins, target), "Number of forecasts by forecast probability")
         st.caption("Dashed line: perfect calibration. Vertical lines: 95% confidence intervals.")
     else:
-        st.markdown(f"**{name}: outcome by forecast** :gray[{len(pairs)} forecasts]")
-        show_chart(scatter_chart(pairs, target), "Outcomes by forecast")
+        st.markdown(f"**{name}: outcome vs. forecast** :gray[{len(pairs)} forecasts]")
+        show_chart(scatter_chart(pairs, target), "Outcomes against forecasts")
         st.caption("Dashed line: perfect forecasts.")
 
 

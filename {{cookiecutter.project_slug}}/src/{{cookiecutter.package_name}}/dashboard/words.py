@@ -99,7 +99,7 @@ def describe_forecast(forecast: ForecastRecord) -> str:
     if forecast.forecast_key == forecast.key:
         return f"For **{format_key(forecast.key)}**"
     ended = format_key(forecast.key)
-    return f"For **{format_key(forecast.forecast_key)}**, from data up to {ended}"
+    return f"For **{format_key(forecast.forecast_key)}**, based on data up to {ended}"
 
 
 def describe_score(pairs: Sequence[OutcomePair], target: ForecastTarget) -> str:

@@ -23,7 +23,7 @@ def test_the_forecast_is_shown_in_big_numbers(draw_page: DrawPage) -> None:
         ("Temp max", "8.9 °C"),
     ]
     text = page_text(page)
-    assert "For **Friday 1 January 2016**, from data up to Thursday 31 December 2015" in text
+    assert "For **Friday 1 January 2016**, based on data up to Thursday 31 December 2015" in text
     assert "all checks pass" in text
 
 
@@ -45,7 +45,7 @@ def test_drawing_the_page_again_makes_no_new_requests(draw_page: DrawPage) -> No
 def test_a_source_without_forecasts_says_so(draw_page: DrawPage) -> None:
     page = draw_page(FakeApi({**weather_responses(), "/predictions": (200, [])}))
     assert not page.exception
-    assert [each.value for each in page.info] == ["There are no such forecasts yet."]
+    assert [each.value for each in page.info] == ["There are no forecasts from this source yet."]
 
 
 def test_a_failing_check_is_shown_with_its_reason(draw_page: DrawPage) -> None:
