@@ -48,7 +48,7 @@ def install(session: nox.Session, *, compiled: bool = True) -> None:
 def lint(session: nox.Session) -> None:
     """Check code, scripts and workflows, the template's as they stand too; look for secrets."""
     install(session, compiled=False)
-    own = ["hooks", "slipway", "tests", "noxfile.py", "tasks.py"]
+    own = ["hooks", "devtools", "tests", "noxfile.py", "tasks.py"]
     session.run("ruff", "check", *own)
     # N999: only in place is the package's name no name.
     session.run("ruff", "check", "--extend-ignore", "N999", TEMPLATE.name)
@@ -67,7 +67,7 @@ def types(session: nox.Session) -> None:
     """Check types, in the template as it stands too."""
     install(session, compiled=False)
     session.run("mypy")
-    session.run("python", "-m", "slipway.inplace")
+    session.run("python", "-m", "devtools.inplace")
 
 
 @nox.session
@@ -85,7 +85,7 @@ def projects(session: nox.Session) -> None:
     presets = list(settings["_presets"])
     named = session.posargs or presets
     first, *others = sorted(named, key=presets.index)
-    check = [sys.executable, "-m", "slipway.presets"]
+    check = [sys.executable, "-m", "devtools.presets"]
     # The first waits for containers much of the time. What the others print is shown after it.
     with tempfile.TemporaryFile("w+") as said:
         lane = [*check, *others, "--beside", first]

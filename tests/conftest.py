@@ -4,14 +4,20 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from cookiecutter.main import cookiecutter
 
-from slipway import inplace
-from slipway.bake import ROOT, TEMPLATE
+from devtools import inplace
+from devtools.bake import ROOT, TEMPLATE
+from slipway.stack.engines.supervisor import Places, Supervisor
+from tests.support.scratch import COMPOSE, SCHEMA, WEB, Scratch, free_port
+
+pytest.register_assert_rewrite(
+    "tests.support.restores", "tests.support.promotions", "tests.support.traffic"
+)
 
 Bake = Callable[..., Path]
 
@@ -95,3 +101,38 @@ def bake(template: Path, home: Path, tmp_path: Path, capfd: pytest.CaptureFixtur
 def tools() -> Path:
     """Return the folder of the commands that a generated repository checks itself with."""
     return inplace.tools()
+
+
+@pytest.fixture
+def make_scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Scratch]]:
+    """Make scratch projects, and end whatever they left running."""
+    made: list[Scratch] = []
+    for name in ("APP_ENV", "API_KEY", "WEB_PORT", "WEB_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def make(root: Path) -> Scratch:
+        root.mkdir(parents=True, exist_ok=True)
+        scratch = Scratch(root, free_port())
+        names = 'name = "Scratch"\nslug = "scratch"\npackage = "scratch"\n'
+        scratch.write("project.toml", f"[project]\n{names}")
+        scratch.write("env/schema.toml", SCHEMA.format(port=scratch.port))
+        scratch.write("compose.yaml", COMPOSE)
+        scratch.write("first.py", "print('first ran')")
+        scratch.write("web.py", WEB)
+        scratch.write("src/scratch/settings.py", "print('settings are valid')")
+        scratch.write("run/engine", "local")
+        scratch.write("services/api/README.md", "Whose folder is here, their tasks are offered.")
+        scratch.write("tasks.py", (TEMPLATE / "tasks.py").read_text(encoding="utf-8"))
+        (root / "slipway").symlink_to(TEMPLATE / "slipway")
+        made.append(scratch)
+        return scratch
+
+    yield make
+    for scratch in made:
+        Supervisor(Places(scratch.root, scratch.root / "run" / "local")).stop()
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, make_scratch: Callable[[Path], Scratch]) -> Scratch:
+    """Return a small project with one step, one web service and one that only containers run."""
+    return make_scratch(tmp_path / "scratch")

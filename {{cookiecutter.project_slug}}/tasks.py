@@ -1,5 +1,5 @@
 """What `inv` offers in this repository. Yours: add your own tasks and namespaces here."""
 
-from ops.tasks import namespace
+from slipway.tasks import namespace
 
 ns = namespace()

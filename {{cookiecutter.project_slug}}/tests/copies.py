@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from tests.conftest import REPOSITORY, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMA = tomllib.loads((REPOSITORY / "env" / "schema.toml").read_text(encoding="utf-8"))
 PORTS = tuple(name for name, entry in SCHEMA.items() if entry.get("type") == "port")
 OURS = (
@@ -28,6 +28,13 @@ LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".nox", ".venv", ".env", ".env.[!e]*", "run", "models", "journal.jsonl", "*.db*",
     "__pycache__", ".*_cache", "compose.lock.yaml", "reports", "backups", "*-1[dw]",
 )  # fmt: skip
+
+
+def free_port() -> int:
+    """Ask the kernel for a port that nobody holds."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -108,8 +115,8 @@ class Copy:
     def get(self, path: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
         """Ask the API; with a body, POST it."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310 - a loopback address
+        request = urllib.request.Request(  # noqa: S310
             self.api + path, data, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - the same
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
             return json.load(answer)

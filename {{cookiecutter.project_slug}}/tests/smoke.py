@@ -17,9 +17,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops import health, output, project, shell
-from ops.errors import Refused
-from tests.conftest import free_port
+from slipway.core import output, project, shell
+from slipway.core.errors import Refused
+from slipway.stack import health
+from tests.copies import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

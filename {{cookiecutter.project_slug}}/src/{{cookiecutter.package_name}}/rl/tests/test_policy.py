@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ops import registry
+from slipway.models import registry
 
 from ... import artifacts, formats, memory
 from ...artifacts import Metadata

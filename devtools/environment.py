@@ -1,0 +1,63 @@
+"""Virtual environments: made with uv where it is, with venv and pip where it is not."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from invoke.exceptions import Exit
+
+from devtools import process
+
+STAMP = "installed-from"
+
+
+def uv() -> str | None:
+    """Find uv beside this Python, else on the path."""
+    return shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def commands(venv: Path, requirements: Path, uv: str | None) -> list[list[str]]:
+    """Return the commands that make the environment and install the packages into it."""
+    python = str(venv / "bin" / "python")
+    # In a terminal there is progress to see; in a pipe it would be noise.
+    packages = [*([] if sys.stdout.isatty() else ["--quiet"]), "--require-hashes"]
+    packages += ["-r", str(requirements)]
+    if uv:
+        make = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)]
+        return [make, [uv, "pip", "install", "--python", python, *packages]]
+    make = [sys.executable, "-m", "venv", "--clear", str(venv)]
+    return [make, [python, "-m", "pip", "install", *packages]]
+
+
+def ensure(venv: Path, requirements: Path) -> bool:
+    """Make the environment unless it holds these packages already; tell if it was made.
+
+    Whoever else wants the same one at the same time waits until it is there.
+    """
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    stamp = venv / STAMP
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    with venv.with_name(f"{venv.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
+            return False
+        for command in commands(venv, requirements, uv()):
+            if code := process.run(command, env=variables()):
+                raise Exit(f"The packages of {requirements} could not be installed.", code=code)
+        stamp.write_text(digest, encoding="utf-8")
+        return True
+
+
+def variables(venv: Path | None = None, **more: str) -> dict[str, str]:
+    """Return the environment variables for a command, inside a virtual environment if one is named.
+
+    Compiled bytecode is always kept: without it every start compiles the libraries again.
+    """
+    found = os.environ | more
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
+    if venv:
+        found |= {"VIRTUAL_ENV": str(venv), "PATH": f"{venv / 'bin'}{os.pathsep}{found['PATH']}"}
+    return found

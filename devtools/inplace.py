@@ -1,0 +1,35 @@
+"""Check the types of the template as it stands, before any bake."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from devtools import bake, environment, process
+
+TOOLS = bake.BUILD / "tools"
+"""The environment that checks bakes: the generated repository's own development packages."""
+PLACE = bake.BUILD / "inplace"
+
+
+def tools() -> Path:
+    """Return the folder of the commands that check a bake, installing them first if need be."""
+    environment.ensure(TOOLS, bake.TEMPLATE / "requirements-dev.txt")
+    return TOOLS / "bin"
+
+
+def lay_out() -> Path:
+    """Link the template's parts under names that Python can import."""
+    shutil.rmtree(PLACE, ignore_errors=True)
+    package = PLACE / "src" / "weather_forecast"
+    package.parent.mkdir(parents=True)
+    package.symlink_to(bake.TEMPLATE / "src" / "{{cookiecutter.package_name}}")
+    for name in ("slipway", "tests", "tasks.py", "noxfile.py"):
+        (PLACE / name).symlink_to(bake.TEMPLATE / name)
+    text = (bake.TEMPLATE / "pyproject.toml").read_text(encoding="utf-8")
+    renamed = text.replace("{{ cookiecutter.package_name }}", package.name)
+    (PLACE / "pyproject.toml").write_text(renamed, encoding="utf-8")
+    return PLACE
+
+
+if __name__ == "__main__":
+    sys.exit(process.run([str(tools() / "mypy")], cwd=lay_out(), env=environment.variables()))

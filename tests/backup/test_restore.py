@@ -1,0 +1,91 @@
+"""What is said of a restore that was killed, and what a restore is of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from slipway.backup import restore
+from slipway.backup.restore import BOTH, HARMLESS, MODELS, STEPS
+from slipway.core import journal
+from slipway.stack.engines.compose import users_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LEFT = {
+    "verb": restore.VERB,
+    "outcome": "killed",
+    "source": "20261122-020000-3f2a",
+    "point": "20261122-030000-0001",
+    "safety": "20261122-030000-0001",
+    "staged": "restore_1",
+    "old": "before_1",
+    "only": "",
+}
+AGAIN = f"finish: inv backup.restore {LEFT['source']}"
+
+
+def left(step: str, **facts: Any) -> dict[str, Any]:  # noqa: ANN401 - what a journal holds
+    return LEFT | {"step": step} | facts
+
+
+@pytest.mark.parametrize("step", HARMLESS)
+def test_killed_before_others_notice_it_can_be_made_again(step: str) -> None:
+    found = restore.explained(left(step))
+    assert (found.state, found.fix) == ("warn", AGAIN)
+    assert f"killed at step {BOTH.index(step) + 1} ({step}): what was live still is" in found.detail
+
+
+def test_killed_while_services_stop_they_are_started_again() -> None:
+    found = restore.explained(left("stop"))
+    assert (found.state, found.fix) == ("fail", f"{AGAIN}   undo: inv deploy.up")
+
+
+@pytest.mark.parametrize("step", BOTH[BOTH.index("swap") :])
+def test_killed_after_that_it_can_be_finished_and_undone(step: str) -> None:
+    found = restore.explained(left(step))
+    undo = f"undo: inv backup.restore {LEFT['safety']}"
+    finish = AGAIN if step in ("swap", "models") else "finish: inv deploy.up"
+    assert (found.state, found.fix) == ("fail", f"{finish}   {undo}")
+    assert "before_1" in found.detail
+    assert ("may be" in found.detail) == (step == "swap")
+
+
+def test_where_nothing_was_there_nothing_is_to_be_undone() -> None:
+    facts = left("start")
+    del facts["safety"]
+    assert restore.explained(facts).fix == "finish: inv deploy.up"
+
+
+@pytest.mark.parametrize("step", STEPS[MODELS])
+def test_killed_models_are_restored_again(step: str) -> None:
+    found = restore.explained(left(step, only=MODELS))
+    assert (found.state, found.fix) == ("warn", f"{AGAIN} --only models")
+
+
+def test_what_put_it_right_ends_it(tmp_path: Path) -> None:
+    def add(**facts: Any) -> None:  # noqa: ANN401 - the same
+        journal.append(tmp_path, **facts)
+
+    assert restore.interrupted(tmp_path) is None
+    add(**left("start"))
+    assert restore.interrupted(tmp_path)
+    add(verb="backup.create", outcome="done")
+    add(verb="deploy.up", outcome="failed")
+    assert restore.interrupted(tmp_path)
+    add(verb="deploy.up", outcome="done")
+    assert restore.interrupted(tmp_path) is None
+
+
+def test_who_needs_a_service_needs_what_that_needs() -> None:
+    services: dict[str, dict[str, Any]] = {
+        "proxy": {"depends_on": ["api"]},
+        "api": {"depends_on": {"prepare": {"condition": "service_completed_successfully"}}},
+        "prepare": {"depends_on": {"postgres": {"condition": "service_healthy"}}},
+        "postgres": {},
+        "redis": {},
+    }
+    assert sorted(users_of(services, "postgres")) == ["api", "prepare", "proxy"]
+    assert users_of(services, "redis") == []

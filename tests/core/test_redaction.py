@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import secrets
+import shlex
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, TextIO, cast
+from urllib.parse import quote, quote_plus
+from xml.sax.saxutils import escape, quoteattr
+
+import pytest
+
+from slipway.core import journal, redaction
+from slipway.core.errors import Refused
+from slipway.core.redaction import MASK, Filter, Masked, learn, masked
+from slipway.core.transaction import change, noted
+from tests.support.scratch import IN_PLACE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AWKWARD = "a$b'c\"d e\\f%g/h+i=j#k&l<m>ö"
+LINES = "-----BEGIN KEY-----\nfirst line of it\nsecond line of it\n-----END KEY-----"
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test begin with no secret, and take back what it put before the streams."""
+    monkeypatch.setattr(redaction, "_forms", [])
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+
+
+def test_a_value_is_masked_wherever_it_stands() -> None:
+    value = secrets.token_urlsafe(32)
+    assert masked(value) == value
+    learn([value])
+    assert masked(f"before {value}, {value}after") == f"before {MASK}, {MASK}after"
+    assert masked("nothing in it") == "nothing in it"
+
+
+@pytest.mark.parametrize("value", [AWKWARD, LINES, "plain-and-simple"])
+def test_a_value_is_masked_however_it_is_written(value: str) -> None:
+    learn([value])
+    for text in (
+        value,
+        quote(value),
+        quote(value, safe=""),
+        quote_plus(value),
+        json.dumps(value),
+        json.dumps(value, ensure_ascii=False),
+        json.dumps(json.dumps({"key": value})),
+        repr(value),
+        str(ValueError({"key": value})),
+        shlex.quote(value),
+        escape(value),
+        quoteattr(value),
+        value.replace("$", "$$"),
+    ):
+        said = masked(f"<{text}>")
+        assert MASK in said
+        assert all(part not in said for part in ("f%g", "f%25g", "first", "second", "simple"))
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc", "user:"])
+@pytest.mark.parametrize("after", ["", "\n", "12", "@host"])
+def test_a_value_is_masked_in_base64_whatever_is_around_it(before: str, after: str) -> None:
+    value = "\xff\xfe~~a value of some length~~\xff"
+    learn([value])
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        said = masked(encode(f"{before}{value}{after}".encode()).decode())
+        assert MASK in said
+        around = len(before.encode()) + len(after.encode())
+        assert len(said.replace(MASK, "")) <= around * 8 / 6 + 6
+
+
+def test_each_line_of_a_value_is_one_but_what_every_key_begins_with_is_not() -> None:
+    learn([LINES])
+    assert masked("log: first line of it") == f"log: {MASK}"
+    assert masked("-----BEGIN KEY-----") == "-----BEGIN KEY-----"
+
+
+def test_what_in_a_value_is_secret_is_so_by_itself() -> None:
+    learn(["postgresql://app:p%40ss-word@host/app"])
+    assert masked("p%40ss-word p@ss-word host") == f"{MASK} {MASK} host"
+    learn(["2026-11-22T16:00:00Z/the key before"])
+    assert masked("2026-11-22T16:00:00Z the key before") == f"2026-11-22T16:00:00Z {MASK}"
+    credentials = {"secret": "secret-of-it", "endpoint_url": "http://127.0.0.1:9000", "retries": 3}
+    learn([json.dumps(credentials), "{no json", "{}"])
+    assert masked("http://127.0.0.1:9000 secret-of-it") == f"http://127.0.0.1:9000 {MASK}"
+
+
+def test_what_is_short_or_printed_anyway_is_left_alone() -> None:
+    learn(["seven77", "postgres", "", "12345678"])
+    assert masked("seven77 postgres 12345678") == f"seven77 postgres {MASK}"
+
+
+def test_a_value_that_holds_another_is_masked_as_one() -> None:
+    learn(["inner-secret", "outer-inner-secret-outer"])
+    assert masked("outer-inner-secret-outer inner-secret") == f"{MASK} {MASK}"
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64])
+def test_a_value_that_comes_in_pieces_is_masked(size: int) -> None:
+    learn([AWKWARD, LINES, "aaaaaaaab"])
+    text = f"one\n{AWKWARD}{AWKWARD}two\n{LINES}\naaaaaaaaab aaaaaaaa"
+    sieve = Filter()
+    pieces = [sieve.feed(text[at : at + size]) for at in range(0, len(text), size)]
+    said = "".join([*pieces, sieve.rest()])
+    assert said.startswith(f"one\n{MASK}{MASK}two\n")
+    assert said.endswith(f"\na{MASK} aaaaaaaa")
+    for part in ("f%g", "first", "second"):
+        assert part not in said
+
+
+def test_what_cannot_be_a_value_is_shown_at_once() -> None:
+    learn(["a-secret-of-some-length"])
+    sieve = Filter()
+    assert sieve.feed("50 %\r") == "50 %\r"
+    assert sieve.feed("60 % a-sec") == "60 % "
+    assert sieve.feed("tion\n") == "a-section\n"
+
+
+def test_a_stream_is_masked_and_otherwise_as_it_was() -> None:
+    learn(["a-secret-of-some-length"])
+    behind = io.StringIO()
+    stream = Masked(behind)
+    print("with a-secret-of-some-length", file=cast("TextIO", stream), flush=True)
+    stream.writelines(["a-secret-of-some-length\n"])
+    assert behind.getvalue() == f"with {MASK}\n{MASK}\n"
+    assert not stream.isatty()
+    with redirect_stdout(behind):
+        learn(["another-secret"])
+        learn(["another-secret"])
+        assert isinstance(sys.stdout, Masked)
+        assert sys.stdout.stream is behind
+
+
+def test_what_is_kept_of_a_change_holds_no_secret(tmp_path: Path) -> None:
+    value = secrets.token_urlsafe(32)
+    learn([value])
+
+    def fail() -> None:
+        with change(tmp_path, "env.rotate", url=f"db://app:{value}@db") as made:
+            made.note(more=value)
+            under_way = noted(tmp_path) or {}
+            assert (under_way["url"], under_way["more"]) == (f"db://app:{MASK}@db", MASK)
+            raise Refused(f"it is not {value}")
+
+    with pytest.raises(Refused):
+        fail()
+    (entry,) = journal.entries(tmp_path)
+    assert (entry["url"], entry["error"]) == (f"db://app:{MASK}@db", f"it is not {MASK}")
+
+
+def test_a_process_prints_no_secret_not_even_in_a_traceback() -> None:
+    value = secrets.token_urlsafe(32)
+    program = """
+import base64, sys, threading
+from slipway.core import redaction
+value = sys.stdin.read()
+redaction.learn([value])
+print("out", value)
+print("err", base64.b64encode(value.encode()).decode(), file=sys.stderr)
+def fail():
+    raise KeyError(value)
+thread = threading.Thread(target=fail, name=value)
+thread.start()
+thread.join()
+try:
+    fail()
+except KeyError as error:
+    raise ValueError(f"in a text: {value!r}\\nand after {value}") from error
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=value,
+        env=IN_PLACE,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stdout == f"out {MASK}\n"
+    assert done.stderr.count("Traceback") == 3
+    assert f"ValueError: in a text: '{MASK}'\nand after {MASK}" in done.stderr
+    assert value not in done.stderr

@@ -1,0 +1,90 @@
+"""Rotations of a stack as on a server: three replicas of the API behind the proxy."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from tests.support import promotions
+from tests.support.promotions import TIER, Rotations, Stand, up_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.engine.conftest import MakeStack, Stack
+
+REPLICAS = 3
+
+
+@pytest.fixture(scope="module")
+def servers(make_stack: MakeStack) -> Iterator[Stack]:
+    """Bring up a stack as on a server, whose API answers whoever asks as often as they like."""
+    made = make_stack(APP_ENV="staging", API_WORKERS=str(REPLICAS), API_KEY=secrets.token_hex())
+    settings = made.root / "config" / "settings.yaml"
+    text = settings.read_text(encoding="utf-8")
+    for name, value in (("rate_limit_per_minute", 1_000_000), ("cache_seconds", 0)):
+        text = re.sub(rf"{name}: \d+", f"{name}: {value}", text)
+    settings.write_text(text, encoding="utf-8")
+    with promotions.own_disk(made.root / "models"):
+        try:
+            made.up()
+            yield made
+        finally:
+            made.inv("deploy.down")
+
+
+@pytest.fixture(scope="module")
+def stand(servers: Stack) -> Iterator[Stand]:
+    """Ask the stack all the time."""
+    with promotions.asked(servers) as found:
+        yield found
+
+
+class TestContainers(Rotations):
+    """On a container engine."""
+
+    processes: ClassVar[int] = REPLICAS
+    patience: ClassVar[int] = 15
+
+    @pytest.fixture(autouse=True)
+    def no_trial_is_left(self, servers: Stack) -> Iterator[None]:
+        """See each container that checked a version removed, soon even after a kill."""
+        yield
+        which = {"label": f"com.docker.compose.project={servers.name}", "name": "trial"}
+        deadline = time.monotonic() + 30
+        while servers.client.containers.list(all=True, filters=which, ignore_removed=True):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    @pytest.fixture(autouse=True)
+    def _stack(self, servers: Stack) -> None:
+        self.stack = servers
+
+    def hanging(self, stand: Stand) -> tuple[str, str, str]:
+        del stand
+        container = self.stack.containers("api")[0]
+        name = rf"{container.name} \(process \d+\)"
+        return name, f"docker pause {container.id}", f"docker unpause {container.id}"
+
+    def test_a_replica_that_starts_in_the_middle_serves_what_is_current_at_the_end(
+        self, stand: Stand
+    ) -> None:
+        old, new = stand.served, stand.make()
+        replica = self.stack.containers("api")[-1]
+        replica.stop()
+        with (
+            stand.traffic.only(old, new),
+            stand.start("models.promote", TIER, new, "--watch=5") as process,
+        ):
+            up_to(process, "5 metrics")
+            replica.start()
+            said, _ = process.communicate(timeout=60)
+        assert (process.returncode, stand.served) == (0, new), said
+        deadline = time.monotonic() + 30
+        while (len(stand.processes()), stand.versions()) != (REPLICAS, {new}):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)

@@ -1,0 +1,76 @@
+"""Rotations of a stack of processes: the API is two worker processes behind one port."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from tests.support import model_versions, promotions
+from tests.support.copies import Copy
+from tests.support.promotions import KILL, TIER, Rotations, Stand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY = "the-key-of-the-rotations"
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """Bring up a copy of the repository with two workers, and end it whatever happens."""
+    more = {"API_KEY": KEY, "RATE_LIMIT_PER_MINUTE": "1000000", "CACHE_SECONDS": "0"}
+    copy = Copy(tmp_path_factory.mktemp("rotation") / "repository", **more)
+    compose = copy.root / "services" / "api" / "compose.yaml"
+    text = compose.read_text(encoding="utf-8")
+    compose.write_text(text.replace("--port {API_PORT}", "--port {API_PORT} --workers 2"))
+    with promotions.own_disk(copy.root / "models"):
+        try:
+            copy.inv("deploy.up", "--engine", "local")
+            with promotions.asked(copy) as found:
+                yield found
+        finally:
+            copy.inv("deploy.down")
+
+
+class TestLocal(Rotations):
+    """On this machine."""
+
+    processes: ClassVar[int] = 2
+    patience: ClassVar[int] = 8
+
+    def hanging(self, stand: Stand) -> tuple[str, str, str]:
+        pid = stand.processes()[0].said["pid"]
+        return rf"api \(process {pid}\)", f"kill -STOP {pid}", f"kill -CONT {pid}"
+
+
+def test_only_what_is_signed_is_promoted_where_signatures_are_asked_for(stand: Stand) -> None:
+    keys = stand.copy.root / "keys"
+    package = next((stand.copy.root / "src").iterdir()).name
+    environment = stand.copy.environment | {"PYTHONPATH": str(stand.copy.root / "src")}
+    command = [sys.executable, "-m", f"{package}.signing", "keys", str(keys)]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    (public,) = keys.glob("*public*")
+    (private,) = set(keys.iterdir()) - {public}
+    stand.copy.environment["MODELS_PUBLIC_KEY"] = str(public)
+    try:
+        new = stand.make()
+        assert "step 1 (checksum)" in stand.promote(new, "--dry-run", code=1)
+        model_versions.sign(stand.models, TIER, new, private)
+        assert "signed" in stand.promote(new, "--dry-run")
+    finally:
+        del stand.copy.environment["MODELS_PUBLIC_KEY"]
+
+
+def test_killed_while_it_makes_the_link_nothing_has_changed(stand: Stand) -> None:
+    old, new = stand.served, stand.make()
+    with stand.traffic.only(old):
+        code, _ = stand.promote_but("link", KILL, new)
+        said = stand.copy.inv("models.verify")
+    assert (code, stand.versions()) == (-signal.SIGKILL, {old})
+    assert "left by a writer that was killed" in said
+    stand.copy.inv("models.prune", "--keep=1000", "--yes")
+    assert "left by a writer" not in stand.copy.inv("models.verify")

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from slipway.core import journal, transaction
+from slipway.core.project import Project
+from slipway.models import maintenance, registry
+from tests.models.test_registry import write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LEFT = {
+    "verb": "models.promote",
+    "tier": "tier1",
+    "from": "v1.0",
+    "to": "v1.1",
+    "file": "tier1_v1.1_2026-11-22.onnx",
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Project:
+    folder = tmp_path / "models"
+    for version in ("v1.0", "v1.1", "v1.2", "v1.3"):
+        write(folder, "tier1", version, current=version == "v1.0")
+    return Project(tmp_path, "A", "a", "a")
+
+
+def states(here: Project) -> dict[str, str]:
+    return {item.check: item.state for item in maintenance.verify(here)}
+
+
+def test_all_is_well_where_nothing_was_harmed(here: Project) -> None:
+    assert states(here) == dict.fromkeys(
+        [f"tier1 {version}" for version in ("v1.0", "v1.1", "v1.2", "v1.3")], "ok"
+    )
+
+
+def test_every_harm_is_named(here: Project) -> None:
+    file = here.models / "tier1_v1.2_2026-11-22.onnx"
+    file.write_bytes(b"flipped")
+    (here.models / "tier1_v1.3_2026-11-22.json").write_text("{")
+    registry.point(here.models, "tier1", "tier1_v1.3_2026-11-22.onnx")
+    (here.models / ".tier1_v1.4_2026-11-22.onnx.77").write_bytes(b"half")
+    found = states(here)
+    assert found["tier1 v1.2"] == "fail"
+    assert found["tier1_current"] == "fail"
+    assert found[".tier1_v1.4_2026-11-22.onnx.77"] == "warn"
+    assert "tier1_v1.3_2026-11-22.onnx" not in found  # what is served is no leftover
+
+
+def test_what_a_link_names_is_never_deleted(here: Project) -> None:
+    metadata = here.models / "tier1_v1.0_2026-11-22.json"
+    metadata.write_text("{}")
+    found = maintenance.plan(here, 0, 0)
+    assert [item.version for item in found.going] == ["v1.1", "v1.2", "v1.3"]
+    assert found.left == ()
+    found.carry_out()
+    assert (here.models / "tier1_current.onnx").read_bytes() == b"tier1 v1.0"
+    assert metadata.exists()
+
+
+def test_a_tier_without_a_link_is_named_with_what_brings_it_back(here: Project) -> None:
+    registry.point(here.models, "tier1", "")
+    found = {item.check: item for item in maintenance.verify(here)}
+    assert found["tier1_current"].state == "fail"
+    assert found["tier1_current"].fix == "inv models.rollback tier1 --to v1.3"
+
+
+def test_where_nothing_is_whole_training_is_what_is_left(tmp_path: Path) -> None:
+    write(tmp_path / "models", "tier1", "v1.0", current=True).write_bytes(b"flipped")
+    (found,) = maintenance.verify(Project(tmp_path, "A", "a", "a"))
+    assert (found.state, found.fix) == ("fail", "inv models.train --tier tier1")
+
+
+def test_metrics_that_cannot_be_read_are_named_and_harm_no_other(here: Project) -> None:
+    metadata = here.models / "tier1_v1.2_2026-11-22.json"
+    metadata.write_text(metadata.read_text().replace('"beats_baselines": false', '"model": null'))
+    assert states(here)["tier1 v1.2"] == "fail"
+    rows = [registry.summary(model) for model in registry.models(here.models)]
+    assert {"beats baselines": "?"} in rows
+
+
+@pytest.mark.parametrize(
+    ("step", "pointed", "state", "detail"),
+    [
+        ("load", "v1.0", "warn", "killed at step 2 (load): tier1 still serves v1.0"),
+        ("pointer", "v1.0", "warn", "killed at step 6 (pointer): tier1 still serves v1.0"),
+        ("watch", "v1.1", "fail", "killed at step 8 (watch): tier1 serves v1.1, and nobody"),
+    ],
+)
+def test_a_killed_rotation_is_explained(step: str, pointed: str, state: str, detail: str) -> None:
+    found = maintenance.explained({**LEFT, "step": step}, f"tier1_{pointed}_2026-11-22.onnx")
+    assert found.check == "models.promote of tier1, v1.0 to v1.1"
+    assert found.state == state
+    assert found.detail.startswith(detail)
+    assert "finish: inv models.promote tier1 v1.1" in found.fix
+    assert ("undo: inv models.rollback tier1 --to v1.0" in found.fix) == (state == "fail")
+
+
+def test_a_killed_rotation_is_told_until_another_of_its_tier_followed(here: Project) -> None:
+    what = "models.promote of tier1, v1.0 to v1.1"
+    journal.append(here.root, outcome="killed", step="watch", **LEFT)
+    assert what in states(here)
+    with transaction.change(here.root, "models.train"):
+        pass
+    assert what in states(here)
+    with transaction.change(here.root, "models.rollback", tier="tier1", to="v1.0"):
+        pass
+    assert what not in states(here)
+
+
+def kept(here: Project, keep: int, days: int = 30) -> dict[str, str]:
+    found = maintenance.kept(here, keep, timedelta(days=days))
+    return {name.split("_")[1]: reason for name, reason in found.items()}
+
+
+def test_what_is_needed_is_never_deleted(here: Project) -> None:
+    assert kept(here, 1) == {"v1.0": "current", "v1.3": "of the newest 1"}
+    assert kept(here, 0) == {"v1.0": "current"}
+    journal.append(here.root, "models.promote", outcome="done", tier="tier1", to="v1.1")
+    assert kept(here, 0) == {"v1.0": "current", "v1.1": "was live lately"}
+    manifest = here.root / "backups" / "b1" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"models": {"tier1": "tier1_v1.2_2026-11-22.onnx"}}))
+    assert kept(here, 0)["v1.2"] == "in restore point b1"
+
+
+def test_a_version_is_removed_with_all_that_belongs_to_it(here: Project) -> None:
+    (here.models / "tier1_v1.1_2026-11-22.sig").write_text("signed")
+    maintenance.remove(registry.find(here.models, "tier1", "v1.1"))
+    assert not list(here.models.glob("tier1_v1.1*"))
+    assert states(here).keys() == {"tier1 v1.0", "tier1 v1.2", "tier1 v1.3"}

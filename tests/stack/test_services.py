@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from slipway.core.errors import Refused
+from slipway.stack.inventory import files
+from slipway.stack.services import (
+    Service,
+    configured,
+    definitions,
+    in_containers_only,
+    local_services,
+    read,
+    shared,
+)
+from tests.support.copies import REPOSITORY
+
+if TYPE_CHECKING:
+    from tests.support.scratch import Scratch
+
+
+def test_services_come_after_what_they_need_and_without_what_only_containers_run(
+    scratch: Scratch,
+) -> None:
+    assert local_services(scratch.root, {"WEB_PORT": "8123"}) == [
+        Service("first", ("python", "first.py"), once=True),
+        Service("web", ("python", "web.py", "8123"), "http://127.0.0.1:8123/", needs=("first",)),
+    ]
+
+
+def test_the_address_and_the_port_follow_from_the_health_check() -> None:
+    web = Service("web", (), "http://127.0.0.1:8000/health")
+    cache = Service("cache", (), "tcp://127.0.0.1:6379")
+    assert (web.url, web.port) == ("http://127.0.0.1:8000", 8000)
+    assert (cache.url, cache.port) == (None, 6379)
+    nights = Service("nights", (), "file:///srv/app/run/beat")
+    assert (nights.url, nights.port) == (None, None)
+
+
+def test_a_file_of_the_repository_shows_life(scratch: Scratch) -> None:
+    local = "{command: python nights.py, health: 'file://{ROOT}/run/beat'}"
+    scratch.write("compose.yaml", f"services: {{nights: {{x-local: {local}}}}}")
+    (nights,) = local_services(scratch.root, {})
+    assert nights.health == f"file://{scratch.root}/run/beat"
+
+
+def test_folders_of_run_that_services_mount_are_named_once(scratch: Scratch) -> None:
+    one = "['../../run/one:/run/one', '../../run:/app/run', 'named:/data', '../../data:/data']"
+    two = "['../../run/two/:/app/run/two:ro', '../../run/one:/app/run/one:ro', {type: tmpfs}]"
+    for name, volumes in {"one": one, "two": two}.items():
+        scratch.write(
+            f"services/{name}/compose.yaml", f"services: {{{name}: {{volumes: {volumes}}}}}"
+        )
+    paths = "services/one/compose.yaml, services/two/compose.yaml"
+    scratch.write("compose.yaml", f"include: [{paths}]")
+    assert shared(scratch.root) == [scratch.root / "run/one", scratch.root / "run/two"]
+
+
+def test_what_services_mount_of_their_own_folders_is_named_with_all_in_it(scratch: Scratch) -> None:
+    volumes = "['./rules:/rules:ro', './start.sh:/start.sh', './gone:/gone', '../../run/one:/one']"
+    scratch.write("services/one/compose.yaml", f"services: {{one: {{volumes: {volumes}}}}}")
+    scratch.write("services/one/rules/deep/a.yaml", "")
+    scratch.write("services/one/start.sh", "")
+    scratch.write("compose.yaml", "include: [services/one/compose.yaml]")
+    names = ["rules", "rules/deep", "rules/deep/a.yaml", "start.sh"]
+    assert configured(scratch.root) == [scratch.root / "services/one" / name for name in names]
+
+
+def test_what_runs_in_containers_only_is_named(scratch: Scratch) -> None:
+    scratch.write("compose.yaml", "services: {a: {x-local: {}}, b: {image: b}, c: {profiles: [c]}}")
+    assert in_containers_only(scratch.root) == ["b"]
+
+
+def test_included_files_are_read(scratch: Scratch) -> None:
+    scratch.write(
+        "compose.yaml", "include: [services/a/compose.yaml, {path: services/b/compose.yaml}]"
+    )
+    scratch.write("services/a/compose.yaml", "services: {a: {image: a}}")
+    scratch.write("services/b/compose.yaml", "services: {b: {image: b}}")
+    assert definitions(scratch.root) == {"a": {"image": "a"}, "b": {"image": "b"}}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"compose.yaml": "include: [services/gone/compose.yaml]"}, "gone"),
+        ({"compose.yaml": "services: {a: ["}, "compose.yaml"),
+        ({"compose.yaml": "- a list"}, "not a compose file"),
+        (
+            {"compose.yaml": "include: [b.yaml]\nservices: {a: {}}", "b.yaml": "services: {a: {}}"},
+            "defined in another file too",
+        ),
+        ({"compose.yaml": "services: {a: {x-local: {command: 'run {NOWHERE}'}}}"}, "NOWHERE"),
+        (
+            {
+                "compose.yaml": "services: {a: {depends_on: [b], x-local: {command: a}},"
+                " b: {depends_on: [a], x-local: {command: b}}}"
+            },
+            "in a circle",
+        ),
+    ],
+)
+def test_a_broken_stack_is_refused_by_name(
+    scratch: Scratch, files: dict[str, str], message: str
+) -> None:
+    for name, text in files.items():
+        scratch.write(name, text)
+    with pytest.raises(Refused, match=message):
+        local_services(scratch.root, {})
+
+
+@pytest.mark.parametrize("file", files().values())
+def test_every_folder_of_services_is_included_once(file: str) -> None:
+    included = [entry["path"][0] for entry in read(REPOSITORY / file)["include"]]
+    folders = [
+        str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("services/*/compose.yaml")
+    ]
+    assert sorted(included) == sorted(folders)

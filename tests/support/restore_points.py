@@ -1,0 +1,67 @@
+"""Restore points for tests: some described only, some with files."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from slipway.backup import restore_point
+from slipway.backup.databases import Content, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from slipway.backup.restore_point import Point
+
+START = datetime(2026, 11, 1, 2, tzinfo=UTC)
+CONTENT = Content("sqlite 3.46.1", "0002", "5e1f", {"observations": Table(3, "77")}, {"ids": 4})
+FILES = {
+    "database/dump": b"dumped " * 100,
+    "models/tier1_v1.0_2026-11-22.onnx": b"a model",
+    "models/tier1_v1.0_2026-11-22.json": b"{}",
+}
+
+
+def facts(sequence: int = 1, at: datetime = START, **other: object) -> dict[str, Any]:
+    """Return what a manifest says, without the files."""
+    return {
+        "sequence": sequence,
+        "created_at": at.isoformat(timespec="seconds"),
+        "kind": "manual",
+        "profile": "dev",
+        "engine": "local",
+        "database": {"kind": "sqlite", **CONTENT.as_dict()},
+        "models": {"tier1": "tier1_v1.0_2026-11-22.onnx"},
+        **other,
+    }
+
+
+def write(
+    folder: Path,
+    sequence: int = 1,
+    at: datetime = START,
+    *,
+    verified: bool = True,
+    files: Mapping[str, bytes] = FILES,
+    **other: object,
+) -> Point:
+    """Make a restore point on the disk."""
+    partial, _ = restore_point.begun(folder)
+    for name, content in files.items():
+        (partial / name).write_bytes(content)
+    made = restore_point.finished(partial, facts(sequence, at, **other))
+    return restore_point.mark(made, "by a test", 1.0) if verified else made
+
+
+def forge(folder: Path, **changed: object) -> None:
+    """Change a manifest and make its checksum right again."""
+    path = folder / restore_point.MANIFEST
+    said = {**json.loads(path.read_text(encoding="utf-8")), **changed}
+    path.write_text(json.dumps({**said, "sha256": restore_point.seal(said)}), encoding="utf-8")
+
+
+def day(number: float) -> datetime:
+    """Return a time some days after the first one."""
+    return START + timedelta(days=number)

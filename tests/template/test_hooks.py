@@ -1,0 +1,342 @@
+import ast
+import importlib.util
+import keyword
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from devtools import bake
+from devtools.bake import ROOT, TEMPLATE
+
+TABLE = {
+    "web": {"needs": ["store"], "paths": ["services/web", "src/web*.py"]},
+    "store": {"needs": ["disk"], "paths": ["services/store", "src/web_one.py"]},
+    "disk": {"needs": [], "paths": ["services/disk"]},
+}
+GOOD = {
+    "project_name": "Weather Forecast",
+    "__typed_slug": "weather-forecast",
+    "package_name": "weather_forecast",
+    "description": "It's fine: really, #1.",
+    "author": "A & B",
+    "preset": "serving",
+    "services": "web, store",
+    "_presets": {"serving": "web, store"},
+    "__services": TABLE,
+}
+
+
+def hook(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "hooks" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PRE, POST = hook("pre_gen_project"), hook("post_gen_project")
+TAKEN = {*PRE.DEPENDENCIES.split(), *PRE.REPOSITORY.split()}
+
+
+def problems(**answers: str) -> list[str]:
+    return list(PRE.problems(GOOD | answers))
+
+
+def test_good_answers_have_no_problems() -> None:
+    assert problems() == []
+
+
+@pytest.mark.parametrize("name", ["Wetter für Köln", "日本 Weather", "O'Reilly", "x" * 80])
+def test_names_that_are_fine(name: str) -> None:
+    assert problems(project_name=name) == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"project_name": "", "__typed_slug": "", "package_name": ""}, "project_name is empty"),
+        ({"project_name": " ", "__typed_slug": "", "package_name": ""}, "project_name is empty"),
+        ({"project_name": "日本", "__typed_slug": "", "package_name": ""}, "no letter from a to z"),
+        ({"project_name": "x" * 81}, "project_name has 81 characters: the maximum is 80"),
+        ({"__typed_slug": "x" * 41, "package_name": "x" * 41}, "project_slug has 41 characters"),
+        ({"__typed_slug": "Weather Now"}, "did you mean 'weather-now'?"),
+        ({"__typed_slug": "../away"}, "did you mean 'away'?"),
+        ({"__typed_slug": "3d-print"}, "did you mean 'my-3d-print'?"),
+        ({"package_name": "my-app"}, "did you mean 'my_app'?"),
+        ({"package_name": "wörld"}, "package_name 'wörld' must be lowercase words"),
+        ({"package_name": ""}, "package_name '' must be"),
+        ({"package_name": "class"}, "'class' is a Python keyword"),
+        ({"package_name": "match"}, "'match' is a Python keyword"),
+        ({"package_name": "json"}, "'json' is a module of Python's standard library"),
+        ({"package_name": "numpy"}, "'numpy' is a library the project uses"),
+        ({"package_name": "slipway"}, "'slipway' is a folder or module of the repository itself"),
+        ({"description": 'the "best"'}, "description contains '\"'"),
+        ({"description": "a\nb"}, r"description contains '\n'"),
+        ({"author": "{{ x }}"}, "author contains '{'"),
+        ({"author": "a\\b"}, r"author contains '\\'"),
+        ({"preset": "servng", "services": ""}, "did you mean 'serving'?"),
+        ({"services": "web, stroe"}, "did you mean 'store'?"),
+        ({"services": "web xyzzy"}, "Unknown service 'xyzzy' (available: web, store, disk)."),
+        ({"services": " , "}, "services is empty: enter one or more of web, store, disk."),
+    ],
+)
+def test_bad_answers_have_one_line_that_says_what_to_do(answers: dict[str, str], said: str) -> None:
+    (found,) = problems(**answers)
+    assert said in found
+    assert "\n" not in found
+
+
+def test_every_bad_answer_is_told_of_at_once() -> None:
+    assert len(problems(project_name="", package_name="list", author='"', services="x")) == 4 - 1
+    assert len(problems(project_name="", package_name="json", author='"', services="x")) == 4
+
+
+def test_no_keyword_is_a_package_name() -> None:
+    for word in (*keyword.kwlist, *keyword.softkwlist):
+        assert list(PRE.package_problems(word))
+
+
+def imported() -> Iterator[str]:
+    for path in TEMPLATE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from (name.name.split(".")[0] for name in node.names)
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                yield (node.module or "").split(".")[0]
+
+
+def test_every_library_the_template_imports_is_refused_as_a_package_name() -> None:
+    assert {*imported()} <= TAKEN | {*sys.stdlib_module_names}
+
+
+def test_every_name_at_the_root_of_the_template_is_refused_as_a_package_name(
+    template_files: set[str],
+) -> None:
+    names = {name.split("/")[0].removesuffix(".py") for name in template_files}
+    assert {name for name in names if PRE.PACKAGE.fullmatch(name)} <= TAKEN
+
+
+def mark(service: str) -> str:
+    text: str = POST.MARK.format(service)
+    return text
+
+
+def test_a_service_brings_what_it_needs() -> None:
+    assert POST.with_needs(["web"], TABLE) == {"web", "store", "disk"}
+    assert POST.with_needs(["disk"], TABLE) == {"disk"}
+
+
+def test_removing_a_service_removes_its_paths_and_what_names_them(tmp_path: Path) -> None:
+    """What it shares stays, but not for what it needs itself."""
+    kept = {"services/store/z", "src/web_shared.py", "src/other.py"}
+    table = {**TABLE, "other": {"needs": [], "paths": ["src/web_shared.py"]}}
+    for name in ("services/web/x/y", "src/web_one.py", *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    web, store = (f"  - path: [services/{name}/compose.yaml]\n" for name in ("web", "store"))
+    texts = {
+        "compose.yaml": ("include:\n", web, store),
+        "compose.prod.yaml": ("include:\n", web, store),
+        "docs/inventory.md": ("# All\n", "\n## web\n\nservices/web\n", "\n## webs\n\ntext\n"),
+        "README.md": (
+            "# It\n",
+            f"a{mark('web')}\n\n## Of it{mark('web')}\n\ntext\n",
+            f"\n## Of all{mark('store')}\n\ntext\n",
+        ),
+    }
+    for name, parts in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("".join(parts))
+    POST.remove_files(POST.left_by("web", ["store", "disk", "other"], table, tmp_path))
+    POST.remove_mentions("web", tmp_path)
+    assert not (tmp_path / "services/web").exists()
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {*kept, *texts}
+    for name, (head, _, other) in texts.items():
+        assert (tmp_path / name).read_text() == head + other
+    POST.remove_marks(tmp_path / "README.md")
+    assert "<!--" not in (tmp_path / "README.md").read_text()
+
+
+DOCKERFILE = """\
+# For Python.
+FROM python AS base
+COPY . .
+
+FROM base AS web-packages
+RUN install
+
+FROM base AS serving
+COPY --from=web-packages /venv /venv
+
+FROM serving AS web
+CMD ["web"]
+
+# Not for the web.
+FROM base AS store
+RUN --mount=type=bind,from=base,source=x store
+"""
+
+
+def test_an_image_loses_the_stages_of_services_that_are_gone(tmp_path: Path) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text(DOCKERFILE)
+    POST.remove_stages(["other"], file)
+    assert file.read_text() == DOCKERFILE
+    POST.remove_stages(["web"], file)
+    blocks = DOCKERFILE.split("\n\n")
+    assert file.read_text() == "\n\n".join([blocks[0], blocks[-1]])
+
+
+LOCK = """\
+# Made by a tool,
+#    by its command
+common==1 \\
+    --hash=sha256:a
+    # via
+    #   -c other.txt
+    #   web
+    #   worker
+deep==1 ; sys_platform == 'linux' \\
+    --hash=sha256:b
+    # via ring
+ring==1 \\
+    --hash=sha256:c
+    # via
+    #   -r services/web/requirements.in
+    #   deep
+web==1 \\
+    --hash=sha256:d
+    # via -r services/web/requirements.in
+worker==1 \\
+    --hash=sha256:e
+    # via
+    #   -r requirements.in
+    #   -r services/web/requirements.in
+"""
+LEFT = """\
+# Made by a tool,
+#    by its command
+common==1 \\
+    --hash=sha256:a
+    # via
+    #   -c other.txt
+    #   worker
+worker==1 \\
+    --hash=sha256:e
+    # via -r requirements.in
+"""
+
+
+def test_a_lock_loses_what_nothing_asks_for_any_more(tmp_path: Path) -> None:
+    """Two packages that ask for each other alone go too."""
+    lock = tmp_path / "requirements.txt"
+    lock.write_text(LOCK)
+    for name in ("requirements.in", "services/web/requirements.in"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "requirements.in").write_text("-r services/web/requirements.in\nworker\n")
+    POST.prune_lock(lock, tmp_path)
+    assert lock.read_text() == LOCK
+    (tmp_path / "services/web/requirements.in").unlink()
+    POST.prune_requirements(tmp_path)
+    assert lock.read_text() == LEFT
+    assert (tmp_path / "requirements.in").read_text() == "worker\n"
+
+
+SCHEMA = """\
+# All
+
+[A]
+about = "Of both."
+read_by = ["web", "step", "store"]
+
+[B]
+about = "Of one."
+read_by = ["step"]
+default = "${C}"
+
+[C]
+about = "Named by one that goes, and by one that stays."
+read_by = ["web"]
+
+[D]
+about = "Named by one that stays."
+read_by = ["store"]
+default = "${C}"
+
+[E]
+about = "Of nobody."
+"""
+
+
+def test_removing_services_removes_what_only_they_have_read(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "env").mkdir()
+    schema = tmp_path / "env" / "schema.toml"
+    page, example = tmp_path / "docs" / "env.md", tmp_path / ".env.example"
+    schema.write_text(SCHEMA)
+    page.write_text(
+        "# All\n\n## Images\n\n| `A` |\n| `B` |\n\n## step\n\n| `B` |\n\n"
+        "## Rotation\n\n| `B` |\n| `C` |\n"
+    )
+    example.write_text("# Head\n\n# Of both.\nA=1\n\n# Of one.\n# B=1\n# B=2\n\nC=\n")
+    POST.remove_readers(["web", "step"], tmp_path)
+    found = tomllib.loads(schema.read_text())
+    assert {name: entry.get("read_by") for name, entry in found.items()} == {
+        "A": ["store"],
+        "C": [],
+        "D": ["store"],
+        "E": None,
+    }
+    assert schema.read_text().startswith("# All\n\n[A]\n")
+    assert page.read_text() == "# All\n\n## Images\n\n| `A` |\n\n## Rotation\n\n| `C` |\n"
+    assert example.read_text() == "# Head\n\n# Of both.\nA=1\n\nC=\n"
+
+
+def test_nothing_is_removed_with_no_service(tmp_path: Path) -> None:
+    (tmp_path / "env").mkdir()
+    schema = tmp_path / "env" / "schema.toml"
+    schema.write_text(SCHEMA)
+    POST.remove_readers([], tmp_path)
+    assert schema.read_text() == SCHEMA
+
+
+def test_the_services_of_a_compose_file_are_known(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    assert POST.compose_services(file) == []
+    file.write_text(
+        "x-a: &a {b: 1}\n\nservices:\n  # one\n  web-1:\n    image: x\n\n  step:\n"
+        "    <<: *a\n\nvolumes:\n  store:\n"
+    )
+    assert POST.compose_services(file) == ["web-1", "step"]
+
+
+def test_the_folder_to_go_to_is_what_one_would_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PWD", str(tmp_path))
+    assert POST.shortest(tmp_path / "my project") == "'my project'"
+    monkeypatch.delenv("PWD")
+    assert POST.shortest(tmp_path / "project") == "project"
+
+
+def test_hooks_use_the_standard_library_only() -> None:
+    for path in (ROOT / "hooks").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        assert names <= sys.stdlib_module_names
+
+
+def test_the_hooks_ask_for_answers_that_cookiecutter_json_has() -> None:
+    assert {*GOOD} <= {*bake.settings()}

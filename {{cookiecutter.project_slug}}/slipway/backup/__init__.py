@@ -1,0 +1,1 @@
+"""Restore points: created, proven, copied off-site, restored."""

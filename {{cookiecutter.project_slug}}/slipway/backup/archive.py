@@ -1,0 +1,221 @@
+"""Restore points as one file each, to carry away: a tar of the folder, its manifest first.
+
+It is not compressed: the dump in it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tarfile
+from contextlib import contextmanager
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, Any
+
+from slipway.backup import restore_point
+from slipway.core import files
+from slipway.core.errors import Refused
+from slipway.secret import age
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from slipway.backup.restore_point import Point
+
+MANIFEST_LIMIT = 64 * 1024**2
+"""Bytes; nothing that says to be a manifest is read further."""
+BLOCK = 1024**2
+OTHER = "use another copy of it"
+
+
+def name(id_: str, *, encrypted: bool) -> str:
+    """Return how the file of a restore point is called."""
+    return f"{id_}.tar{age.SUFFIX if encrypted else ''}"
+
+
+def write(point: Point, to: Path, recipient: str = "") -> Path:
+    """Write a restore point into one file, read that again, and only then give it its name.
+
+    With a recipient it is encrypted, and its name ends in .age.
+
+    Raises:
+        Refused: the point is damaged, the file is there already, or reads otherwise.
+        OSError: it cannot be written; then it is not there.
+    """
+    if to.is_dir():
+        to /= name(point.id, encrypted=bool(recipient))
+    elif recipient and to.suffix != age.SUFFIX:
+        to = to.with_name(to.name + age.SUFFIX)
+    if to.exists():
+        raise Refused(f"{to} is there already", "choose another name, or remove it", code=2)
+    refuse_damaged(point)
+    with files.moved_to(to) as partial:
+        descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            wanted = age.sealed(blocks(point), file, recipient)
+            file.flush()
+            os.fsync(file.fileno())
+        if age.measured(age.content(partial)) != wanted:
+            raise Refused(f"{to} reads otherwise than it was written", "use another disk")
+        if not recipient:
+            checked(partial)
+    return to
+
+
+def refuse_damaged(point: Point) -> None:
+    """Compare every file of a restore point with its manifest.
+
+    Raises:
+        Refused: one is not as it was.
+    """
+    if wrong := restore_point.damaged(point):
+        what = f"restore point {point.id} is damaged: {'; '.join(wrong[:3])}"
+        raise Refused(what, "use another one: inv backup.list")
+
+
+def blocks(point: Point) -> Iterator[bytes]:
+    """Yield the archive of a restore point, piece by piece.
+
+    Raises:
+        OSError: a file of it cannot be read.
+    """
+    text = (point.folder / restore_point.MANIFEST).read_bytes()
+    yield from _packed(_member(point, restore_point.MANIFEST, len(text)), BytesIO(text))
+    for file, said in point.files.items():
+        with (point.folder / file).open("rb") as content:
+            yield from _packed(_member(point, file, said["bytes"]), content)
+    yield bytes(2 * tarfile.BLOCKSIZE)  # what ends an archive
+
+
+def _packed(member: tarfile.TarInfo, content: IO[bytes]) -> Iterator[bytes]:
+    yield member.tobuf()
+    left = member.size
+    while left:
+        block = content.read(min(BLOCK, left))
+        if not block:
+            raise OSError(errno.EIO, "it became shorter while it was read", member.name)
+        left -= len(block)
+        yield block
+    yield bytes(-member.size % tarfile.BLOCKSIZE)
+
+
+def _member(point: Point, name: str, size: int) -> tarfile.TarInfo:
+    """Describe a file in the archive: it belongs to whoever unpacks it, and only to them."""
+    member = tarfile.TarInfo(f"{point.id}/{name}")
+    member.size, member.mode, member.mtime = size, 0o600, int(point.created.timestamp())
+    return member
+
+
+def checked(path: Path) -> dict[str, Any]:
+    """Read a whole archive, compare every file with the manifest, and return that.
+
+    Raises:
+        Refused: it is not the archive of a restore point, or not a whole one.
+    """
+    manifest = manifest_of(path)
+    found = {}
+    with _opened(path) as tar:
+        for name, content in _contents(tar, manifest):
+            found[name] = _digested(content)
+    wanted = manifest["files"]
+    if found != wanted:
+        wrong = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+        raise Refused(f"{path} is damaged: {', '.join(wrong[:3])}", OTHER)
+    return manifest
+
+
+def _digested(content: IO[bytes]) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    while block := content.read(BLOCK):
+        digest.update(block)
+    return {"bytes": content.tell(), "sha256": digest.hexdigest()}
+
+
+def manifest_of(path: Path) -> dict[str, Any]:
+    """Read the manifest alone.
+
+    Raises:
+        Refused: there is none at the begin of that file.
+    """
+    try:
+        with tarfile.open(path, mode="r:") as tar:
+            member = tar.next()
+            file = tar.extractfile(member) if member and member.isreg() else None
+            return restore_point.parsed(file.read(MANIFEST_LIMIT) if file else b"")
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror or error}", code=2) from error
+    except (tarfile.TarError, ValueError) as error:
+        raise Refused(f"{path} is no restore point: {error}", OTHER, code=2) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+    """Open an archive.
+
+    Raises:
+        Refused: it is found to be damaged while it is read.
+    """
+    try:
+        with tarfile.open(path, mode="r:") as tar:
+            yield tar
+    except tarfile.TarError as error:
+        raise Refused(f"{path} is damaged: {error}", OTHER) from error
+
+
+def _contents(tar: tarfile.TarFile, manifest: Mapping[str, Any]) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield the files of an archive, by the name that each has in the restore point.
+
+    Raises:
+        Refused: it holds something that no restore point does.
+    """
+    tar.next()  # the manifest
+    seen = set()
+    for member in iter(tar.next, None):
+        name = member.name.removeprefix(f"{manifest['id']}/")
+        # Nothing but a plain file that the manifest names is ever read or unpacked.
+        if not member.isreg() or name in seen or name not in manifest["files"]:
+            what = f"{manifest['id']}: the file holds what it should not: {member.name!r}"
+            raise Refused(what, OTHER)
+        seen.add(name)
+        if content := tar.extractfile(member):
+            yield name, content
+
+
+def read(path: Path, folder: Path) -> Point:
+    """Make a restore point of an archive; it is checked before and after it is unpacked.
+
+    Raises:
+        Refused: the archive is not whole, or that restore point is here already.
+        OSError: the disk does not take it; then it is not there.
+    """
+    manifest = checked(path)
+    id_ = manifest["id"]
+    if (folder / id_).exists():
+        raise Refused(f"restore point {id_} is here already", f"inv backup.verify {id_}", code=2)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    partial = folder / f".{id_}.partial"
+    restore_point.clear([partial])
+    try:
+        _unpack(path, manifest, partial)
+        return restore_point.named(partial)
+    except BaseException:
+        restore_point.clear([partial])
+        raise
+
+
+def _unpack(path: Path, manifest: Mapping[str, Any], partial: Path) -> None:
+    partial.mkdir(mode=0o700)
+    with _opened(path) as tar:
+        for name, content in _contents(tar, manifest):
+            to = partial / name
+            to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with to.open("xb") as file:
+                shutil.copyfileobj(content, file)
+    for part in restore_point.PARTS:
+        (partial / part).mkdir(mode=0o700, exist_ok=True)
+    if dict(restore_point.written(partial)) != manifest["files"]:
+        raise Refused(f"{path} came out otherwise than it is", "look at the disk, then try again")
+    restore_point.described_by(partial, manifest)

@@ -1,0 +1,105 @@
+"""What restore points there are, and where each is: here, off-site, or both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slipway.backup import create, restore_point
+from slipway.backup.offsite.copies import Copy, Look
+from slipway.core.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from slipway.backup.offsite.copies import Offsite
+    from slipway.backup.restore_point import Point
+
+
+@dataclass(frozen=True)
+class Holding:
+    """One restore point, wherever it is."""
+
+    point: Point | None
+    copy: Copy | None
+
+    @property
+    def order(self) -> tuple[int, Any]:
+        """What puts it among the others."""
+        found = self.point or self.copy
+        return (found.sequence, found.created) if found else (0, None)
+
+    @property
+    def where(self) -> str:
+        """Say where it is."""
+        if self.point and self.copy:
+            return "both" if self.copy.whole else "here; DAMAGED off-site"
+        return "here" if self.point else "off-site"
+
+    def described(self) -> Iterator[tuple[str, object]]:
+        """Yield what a person reads of it in a list."""
+        if self.point:
+            yield from create.described(self.point)
+        elif copy := self.copy:
+            yield from (("id", copy.id), ("age", create.elapsed(copy.age)))
+            yield from (("size", create.size(copy.size)), ("verified", copy.state))
+            yield from (("kind", copy.kind), ("of", "/".join(copy.series)))
+            yield ("holds", "encrypted" if copy.encrypted else "")
+
+    def facts(self, *, asked: bool) -> dict[str, Any]:
+        """Return what a script reads of it; what was not asked is None."""
+        said: dict[str, Any] = {}
+        if self.point:
+            said = {key: value for key, value in self.point.manifest.items() if key != "files"}
+            said |= {"bytes": self.point.size, "missing": self.point.missing}
+        elif self.copy:
+            said = {key: value for key, value in self.copy.facts.items() if key != "sha256"}
+        return said | {"here": bool(self.point), "offsite": bool(self.copy) if asked else None}
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """All of them, the oldest first."""
+
+    items: list[Holding]
+    away: Offsite | None
+    look: Look
+    wrong: str = ""
+    """Why it is not known what is off-site."""
+
+    @property
+    def asked(self) -> bool:
+        """Tell whether it is known what is off-site; with none set up, nothing is."""
+        return not self.wrong
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return what a person reads, the newest first."""
+        rows = [dict(item.described()) for item in reversed(self.items)]
+        if not self.away:
+            return rows
+        places = [item.where if self.asked else "here" for item in reversed(self.items)]
+        return [
+            {"id": row.pop("id"), "where": place, **row}
+            for place, row in zip(places, rows, strict=True)
+        ]
+
+    def remarks(self, folder: Path) -> Iterator[str]:
+        """Yield what else has to be said."""
+        for name, wrong in restore_point.unreadable(folder):
+            yield f"{name} cannot be used: {wrong}"
+        yield from filter(None, (*self.look.strange, self.wrong))
+
+
+def known(folder: Path, away: Offsite | None) -> Holdings:
+    """Return what is here and off-site; a storage that does not answer keeps nothing back."""
+    look, wrong = Look([], [], []), ""
+    if away:
+        try:
+            look = away.looked()
+        except Refused as error:
+            wrong = f"What is off-site is not known: {error.what}"
+    here = {point.id: point for point in restore_point.known(folder)}
+    there = {copy.id: copy for copy in look.copies}
+    items = [Holding(here.get(id_), there.get(id_)) for id_ in {**here, **there}]
+    return Holdings(sorted(items, key=lambda item: item.order), away, look, wrong)

@@ -1,0 +1,295 @@
+"""Backups: making a restore point, and proving it.
+
+A restore point is proven by restoring it into a scratch database and comparing what is there then
+with what the dumped snapshot held. Until then it is not verified, and counts as nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from slipway.backup import archive, databases, restore_point
+from slipway.core import journal, output
+from slipway.core.errors import Refused
+from slipway.core.steps import Steps
+from slipway.core.transaction import uninterrupted, unwritable
+from slipway.models import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import timedelta
+    from pathlib import Path
+
+    from slipway.backup.databases import Content, Database
+    from slipway.backup.offsite.copies import Offsite
+    from slipway.backup.restore_point import Point
+    from slipway.core.project import Project
+    from slipway.core.transaction import Change
+
+OFFSITE = "offsite"
+STEPS = ("database", "models", "manifest", "proof", OFFSITE)
+PROOF = ("files", "proof")
+AT_ONCE = "when it was made"
+LATER = "backup.verify"
+FULL = 1_000_000
+"""Bytes; a disk that has less left is the reason of what failed on it."""
+SHOWN = 3
+"""How many differences a message names."""
+
+
+class Setting(Protocol):
+    """What a restore point is made in: a session, or a container of the stack itself."""
+
+    @property
+    def project(self) -> Project:
+        """The repository."""
+
+    @property
+    def series(self) -> tuple[str, str]:
+        """Whose data it is."""
+
+    def surroundings(self) -> dict[str, Any]:
+        """Describe what the data is used by."""
+
+
+def create(  # noqa: PLR0913 - what is made of what, and where it goes
+    setting: Setting,
+    steps: Steps,
+    database: Database,
+    kind: str,
+    *,
+    prove: bool = True,
+    away: Offsite | None = None,
+) -> Point:
+    """Make a restore point, prove it, and carry a copy `away`; the steps are called STEPS.
+
+    Raises:
+        StepFailed: nothing was made; if that is the proof, it is there and not verified; if it is
+            the last one, it is there and verified.
+    """
+    folder = setting.project.backups
+    restore_point.clear(restore_point.partials(folder))  # they may be what fills the disk
+    with _awake(database):
+        point = _made(setting, steps, database, kind)
+        restore_point.clear(
+            restore_point.partials(folder)
+        )  # a dump that outlived its caller was writing to one
+        steps.change.note(point=point.id)
+        if prove:
+            point = _proven(steps, database, point, AT_ONCE)
+    if not prove:
+        steps.skipped("proof", f"not asked for; later: inv backup.verify {point.id}")
+    if away and prove:
+        _carried(steps, point, away)
+    elif away:
+        steps.skipped(OFFSITE, "only what is verified goes there")
+    return point
+
+
+def _carried(steps: Steps, point: Point, away: Offsite) -> None:
+    """Upload a restore point; whatever comes of that, the one here is as good as it was."""
+    with steps.made(OFFSITE, f"carrying it to {away.shown}") as step:
+        try:
+            copy = away.upload(point)
+        except (Refused, OSError) as error:
+            refused = error if isinstance(error, Refused) else unwritable(error)
+            what = f"{refused.what}\n  {point.id} is here, and verified"
+            raise Refused(what, f"inv backup.export {point.id} --to {OFFSITE}") from None
+        step.detail = f"{copy.file}, {size(copy.size)}, read again, in {away.shown}"
+
+
+@contextmanager
+def _awake(database: Database) -> Iterator[None]:
+    """Have its server run; one that did not is stopped again in the end.
+
+    Raises:
+        Refused: it cannot be started.
+    """
+    started = database.start(databases.START_LIMIT)
+    if started:
+        output.say("  The database did not run: it is started for this.")
+    try:
+        yield
+    finally:
+        if started:
+            with uninterrupted():
+                database.stop()
+
+
+def _made(setting: Setting, steps: Steps, database: Database, kind: str) -> Point:
+    """Make steps 1 to 3."""
+    start = time.monotonic()
+    partial, at = restore_point.begun(setting.project.backups)
+    try:
+        with steps.made("database", "dumping it") as step:
+            content = _dumped(database, partial / "database")
+            step.detail = f"{held(content)}, as {size(_bytes(partial / 'database'))}"
+        with steps.made("models") as step:
+            copied, broken = _copied(setting.project.models, partial / "models")
+            left = (f"LEFT OUT {tier}: {why}" for tier, why in broken.items())
+            step.detail = "; ".join([", ".join(copied.values()) or "none", *left])
+        with steps.made("manifest", "taking every checksum") as step:
+            facts = {
+                "sequence": restore_point.following(setting.project.backups),
+                "created_at": at.isoformat(timespec="seconds"),
+                "kind": kind,
+                "database": {"kind": database.kind, **content.as_dict()},
+                "models": copied,
+                **setting.surroundings(),
+                "journal": {"entries": len(journal.entries(setting.project.root))},
+                "seconds": round(time.monotonic() - start, 1),
+            }
+            point = restore_point.finished(partial, facts)
+            step.detail = f"{len(point.files)} files, {size(point.size)}, in {point.folder}"
+    except BaseException:
+        with uninterrupted():
+            restore_point.clear([partial])
+        raise
+    return point
+
+
+def _dumped(database: Database, folder: Path) -> Content:
+    """Dump a database; of a disk that is full its tools say all kinds of things."""
+    try:
+        return database.dump(folder)
+    except Refused as error:
+        if shutil.disk_usage(folder).free > FULL:
+            raise
+        what = f"the disk of {folder.parent.parent} is full: {error.what}"
+        raise Refused(what, "free some space, then run it again") from error
+
+
+def _copied(models: Path, to: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Copy the model that each tier serves; return their files, and why others were left out.
+
+    A model that is damaged is no reason to have no backup of the database.
+    """
+    copied, broken = {}, {}
+    for tier in registry.tiers(models):
+        try:
+            model = registry.find(models, tier)
+        except Refused:
+            broken[tier] = "its link leads to no complete model"
+            continue
+        for path in model.files:
+            shutil.copyfile(path, to / path.name)
+        if wrong := registry.damaged(replace(model, file=to / model.file.name)):
+            broken[tier] = wrong
+            for path in model.files:
+                (to / path.name).unlink()
+        else:
+            copied[tier] = model.file.name
+    return copied, broken
+
+
+def verify(change: Change, database: Database, point: Point) -> Point:
+    """Prove a restore point again: its files first, then by restoring it.
+
+    Raises:
+        StepFailed: it is damaged, and not verified any more; or it could not be looked at.
+    """
+    steps = Steps(change, PROOF)
+    with steps.made("files", "comparing checksums") as step:
+        try:
+            archive.refuse_damaged(point)
+        except Refused:
+            restore_point.mark(point)
+            raise
+        step.detail = f"{len(point.files)} files are as they were"
+    with _awake(database):
+        return _proven(steps, database, point, LATER)
+
+
+def _proven(steps: Steps, database: Database, point: Point, how: str) -> Point:
+    """Restore it into a scratch database, compare that with the manifest, and mark it."""
+    refuse_other(database, point)
+    with steps.made("proof", "restoring it into a scratch database") as step:
+        start = time.monotonic()
+        try:
+            restored = database.prove(point.database)
+        except Refused as error:
+            fix = error.fix or f"inv backup.verify {point.id}"
+            raise Refused(f"it could not be restored: {error.what}", fix) from error
+        if wrong := point.content.differences(restored):
+            restore_point.mark(point)
+            listed = "; ".join(wrong[:SHOWN]) + ("; ..." if len(wrong) > SHOWN else "")
+            what = f"restored, {point.id} is not what was dumped: {listed}"
+            raise Refused(what, "make another one: inv backup.create")
+        point = restore_point.mark(point, how, time.monotonic() - start)
+        step.detail = f"restored and compared: {held(restored)}"
+    return point
+
+
+def refuse_other(database: Database, point: Point) -> None:
+    """Check that a restore point is of such a database.
+
+    Raises:
+        Refused: it is of another kind.
+    """
+    if point.database_kind != database.kind:
+        what = f"{point.id} holds {point.database_kind}, and this engine runs {database.kind}"
+        raise Refused(what, f"add --engine {point.engine}", code=2)
+
+
+def held(content: Content) -> str:
+    """Say how much a database holds."""
+    large = content.large_objects.rows
+    said = f"{len(content.tables)} tables, {content.rows} rows"
+    return f"{said}, {large} large objects" if large else said
+
+
+def contents(point: Point) -> str:
+    """Say what is in a restore point."""
+    models = ", ".join(file.rpartition("_")[0] for file in point.models.values())
+    return "; ".join(filter(None, [f"{point.database_kind}: {held(point.content)}", models]))
+
+
+def state(point: Point) -> str:
+    """Say when and how a restore point was verified."""
+    if point.missing:
+        return f"DAMAGED: {len(point.missing)} files"
+    return proof(point.verified)
+
+
+def proof(said: Mapping[str, Any] | None) -> str:
+    """Say when and how something was verified."""
+    return f"{said['at'][:16].replace('T', ' ')} {said['how']}" if said else "no"
+
+
+def described(point: Point) -> Iterator[tuple[str, object]]:
+    """Yield what a person reads of a restore point in a list."""
+    yield from (("id", point.id), ("age", age(point)), ("size", size(point.size)))
+    yield from (("verified", state(point)), ("kind", point.kind))
+    yield from (("of", "/".join(point.series)), ("holds", contents(point)))
+
+
+def age(point: Point) -> str:
+    """Write how old a restore point is."""
+    return elapsed(point.age)
+
+
+def elapsed(time_: timedelta) -> str:
+    """Write a time in the unit that says most."""
+    seconds = time_.total_seconds()
+    if seconds < 0:
+        return "from the future"  # the clock was set back since
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def size(count: int) -> str:
+    """Write a number of bytes."""
+    for unit, length in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= length:
+            return f"{count / length:.1f} {unit}"
+    return f"{count} B"
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

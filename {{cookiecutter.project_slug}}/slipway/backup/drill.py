@@ -1,0 +1,316 @@
+"""Drills: the recovery of a lost machine, made beside the live stack, and how long it took.
+
+A drill copies the repository into `run/drill/<name>`, gives the copy ports, secrets and names of
+its own, and lets `recovery` restore into it as on an empty machine. Nothing of that stays; what a
+drill that was killed has left is found by its folder, and taken away by the next one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from slipway.backup import create, databases, metrics, objectives, restore, restore_point
+from slipway.backup.restore import Recovery
+from slipway.core import journal, output
+from slipway.core.errors import Refused
+from slipway.core.steps import StepFailed, Steps
+from slipway.core.transaction import Change, uninterrupted
+from slipway.stack import ephemeral
+from slipway.stack.engines import NAMES
+from slipway.stack.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from slipway.backup.restore import Wanted
+    from slipway.core.project import Project
+    from slipway.stack.engines import Engine
+    from slipway.stack.engines.compose import ComposeEngine
+
+VERB = metrics.DRILL
+PURPOSE = "drill"
+LOCAL, COMPOSE = NAMES
+PREPARED = {LOCAL: ("copy",), COMPOSE: ("copy", "images", "server")}
+"""The steps before those of the recovery: what a machine needs that has nothing yet."""
+TALKED = ("stage", "swap", "models", "check")
+"""The steps whose failure the services may have more to say about."""
+LINES = 10
+"""How many last lines of each service are shown then."""
+MARGIN = 256 * 1024**2
+"""Bytes of the disk that a second stack needs at the least, beside the data."""
+MEMORY = 512 * 1024**2
+"""Bytes of memory that it needs at the least."""
+IMAGE = "{{.Repository}}:{{.Tag}}"
+NEXT = f"inv {VERB} {restore_point.LATEST}"
+
+
+class Drill:
+    """One drill."""
+
+    def __init__(
+        self, source: Project, profile: str, wanted: Wanted, *, keep: bool = False
+    ) -> None:
+        """Take the restore point; nothing is made yet."""
+        self.source = source
+        self.profile = profile
+        self.wanted, self.point = wanted, wanted.point
+        self.keep = keep
+        self.scratch = ephemeral.planned(source, PURPOSE, profile, wanted.point.engine)
+        self.engine: Engine | None = None
+        self.start = time.monotonic()
+
+    def run(self, made: Change) -> float:
+        """Restore it; return after how many seconds all of it worked again.
+
+        Raises:
+            Refused: a step failed, or this machine has no room for it.
+        """
+        clear(self.source)
+        refuse_scarce(self.scratch.folder.parent, self.point.size)
+        names = (*PREPARED[self.point.engine], *restore.BOTH)
+        own, values = Steps(made, names), self.scratch.values()
+        self.start = time.monotonic()
+        try:
+            with ephemeral.unset(ephemeral.inherited(self.source, values)):
+                self._recover(own, values)
+        except Refused as error:
+            raise self._explained(error) from error
+        finally:
+            seconds = round(time.monotonic() - self.start, 1)
+            with uninterrupted():
+                self._leave()
+                made.note(seconds=seconds, steps=own.seconds)
+        return seconds
+
+    def _recover(self, own: Steps, values: dict[str, str]) -> None:
+        """Make all steps."""
+        project = self.scratch.project
+        with own.made("copy") as step:
+            ephemeral.copy(self.source.root, project.root)
+            project.run.mkdir()
+            session = Session(project, self.profile, self._engine(project, values))
+            step.detail = f"the repository, into {project.root.relative_to(self.source.root)}"
+        if self.point.engine == COMPOSE:
+            self._prepare(own, session)
+        change = Change(project.root, restore.VERB, {"point": self.point.id})
+        turn = Recovery(session, change, databases.of(session), self.wanted, own)
+        turn.look()
+        turn.make()
+
+    def _engine(self, project: Project, values: dict[str, str]) -> Engine:
+        """Return the engine that the restore point is of; it goes by no name of the live one."""
+        if self.point.engine == COMPOSE:
+            from slipway.stack.engines.compose import ComposeEngine  # noqa: PLC0415 - only one is imported
+
+            self.engine = ComposeEngine(project, values, name=self.scratch.name)
+        else:
+            from slipway.stack.engines.local import LocalEngine  # noqa: PLC0415 - the same
+
+            self.engine = LocalEngine(project, values)
+        return self.engine
+
+    def _prepare(self, own: Steps, session: Session) -> None:
+        """Get the images, and start the empty server of the database."""
+        engine: ComposeEngine = session.engine  # type: ignore[assignment]  # made above
+        with own.made("images") as step:
+            engine.get_images()
+            step.detail = f"of version {self.scratch.name}"
+        with own.made("server", "starting the database"):
+            databases.of(session).start(self.wanted.limit)
+
+    def _explained(self, error: Refused) -> Refused:
+        """Say of a failure what is not said yet; what helps is another thing than at a restore."""
+        said = [error.what]
+        if isinstance(error, StepFailed) and error.step in TALKED and self.engine:
+            output.say(f"  last lines of {self.scratch.name}:")
+            with suppress(Refused):
+                self.engine.logs("", LINES, follow=False)
+        if lacking := scarce(self.scratch.folder.parent, 0):
+            said.append(f"  {lacking}")
+        said.append("  Nothing of the live stack has changed.")
+        again = f"look at it while it is up: inv {VERB} {self.point.id} --keep"
+        fix = again if not error.fix or "deploy." in error.fix else error.fix
+        return Refused("\n".join(said), fix)
+
+    def _leave(self) -> None:
+        """Take everything down and away, unless it is wanted."""
+        if self.keep:
+            output.say("\n".join(kept(self.source, self.scratch.folder, self.engine)))
+            return
+        output.say("  Taking it down.")
+        try:
+            remove(self.scratch.folder)
+        except (Refused, OSError) as error:
+            why = getattr(error, "what", None) or str(error)
+            output.say(f"  {self.scratch.name} is not gone: {why}\n  The next drill tries again.")
+
+
+def clear(source: Project) -> None:
+    """Take away what earlier drills left, were they killed or asked to keep it.
+
+    Raises:
+        Refused: something is still there after that.
+    """
+    for folder in left(source):
+        output.say(f"  Removing what an earlier drill left: {folder.name}")
+        try:
+            remove(folder)
+        except OSError as error:
+            raise Refused(f"{folder}: {error.strerror or error}", f"rm -r {folder}") from error
+
+
+def left(source: Project) -> list[Path]:
+    """Return the folders of earlier drills; a drill that runs holds the lock of all changes."""
+    return sorted(path for path in ephemeral.place(source, PURPOSE).glob("*") if path.is_dir())
+
+
+def remove(folder: Path) -> None:
+    """Take away a scratch stack; its folder last, as long as that is there it will be found.
+
+    Raises:
+        Refused: something of it is still there.
+        OSError: the folder cannot be deleted.
+    """
+    if (folder / "run" / "compose").is_dir():
+        from slipway.stack.engines import cleanup  # noqa: PLC0415 - only one engine is imported
+
+        cleanup.remove(cleanup.client(), folder.name)
+    if (folder / "run").is_dir():
+        from slipway.stack.engines.supervisor import Places, Supervisor  # noqa: PLC0415 - the same
+
+        places = Places(folder, folder / "run" / "local")
+        Supervisor(places).stop()
+        places.socket.unlink(missing_ok=True)
+    if folder.is_dir():
+        shutil.rmtree(folder)
+
+
+def kept(source: Project, folder: Path, engine: Engine | None) -> list[str]:
+    """Say where a stack is that stays up, and what ends it."""
+    name, place = folder.name, folder.relative_to(source.root)
+    urls = [item.url for item in engine.status() if item.url] if engine else []
+    ends = {
+        LOCAL: [
+            f"pid=$(cat {place}/run/local/supervisord.pid)",
+            "kill $pid; while kill -0 $pid 2>/dev/null; do sleep 1; done",
+        ],
+        COMPOSE: [
+            f"docker compose --project-name {name} down --volumes",
+            f"docker image rm $(docker image ls --format '{IMAGE}' '*/*:{name}')",
+        ],
+    }
+    listed = ends[engine.name] if engine else []
+    return [
+        f"It is still up, in {place}: {', '.join(urls) or 'no service of it runs'}",
+        "The next drill removes it, or:",
+        *(f"  {line}" for line in (*listed, f"rm -r {place}")),
+    ]
+
+
+def refuse_engine(point: restore_point.Point, engine: str) -> None:
+    """Check that the engine that was asked for, if one was, is that of the restore point.
+
+    Raises:
+        Refused: it is another.
+    """
+    if engine not in ("", point.engine):
+        what = f"{point.id} is of engine {point.engine}, and is drilled on that"
+        raise Refused(what, f"inv {VERB} {point.id}", code=2)
+
+
+def refuse_scarce(folder: Path, size: int) -> None:
+    """Check that a second stack fits on this machine.
+
+    Raises:
+        Refused: there is too little of something.
+    """
+    if lacking := scarce(folder, size):
+        raise Refused(f"no drill: {lacking}", "free some, then run it again")
+
+
+def scarce(folder: Path, size: int) -> str:
+    """Say what this machine has too little of for the data of a restore point of that size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lacking = {
+        f"of the disk of {folder}": (shutil.disk_usage(folder).free, 2 * size + MARGIN),
+        "of memory": (psutil.virtual_memory().available, MEMORY),
+    }
+    return "; ".join(
+        f"{create.size(free)} {what} are free, and at least {create.size(needed)} are needed"
+        for what, (free, needed) in lacking.items()
+        if free < needed
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a drill."""
+
+    at: datetime
+    point: str
+    ok: bool
+    seconds: float
+    error: str = ""
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago it was; negative where the clock was set back since."""
+        return datetime.now(UTC) - self.at
+
+    @property
+    def slow(self) -> bool:
+        """Say whether it took longer than it may."""
+        return self.seconds > objectives.RECOVERY_TIME.total_seconds()
+
+
+def last(root: Path, series: tuple[str, str] | None = None) -> Outcome | None:
+    """Return the last drill of the same data, or of any, that came to an end by itself."""
+    found = metrics.drills(journal.entries(root))
+    ours = (item for item in found if series in (None, (item.get("profile"), item.get("engine"))))
+    return next((outcome(item) for item in ours if "seconds" in item), None)
+
+
+def outcome(entry: dict[str, Any]) -> Outcome:
+    """Read what the journal says of a drill."""
+    at, ok = datetime.fromisoformat(entry["at"]), entry["outcome"] == "done"
+    return Outcome(at, entry["point"], ok, entry["seconds"], entry.get("error", ""))
+
+
+def took(seconds: float) -> str:
+    """Say how long a recovery took, beside how long it may take."""
+    wanted = objectives.written(objectives.RECOVERY_TIME)
+    long = seconds >= 600  # noqa: PLR2004 - people say 570 s, and 12 min
+    written = f"{seconds / 60:.0f} min" if long else f"{seconds:.0f} s"
+    return f"took {written}; the objective is {wanted}"
+
+
+def standing(project: Project, known: Sequence[restore_point.Point]) -> list[str]:
+    """Say of each profile and engine that has restore points how far it is from the objectives."""
+    return [
+        f"{'/'.join(series)}: {_newest(project, series)}. {_drilled(project, series)}."
+        for series in dict.fromkeys(point.series for point in known)
+    ]
+
+
+def _newest(project: Project, series: tuple[str, str]) -> str:
+    point = restore_point.newest(project.backups, series)
+    wanted = objectives.written(objectives.RECOVERY_POINT)
+    age = f"{create.age(point)} old" if point else "none"
+    return f"newest verified: {age}; the objective is {wanted}"
+
+
+def _drilled(project: Project, series: tuple[str, str]) -> str:
+    """Say what came of the last drill."""
+    drill = last(project.root, series)
+    if not drill:
+        return f"No drill yet: {NEXT}"
+    ended = took(drill.seconds) if drill.ok else "failed"
+    return f"The last drill, {create.elapsed(drill.age)} ago, {ended}"

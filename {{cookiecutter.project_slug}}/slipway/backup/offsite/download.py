@@ -1,0 +1,128 @@
+"""Restore points that come from elsewhere: a file, a URL, or a copy off-site."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway.backup import archive, restore_point
+from slipway.backup.offsite import copies, storage
+from slipway.config.values import without_password
+from slipway.core.errors import Refused
+from slipway.core.transaction import change
+from slipway.secret import age
+from slipway.secret.age import Measured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from slipway.backup.offsite.copies import Copy, Offsite
+    from slipway.backup.restore_point import Point
+    from slipway.core.project import Project
+
+
+def read(project: Project, profile: str, name: str, identity: str = "") -> Point:
+    """Make what is elsewhere a restore point of this repository.
+
+    Raises:
+        Refused: there is none, or it is not whole, or is here already.
+    """
+    with change(project.root, "backup.import", file=shown(name)) as made:
+        with fetched(project, profile, name, identity) as file:
+            point = archive.read(file, project.backups)
+        made.note(point=point.id)
+    return point
+
+
+def refuse_elsewhere(project: Project, profile: str, id_: str) -> None:
+    """Check that a restore point is not only off-site.
+
+    Raises:
+        Refused: it is.
+    """
+    if (project.backups / id_).exists() or not restore_point.ID.fullmatch(id_):
+        return
+    away = copies.configured(project, profile)
+    if away and away.find(id_):
+        fix = f"inv backup.import {id_}, then inv backup.verify {id_}"
+        raise Refused(f"restore point {id_} is only in {away.shown}", fix, code=2)
+
+
+def from_elsewhere(name: str) -> bool:
+    """Tell whether what was typed is a file or a URL, not an id."""
+    return storage.is_url(name) or Path(name).is_file()
+
+
+def shown(name: str) -> str:
+    """Write what was typed as it may be printed."""
+    return without_password(name)
+
+
+def identified(name: str) -> str:
+    """Return the id of what is in a file or at a URL, as far as that can be told; else nothing.
+
+    Raises:
+        Refused: it is a file that holds no restore point.
+    """
+    if not storage.is_url(name) and not age.is_encrypted(Path(name)):
+        return str(archive.manifest_of(Path(name))["id"])
+    found = copies.ARCHIVE.fullmatch(name.rpartition("/")[2])
+    return found["id"] if found else ""
+
+
+@contextmanager
+def fetched(project: Project, profile: str, name: str, identity: str) -> Iterator[Path]:
+    """Give the archive that is meant as a file here, decrypted.
+
+    Raises:
+        Refused: there is none, it is damaged, or the secret key is missing or another one.
+    """
+    key = age.identity(identity)
+    path = Path(name)
+    if path.is_file() and not age.is_encrypted(path):
+        yield path
+        return
+    with restore_point.arriving(project.backups) as partial:
+        if path.is_file():
+            copies.received(Measured(age.content(path)), partial, key, name)
+        elif storage.is_url(name):
+            _from_url(project, profile, name, partial, key)
+        else:
+            away, copy = found(project, profile, name)
+            away.fetch(copy, partial, key)
+        yield partial
+
+
+def found(project: Project, profile: str, id_: str) -> tuple[Offsite, Copy]:
+    """Return the copy of a restore point.
+
+    Raises:
+        Refused: there is none, or the storage does not answer.
+    """
+    away = copies.at(project, profile, copies.NAME)
+    if copy := away.find(id_):
+        return away, copy
+    what = f"there is no file and no restore point {id_!r}, neither here nor in {away.shown}"
+    raise Refused(what, "inv backup.list", code=2)
+
+
+def _from_url(
+    project: Project, profile: str, url: str, partial: Path, identity: Path | None
+) -> None:
+    """Fetch an archive; what is known of it is compared, where its facts are beside it."""
+    folder, _, name = url.rpartition("/")
+    named = copies.ARCHIVE.fullmatch(name)
+    if not name.endswith((".tar", f".tar{age.SUFFIX}")):
+        fix = f"BACKUP_URL={shown(url)} inv backup.list; or the URL of a .tar or .tar.age file"
+        raise Refused(f"{shown(url)} is no file of a restore point", fix, code=2)
+    away = copies.at(project, profile, folder)
+    sizes = away.storage.sizes()
+    if named and f"{named['id']}.json" in sizes:
+        for copy in away.looked().copies:
+            if copy.file == name:
+                away.fetch(copy, partial, identity)
+                return
+    if name not in sizes:
+        raise Refused(f"there is no {shown(url)}", "inv backup.list", code=2)
+    copies.received(Measured(away.storage.blocks(name)), partial, identity, shown(url))

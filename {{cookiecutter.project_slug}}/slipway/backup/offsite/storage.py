@@ -1,0 +1,383 @@
+"""Storages: folders elsewhere, by a URL that fsspec knows: s3, sftp, file and others.
+
+What a library says of a failure is told in one line, and no password or option with it. Every wait
+has a limit: the library's own where it has one, and above that one of ours, as a server may take a
+connection and then neither read nor answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from slipway.config.values import without_password
+from slipway.core.errors import Refused
+from slipway.core.redaction import MASK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CONNECT, ANSWER = 10, 30
+"""Seconds until a server has to be connected, and until it has to answer."""
+TRIES = 2
+STILL = 300.0
+"""Seconds that anything may last; a part of an upload is the longest."""
+PART = 8 * 1024**2
+"""Bytes that are sent or asked for at once, and kept in memory."""
+MOST_PARTS = 9000
+"""S3 takes 10,000 of one file."""
+URL = re.compile(r"(?P<protocol>[a-z][a-z0-9+]*)://(?P<rest>.*)")
+RENAMING = ("file", "local", "sftp", "ssh")
+"""Storages whose files appear while they are written, and can be renamed over others at once."""
+OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
+"""Storages without folders: a file's name is all that makes one."""
+NEXT = "set BACKUP_URL right: inv env.show"
+OPTIONS = """BACKUP_URL_OPTIONS='{"key": "...", "secret": "..."}'"""
+
+
+def is_url(text: str) -> bool:
+    """Tell whether that is a URL, not a path of this machine."""
+    return "://" in text
+
+
+def read_options(text: str) -> dict[str, Any]:
+    """Read BACKUP_URL_OPTIONS; what is wrong with it is said without what is in it.
+
+    Raises:
+        Refused: it is no JSON object.
+    """
+    try:
+        said = json.loads(text or "{}")
+    except ValueError as error:
+        place = getattr(error, "pos", 0)
+        what = f"BACKUP_URL_OPTIONS is no JSON, from character {place} on"
+        raise Refused(what, OPTIONS, code=2) from None
+    if not isinstance(said, dict):
+        raise Refused("BACKUP_URL_OPTIONS is no JSON object", OPTIONS, code=2)
+    return said
+
+
+def opened(url: str, options: Mapping[str, Any] | None = None) -> Storage:
+    """Return the storage at a URL; nothing is asked of it yet.
+
+    Raises:
+        Refused: it is no URL, or nothing here knows its protocol.
+    """
+    shown = without_password(url)
+    found = URL.fullmatch(url)
+    if not found or "::" in url:
+        raise Refused(f"{shown!r} is no URL of a storage", "such as s3://bucket/folder", code=2)
+    if not found["rest"].strip("/"):
+        raise Refused(f"{shown} names no folder", f"such as {found['protocol']}://.../x", code=2)
+    kind, url = _class(found["protocol"]), url.rstrip("/")
+    try:
+        kind._get_kwargs_from_urls(url), kind._strip_protocol(url)  # noqa: SLF001 - what url_to_fs calls too
+    except Exception:  # noqa: BLE001 - what it says may hold a part of the password
+        fix = "write what is special in a name or password as %XX, or use BACKUP_URL_OPTIONS"
+        raise Refused(f"{shown} cannot be read", fix, code=2) from None
+    return Storage(url, dict(options or {}))
+
+
+def _class(protocol: str) -> Any:  # noqa: ANN401 - the library carries no types
+    """Return what fsspec has for a protocol."""
+    import fsspec  # noqa: PLC0415 - `inv --list` should not wait for it
+
+    if protocol in ("sftp", "ssh"):
+        from slipway.backup.offsite.sftp import CheckedSFTP  # noqa: PLC0415 - the same
+
+        return CheckedSFTP
+    try:
+        return fsspec.get_filesystem_class(protocol)
+    except ImportError as error:  # it knows the protocol, and names the package that lacks
+        raise Refused(f"{protocol}:// needs a package more: {error}", "pip install it") from None
+    except ValueError:
+        fix = "s3://bucket/folder, sftp://user@host/folder or file:///mnt/folder"
+        raise Refused(f"nothing here knows {protocol}://", fix, code=2) from None
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A folder elsewhere."""
+
+    url: str = field(repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """Its URL as it may be printed."""
+        return without_password(self.url)
+
+    @property
+    def protocol(self) -> str:
+        """How it is spoken to."""
+        return self.url.partition("://")[0]
+
+    @cached_property
+    def _files(self) -> Any:  # noqa: ANN401 - the library carries no types
+        """What fsspec makes of it; this may connect."""
+        kind = _class(self.protocol)
+        said = kind._get_kwargs_from_urls(self.url)  # noqa: SLF001 - what url_to_fs calls too
+        wanted = _over(_limits(self.protocol), {**said, **self.options})
+        made = kind(**wanted, skip_instance_cache=True, use_listings_cache=False)
+        if self.protocol in ("s3", "s3a"):
+            made.retries = TRIES
+        return made
+
+    @cached_property
+    def _folder(self) -> str:
+        return str(_class(self.protocol)._strip_protocol(self.url)).rstrip("/")  # noqa: SLF001
+
+    def _path(self, name: str) -> str:
+        return f"{self._folder}/{name}"
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Ask something of it.
+
+        Raises:
+            Refused: it failed, or took too long.
+        """
+        try:
+            with limited(STILL):
+                yield
+        except Refused:
+            raise
+        except Exception as error:  # noqa: BLE001 - each library of a storage raises its own
+            raise self._refused(error) from None
+
+    def _refused(self, error: Exception) -> Refused:
+        """Say what a library raised, in one line and without a secret."""
+        said = next(filter(None, map(str.strip, str(error).splitlines())), "")
+        for secret in sorted(self._secrets(), key=len, reverse=True):
+            said = said.replace(secret, MASK)
+        name, fix = type(error).__name__, "look at the storage, then try again"
+        if isinstance(error, PermissionError) or re.search("Credential|Auth", name):
+            said, fix = f"access is denied ({said})", "look at BACKUP_URL_OPTIONS, then try again"
+        elif isinstance(error, FileNotFoundError):
+            said, fix = f"it is not there ({said})", "make it first, or set BACKUP_URL right"
+        elif "known_hosts" in said:
+            said, fix = f"its key is not known ({said})", "ssh there once by hand, and look at it"
+        elif isinstance(error, OSError) or re.search("Connect|Timeout", name):
+            said = f"it does not answer ({name}: {said})"
+        else:
+            said = f"it failed ({name}: {said})"
+        return Refused(f"{self.shown}: {said[:300]}", fix)
+
+    def _secrets(self) -> Iterator[str]:
+        """Yield every text that must not be printed."""
+        password = urlsplit(self.url).password or ""
+        yield from filter(None, (password, unquote(password), *_texts(self.options)))
+
+    def sizes(self) -> dict[str, int]:
+        """Return how long each file is, by its name.
+
+        Raises:
+            Refused: it does not answer, or the folder is not there.
+        """
+        with self.asked():
+            try:
+                listed = self._files.ls(self._folder, detail=True)
+            except FileNotFoundError:
+                if not self._without_folders():
+                    raise
+                return {}  # where there are no folders, an empty one is not there
+        found = ((item["name"].rpartition("/")[2], item) for item in listed)
+        return {name: int(item["size"]) for name, item in found if item["type"] != "directory"}
+
+    def _without_folders(self) -> bool:
+        bucket = self._folder.partition("/")[0]
+        return self.protocol in OBJECTS and bool(self._files.exists(bucket))
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Read a small file.
+
+        Raises:
+            Refused: it cannot be read.
+        """
+        with self.asked():
+            return bytes(self._files.cat_file(self._path(name), start=0, end=limit))
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """Yield a file, piece by piece.
+
+        Raises:
+            Refused: it cannot be read to its end.
+        """
+        with self.asked():
+            file = self._files.open(self._path(name), "rb", block_size=PART)
+        try:
+            while True:
+                with self.asked():
+                    block = file.read(PART)
+                if not block:
+                    return
+                yield block
+        finally:
+            with suppress(Exception):
+                file.close()
+
+    @contextmanager
+    def writing(self, name: str, size: int) -> Iterator[Sink]:
+        """Give a file to write; `size` is about how long it will be.
+
+        Raises:
+            Refused: it is not taken; then it is not there, if the storage still answers.
+        """
+        path, part = self._path(name), max(PART, size // MOST_PARTS)
+        with self.asked(), _private():
+            file = self._files.open(path, "wb", block_size=part)
+        try:
+            yield Sink(self, file)
+            with self.asked():
+                _flushed(file)
+                file.close()
+        except BaseException:
+            self._abandon(file, path)
+            raise
+
+    def _abandon(self, file: Any, path: str) -> None:  # noqa: ANN401 - of a library
+        """Take back what was written: closing it would make it look whole."""
+        with suppress(Exception), limited(ANSWER):
+            if self.protocol in OBJECTS:
+                file.closed = True
+                file.discard()
+                return
+            file.close()
+        with suppress(Exception), limited(ANSWER):
+            self._files.rm_file(path)
+
+    def part(self, name: str) -> str:
+        """Return what a file is to be called until it is whole."""
+        return f".{name}.part" if self.protocol in RENAMING else name
+
+    def place(self, name: str) -> None:
+        """Give a whole file its name, over one that may have it.
+
+        Raises:
+            Refused: it cannot be renamed.
+        """
+        if (part := self.part(name)) != name:
+            with self.asked():
+                self._files.mv(self._path(part), self._path(name))
+
+    def write(self, name: str, text: str) -> None:
+        """Write a small file; it is there whole or not at all.
+
+        Raises:
+            Refused: it is not taken.
+        """
+        with self.writing(self.part(name), len(text)) as file:
+            file.write(text.encode())
+        self.place(name)
+
+    def remove(self, name: str) -> None:
+        """Delete a file.
+
+        Raises:
+            Refused: it cannot be deleted.
+        """
+        with self.asked(), suppress(FileNotFoundError):
+            self._files.rm_file(self._path(name))
+
+
+@dataclass(frozen=True)
+class Sink:
+    """A file of a storage that is being written."""
+
+    storage: Storage
+    file: Any
+
+    def write(self, data: bytes, /) -> int:
+        """Write some bytes.
+
+        Raises:
+            Refused: they are not taken.
+        """
+        with self.storage.asked():
+            self.file.write(data)
+        return len(data)
+
+
+def _texts(said: object) -> Iterator[str]:
+    """Yield every text in what JSON holds."""
+    if isinstance(said, dict):
+        for value in said.values():
+            yield from _texts(value)
+    elif isinstance(said, list):
+        for value in said:
+            yield from _texts(value)
+    elif isinstance(said, str):
+        yield said
+
+
+def _limits(protocol: str) -> dict[str, Any]:
+    """Return the options that bound what a storage waits for."""
+    if protocol in ("s3", "s3a"):
+        retries = {"mode": "standard", "total_max_attempts": 1}  # s3fs tries again itself
+        return {
+            "config_kwargs": {
+                "connect_timeout": CONNECT,
+                "read_timeout": ANSWER,
+                "retries": retries,
+            }
+        }
+    if protocol in ("sftp", "ssh"):
+        return dict.fromkeys(("timeout", "banner_timeout", "auth_timeout"), CONNECT)
+    return {}
+
+
+def _over(usual: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the usual options with what was given over them, a table with a table."""
+    inner = {
+        name: {**usual[name], **value}
+        for name, value in given.items()
+        if isinstance(value, dict) and isinstance(usual.get(name), dict)
+    }
+    return {**usual, **given, **inner}
+
+
+@contextmanager
+def _private() -> Iterator[None]:
+    """Make files that only their owner can read, where they are of this machine."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _flushed(file: Any) -> None:  # noqa: ANN401 - of a library
+    """See a file of this machine onto its disk; others have no number."""
+    try:
+        number = file.fileno()
+    except (AttributeError, OSError, ValueError):
+        return
+    file.flush()
+    os.fsync(number)
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in what lasts too long; only the main thread can be interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(_number: int, _frame: object) -> None:
+        raise TimeoutError(f"no answer for {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

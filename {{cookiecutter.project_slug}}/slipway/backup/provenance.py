@@ -1,0 +1,66 @@
+"""What data is used by: to find that again with it, never to hold a secret.
+
+From inside a container nothing of that can be seen, so whoever brings the stack up leaves a note.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from dotenv import dotenv_values
+
+from slipway.core import files
+from slipway.stack.build import images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slipway.core.project import Project
+    from slipway.stack.engines import Engine
+    from slipway.stack.session import Session
+
+
+def seen(project: Project, profile: str, engine: Engine) -> dict[str, Any]:
+    """Look at what runs, at the code that is there, and at which variables have been given."""
+    env_file = project.env_file(profile)
+    text = env_file.read_bytes() if env_file.is_file() else b""
+    names = sorted(dotenv_values(env_file, interpolate=False)) if text else []
+    return {
+        "profile": profile,
+        "engine": engine.name,
+        "images": engine.images(),
+        "revision": images.origin(project.root).revision,
+        "env": {"names": names, "fingerprint": hashlib.sha256(text).hexdigest() if text else ""},
+    }
+
+
+def leave(session: Session) -> None:
+    """Leave word of them where services run in containers; a process can look itself."""
+    if session.engine.name == "compose":
+        note(session.project, session.surroundings())
+
+
+def note(project: Project, said: dict[str, Any]) -> None:
+    """Write them down for who cannot look."""
+    path = _note(project)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.replaced(path, json.dumps(said, indent=2) + "\n")
+    files.handed_over(path)
+
+
+def noted(project: Project, profile: str, engine: str) -> dict[str, Any]:
+    """Return what was left of this profile and engine; little, where nothing was."""
+    known: dict[str, Any] = {"profile": profile, "engine": engine}
+    try:
+        said = json.loads(_note(project).read_text(encoding="utf-8"))
+        same = all(said[name] == value for name, value in known.items())
+    except (OSError, ValueError, TypeError, KeyError):
+        same = False
+    nothing = {"images": {}, "revision": "", "env": {"names": [], "fingerprint": ""}}
+    return dict(said) if same else known | nothing
+
+
+def _note(project: Project) -> Path:
+    return project.run / "scheduler" / "surroundings.json"

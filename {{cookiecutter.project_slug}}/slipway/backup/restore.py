@@ -1,0 +1,452 @@
+"""Recovery: a restore point goes live, or what was there stays.
+
+Steps 1 to 4 look at the restore point and put its database beside the live one, which goes on; from
+5 on others notice. Whatever fails from there on, what was live before is live again.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import secrets
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slipway.backup import archive, create, provenance, restore_point
+from slipway.backup.offsite import copies, download
+from slipway.core import files, journal, output, transaction
+from slipway.core.errors import Refused
+from slipway.core.findings import Finding
+from slipway.core.steps import Steps
+from slipway.core.transaction import uninterrupted
+from slipway.models import history, registry, replicas
+from slipway.stack import engines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from slipway.backup.databases import Content, Database
+    from slipway.backup.restore_point import Point
+    from slipway.core.transaction import Change
+    from slipway.stack.session import Session
+
+DATABASE, MODELS = "database", "models"
+BOTH = ("files", "migration", "safety", "stage", "stop", "swap", "models", "start", "check")
+STEPS = {
+    "": BOTH,
+    DATABASE: tuple(name for name in BOTH if name != MODELS),
+    MODELS: ("files", "models"),
+}
+CHECKS = {
+    "": ("settings", "database", "models", "golden", "cache"),
+    DATABASE: ("settings", "database"),
+}
+"""What `verify` looks at in the end; not at the age of the data, which a restore makes older."""
+HARMLESS = ("files", "migration", "safety", "stage")
+"""The steps before others notice."""
+STAGED, OLD = "restore_", "before_"
+"""What the names of databases begin with that are not live yet, and not any more."""
+NEEDED = "postgres"
+"""The service whose users are stopped."""
+MIGRATION_LIMIT = 1800.0
+"""Seconds until the code has said whether it knows a migration; its image may have to be built."""
+CHECK_LIMIT = 300.0
+SERVE_LIMIT = 30.0
+"""Seconds until every process serves the models."""
+VERB = "backup.restore"
+
+
+def chosen(session: Session, name: str, identity: str = "") -> Point:
+    """Return the restore point that is meant: an id, the newest verified one, a file, or a URL.
+
+    What is elsewhere is made a restore point of this repository first.
+
+    Raises:
+        Refused: there is none, or it is not whole.
+    """
+    project = session.project
+    if name == restore_point.LATEST:
+        if found := restore_point.newest(project.backups, session.series):
+            return found
+        name = _latest_away(session)
+    elsewhere = download.from_elsewhere(name)
+    id_ = download.identified(name) if elsewhere else name
+    if id_ and (project.backups / id_).exists():
+        if elsewhere:
+            output.say(f"  {id_} is here already: it is used, and not {download.shown(name)}")
+        return restore_point.find(project.backups, id_)
+    maybe_away = restore_point.ID.fullmatch(name) and copies.configured(project, session.profile)
+    if not elsewhere and not maybe_away:
+        return restore_point.find(project.backups, name)
+    with output.waiting(f"fetching {download.shown(name)}"):
+        return download.read(project, session.profile, name, identity)
+
+
+def _latest_away(session: Session) -> str:
+    """Return the id of the newest verified one off-site.
+
+    Raises:
+        Refused: there is none, or the storage does not answer.
+    """
+    away = copies.configured(session.project, session.profile)
+    copy = away.latest(session.series, but=restore_point.SAFETY) if away else None
+    if copy:
+        return copy.id
+    profile, engine = session.series
+    where = f"here or in {away.shown}" if away else "here"
+    what = f"there is no verified restore point of profile {profile} on engine {engine} {where}"
+    raise Refused(what, "choose one: inv backup.list", code=2)
+
+
+@dataclass
+class Progress:
+    """What has been done, so that it can be undone."""
+
+    staged: str = ""
+    old: str = ""
+    links: dict[str, str] | None = None
+    """What each tier served, once that may have changed."""
+    resume: Callable[[float], None] | None = None
+    """Starts what ran, once that was stopped."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to go live."""
+
+    point: Point
+    only: str = ""
+    """DATABASE or MODELS; both, where it is empty."""
+    limit: float = 120.0
+    """Seconds that each service may take to become healthy."""
+
+
+class Recovery:
+    """One restore."""
+
+    def __init__(
+        self,
+        session: Session,
+        change: Change,
+        database: Database,
+        wanted: Wanted,
+        steps: Steps | None = None,
+    ) -> None:
+        """Take the restore point; nothing is changed yet.
+
+        `steps` are given where these are some of more.
+        """
+        self.session = session
+        self.engine = session.engine
+        self.change = change
+        self.database = database
+        self.point, self.only, self.limit = wanted.point, wanted.only, wanted.limit
+        self.steps = steps or Steps(change, STEPS[self.only])
+        self.done = Progress()
+        self.ran = any(item.replicas for item in self.engine.status())
+        self.now: Content | None = None
+        self.unread = ""
+        """Why it cannot be said what is there."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the models."""
+        return self.session.project.models
+
+    def look(self) -> None:
+        """See what is there; a database that cannot be read is a reason to restore, not to stop."""
+        if self.only == MODELS:
+            return
+        self.database.start(self.limit)
+        try:
+            if self.database.exists(self.database.live):
+                self.now = self.database.measure()
+        except Refused as error:
+            self.unread = error.what.partition("\n")[0]
+
+    def plan(self) -> Iterator[dict[str, object]]:
+        """Yield what will change, a row for each table and each tier."""
+        if self.only != MODELS:
+            now = self.now.tables if self.now else {}
+            then = self.point.content.tables
+            for name in sorted({*now, *then}):
+                sides = (f"{one[name].rows} rows" if name in one else "" for one in (now, then))
+                yield dict(zip(("what", "now", "then"), (f"table {name}", *sides), strict=True))
+        if self.only != DATABASE:
+            for tier, file in sorted(self.point.models.items()):
+                served = registry.pointed(self.folder, tier)
+                yield {"what": f"model {tier}", "now": served, "then": file}
+
+    def run(self, ask: Callable[[], None]) -> None:
+        """Look, ask, and make all steps.
+
+        Raises:
+            Refused: the answer was no, or a step failed; it says what is live now.
+        """
+        try:
+            self.look()
+            ask()
+            self.make()
+        except Refused as error:
+            raise Refused(f"{error.what}\n  {self.undo()}", error.fix, error.code) from error
+        except BaseException:
+            output.say(f"  {self.undo()}")
+            raise
+
+    def make(self) -> None:
+        """Make all steps; where one fails, it is left as it is then.
+
+        Raises:
+            StepFailed: one failed.
+        """
+        self._files()
+        if self.only == MODELS:
+            self._models()
+        else:
+            self._database()
+        self._record()
+
+    def _database(self) -> None:
+        self._migration()
+        self._safety()
+        self._stage()
+        self._stop()
+        self._swap()
+        if not self.only:
+            self._models()
+        self._start()
+        self._check()
+
+    def _files(self) -> None:
+        with self.steps.made("files", "comparing checksums") as step:
+            archive.refuse_damaged(self.point)
+            step.detail = f"{len(self.point.files)} files are as they were"
+
+    def _migration(self) -> None:
+        """See that the code knows the migration: it upgrades an older one, and no newer one."""
+        revisions = list(filter(None, self.point.content.migration.split(",")))
+        with self.steps.made("migration", "asking the code") as step:
+            for revision in revisions:
+                self._known(revision)
+            step.detail = ", ".join(revisions) or "none, so every one will be applied"
+
+    def _known(self, revision: str) -> None:
+        try:
+            self._asked(["python", "-m", "alembic", "show", revision], MIGRATION_LIMIT)
+        except Refused as error:
+            if "locate revision" not in error.what:
+                raise
+            made = self.point.manifest.get("revision") or "that made it"
+            what = f"the code here does not know migration {revision}: it is older than that"
+            raise Refused(what, f"get the code of the restore point: revision {made}") from error
+
+    def _asked(self, command: list[str], limit: float) -> None:
+        """Run a command of the application.
+
+        Raises:
+            Refused: it fails; the message has what it printed.
+        """
+        said: list[str] = []
+        try:
+            for line in self.engine.trial(command, limit):
+                said.append(line.rstrip())  # noqa: PERF401 - those before a failure count
+        except Refused as error:
+            raise Refused("\n".join([error.what, *said]), error.fix) from error
+
+    def _safety(self) -> None:
+        """Make a restore point of what is there."""
+        if self.unread:
+            self.steps.skipped("safety", f"cannot be read, and is kept as it is: {self.unread}")
+        elif not (self.now and self.now.tables):
+            self.steps.skipped("safety", "nothing is there")
+        else:
+            with self.steps.made("safety") as step:
+                parts = Steps(self.change, create.STEPS, f"{self.steps.number('safety')}.")
+                made = create.create(self.session, parts, self.database, restore_point.SAFETY)
+                self.change.note(point=self.point.id, safety=made.id)
+                step.detail = made.id
+
+    def _stage(self) -> None:
+        """Put the restore point into a new database, and compare that with the manifest."""
+        mark = secrets.token_hex(4)
+        staged, old = f"{STAGED}{mark}", f"{OLD}{mark}"
+        self.change.note(staged=staged, old=old)
+        with self.steps.made("stage", "restoring it beside the live one") as step:
+            for name in self.database.names():
+                if name.startswith(STAGED):  # of a restore that was killed
+                    self.database.drop(name)
+            self.done.staged, self.done.old = staged, old
+            restored = self.database.stage(self.point.database, staged)
+            if wrong := self.point.content.differences(restored):
+                raise Refused(f"restored, it is not what was dumped: {'; '.join(wrong[:3])}")
+            step.detail = f"as dumped: {create.held(restored)}"
+
+    def _stop(self) -> None:
+        """Stop who writes; from here on others notice."""
+        with self.steps.made("stop", "stopping what uses the database") as step:
+            running = [item.service for item in self.engine.status() if item.replicas]
+            with uninterrupted():  # who was stopped has to be known
+                self.done.resume = self.engine.halt(NEEDED)
+            left = [item.service for item in self.engine.status() if item.replicas]
+            stopped = [name for name in running if name not in left]
+            step.detail = ", ".join(stopped) or "nothing ran"
+
+    def _swap(self) -> None:
+        live = self.database.live
+        # Half of an exchange there is not; but whether it was made has to be known.
+        with self.steps.made("swap") as step, uninterrupted():
+            self.database.swap(self.done.staged, self.done.old)
+            step.detail = f"{self.done.staged} is {live}, the one before is {self.done.old}"
+
+    def _models(self) -> None:
+        """Bring back what is missing or damaged of the models, and move the links."""
+        with self.steps.made("models") as step:
+            self.done.links = {
+                tier: registry.pointed(self.folder, tier) for tier in self.point.models
+            }
+            self.folder.mkdir(exist_ok=True)
+            brought = self._bring()
+            for tier, file in self.point.models.items():
+                registry.point(self.folder, tier, file)
+            self._serve(self.point.models)
+            moved = [f"{tier} -> {file}" for tier, file in self.point.models.items()]
+            said = [f"copied back: {', '.join(brought)}"] if brought else []
+            step.detail = "; ".join([", ".join(moved) or "it holds none", *said])
+
+    def _bring(self) -> list[str]:
+        """Copy back each file that is not as it was; an artifact before its metadata."""
+        there = sorted(self.point.folder.glob("models/*"), key=lambda path: path.suffix == ".json")
+        brought = []
+        for path in there:
+            to = self.folder / path.name
+            if to.is_file() and filecmp.cmp(path, to, shallow=False):
+                continue
+            with files.moved_to(to) as temporary:
+                shutil.copyfile(path, temporary)
+            brought.append(path.name)
+        return brought
+
+    def _serve(self, models: Mapping[str, str]) -> None:
+        """Wait until everything that runs serves them."""
+        running = self.engine.replicas
+        reports = replicas.folder(self.session.project.run)
+        for tier, file in models.items():
+            if file and running():
+                replicas.await_everywhere(reports, running, tier, file, SERVE_LIMIT)
+
+    def _start(self) -> None:
+        """Bring everything up, which upgrades an older migration first."""
+        with self.steps.made("start") as step:
+            self.engine.up(self.limit)
+            engines.note_use(self.session.project, self.engine.name, self.session.profile)
+            provenance.leave(self.session)
+            found = self.engine.status()
+            step.detail = f"{sum(item.state == 'healthy' for item in found)} services are healthy"
+
+    def _check(self) -> None:
+        """Let the application look at what it has now."""
+        names = CHECKS[self.only]
+        command = ["python", "-m", f"{self.session.project.package}.verify", "--only", *names]
+        with self.steps.made("check", "asking the application") as step:
+            try:
+                self._asked(command, CHECK_LIMIT)
+            except Refused as error:
+                wrong = [line for line in error.what.splitlines() if line.startswith("FAILED")]
+                raise Refused("; ".join(wrong) or error.what) from error
+            step.detail = ", ".join(names)
+
+    def _record(self) -> None:
+        served = {tier: history.served(self.folder, tier) for tier in self.done.links or {}}
+        self.change.commit(**({"models": served} if served else {}))
+
+    def undo(self) -> str:
+        """Bring back what was live; say what is live now."""
+        with uninterrupted():
+            wrong: list[str] = []
+            for part in (self._database_back, self._links_back, self._running_back):
+                try:
+                    part()
+                except (Refused, OSError) as error:
+                    wrong.append(getattr(error, "what", None) or str(error))
+        if not wrong and not (self.done.resume or self.done.links):
+            return "What was there is untouched."
+        if not wrong:
+            return "What was there is live, as before."
+        fix = f"inv deploy.up, then: inv {VERB} {self.change.facts.get('safety', self.point.id)}"
+        return "\n  ".join(["It could not be put back:", *wrong, f"What helps: {fix}"])
+
+    def _database_back(self) -> None:
+        """Exchange the databases again, if they were; take away what is not needed."""
+        staged, old = self.done.staged, self.done.old
+        if not staged:
+            return
+        if self.done.resume and not self.database.exists(staged):
+            self.engine.halt(NEEDED)
+            if not self.database.exists(old):
+                output.say("  There was no database before: the restored one stays.")
+                return
+            output.say(f"  Putting back: {old} -> {self.database.live}")
+            self.database.swap(old, staged)
+        with suppress(Refused, OSError):  # the next restore tries again
+            self.database.drop(staged)
+
+    def _links_back(self) -> None:
+        for tier, file in (self.done.links or {}).items():
+            if registry.pointed(self.folder, tier) != file:
+                registry.point(self.folder, tier, file)
+        if self.only == MODELS:
+            self._serve(self.done.links or {})
+
+    def _running_back(self) -> None:
+        """Start what ran; stop all, if nothing did."""
+        if not self.ran and self.only != MODELS:
+            self.engine.down()
+        elif self.done.resume:
+            output.say("  Starting what ran before.")
+            self.done.resume(self.limit)
+
+    def kept(self) -> list[str]:
+        """Return the databases of before this restore, and of earlier ones."""
+        if self.only == MODELS:
+            return []
+        with suppress(Refused):
+            return [name for name in self.database.names() if name.startswith(OLD)]
+        return []
+
+
+def interrupted(root: Path) -> Finding | None:
+    """Explain a restore that was killed, if nothing has put that right since."""
+    known = [item for item in journal.entries(root) if item.get("verb") in (VERB, "deploy.up")]
+    if left := transaction.killed(root):
+        known.append({**left, "outcome": "killed"})
+    relevant = [item for item in known if item.get("outcome") in ("done", "killed")]
+    last = relevant[-1] if relevant else {}
+    killed = last.get("outcome") == "killed" and last.get("verb") == VERB
+    return explained(last) if killed and "step" in last else None
+
+
+def explained(left: Mapping[str, Any]) -> Finding:
+    """Say of a killed restore what it had done, and how to finish or undo it."""
+    step, only, point = (
+        left["step"],
+        left.get("only") or "",
+        left.get("source", restore_point.LATEST),
+    )
+    what = f"{VERB} of {point}"
+    where = f"killed at step {STEPS[only].index(step) + 1} ({step})"
+    again = f"finish: inv {VERB} {point}{f' --only {only}' if only else ''}"
+    if only == MODELS:
+        return Finding(what, "warn", f"{where}: what is served may have moved", again)
+    if step in HARMLESS:
+        return Finding(what, "warn", f"{where}: what was live still is", again)
+    if step == "stop":
+        detail = f"{where}: services may be stopped, the database is as it was"
+        return Finding(what, "fail", detail, f"{again}   undo: inv deploy.up")
+    other = f"{left['old']} or {left['staged']}" if step == "swap" else left["old"]
+    maybe = "may be" if step == "swap" else "is"
+    detail = f"{where}: the restored database {maybe} live; the other one is kept as {other}"
+    undo = f"   undo: inv {VERB} {left['safety']}" if "safety" in left else ""
+    finish = again if step in ("swap", "models") else "finish: inv deploy.up"
+    return Finding(what, "fail", detail, f"{finish}{undo}")

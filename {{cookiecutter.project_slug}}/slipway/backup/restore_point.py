@@ -1,0 +1,382 @@
+"""Restore points: what a database and the models were at one time, each in a folder of its own.
+
+`backups/<id>/` holds `database/`, `models/` and, written last, `manifest.json`, which says what
+every file has to be. It is made as `backups/.<id>.partial` and renamed: what has its name is whole.
+A clock may go back, so what orders them is the `sequence` in the manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from slipway.backup.databases import Content
+from slipway.core import files
+from slipway.core.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+MANIFEST = "manifest.json"
+PARTS = ("database", "models")
+SAFETY = "safety"
+"""The kind that a restore makes of what is there: it is what went wrong."""
+KINDS = ("manual", "scheduled", SAFETY)
+ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+PARTIAL = re.compile(rf"\.({ID.pattern}|fetched-[0-9a-f]+)\.partial")
+LATEST = "latest"
+UNSEALED = ("sha256", "verified")
+"""What the manifest's own checksum leaves out: itself, and what becomes known later."""
+NEXT = "inv backup.create"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One restore point, as its manifest describes it."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """What it is called."""
+        return str(self.manifest["id"])
+
+    @property
+    def sequence(self) -> int:
+        """What orders the points of a repository, whatever the clock said."""
+        return int(self.manifest["sequence"])
+
+    @cached_property
+    def created(self) -> datetime:
+        """When it was made, as the clock then was."""
+        return datetime.fromisoformat(self.manifest["created_at"])
+
+    @property
+    def age(self) -> timedelta:
+        """How old it is; negative where the clock was set back since."""
+        return datetime.now(UTC) - self.created
+
+    @property
+    def kind(self) -> str:
+        """Why it was made: one of KINDS."""
+        return str(self.manifest["kind"])
+
+    @property
+    def profile(self) -> str:
+        """The profile whose data it holds."""
+        return str(self.manifest["profile"])
+
+    @property
+    def engine(self) -> str:
+        """The engine whose data it holds."""
+        return str(self.manifest["engine"])
+
+    @property
+    def series(self) -> tuple[str, str]:
+        """What it is one of many of: the points of the same data."""
+        return (self.profile, self.engine)
+
+    @property
+    def models(self) -> dict[str, str]:
+        """The file that each tier served."""
+        return dict(self.manifest["models"])
+
+    @property
+    def verified(self) -> dict[str, Any] | None:
+        """When and how it was proven; None where it was not."""
+        said = self.manifest["verified"]
+        return dict(said) if said else None
+
+    @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """What each file has to be, by its path in the folder."""
+        return dict(self.manifest["files"])
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(said["bytes"] for said in self.files.values())
+
+    @property
+    def database(self) -> Path:
+        """The folder of its dump."""
+        return self.folder / "database"
+
+    @property
+    def database_kind(self) -> str:
+        """Which kind of database it can go back into."""
+        return str(self.manifest["database"]["kind"])
+
+    @cached_property
+    def content(self) -> Content:
+        """What its database held."""
+        return Content.read(self.manifest["database"])
+
+    @property
+    def good(self) -> bool:
+        """Tell whether it was proven, and every file is still there in its size."""
+        return bool(self.verified) and not self.missing
+
+    @property
+    def missing(self) -> list[str]:
+        """Name the files that are not there in their size; this reads none of them."""
+        return [
+            name for name, said in self.files.items() if _size(self.folder / name) != said["bytes"]
+        ]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def known(folder: Path) -> list[Point]:
+    """Return every restore point whose manifest is whole, in the order they were made."""
+    found = (_read(path) for path in _folders(folder))
+    return sorted(
+        (point for point in found if isinstance(point, Point)),
+        key=lambda point: (point.sequence, point.created),
+    )
+
+
+def unreadable(folder: Path) -> list[tuple[str, str]]:
+    """Name what has a restore point's name without a whole manifest, and say what is wrong."""
+    found = ((path.name, _read(path)) for path in _folders(folder))
+    return [(name, said) for name, said in found if isinstance(said, str)]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if ID.fullmatch(path.name))
+
+
+def _read(folder: Path) -> Point | str:
+    """Return a restore point, or what is wrong with it."""
+    try:
+        manifest = parsed((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError) as error:
+        return f"its manifest is not whole: {getattr(error, 'strerror', None) or error}"
+    return Point(folder, manifest) if manifest["id"] == folder.name else "it is named otherwise"
+
+
+def parsed(text: bytes) -> dict[str, Any]:
+    """Read a manifest.
+
+    Raises:
+        ValueError: it is none, or it was changed, or a name in it leads out of its folder.
+    """
+    try:
+        said: dict[str, Any] = json.loads(text)
+        if said["sha256"] != seal(said):
+            raise ValueError("its own checksum is wrong")
+        names = [*said["files"], *(f"models/{name}" for name in said["models"].values())]
+        if not ID.fullmatch(said["id"]) or not all(map(_inside, names)):
+            raise ValueError("it names what is outside of it")
+        point = Point(Path(), said)
+        _ = (point.sequence, point.content, point.age, point.size, point.verified)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError("it is no manifest of a restore point") from error
+    return said
+
+
+def _inside(name: str) -> bool:
+    """Tell whether a path stays in the folder of a restore point."""
+    path = PurePosixPath(name)
+    return path.parts[0] in PARTS and len(path.parts) > 1 and ".." not in path.parts
+
+
+def seal(manifest: Mapping[str, Any]) -> str:
+    """Digest a manifest's own content."""
+    content = {name: value for name, value in manifest.items() if name not in UNSEALED}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find(folder: Path, name: str) -> Point:
+    """Return the restore point of that id.
+
+    Raises:
+        Refused: there is none; the message names what there is.
+    """
+    there = known(folder)
+    for point in there:
+        if point.id == name:
+            return point
+    if wrong := dict(unreadable(folder)).get(name):
+        raise Refused(f"restore point {name} cannot be used: {wrong}", "inv backup.list", code=2)
+    newest = ", ".join(point.id for point in there[-3:]) or "none"
+    what = f"there is no restore point {name!r}; the newest there are: {newest}"
+    raise Refused(what, "inv backup.list" if there else NEXT, code=2)
+
+
+def newest(folder: Path, series: tuple[str, str] | None) -> Point | None:
+    """Return the newest good restore point of the same data, or of any; None where there is none.
+
+    What a restore made of what was there is none: it may be what went wrong.
+    """
+    ours = [point for point in known(folder) if series in (None, point.series) and point.good]
+    return next((point for point in reversed(ours) if point.kind != SAFETY), None)
+
+
+def latest(folder: Path, series: tuple[str, str]) -> Point:
+    """Return the same.
+
+    Raises:
+        Refused: there is none.
+    """
+    found = newest(folder, series)
+    if not found:
+        profile, engine = series
+        what = f"there is no verified restore point of profile {profile} on engine {engine}"
+        raise Refused(what, f"{NEXT}; or choose one: inv backup.list", code=2)
+    return found
+
+
+def begun(folder: Path) -> tuple[Path, datetime]:
+    """Make the folder that a restore point is made in, and say when it was begun."""
+    folder.mkdir(mode=0o700, exist_ok=True)  # what is in it is as private as the database
+    now = datetime.now(UTC)
+    while True:
+        id_ = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        if not (folder / id_).exists():
+            break
+    partial = folder / f".{id_}.partial"
+    for path in (partial, *(partial / part for part in PARTS)):
+        path.mkdir(mode=0o700)
+    return partial, now
+
+
+def identity(partial: Path) -> str:
+    """Return the id of what a partial folder becomes."""
+    return partial.name.removeprefix(".").removesuffix(".partial")
+
+
+def following(folder: Path) -> int:
+    """Return the sequence number of the next restore point.
+
+    It is the second since 1970, so that a point of the machine after one that was lost is newer
+    than any that was carried away from there, whatever came back first; but never before what is
+    here, wherever the clock is.
+    """
+    return max(max((point.sequence for point in known(folder)), default=0) + 1, int(time.time()))
+
+
+def finished(partial: Path, facts: Mapping[str, Any]) -> Point:
+    """See every file onto the disk, write the manifest, and give the folder its name.
+
+    Raises:
+        OSError: the disk does not take it; it has no name then.
+    """
+    manifest = {"id": identity(partial), **facts, "files": dict(written(partial)), "verified": None}
+    described_by(partial, manifest)
+    return named(partial)
+
+
+def written(partial: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each file with its size and checksum, once it is on the disk."""
+    for path in sorted(partial.rglob("*")):
+        if path.is_dir():
+            files.flush(path)
+        elif path.parent != partial:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                size = os.fstat(file.fileno()).st_size
+            yield path.relative_to(partial).as_posix(), {"bytes": size, "sha256": digest}
+
+
+def described_by(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a manifest, with its own checksum, over the one that may be there."""
+    text = json.dumps({**manifest, "sha256": seal(manifest)}, indent=2)
+    files.replaced(folder / MANIFEST, text + "\n")
+    files.handed_over(folder / MANIFEST)
+
+
+def named(partial: Path) -> Point:
+    """Give a whole folder its name, and return what it is now."""
+    folder = partial.with_name(identity(partial))
+    files.handed_over(partial)
+    partial.rename(folder)
+    files.flush(folder.parent)
+    return find(folder.parent, folder.name)
+
+
+def mark(point: Point, how: str = "", seconds: float = 0.0) -> Point:
+    """Note in the manifest that a restore point was proven, and how; nothing: that it is not."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    said = {"at": at, "how": how, "seconds": round(seconds, 1)} if how else None
+    manifest = {**point.manifest, "verified": said}
+    described_by(point.folder, manifest)
+    return Point(point.folder, manifest)
+
+
+def damaged(point: Point) -> list[str]:
+    """Compare every file with the manifest; return what is wrong."""
+    return [
+        wrong
+        for name, said in point.files.items()
+        if (wrong := _damage(point.folder / name, name, said))
+    ]
+
+
+def _damage(path: Path, name: str, said: Mapping[str, Any]) -> str:
+    size = _size(path)
+    if size < 0:
+        return f"{name} is missing"
+    if size != said["bytes"]:
+        return f"{name} has {size} bytes, the manifest says {said['bytes']}"
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != said["sha256"]:
+        return f"{name}: sha256 is {digest[:12]}..., the manifest says {said['sha256'][:12]}..."
+    return ""
+
+
+def remove(point: Point) -> None:
+    """Delete a restore point: its name first, so that it is gone at once or not at all."""
+    partial = point.folder.with_name(f".{point.id}.partial")
+    point.folder.rename(partial)
+    files.flush(partial.parent)
+    shutil.rmtree(partial)
+
+
+def partials(folder: Path) -> list[Path]:
+    """Return what was left by who was killed while making or deleting one.
+
+    Who asks holds the lock of all changes, so nobody is at work on them.
+    """
+    return sorted(path for path in folder.glob(".*") if PARTIAL.fullmatch(path.name))
+
+
+def clear(partial: Iterable[Path]) -> None:
+    """Delete what was left; what does not go is left for the next time."""
+    for path in partial:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+
+
+@contextmanager
+def arriving(folder: Path) -> Iterator[Path]:
+    """Give a path for a file that comes from elsewhere, and take it away again."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    partial = folder / f".fetched-{secrets.token_hex(4)}.partial"
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)

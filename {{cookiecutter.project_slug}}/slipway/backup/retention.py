@@ -1,0 +1,148 @@
+"""Retention: which restore points stay. Nothing is read or deleted here.
+
+Days, weeks, months and years are counted by those that have a verified restore point, not by the
+calendar: where none was made for a month, the ones before it are still the last seven days'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from slipway.backup.restore_point import SAFETY
+from slipway.core.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from datetime import datetime
+
+    class Kept(Protocol):
+        """What is judged: a restore point, or a copy of one elsewhere."""
+
+        @property
+        def id(self) -> str:
+            """What it is called."""
+
+        @property
+        def sequence(self) -> int:
+            """What orders it among others."""
+
+        @property
+        def created(self) -> datetime:
+            """When it was made."""
+
+        @property
+        def kind(self) -> str:
+            """Why it was made."""
+
+        @property
+        def series(self) -> tuple[str, str]:
+            """Whose data it holds."""
+
+        @property
+        def good(self) -> bool:
+            """Tell whether it was proven, and is still there."""
+
+
+GAP = timedelta(hours=48)
+"""So long without a restore point means that something was wrong."""
+DAILY = 7
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How many stay: the last ones of so many days, weeks, months and years."""
+
+    daily: int = DAILY
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts by the name of what they count."""
+        return {
+            "day": self.daily,
+            "week": self.weekly,
+            "month": self.monthly,
+            "year": self.yearly,
+        }
+
+
+def parsed(text: str) -> Policy:
+    """Read a policy as BACKUP_KEEP has it: days, weeks, months and years, such as 7,4,12,0.
+
+    Raises:
+        Refused: it is none.
+    """
+    counts = text.split(",")
+    if len(counts) > len(Policy().counts) or not all(map(str.isdecimal, counts)):
+        what = f"BACKUP_KEEP should be counts of days, weeks, months and years, not {text!r}"
+        raise Refused(what, "such as 7,4,12,0: inv env.show", code=2)
+    return Policy(*map(int, counts), *[0] * (len(Policy().counts) - len(counts)))
+
+
+PERIODS: dict[str, Callable[[datetime], Hashable]] = {
+    "day": lambda at: at.date(),
+    "week": lambda at: at.isocalendar()[:2],
+    "month": lambda at: (at.year, at.month),
+    "year": lambda at: at.year,
+}
+
+
+def kept(points: Iterable[Kept], policy: Policy) -> dict[str, str]:
+    """Return the id of each restore point that stays, with the reason.
+
+    What restores made of what was there is judged by itself: it may be what went wrong, and must
+    not take the place of what is good.
+    """
+    series: dict[tuple[str, str, bool], list[Kept]] = {}
+    for point in sorted(points, key=lambda item: item.sequence):
+        series.setdefault((*point.series, point.kind == SAFETY), []).append(point)
+    return {id_: why for ours in series.values() for id_, why in _kept(ours, policy).items()}
+
+
+def _kept(ours: Sequence[Kept], policy: Policy) -> dict[str, str]:
+    """Decide over the points of the same data, the oldest first."""
+    good = [point for point in ours if point.good]
+    if not good:
+        return {point.id: "none is verified" for point in ours}
+    reasons = {good[-1].id: "the newest verified"}
+    for name, count in policy.counts.items():
+        for number, point in enumerate(_last(good, PERIODS[name], count), start=1):
+            reasons.setdefault(point.id, f"the last of its {name} ({number} of {count})")
+    since = [point for point in ours if point.sequence > good[-1].sequence]
+    reasons = {point.id: "newer than the newest verified" for point in since} | reasons
+    return _after_gap(ours, policy) | reasons
+
+
+def _last(good: Sequence[Kept], period: Callable[[datetime], Hashable], count: int) -> list[Kept]:
+    """Return the last point of each of the last periods that have one."""
+    found: dict[Hashable, Kept] = {}
+    for point in reversed(good):
+        found.setdefault(period(point.created), point)
+    return [*found.values()][:count]
+
+
+def _after_gap(ours: Sequence[Kept], policy: Policy) -> dict[str, str]:
+    """Keep what was made since the last gap, and the last good one before it.
+
+    Only until there is as much as the policy counts days: something was wrong then, and nobody
+    may have seen yet what.
+    """
+    begins = [
+        number
+        for number in range(1, len(ours))
+        if abs(ours[number].created - ours[number - 1].created) > GAP
+    ]
+    if not begins:
+        return {}
+    before, after = ours[: begins[-1]], ours[begins[-1] :]
+    days = {point.created.date() for point in after if point.good}
+    if len(days) >= (policy.daily or DAILY):
+        return {}
+    last = [point for point in before if point.good][-1:]
+    return dict.fromkeys((point.id for point in after), "made since the last gap") | dict.fromkeys(
+        (point.id for point in last), "the last verified before a gap"
+    )

@@ -1,0 +1,127 @@
+"""A night's backup by the host's own means: lines for cron, units for systemd."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway.backup.schedule import nightly
+from slipway.core import journal
+from slipway.core.errors import Refused
+
+if TYPE_CHECKING:
+    from datetime import time
+
+    from slipway.core.project import Project
+
+KINDS = ("service", "timer")
+"""The two units that systemd needs."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where the tasks run, and as whom."""
+
+    project: Project
+    profile: str
+    engine: str
+    at: time
+    """A time of day in UTC."""
+    inv: Path
+    user: str
+
+    @property
+    def command(self) -> list[str]:
+        """What a night does, as it would be typed."""
+        where = ["--profile", self.profile, "--engine", self.engine]
+        return [str(self.inv), nightly.VERB, "--kind", nightly.KIND, *where]
+
+    @property
+    def log(self) -> Path:
+        """The file that takes what the commands print."""
+        return self.project.run / "backup.log"
+
+    @property
+    def name(self) -> str:
+        """What the units are called."""
+        return f"{self.project.slug}-backup"
+
+
+def host(project: Project, profile: str, engine: str, at: time) -> Host:
+    """Return this machine, with the environment that this process runs in."""
+    inv = Path(sys.executable).with_name("inv")
+    return Host(project, profile, engine, at, inv, journal.who().partition("@")[0])
+
+
+def cron(here: Host) -> str:
+    """Write a line for a crontab.
+
+    Raises:
+        Refused: a line cannot say that folder.
+    """
+    root, log = shlex.quote(str(here.project.root)), shlex.quote(str(here.log))
+    line = f"cd {root} && {shlex.join(here.command)} >> {log} 2>&1".replace("%", "\\%")
+    _refuse_broken(line)
+    when = f"{here.at.minute} {here.at.hour} * * *"
+    return f"# cron goes by the time zone of the machine, or of CRON_TZ\n{when} {line}\n"
+
+
+def unit(here: Host, kind: str) -> str:
+    """Write one of the two units.
+
+    Raises:
+        Refused: there is no such unit, or it cannot say that folder.
+    """
+    if kind not in KINDS:
+        raise Refused(f"there is no unit {kind!r}", f"choose one of: {', '.join(KINDS)}", code=2)
+    text = _service(here) if kind == "service" else _timer(here)
+    return "\n".join(["[Unit]", f"Description=Restore points of {here.project.slug}", *text, ""])
+
+
+def _service(here: Host) -> list[str]:
+    # By way of env: systemd takes no name of a program that has quotes in it.
+    lines = [
+        "After=network.target docker.service",
+        "",
+        "[Service]",
+        "Type=oneshot",
+        f"User={here.user}",
+        f"WorkingDirectory={_plain(here.project.root)}",
+        f"ExecStart=/usr/bin/env {' '.join(map(_word, here.command))}",
+        f"StandardOutput=append:{_plain(here.log)}",
+        "StandardError=inherit",
+    ]
+    for line in lines:
+        _refuse_broken(line)
+    return lines
+
+
+def _timer(here: Host) -> list[str]:
+    return [
+        "",
+        "[Timer]",
+        f"OnCalendar=*-*-* {here.at:%H:%M}:00 UTC",
+        "Persistent=true",
+        "",
+        "[Install]",
+        "WantedBy=timers.target",
+    ]
+
+
+def _word(text: str) -> str:
+    """Quote a word of a command as systemd reads it."""
+    plain = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    return f'"{_plain(plain)}"' if plain != text or " " in text else _plain(plain)
+
+
+def _plain(path: Path | str) -> str:
+    """Keep systemd from filling anything in."""
+    return str(path).replace("%", "%%")
+
+
+def _refuse_broken(line: str) -> None:
+    if "\n" in line or "\r" in line:
+        raise Refused("the path of this folder has a line break in it", "move the folder", code=2)

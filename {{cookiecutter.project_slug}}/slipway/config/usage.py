@@ -1,0 +1,161 @@
+"""Who uses which variable: the compose files, the application's settings and slipway/."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from slipway.config.schema import APPLICATION, FILE, TASKS, hint
+from slipway.core.findings import Finding
+from slipway.stack import inventory
+from slipway.stack import services as stack_services
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from slipway.config.schema import Variable
+    from slipway.core.project import Project
+
+ENV_FILE, SECRETS = "env_file", "secrets"  # pragma: allowlist secret
+BOTH = frozenset({ENV_FILE, SECRETS})
+SETTINGS = "BaseSettings"
+"""What settings classes are made from."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the files of the repository do with variables."""
+
+    services: Mapping[str, frozenset[str]]
+    """For each service, all that it is handed, and that compose or `x-local` fill in for it."""
+    filled_in: Mapping[str, frozenset[str]]
+    """For each service, what compose and `x-local` fill in: that has to come from somewhere."""
+    takes: Mapping[str, frozenset[str]]
+    """For each service, what of its handout it takes: `env_file` and `secrets`."""
+    settings: frozenset[str]
+    """The keys of the application's settings, as variables."""
+    from_environment: frozenset[str]
+    """Those of them that config/settings.yaml has no default for."""
+    tasks: frozenset[str]
+    """What slipway/ names: texts that look like variables."""
+
+
+def used(project: Project) -> Usage:
+    """Look at the files.
+
+    Raises:
+        Refused: a compose file cannot be read.
+    """
+    handed: dict[str, set[str]] = {}
+    filled: dict[str, set[str]] = {}
+    takes: dict[str, frozenset[str]] = {}
+    for file in inventory.files().values():
+        if (project.root / file).is_file():
+            for service, entry in inventory.composed(project.root, file).items():
+                filled.setdefault(service, set()).update(inventory.named(entry))
+                takes[service] = takes.get(service, BOTH) & _takes(service, entry)
+                handed.setdefault(service, set()).update(inventory.handed(entry))
+    keys = settings_keys(project.source / project.package / "settings.py")
+    return Usage(
+        services={name: frozenset(filled[name] | handed[name]) for name in filled},
+        filled_in={name: frozenset(found) for name, found in filled.items()},
+        takes=takes,
+        settings=keys,
+        from_environment=keys - _defaults(project.root / "config" / "settings.yaml"),
+        tasks=_named(project.root / "slipway"),
+    )
+
+
+def _takes(service: str, entry: Mapping[str, Any]) -> frozenset[str]:
+    """Say which parts of its handout a service takes, as services/api/compose.yaml does."""
+    given = entry.get("env_file") or []
+    paths = [str(one["path"] if isinstance(one, dict) else one) for one in given]
+    named = entry.get("secrets") or []
+    sources = [one["source"] if isinstance(one, dict) else one for one in named]
+    found = [ENV_FILE] if any(path.endswith(f"/{service}.env") for path in paths) else []
+    return frozenset(found + ([SECRETS] if service in sources else []))
+
+
+def settings_keys(path: Path) -> frozenset[str]:
+    """Return the keys of a module's settings classes, as variables; without importing it."""
+    if not path.is_file():
+        return frozenset()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds, keys = {SETTINGS}, set()
+    for item in tree.body:
+        if isinstance(item, ast.ClassDef) and kinds & {*map(ast.unparse, item.bases)}:
+            kinds.add(item.name)
+            fields = (one for one in item.body if isinstance(one, ast.AnnAssign))
+            keys |= {one.target.id.upper() for one in fields if isinstance(one.target, ast.Name)}
+    return frozenset(keys)
+
+
+def _defaults(path: Path) -> frozenset[str]:
+    """Return what the settings file says for every profile."""
+    content = stack_services.read(path) if path.is_file() else {}
+    return frozenset(key.upper() for key in content.get("default") or {})
+
+
+def _named(folder: Path) -> frozenset[str]:
+    """Return what looks like a variable among the texts of Python files."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
+    return frozenset(re.findall(r'"([A-Z][A-Z0-9_]*)"', text))
+
+
+def findings(usage: Usage, variables: Sequence[Variable]) -> Iterator[Finding]:
+    """Compare what is used with what the schema says, both ways.
+
+    What is used and not described, or not handed on, does silently without: that is a failure.
+    What is said to be read and is not is a mistake in the schema that breaks nothing.
+    """
+    known = {variable.name: variable for variable in variables}
+    for service, names in usage.filled_in.items():
+        for name in sorted(names - known.keys()):
+            detail = f"service {service} uses {name}, which is not described{hint(name, known)}"
+            yield Finding("compose", "fail", detail, f"describe it in {FILE}, or correct its name")
+    for name in sorted(usage.from_environment - known.keys()):
+        detail = f"{name} is needed, and neither in config/settings.yaml nor described"
+        fix = f"give {name.lower()} a value there, or describe it in {FILE}"
+        yield Finding("settings", "fail", f"{detail}{hint(name, known)}", fix)
+    for variable in variables:
+        yield from _readers(variable, usage)
+    yield from _unused(usage, variables)
+
+
+def _readers(variable: Variable, usage: Usage) -> Iterator[Finding]:
+    """Find who reads a variable and is not said to, and the other way round."""
+    name, place = variable.name, f"edit {FILE}:{variable.line}"
+    users = {service for service, names in usage.services.items() if name in names}
+    users |= {APPLICATION} if name in usage.settings else set()
+    said = {*variable.read_by} - {TASKS}
+    for reader in sorted(users - said):
+        yield Finding("compose", "warn", f"{name} is used by {reader}: add it to read_by", place)
+    if APPLICATION in said - users:
+        meant = hint(name, usage.settings)
+        detail = f"{name} is no key of the application's settings, which would not read it"
+        yield Finding("settings", "fail", f"{detail}{meant}", place)
+    needed = {ENV_FILE} | ({SECRETS} if variable.is_secret else set())
+    for reader in sorted((said - users) & {*usage.services}):
+        if lacking := sorted(needed - usage.takes[reader]):
+            detail = f"{name} is read by {reader}, whose compose file has no {' or '.join(lacking)}"
+            fix = f"add what services/api/compose.yaml has, with {reader} for api"
+            yield Finding("compose", "fail", detail, fix)
+    if TASKS in variable.read_by and name not in usage.tasks:
+        yield Finding(
+            "tasks", "warn", f"{name} is said to be read by slipway/, which does not", place
+        )
+
+
+def _unused(usage: Usage, variables: Sequence[Variable]) -> Iterator[Finding]:
+    """Find what nobody uses, not even another variable's default."""
+    texts = [text for variable in variables for text in variable.default.values()]
+    used_names = {name for text in texts for name in Template(text).get_identifiers()}
+    used_names |= usage.tasks.union(usage.settings, *usage.services.values())
+    for variable in variables:
+        if variable.name not in used_names and not {*variable.read_by} & {*usage.services}:
+            fix = f"remove it: {FILE}:{variable.line}"
+            yield Finding("compose", "warn", f"nobody uses {variable.name}", fix)

@@ -1,0 +1,76 @@
+"""What was changed here, when and by whom: one JSON object a line, appended and never rewritten."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from slipway.core.redaction import masked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "journal.jsonl"
+
+
+def append(root: Path, verb: str, **facts: object) -> None:
+    """Add one entry and see it onto the disk.
+
+    Raises:
+        OSError: it cannot be written; then it is not there.
+    """
+    entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": who(), "verb": verb}
+    line = masked(json.dumps(entry | facts, default=str)) + "\n"
+    path = root / NAME
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        line = line if _ends_whole(path) else f"\n{line}"
+        try:
+            rest = memoryview(line.encode())
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise
+
+
+def _ends_whole(path: Path) -> bool:
+    """Tell whether the last line of a file is a whole one."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        return file.read(1) in (b"", b"\n")
+
+
+def entries(root: Path) -> list[dict[str, Any]]:
+    """Read all entries, oldest first; none where nothing was ever changed.
+
+    A line that is no JSON is passed over: a power cut may leave one torn.
+    """
+    path = root / NAME
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [entry for line in lines if (entry := _entry(line))]
+
+
+def _entry(line: str) -> dict[str, Any]:
+    try:
+        said: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return {}
+    return said
+
+
+def who() -> str:
+    """Name who is at work, and on which machine."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without an entry in /etc/passwd
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

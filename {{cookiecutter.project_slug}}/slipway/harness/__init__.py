@@ -1,0 +1,1 @@
+"""The stack tested in containers of its own."""

@@ -1,0 +1,138 @@
+"""What each tier served when: read from the journal, and from the links as they are now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from slipway.core import journal, transaction
+from slipway.models import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import timedelta
+    from pathlib import Path
+
+MOVES = ("models.promote", "models.rollback")
+MOVED = ("replicas", "watch")
+"""The steps of a rotation that come after its link was moved."""
+
+OTHERWISE = "the link was moved by other means"
+"""How what a tier serves came about, where no task has recorded it."""
+FIRST = "nothing is recorded before it"
+"""The same of a tier of which nothing is recorded: a worker, or a person, has brought it."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """A time in which a tier served one version."""
+
+    tier: str
+    version: str
+    since: str
+    """When it began (ISO 8601, UTC); empty where nobody saw it begin."""
+    until: str | None
+    """When it ended; None for what is served now, empty where nobody saw it end."""
+    by: str
+    how: str
+
+
+def periods(root: Path, models: Path) -> list[Period]:
+    """Return all periods, oldest first."""
+    return told(known(root), served_now(models))
+
+
+def known(root: Path) -> list[dict[str, Any]]:
+    """Return the journal, and after it a change that was killed and that none has followed yet."""
+    left = transaction.killed(root)
+    noted = {**left, "at": left["since"], "by": left["owner"], "outcome": "killed"} if left else {}
+    return [*journal.entries(root), *([noted] if noted else [])]
+
+
+def interrupted(root: Path) -> dict[str, Any] | None:
+    """Return the last rotation, if it was killed and none of its tier came to an end after it."""
+    moves = [item for item in known(root) if item["verb"] in MOVES and "tier" in item]
+    killed = [item for item in moves if item["outcome"] == "killed"]
+    last = killed[-1] if killed else None
+    after = moves[moves.index(last) + 1 :] if last else []
+    return None if last is None or any(item["tier"] == last["tier"] for item in after) else last
+
+
+def served_now(models: Path) -> dict[str, str]:
+    """Return the version that each tier serves."""
+    return {tier: served(models, tier) for tier in registry.tiers(models)}
+
+
+def served(models: Path, tier: str) -> str:
+    """Return the version that a tier's link names; the file's name where that has no metadata."""
+    name = registry.pointed(models, tier)
+    return version_of(models, tier, name)
+
+
+def version_of(models: Path, tier: str, file: str) -> str:
+    """Return the version of a tier that a file is; its name where it is none."""
+    known_ = registry.models(models)
+    versions = {item.file.name: item.version for item in known_ if item.tier == tier}
+    return versions.get(file, file)
+
+
+def told(entries: Iterable[Mapping[str, Any]], now: Mapping[str, str]) -> list[Period]:
+    """Put the periods together from what was recorded and what is served `now`, by tier."""
+    found: list[Period] = []
+    for entry in entries:
+        how = " ".join(filter(None, [entry["verb"], entry.get("why")]))
+        for tier, version in _moved(entry).items():
+            if entry["verb"] in MOVES and entry.get("from"):
+                _turn(found, Period(tier, entry["from"], "", None, "", OTHERWISE))
+            _turn(found, Period(tier, version, entry["at"], None, entry["by"], how))
+    for tier, version in now.items():
+        how = OTHERWISE if any(item.tier == tier for item in found) else FIRST
+        _turn(found, Period(tier, version, "", None, "", how))
+    return found
+
+
+def _moved(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return what an entry says is served after it, by tier."""
+    moved = entry.get("outcome") == "done" or (
+        entry.get("outcome") == "killed" and entry.get("step") in MOVED
+    )
+    if moved and entry["verb"] in MOVES:
+        return {entry["tier"]: entry["to"]}
+    return dict(entry.get("models") or {}) if moved else {}
+
+
+def _turn(found: list[Period], following: Period) -> None:
+    """Begin a period and end the tier's last one, unless that goes on."""
+    last = next((n for n in reversed(range(len(found))) if found[n].tier == following.tier), None)
+    if last is not None:
+        if found[last].version == following.version:
+            return
+        found[last] = replace(found[last], until=following.since)
+    found.append(following)
+
+
+def live_since(all_: Iterable[Period], window: timedelta) -> set[tuple[str, str]]:
+    """Return tier and version of what was live at any time in a window that ends now."""
+    start = datetime.now(UTC) - window
+    return {
+        (item.tier, item.version)
+        for item in all_
+        if not item.until or datetime.fromisoformat(item.until) >= start
+    }
+
+
+def before(all_: Sequence[Period], tier: str) -> list[str]:
+    """Return the versions that a tier served before the present one, the last one first.
+
+    What was rolled back from, and not made live again since, is none of them.
+    """
+    mine = [item for item in all_ if item.tier == tier]
+    left: set[str] = set()
+    for one, following in pairwise(mine):
+        if following.how.startswith("models.rollback"):
+            left.add(one.version)
+        left.discard(following.version)
+    now = {item.version for item in mine[-1:]}
+    return [item.version for item in reversed(mine[:-1]) if item.version not in left | now]

@@ -1,0 +1,178 @@
+"""The folder of the models, kept in order: what is wrong in it, and what can go."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from slipway.core import transaction
+from slipway.core.findings import Finding
+from slipway.models import history, promotion, registry, replicas
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from slipway.core.project import Project
+    from slipway.models.registry import Model
+
+
+def verify(project: Project) -> Iterator[Finding]:
+    """Look at every file, every link and the last change."""
+    folder = project.models
+    known = registry.models(folder)
+    for model in known:
+        wrong = registry.damaged(model) or registry.unreadable(model)
+        detail = wrong or ("current" if model.current else "")
+        fix = _instead(project, model.tier) if wrong and model.current else ""
+        yield Finding(f"{model.tier} {model.version}", "fail" if wrong else "ok", detail, fix)
+    for tier in sorted({*registry.tiers(folder), *(model.tier for model in known)}):
+        yield from _link(project, tier)
+    yield from _processes(project)
+    for path in registry.leftovers(folder):
+        detail = "left by a writer that was killed; nothing reads it"
+        yield Finding(path.name, "warn", detail, "inv models.prune")
+    if transaction.under_way(project.root):
+        yield Finding("changes", "warn", "one is under way: this may look otherwise after it")
+    elif left := history.interrupted(project.root):
+        yield explained(left, registry.pointed(folder, left["tier"]))
+
+
+def _link(project: Project, tier: str) -> Iterator[Finding]:
+    """Find a link that leads to no complete model, or is not there."""
+    name = registry.pointed(project.models, tier)
+    known = {item.file.name for item in registry.models(project.models) if item.tier == tier}
+    if name not in known:
+        gone = f"{tier} has no link: a process that starts serves nothing of it"
+        detail = f"{tier} -> {name}, which is no complete model of it" if name else gone
+        yield Finding(f"{tier}_current", "fail", detail, _instead(project, tier))
+
+
+def _instead(project: Project, tier: str) -> str:
+    """Say what brings a tier back whose current model is not whole."""
+    now = registry.pointed(project.models, tier)
+    whole = [
+        item.version
+        for item in registry.models(project.models)
+        if item.tier == tier and item.file.name != now and not registry.damaged(item)
+    ]
+    was = [*history.before(history.periods(project.root, project.models), tier), *reversed(whole)]
+    back = next((version for version in was if version in whole), "")
+    return f"inv models.rollback {tier} --to {back}" if back else f"inv models.train --tier {tier}"
+
+
+def _processes(project: Project) -> Iterator[Finding]:
+    """Find processes that serve something else than the links name."""
+    folder = project.models
+    for process in replicas.processes(replicas.folder(project.run)):
+        for tier in registry.tiers(folder):
+            said, named = process.tier(tier), registry.pointed(folder, tier)
+            if said and said["file"] != named:
+                why = said["wrong"] or "it has not come to that yet"
+                detail = f"serves {said['file'] or 'nothing'} of {tier}, not {named}: {why}"
+                yield Finding(process.name, "fail", detail, "inv deploy.logs")
+
+
+def explained(left: Mapping[str, Any], pointed: str) -> Finding:
+    """Say of a killed rotation what it had done, and how to finish or undo it."""
+    tier, old, new = left["tier"], left["from"], left["to"]
+    step = left.get("step", promotion.STEPS[0])
+    what = f"{left['verb']} of {tier}, {old} to {new}"
+    number = promotion.STEPS.index(step) + 1
+    finish = f"finish: inv models.promote {tier} {new}"
+    if pointed != left.get("file"):
+        detail = f"killed at step {number} ({step}): {tier} still serves {old}"
+        return Finding(what, "warn", detail, finish)
+    detail = f"killed at step {number} ({step}): {tier} serves {new}, and nobody has watched it"
+    undo = f"   undo: inv models.rollback {tier} --to {old}" if old else ""
+    return Finding(what, "fail", detail, finish + undo)
+
+
+def restore_points(backups: Path) -> dict[str, str]:
+    """Return the model files that restore points name, each with one that names it."""
+    found: dict[str, str] = {}
+    for path in sorted(backups.glob("*/manifest.json")):
+        try:
+            named = json.loads(path.read_text(encoding="utf-8"))["models"]
+            found |= dict.fromkeys(named.values(), path.parent.name)
+        except (OSError, ValueError, KeyError, AttributeError):
+            continue
+    return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be deleted, and what stays for which reason."""
+
+    known: tuple[Model, ...]
+    stay: Mapping[str, str]
+    """The file of each version that stays, with the reason."""
+    left: tuple[Path, ...]
+    """What killed writers left."""
+
+    @property
+    def going(self) -> list[Model]:
+        """The versions that go."""
+        return [item for item in self.known if item.file.name not in self.stay]
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return a row for each version."""
+        return [
+            {
+                "tier": item.tier,
+                "version": item.version,
+                "what comes of it": self.stay.get(item.file.name, "DELETE"),
+            }
+            for item in self.known
+        ]
+
+    def carry_out(self) -> None:
+        """Delete it."""
+        for model in self.going:
+            remove(model)
+        for path in self.left:
+            path.unlink(missing_ok=True)
+
+
+def plan(project: Project, keep: int, days: int) -> Plan:
+    """Return what can go, if the newest `keep` and what was live within `days` stay."""
+    found = registry.models(project.models)
+    left = registry.leftovers(project.models)
+    return Plan(tuple(found), kept(project, keep, timedelta(days=days)), tuple(left))
+
+
+def kept(project: Project, keep: int, window: timedelta) -> dict[str, str]:
+    """Return the file of each version that is not to go, with the reason."""
+    known = registry.models(project.models)
+    recent = history.live_since(history.periods(project.root, project.models), window)
+    points = restore_points(project.backups)
+    return {
+        model.file.name: reason
+        for model in known
+        if (reason := _reason(model, known, keep, recent, points))
+    }
+
+
+def _reason(
+    model: Model,
+    known: list[Model],
+    keep: int,
+    recent: set[tuple[str, str]],
+    points: Mapping[str, str],
+) -> str:
+    newest = [item for item in known if item.tier == model.tier][-keep:] if keep else []
+    if model.current:
+        return "current"
+    if (model.tier, model.version) in recent:
+        return "was live lately"
+    if model.file.name in points:
+        return f"in restore point {points[model.file.name]}"
+    return f"of the newest {keep}" if model in newest else ""
+
+
+def remove(model: Model) -> None:
+    """Delete a version: its metadata first, so that it is gone at once or not at all."""
+    for path in model.files:
+        path.unlink()

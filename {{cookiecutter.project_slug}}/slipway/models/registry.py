@@ -1,0 +1,205 @@
+"""Model artifacts: the files of models/, their metadata, and what each tier serves.
+
+`<tier>_v<major>.<minor>_<day>.<ext>` is an artifact and the `.json` beside it its metadata, written
+last. `<tier>_current.<ext>` is a relative link to the one that is served: nothing else says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slipway.core import files
+from slipway.core.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PART = re.compile(r"[^.].*_v\d+\.\d+_\d{4}-\d\d-\d\d\.\w+")
+"""An artifact, its metadata or its signature."""
+TEMPORARY = re.compile(r"\..+_(v\d+\.\d+_\d{4}-\d\d-\d\d|current)\.\w+\.\d+")
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
+"""What metadata raise that are JSON, and not what they should be."""
+BESIDE = (".json", ".sig")
+"""What belongs to an artifact: its metadata and its signature."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One artifact: what its metadata file says, and whether its tier serves it."""
+
+    tier: str
+    version: str
+    current: bool
+    file: Path
+    metadata: dict[str, Any]
+
+    @property
+    def files(self) -> list[Path]:
+        """All that belongs to it, the metadata first: without them it does not exist."""
+        beside = [self.file.with_suffix(suffix) for suffix in BESIDE]
+        return [path for path in (*beside, self.file) if path.is_file()]
+
+
+def models(folder: Path) -> list[Model]:
+    """Return every artifact that has complete metadata, by tier and version, oldest first."""
+    found = [_model(path) for path in folder.glob("*_v*.json")]
+    return sorted(filter(None, found), key=lambda item: (item.tier, number(item.version)))
+
+
+def _model(path: Path) -> Model | None:
+    """Read one metadata file; without it complete, or without its artifact, there is no model."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        tier, version, file = said["tier"], said["version"], path.with_name(said["file"])
+        number(version)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not file.is_file():
+        return None
+    return Model(tier, version, pointed(path.parent, tier) == file.name, file, said)
+
+
+def number(version: str) -> tuple[int, ...]:
+    """Return what versions are ordered by: v1.10 comes after v1.9.
+
+    Raises:
+        ValueError: it is no version.
+    """
+    return tuple(int(part) for part in version.lstrip("v").split("."))
+
+
+def find(folder: Path, tier: str, version: str = "") -> Model:
+    """Return one artifact: the named version, or what the tier serves when none is named.
+
+    Raises:
+        Refused: there is none; the message names what there is.
+    """
+    known = models(folder)
+    wanted = version.lstrip("v")
+    for model in known:
+        if model.tier == tier and (
+            model.version.lstrip("v") == wanted or (not wanted and model.current)
+        ):
+            return model
+    names = ", ".join(f"{item.tier} {item.version}" for item in known) or "none"
+    what = f"there is no model {tier} {version or '(current)'}; there are: {names}"
+    raise Refused(what, "inv models.list")
+
+
+def pointer(folder: Path, tier: str) -> Path | None:
+    """Return the link that says what a tier serves; None where there is none."""
+    found = [path for path in folder.glob(f"{tier}_current.*") if path.is_symlink()]
+    # Two are there for a moment when a tier changes its format: the newer one holds.
+    return max(found, key=lambda path: path.lstat().st_mtime_ns, default=None)
+
+
+def pointed(folder: Path, tier: str) -> str:
+    """Return the name of the file that a tier's link names; empty where there is no link."""
+    link = pointer(folder, tier)
+    return link.readlink().name if link else ""
+
+
+def point(folder: Path, tier: str, file: str) -> None:
+    """Make a file the one that a tier serves; an empty name takes the link away.
+
+    Raises:
+        OSError: the folder cannot be written; the tier serves what it did.
+    """
+    new = folder / f"{tier}_current{os.path.splitext(file)[1]}"  # noqa: PTH122 - a name, no path
+    if file:
+        files.linked(new, file)
+    for link in folder.glob(f"{tier}_current.*"):
+        if not file or link.name != new.name:
+            link.unlink()
+
+
+def tiers(folder: Path) -> list[str]:
+    """Return the tiers that serve something, or whose pointer says that they should."""
+    names = (path.name for path in folder.glob("[!.]*_current.*"))
+    return sorted({name.partition("_current.")[0] for name in names})
+
+
+def summary(model: Model) -> dict[str, str]:
+    """Return each target's score beside its best baseline, and the targets that do not beat it.
+
+    Less is better in every score.
+    """
+    try:
+        metrics: dict[str, Any] = model.metadata["metrics"]
+        cells = {name: _beside(said) for name, said in metrics.items()}
+        lost = [name for name, said in metrics.items() if not said["beats_baselines"]]
+    except UNREADABLE:
+        return {"beats baselines": "?"}
+    return cells | {"beats baselines": f"not in {', '.join(lost)}" if lost else "yes"}
+
+
+def _beside(said: dict[str, Any]) -> str:
+    score = said["score"]
+    baselines = {name: measured[score] for name, measured in said["baselines"].items()}
+    best = min(baselines, key=baselines.__getitem__)
+    return f"{score} {said['model'][score]:.3f} ({best} {baselines[best]:.3f})"
+
+
+def differences(old: Model, new: Model) -> Iterator[dict[str, object]]:
+    """Return each metric of each target of two versions, side by side."""
+    before, after = (_measured(item) for item in (old, new))
+    for target in dict.fromkeys([*before, *after]):
+        a, b = (said.get(target, {}) for said in (before, after))
+        for metric in dict.fromkeys([*a, *b]):
+            values = (a.get(metric), b.get(metric))
+            change = None if values[0] is None or values[1] is None else values[1] - values[0]
+            yield {
+                "target": target,
+                "metric": metric,
+                old.version: values[0],
+                new.version: values[1],
+                "change": change if change is None else f"{change:+.3f}",
+            }
+
+
+def _measured(model: Model) -> dict[str, dict[str, float]]:
+    """Return the metrics of each target, as far as they can be read."""
+    try:
+        return {name: dict(said["model"]) for name, said in model.metadata["metrics"].items()}
+    except UNREADABLE:
+        return {}
+
+
+def unreadable(model: Model) -> str:
+    """Say that the metrics of a version are not what they should be; nothing where they are."""
+    return "" if _measured(model) else f"{model.file.stem}.json: its metrics cannot be read"
+
+
+def damaged(model: Model) -> str:
+    """Compare an artifact with its metadata; return what is wrong, or an empty string."""
+    with model.file.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    said = model.metadata.get("sha256")
+    return (
+        ""
+        if digest == said
+        else f"{model.file.name}: sha256 is {digest[:12]}..., metadata says {str(said)[:12]}..."
+    )
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Return what a writer left that was killed: temporary files, and parts of an artifact.
+
+    An artifact without complete metadata is one too: as a model, it does not exist.
+    """
+    kept = {path.name for model in models(folder) for path in model.files}
+    for name in filter(None, (pointed(folder, tier) for tier in tiers(folder))):
+        # What a link names is served, whatever is wrong with its metadata.
+        kept |= {path.name for path in folder.glob(f"{name.rpartition('.')[0]}.*")}
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(
+        path
+        for path in found
+        if TEMPORARY.fullmatch(path.name) or (PART.fullmatch(path.name) and path.name not in kept)
+    )

@@ -1,0 +1,164 @@
+"""Stages on Ray: on this machine, or on the machines of a cluster, which share no folder with it.
+
+A stage takes its files along and brings back what it made, so that a run on a cluster leaves the
+same bytes here as one without.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from slipway.core import files
+from slipway.core.errors import Refused
+from slipway.pipeline import fingerprint, ray_remote
+from slipway.pipeline.runner import Stopped
+from slipway.pipeline.runners import ONE_THREAD, POLL, RUN, Local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from slipway.core.project import Project
+    from slipway.pipeline.runner import How
+    from slipway.pipeline.stages import Stage, Work
+
+HERE = "local"
+"""What Ray takes for starting a cluster of one machine."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a run."""
+MEMORY = 128 * 1024**2
+"""Bytes for what is on its way between processes of this machine."""
+
+
+def library() -> Any:  # noqa: ANN401 - it carries no types that would be there without it
+    """Import Ray, which only this engine needs.
+
+    Raises:
+        Refused: it is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # It would start an accelerator's tools anew for each of its processes.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray  # noqa: PLC0415 - large, and no other engine needs it
+    except ImportError as error:
+        fix = "pip install -r services/pipeline/ray.txt"
+        raise Refused(f"--engine ray needs Ray, which is not there: {error}", fix) from error
+    return ray
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Have this process end in good order: Ray gives it handlers that end it at once."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _belongs(path: Path) -> bool:
+    """Say whether a file is sent along: all of the application, for it may look at its own code."""
+    return path.is_file() and not {"tests", "__pycache__"} & {*path.parts}
+
+
+class Cluster:
+    """Runs stages as tasks of Ray."""
+
+    name = "ray"
+
+    def __init__(
+        self, project: Project, values: Mapping[str, str], run: str, address: str = ""
+    ) -> None:
+        """Take the project, a profile's variables, and where the cluster is; here by default.
+
+        Raises:
+            Refused: Ray is not there, or no cluster answers.
+        """
+        self.ray = library()
+        self.project = project
+        self.here = Local(project, values, run)
+        asked = address or os.environ.get("RAY_ADDRESS", "") or HERE
+        options: dict[str, Any] = {"address": asked, "log_to_driver": False}
+        options |= {"logging_level": "ERROR", "configure_logging": False}
+        if asked == HERE:
+            options |= {"num_cpus": self.here.lanes, "include_dashboard": False}
+            options |= {"object_store_memory": MEMORY}
+        try:
+            with _signals_kept():
+                self.ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            said = str(error).strip().partition("\n")[0]
+            fix = "ray status --address ADDRESS, or leave out --address and RAY_ADDRESS"
+            raise Refused(f"Ray does not start at {asked}: {said}", fix) from error
+        self.ray.cloudpickle.register_pickle_by_value(ray_remote)
+        self.task = self.ray.remote(num_cpus=1, max_retries=2)(ray_remote.carried_out)
+        self.code: Any = None
+
+    @property
+    def lanes(self) -> int:
+        """How many stages the cluster runs at the same time."""
+        return max(int(self.ray.cluster_resources().get("CPU", 1)), 1)
+
+    def prepare(self, chosen: Sequence[Stage]) -> None:
+        """Put the code of the stages where every machine finds it."""
+        self.here.prepare(chosen)
+        root = self.project.root
+        paths = [path for path in self.project.source.rglob("*") if _belongs(path)]
+        self.code = self.ray.put({str(path.relative_to(root)): path.read_bytes() for path in paths})
+
+    def given(self, stage: Stage, parameters: Sequence[str]) -> fingerprint.Given:
+        """Return what a stage is run with, apart from files: the same as on this machine."""
+        return self.here.given(stage, parameters)
+
+    def run(self, stage: Stage, work: Work, parameters: Sequence[str], how: How) -> None:
+        """Run a stage to its end, and put what it made where it belongs."""
+        root = self.project.root
+        reads = (*stage.inputs, *stage.outputs, *stage.appends)
+        named = [root / word for word in fingerprint.values(parameters) if (root / word).is_file()]
+        if outside := [path for path in named if not path.is_relative_to(root)]:
+            fix = "copy it into the repository, whose files are sent to the cluster"
+            raise Refused(f"{outside[0]} is not in this repository", fix)
+        paths = [*fingerprint.matching(root, work, reads), *named]
+        given = {str(path.relative_to(root)): path.read_bytes() for path in paths}
+        wanted = [work.place(pattern) for pattern in (*stage.outputs, *stage.appends)]
+        command = [*stage.command, *work.options, *parameters]
+        handed = self.here.handed[stage.name]
+        hidden = {name: value for name, value in handed.secret.items() if value}
+        variables = {**handed.plain, **hidden, **ONE_THREAD, RUN: ""}
+        send = partial(self.task.remote, command, self.code, given)
+        code, said, found = self._awaited(send(wanted, variables, how.limit), how)
+        how.log.write_bytes(said)
+        if code is None:
+            raise Refused(f"stopped after {how.limit:.0f} s without an end")
+        if code:
+            raise Refused(f"ended with exit code {code}")
+        for name, content in found.items():
+            path = root / name
+            if not path.is_file() or path.read_bytes() != content:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with files.moved_to(path) as temporary:
+                    temporary.write_bytes(content)
+
+    def _awaited(self, task: Any, how: How) -> tuple[int | None, bytes, dict[str, bytes]]:  # noqa: ANN401 - Ray's
+        """Wait for a task, and stop it where that is asked for."""
+        while not self.ray.wait([task], timeout=POLL)[0]:
+            if how.stop.is_set():
+                self.ray.cancel(task)
+                self.ray.wait([task], timeout=10 * POLL)
+                raise Stopped("stopped")
+        try:
+            result: tuple[int | None, bytes, dict[str, bytes]] = self.ray.get(task)
+        except self.ray.exceptions.RayError as error:
+            said = str(error).strip().rpartition("\n")[2]
+            raise Refused(f"Ray could not run it: {said}", "ray status") from error
+        return result
+
+    def close(self) -> None:
+        """End the cluster of this machine, or leave the other one."""
+        self.ray.shutdown()

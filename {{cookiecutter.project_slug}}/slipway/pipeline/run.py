@@ -1,0 +1,212 @@
+"""One run of stages over series: in order, side by side, going on where an earlier one stopped."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from slipway.core import files, output
+from slipway.core.errors import Refused
+from slipway.core.transaction import uninterrupted
+from slipway.pipeline import fingerprint
+from slipway.pipeline.runner import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from slipway.core.project import Project
+    from slipway.pipeline.runner import Launcher
+    from slipway.pipeline.stages import Stage, Work
+
+MADE, SKIPPED, FAILED, STOPPED, LEFT = "made", "skipped", "failed", "stopped", "not reached"
+POLL = 0.2
+"""Seconds between two looks at whether Ctrl-C was pressed."""
+
+
+def new_id() -> str:
+    """Name a run after when it began; two of one second differ too."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is of."""
+
+    stages: Sequence[Stage]
+    works: Sequence[Work]
+    parameters: Sequence[str] = ()
+    """For the one stage that it is of."""
+    again: bool = False
+    """Also what is as it would be."""
+    limit: float = 3600.0
+    """Seconds that a stage of a series may take."""
+    lanes: int = 1
+    """How many series go through the stages side by side."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a stage of a series."""
+
+    series: str
+    stage: str
+    state: str
+    seconds: float
+    why: str = ""
+    """Why it had to be made, or what went wrong."""
+
+    @property
+    def line(self) -> dict[str, object]:
+        """What a person reads of it."""
+        seconds = "-" if self.state in {SKIPPED, LEFT} else f"{self.seconds:.1f}"
+        why = self.why.partition("\n")[0]
+        return {
+            "series": self.series,
+            "stage": self.stage,
+            "state": self.state,
+            "seconds": seconds,
+            "why": why,
+        }
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How one stage is run: where it prints to, and what stops it."""
+
+    log: Path
+    stop: threading.Event
+    limit: float
+
+
+@dataclass
+class Run:
+    """A run under way."""
+
+    project: Project
+    launcher: Launcher
+    plan: Plan
+    id: str
+    stop: threading.Event = field(default_factory=threading.Event)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        """Where its logs and its summary are."""
+        return self.project.root / "reports" / "pipeline" / self.id
+
+    def log(self, work: Work, stage: Stage) -> Path:
+        """Return the log of a stage of a series."""
+        return self.folder / work.name / f"{stage.name}.log"
+
+    def carry_out(self) -> list[Outcome]:
+        """Take every series through the stages; one that fails does not stop the others.
+
+        Ctrl-C ends what runs, and is raised when that has ended.
+        """
+        self.folder.mkdir(parents=True)
+        with ThreadPoolExecutor(max_workers=self.plan.lanes) as pool:
+            passages = [pool.submit(self._passage, work) for work in self.plan.works]
+            try:
+                while wait(passages, timeout=POLL).not_done:
+                    pass  # a signal is noticed in between
+            except BaseException:
+                with uninterrupted():
+                    self.stop.set()
+                    output.say("  Stopping what runs.")
+                    pool.shutdown(cancel_futures=True)
+                    self._summarise()
+                raise
+            for passage in passages:
+                passage.result()
+        return self._summarise()
+
+    def _passage(self, work: Work) -> None:
+        """Take one series through the stages, up to the first that fails."""
+        names = [stage.name for stage in self.plan.stages]
+        for at, stage in enumerate(self.plan.stages):
+            outcome = self._stage(work, stage)
+            self._tell(outcome)
+            if outcome.state not in {MADE, SKIPPED}:
+                self.outcomes += [Outcome(work.name, name, LEFT, 0.0) for name in names[at + 1 :]]
+                return
+
+    def _stage(self, work: Work, stage: Stage) -> Outcome:
+        """Run a stage where it has to be, and keep what its files were made from."""
+        start = time.monotonic()
+
+        def ended(state: str, why: str) -> Outcome:
+            return Outcome(work.name, stage.name, state, time.monotonic() - start, why)
+
+        try:
+            if self.stop.is_set():
+                return ended(STOPPED, "")
+            given = self.launcher.given(stage, self.plan.parameters)
+            what = fingerprint.from_what(self.project, stage, work, given)
+            why = fingerprint.why(self.project, stage, work, what)
+            if self.plan.again:
+                why = why or "asked for again"
+            if given.elsewhere:
+                why = why or "its source is elsewhere"
+            if not why:
+                return ended(SKIPPED, "")
+            log = self.log(work, stage)
+            log.parent.mkdir(parents=True, exist_ok=True)
+            turn = Turn(log, self.stop, self.plan.limit)
+            self.launcher.run(stage, work, self.plan.parameters, turn)
+            fingerprint.keep(self.project, stage, work, what)
+        except Stopped:
+            return ended(STOPPED, "")
+        except Refused as error:
+            return ended(FAILED, str(error))
+        except OSError as error:
+            return ended(FAILED, f"{error.filename}: {error.strerror}")
+        return ended(MADE, why)
+
+    def _tell(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        line = outcome.line
+        width = max(len(work.name) for work in self.plan.works)
+        stages = max(len(stage.name) for stage in self.plan.stages)
+        words = [f"{outcome.series:<{width}}", f"{outcome.stage:<{stages}}"]
+        words += [f"{outcome.state:<8}", f"{line['seconds']:>6} s", str(line["why"])]
+        output.say("  " + "  ".join(words).replace("     - s", "        ").rstrip())
+
+    def failure(self) -> str:
+        """Say what failed, each with the last lines of its log; nothing where nothing did."""
+        said = []
+        for item in self.outcomes:
+            if item.state == FAILED:
+                log = self.folder / item.series / f"{item.stage}.log"
+                said += [f"{item.series}: {item.stage} failed: {item.why}", output.last_lines(log)]
+        return "\n".join(filter(None, said))
+
+    def _summarise(self) -> list[Outcome]:
+        """Put the outcomes into the order of series and stages, and write them down."""
+        works = [work.name for work in self.plan.works]
+        names = [stage.name for stage in self.plan.stages]
+        place = {(one, name): (i, j) for i, one in enumerate(works) for j, name in enumerate(names)}
+        known = {(item.series, item.stage) for item in self.outcomes}
+        never = [Outcome(*key, LEFT, 0.0) for key in place if key not in known]
+        self.outcomes += never
+        self.outcomes.sort(key=lambda item: place[item.series, item.stage])
+        told = [asdict(item) for item in self.outcomes]
+        content = {"run": self.id, "engine": self.launcher.name, "outcomes": told}
+        files.replaced(self.folder / "summary.json", output.dumps(content) + "\n")
+        return self.outcomes
+
+
+def counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Count how stages ended."""
+    return dict(Counter(item.state for item in outcomes))
+
+
+def counted(outcomes: Sequence[Outcome]) -> str:
+    """Say how stages ended."""
+    return ", ".join(f"{number} {state}" for state, number in counts(outcomes).items())

@@ -1,0 +1,241 @@
+"""How one stage of one series runs to its end: as a process here, or in a container."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import psutil
+
+from slipway.config import service_env
+from slipway.core import output, shell
+from slipway.core.errors import Refused
+from slipway.pipeline import fingerprint, permissions
+from slipway.pipeline.runner import Stopped
+from slipway.stack import processes
+from slipway.stack.build import images
+from slipway.stack.build.compose_cli import application_group, application_user, composition
+from slipway.stack.engines.local import environment, on_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from slipway.core.project import Project
+    from slipway.pipeline.runner import How
+    from slipway.pipeline.stages import Stage, Work
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""The same sums in the same order on any machine; several series use several cores."""
+RUN = "SLIPWAY_PIPELINE"
+"""The variable that every process of a stage carries; it holds the run."""
+POLL = 0.2
+"""Seconds between two looks at whether a stage is to be stopped."""
+PATIENCE = 5.0
+"""Seconds that a stage which is stopped may take to end."""
+BUILD_LIMIT = 3600.0
+READ_LIMIT = 60.0
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def watched(command: Sequence[str], how: How, *, cwd: Path, env: Mapping[str, str]) -> None:
+    """Run a command whose output goes to a log; nothing that it started outlives it.
+
+    Raises:
+        Stopped: it was told to end.
+        Refused: it failed, or took too long.
+    """
+    deadline = time.monotonic() + how.limit
+    with (
+        how.log.open("ab") as log,
+        shell.start(command, cwd=cwd, env=env, log=log, alone=True) as process,
+    ):
+        try:
+            while process.poll() is None and not how.stop.is_set() and time.monotonic() < deadline:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(POLL)
+            code = process.poll()
+            if code is None:
+                _ask_to_end(process)
+        finally:
+            with suppress(ProcessLookupError):  # nothing of it is left
+                os.killpg(process.pid, signal.SIGKILL)
+    if code is None:
+        raise Stopped("stopped") if how.stop.is_set() else _too_slow(how)
+    if code:
+        raise Refused(f"ended with exit code {code}")
+
+
+def _ask_to_end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE)
+
+
+def _too_slow(how: How) -> Refused:
+    return Refused(f"stopped after {how.limit:.0f} s without an end")
+
+
+class Local:
+    """Runs stages as processes of this machine."""
+
+    name = "local"
+
+    def __init__(self, project: Project, values: Mapping[str, str], run: str) -> None:
+        """Take the project, a profile's variables and the name of the run."""
+        self.project = project
+        self.lanes = cores()
+        self.handed = service_env.planned(project, values, self.name)
+        own = {processes.MARK: str(project.root), RUN: run}
+        self.environment = {**environment(project, values), **ONE_THREAD, **own}
+
+    def prepare(self, chosen: Sequence[Stage]) -> None:
+        """Hand out secrets, and end what a killed run left."""
+        if left := [item for item in processes.marked(self.project.root) if _of_a_run(item)]:
+            output.say(f"  Ending what a killed run left: {len(left)} processes")
+            processes.end(left, PATIENCE)
+        for handed in (self.handed[stage.name] for stage in chosen):
+            if handed.secret:
+                service_env.renew(self.project, handed.service, handed.secret)
+
+    def given(self, stage: Stage, parameters: Sequence[str]) -> fingerprint.Given:
+        """Return what a stage is run with, apart from files."""
+        locks = [self.project.root / name for name in stage.locks]
+        packages = fingerprint.digests(
+            self.project.root, [path for path in locks if path.is_file()]
+        )
+        python = {"python": platform.python_version()}
+        variables = variables_of(self.handed[stage.name])
+        return fingerprint.Given(tuple(parameters), variables, packages | python)
+
+    def run(self, stage: Stage, work: Work, parameters: Sequence[str], how: How) -> None:
+        """Run a stage to its end."""
+        command = [*on_path(stage.command), *work.options, *parameters]
+        env = self.environment | self.handed[stage.name].named(self.name)
+        watched(command, how, cwd=self.project.root, env=env)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def _of_a_run(process: psutil.Process) -> bool:
+    try:
+        return RUN in process.environ()
+    except psutil.Error:
+        return False
+
+
+def variables_of(handed: service_env.Handout) -> dict[str, str]:
+    """Return what a stage's files depend on of its variables; of a secret, how it begins."""
+    hidden = {name: value.partition("://") for name, value in handed.secret.items() if value}
+    return {**handed.plain, **{name: f"{head}{sign}" for name, (head, sign, _) in hidden.items()}}
+
+
+class Containers:
+    """Runs stages in containers of the engine that `docker` talks to."""
+
+    name = "compose"
+
+    def __init__(self, project: Project, values: Mapping[str, str], run: str) -> None:
+        """Take the project, a profile's variables and the name of the run."""
+        self.project = project
+        self.run_id = run
+        self.lanes = cores()
+        self.values = values
+        self.handed = service_env.planned(project, values, self.name)
+        self.composition = composition(project.root, project.slug, values)
+        user = {"APP_UID": str(application_user()), "APP_GID": str(application_group())}
+        source = images.origin(project.root, values.get("VERSION", ""))
+        self.environment = {**source.variables, **values, **user}
+        self.layers: dict[str, str] = {}
+
+    @property
+    def mark(self) -> str:
+        """How the names of containers of stages begin."""
+        root = str(self.project.root.resolve())  # another clone of it has stages of its own
+        digest = hashlib.sha256(root.encode()).hexdigest()[:8]
+        return f"{self.composition.name}-{digest}-stage-"
+
+    def prepare(self, chosen: Sequence[Stage]) -> None:
+        """Get the images, hand variables out, and end what a killed run left."""
+        self._remove(f"^{self.mark}")
+        permissions.share(self.project.root)
+        service_env.add(self.project, [self.handed[stage.name] for stage in chosen], self.name)
+        pulled = images.come_from_registry(self.environment)
+        verb, doing = ("pull", "pulling") if pulled else ("build", "building what changed")
+        services = self._services()
+        first = {services[stage.name]["image"]: stage.name for stage in reversed(chosen)}
+        with output.step("images", doing):
+            words = self.composition.command("--progress", "plain", verb, *sorted(first.values()))
+            self._logged(words)
+        for stage in chosen:
+            self.layers[stage.name] = self._layers(services[stage.name]["image"])
+
+    def given(self, stage: Stage, parameters: Sequence[str]) -> fingerprint.Given:
+        """Return what a stage is run with, apart from files."""
+        variables = variables_of(self.handed[stage.name])
+        packages = {"image": self.layers[stage.name]}
+        return fingerprint.Given(tuple(parameters), variables, packages)
+
+    def run(self, stage: Stage, work: Work, parameters: Sequence[str], how: How) -> None:
+        """Run a stage to its end; whatever happens, its container is gone then."""
+        name = f"{self.mark}{self.run_id.lower()}-{work.name}-{stage.name}".replace("_", "-")
+        options = ["--rm", "--no-TTY", "--no-deps", "--name", name]
+        if self.handed[stage.name].secret:
+            held = self.project.root / service_env.FOLDER / stage.name
+            options.append(f"--volume={held}:{service_env.INSIDE}/{stage.name}:ro")
+        words = ["run", *options, stage.name, *work.options, *parameters]
+        command = self.composition.command(*words)
+        ended = False
+        try:
+            watched(command, how, cwd=self.project.root, env=self.environment)
+            ended = True
+        finally:
+            if not ended:
+                self._remove(f"^{name}$")
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+    def _services(self) -> dict[str, dict[str, str]]:
+        """Return the services as compose resolves them, those with a compose profile too."""
+        command = self.composition.command("--profile", "*", "config", "--format", "json")
+        said = shell.read(command, cwd=self.project.root, env=self.environment)
+        services: dict[str, dict[str, str]] = json.loads(said)["services"]
+        return services
+
+    def _layers(self, image: str) -> str:
+        """Digest what is in an image; its labels name the commit, which changes nothing in it."""
+        command = ["docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", image]
+        said = shell.read(command, cwd=self.project.root, timeout=READ_LIMIT)
+        return str(hashlib.sha256(said.encode()).hexdigest())
+
+    def _remove(self, name: str) -> None:
+        """Remove the containers of a name."""
+        asked = ["docker", "ps", "--all", "--quiet", "--filter", f"name={name}"]
+        found = shell.read(asked, cwd=self.project.root, timeout=READ_LIMIT).split()
+        if found:
+            command = ["docker", "rm", "--force", *found]
+            shell.attempt(command, cwd=self.project.root, timeout=READ_LIMIT)
+
+    def _logged(self, command: Sequence[str]) -> None:
+        path = self.project.run / "pipeline" / "images.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("wb") as log:
+                root, env = self.project.root, self.environment
+                shell.run(command, cwd=root, env=env, log=log, timeout=BUILD_LIMIT)
+        except Refused as error:
+            raise Refused(f"{error.what}\n{output.last_lines(path)}", code=error.code) from error

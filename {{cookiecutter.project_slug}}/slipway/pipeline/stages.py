@@ -1,0 +1,210 @@
+"""Which stages there are, in which order, and which of them a run is of.
+
+A stage is a service with `x-stage` in its compose.yaml: which stages it `needs`, the files that are
+its `inputs` and `outputs`, those that it `appends` to, and the `code` that it starts from.
+`{series}` and `{interval}` stand for what a run is of. What that may be is under `x-series`, in the
+same file: the names of the series, or `FILE#KEY`, where they are the keys below KEY in a YAML file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slipway.core.errors import Refused
+from slipway.stack import services as stack_services
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+KEY = "x-stage"
+SERIES = "x-series"
+FILES = ("inputs", "outputs", "appends")
+ALL = "all"
+"""Asked for instead of every single series."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one passage through the stages is of."""
+
+    series: str
+    interval: str
+
+    @property
+    def name(self) -> str:
+        """What its folders and its lines are called."""
+        return f"{self.series}-{self.interval}"
+
+    @property
+    def options(self) -> list[str]:
+        """How a stage is told."""
+        return ["--series", self.series, "--interval", self.interval]
+
+    def place(self, pattern: str) -> str:
+        """Write a pattern of files for this work."""
+        return pattern.format(series=self.series, interval=self.interval)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A service that makes files of files."""
+
+    name: str
+    command: tuple[str, ...]
+    """How it runs as a process."""
+    needs: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    appends: tuple[str, ...]
+    """What it adds to, and others may too: it has to be there, and may have any content."""
+    code: tuple[str, ...]
+    """What of the repository it runs; what that imports is found."""
+    locks: tuple[str, ...]
+    """What says which packages it runs with."""
+    folder: str
+    """Its folder in services/."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a run can be of."""
+
+    series: tuple[str, ...]
+    intervals: tuple[str, ...]
+
+
+def there(root: Path) -> bool:
+    """Say whether a repository has stages, without reading more than it takes."""
+    files = root.glob("services/*/compose.yaml")
+    return any(f"{KEY}:" in path.read_text(encoding="utf-8") for path in files)
+
+
+def stages(root: Path) -> list[Stage]:
+    """Return the stages, each after those that it needs.
+
+    Raises:
+        Refused: there are none, one lacks something, or they need each other in a circle.
+    """
+    found = {
+        name: _stage(name, folder, entry)
+        for folder, services in _files(root)
+        for name, entry in (services.get("services") or {}).items()
+        if KEY in (entry or {})
+    }
+    if not found:
+        raise Refused(f"no service has {KEY}: there are no stages here", "inv --list", code=2)
+    for stage in found.values():
+        for need in (one for one in stage.needs if one not in found):
+            raise Refused(f"the stage {stage.name} needs {need}{hint(need, found)}", _edit(stage))
+    return in_order([*found.values()])
+
+
+def in_order(left: list[Stage]) -> list[Stage]:
+    """Put each stage after what it needs, and else as they are written.
+
+    Raises:
+        Refused: they need each other in a circle.
+    """
+    done: list[Stage] = []
+    while left:
+        names = {stage.name for stage in left}
+        ready = next((stage for stage in left if not names & {*stage.needs}), None)
+        if ready is None:
+            raise Refused(f"these stages need each other in a circle: {', '.join(sorted(names))}")
+        done.append(ready)
+        left = [stage for stage in left if stage is not ready]
+    return done
+
+
+def known(root: Path) -> Known:
+    """Return the series and intervals that there are.
+
+    Raises:
+        Refused: no file says so, or the one that names the series cannot be read.
+    """
+    for _, content in _files(root):
+        if said := content.get(SERIES):
+            names = said["names"]
+            if isinstance(names, str):
+                file, _, key = names.partition("#")
+                names = [*(stack_services.read(root / file).get(key) or {})]
+            return Known(tuple(map(str, names)), tuple(map(str, said["intervals"])))
+    raise Refused(f"no compose file says under {SERIES} which series there are")
+
+
+def _files(root: Path) -> Iterable[tuple[str, dict[str, Any]]]:
+    """Yield the folder and the content of the compose files of services that may have stages."""
+    for path in sorted(root.glob("services/*/compose.yaml")):
+        yield path.parent.name, stack_services.read(path)
+
+
+def _stage(name: str, folder: str, entry: Mapping[str, Any]) -> Stage:
+    said, local = entry[KEY] or {}, entry.get("x-local") or {}
+    if "command" not in local:
+        raise Refused(f"the stage {name} has no x-local, so nothing says how it runs", _edit(name))
+    lists = {key: tuple(said.get(key) or ()) for key in ("needs", *FILES, "code")}
+    lock = f"services/{folder}/requirements.txt"
+    return Stage(name, tuple(shlex.split(local["command"])), **lists, locks=(lock,), folder=folder)
+
+
+def _edit(stage: Stage | str) -> str:
+    where = f"services/{stage.folder}" if isinstance(stage, Stage) else "services/"
+    return f"edit its compose.yaml in {where}"
+
+
+def chosen(order: Sequence[Stage], first: str = "", last: str = "", only: str = "") -> list[Stage]:
+    """Return the stages from one to another, or a single one.
+
+    Raises:
+        Refused: a name is none of a stage, one comes before the other, or both ways were asked for.
+    """
+    names = [stage.name for stage in order]
+    for name in (first, last, only):
+        if name and name not in names:
+            raise _unknown("stage", name, names)
+    if only and (first or last):
+        raise Refused("--only goes without --from and --to", f"--only {only}", code=2)
+    start = names.index(only or first) if only or first else 0
+    end = names.index(only or last) if only or last else len(names) - 1
+    if start > end:
+        raise Refused(f"{first} comes after {last}", f"--from {last} --to {first}", code=2)
+    return [*order[start : end + 1]]
+
+
+def works(there: Known, series: str = "", interval: str = "") -> list[Work]:
+    """Return what was asked for: names separated by commas, or all; the first by default.
+
+    Raises:
+        Refused: a name is not known.
+    """
+    wanted = _named("series", series, there.series)
+    lengths = _named("interval", interval, there.intervals)
+    return [Work(one, length) for one in wanted for length in lengths]
+
+
+def _named(what: str, asked: str, names: Sequence[str]) -> list[str]:
+    if asked == ALL:
+        return [*names]
+    wanted = [word for word in asked.replace(",", " ").split() if word] or [names[0]]
+    for name in wanted:
+        if name not in names:
+            raise _unknown(what, name, names)
+    return [*dict.fromkeys(wanted)]
+
+
+def _unknown(what: str, name: str, names: Iterable[str]) -> Refused:
+    names = [*names]
+    listed = f"choose one of: {', '.join(names)}"
+    near = difflib.get_close_matches(name, names, n=1)
+    fix = f"did you mean {near[0]}? There is: {', '.join(names)}" if near else listed
+    return Refused(f"there is no {what} {name!r}", fix, code=2)
+
+
+def hint(name: str, names: Iterable[str]) -> str:
+    """Say which name was probably meant."""
+    near = difflib.get_close_matches(name, [*names], n=1)
+    return f", which is none; did you mean {near[0]}?" if near else ", which is none"

@@ -1,0 +1,164 @@
+"""A person's editor over an env file that git keeps encrypted.
+
+What is edited is in a folder that nobody else can look into, in memory where the machine has that
+as a folder, and is removed whatever happens: only what could not be saved stays there.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke.exceptions import Exit
+
+from slipway.config import check
+from slipway.core import output, shell, transaction
+from slipway.core.errors import Refused
+from slipway.secret import encrypted_env
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from slipway.core.project import Project
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+VERB = "env.edit"
+NOTHING = "nothing was changed"
+
+
+class UnsavedError(Refused):
+    """What was edited could not be saved, and is kept where it is."""
+
+
+def edit(project: Project, profile: str, identity: Path | None) -> list[str] | None:
+    """Let a person edit a profile's encrypted env file; return the names of what they changed.
+
+    There may be none, where a comment was changed; None is for a text that is the same as before.
+    The env file itself follows if it was what is encrypted.
+
+    Raises:
+        Refused: it cannot be decrypted, edited or saved, or the person gave up.
+        Exit: they were interrupted; its code is 130.
+    """
+    encrypted_env.recipients(project)  # before anybody's work depends on them
+    encrypted, path = encrypted_env.place(project, profile), project.env_file(profile)
+    before = encrypted_env.opened(project, profile, identity)
+    seen = encrypted.read_bytes()
+    follows = path.is_file() and encrypted_env.plain(project, profile) == before
+    if path.is_file() and not follows:
+        output.say(
+            f"  {path.name} is not what {encrypted_env.shown(profile)} holds: it stays as it is."
+        )
+    try:
+        with transaction.interruptible(), _private(path.name, before) as file:
+            after = _settled(project, profile, file, before)
+            if after == before:
+                return None
+            names = encrypted_env.differing(before, after)
+            with _kept(file), transaction.change(project.root, VERB, profile=profile, names=names):
+                _refuse_changed(encrypted, seen)
+                encrypted_env.write(project, profile, after)
+                if follows:
+                    encrypted_env.put(project, profile, after)
+            return names
+    except KeyboardInterrupt:
+        raise Exit(f"interrupted: {NOTHING}", transaction.INTERRUPTED) from None
+
+
+def _refuse_changed(encrypted: Path, seen: bytes) -> None:
+    """Let what somebody else saved meanwhile not be overwritten."""
+    if encrypted.read_bytes() != seen:
+        raise Refused(f"{encrypted.name} was changed meanwhile", "edit it anew, as it is now")
+
+
+@contextmanager
+def _private(name: str, text: str) -> Iterator[Path]:
+    """Give a file with a text that nobody else can read; it is gone at the end."""
+    within = MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
+    folder, keep = Path(tempfile.mkdtemp(prefix="env-", dir=within)), False
+    try:
+        file = folder / name
+        with os.fdopen(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as stream:
+            stream.write(text.encode("utf-8"))
+        yield file
+    except UnsavedError:
+        keep = True
+        raise
+    finally:
+        if not keep:
+            with transaction.uninterrupted():
+                shutil.rmtree(folder)
+
+
+@contextmanager
+def _kept(file: Path) -> Iterator[None]:
+    """Keep a file, and say where it is, if what is in it cannot be saved."""
+    try:
+        yield
+    except Refused as error:
+        kept = f"what you wrote is in {file} (remove it when you have it elsewhere)"
+        raise UnsavedError(f"{error.what}\n  {kept}", error.fix, error.code) from error
+
+
+def _settled(project: Project, profile: str, file: Path, before: str) -> str:
+    """Return what a person wrote, once nothing is wrong with it.
+
+    Raises:
+        Refused: they gave up, or the editor failed.
+    """
+    while True:
+        _open(project, file)
+        try:
+            text = file.read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refused(f"{NOTHING}: {file.name} is no UTF-8 text any more ({error})") from error
+        if text == before:
+            return text
+        found = check.of_text(project, profile, text)
+        for item in found:
+            output.say(f"  {item.state}: {item.detail}\n    -> {item.fix}")
+        bad = sum(item.state == "fail" for item in found)
+        if not bad:
+            return text
+        _ask_again(bad)
+
+
+def _ask_again(count: int) -> None:
+    """Let a person go back to their editor.
+
+    Raises:
+        Refused: they give up, or nobody is there.
+    """
+    question = f"{count} to mend. Edit again? [Y/n] "
+    if not sys.stdin.isatty() or input(question).strip().lower() in {"n", "no"}:
+        raise Refused(f"{NOTHING}: {count} to mend")
+
+
+def _open(project: Project, file: Path) -> None:
+    """Run the editor of whoever is there.
+
+    Raises:
+        Refused: there is none, or it failed.
+    """
+    given = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not given and not sys.stdin.isatty():
+        raise Refused("nobody is there to edit it", "run it in a terminal", code=2)
+    chosen = given or "vi"
+    command = shlex.split(chosen)
+    if not command or not shutil.which(command[0]):
+        raise Refused(f"the editor {chosen!r} is not there", "export EDITOR=nano", code=2)
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the editor's
+    try:
+        shell.worked_in([*command, str(file)], cwd=project.root)
+    except Refused as error:
+        what = f"{NOTHING}: the editor {chosen!r} failed (exit code {error.code})"
+        raise Refused(what) from error
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,202 @@
+"""Env files that git may keep: encrypted for whoever env/recipients.txt names.
+
+Any one of their secret keys opens them, so that a clone and a key are enough to deploy. What is
+encrypted anew differs each time, also where its content does not: without a key nobody can tell.
+"""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from slipway.config import envfile, schema
+from slipway.core import files, redaction
+from slipway.core.errors import Refused
+from slipway.secret import age
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slipway.core.project import Project
+
+RECIPIENTS = "env/recipients.txt"
+
+
+def place(project: Project, profile: str) -> Path:
+    """Return the file that holds a profile's env file encrypted."""
+    return project.root / "env" / f"{profile}.env{age.SUFFIX}"
+
+
+def shown(profile: str) -> str:
+    """Name that file as people type it."""
+    return f"env/{profile}.env{age.SUFFIX}"
+
+
+def refuse_hidden(project: Project, profile: str) -> None:
+    """Let nobody make new secrets while there are some, only encrypted.
+
+    Raises:
+        Refused: there are.
+    """
+    if place(project, profile).exists() and not project.env_file(profile).exists():
+        what = f"the values of the profile {profile} are in {shown(profile)}"
+        raise Refused(f"{what}: no new secrets are made", opening(profile), code=2)
+
+
+def how_to_make(project: Project, profile: str) -> str:
+    """Return what to type where a profile has no env file."""
+    there = place(project, profile).exists()
+    return opening(profile) if there else f"inv env.init --profile {profile}"
+
+
+def opening(profile: str) -> str:
+    """Return what to type to open that file."""
+    return f"inv env.decrypt --profile {profile} --identity FILE"
+
+
+def recipients(project: Project) -> list[Any]:
+    """Return for whom env files are encrypted, as the library has them.
+
+    Raises:
+        Refused: nobody is named, or a line is no recipient.
+    """
+    try:
+        text = (project.root / RECIPIENTS).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"{RECIPIENTS}: cannot be read ({error})", f"edit {RECIPIENTS}") from error
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    named = {line: number for number, line in reversed([*enumerate(lines, 1)]) if line}
+    if not named:
+        fix = f"inv backup.keygen --to FILE, then its age1... as a line into {RECIPIENTS}"
+        raise Refused(f"{RECIPIENTS} names nobody who could decrypt it", fix, code=2)
+    return [age.known(line, f"{RECIPIENTS}:{at}") for line, at in sorted(named.items())]
+
+
+def opened(project: Project, profile: str, identity: Path | None) -> str:
+    """Return the text of a profile's env file, decrypted.
+
+    Raises:
+        Refused: it is not there, not encrypted or damaged, or the key does not open it.
+    """
+    path, name = place(project, profile), shown(profile)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise Refused(f"there is no {name}", f"inv env.encrypt --profile {profile}") from None
+    except OSError as error:
+        raise Refused(f"{name}: {error.strerror}", f"make {name} readable") from error
+    if not content.startswith((age.ARMOR, age.BEGIN)):
+        raise Refused(f"{name} is not encrypted", f"git log -- {name} has the one before")
+    text = BytesIO()
+    age.unsealed([content], text, identity, name)
+    try:
+        found = text.getvalue().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(f"{name} holds no UTF-8 text ({error})", "encrypt it anew") from None
+    secret = {variable.name for variable in schema.read(project) if variable.is_secret}
+    values = envfile.parsed(found).values
+    redaction.learn(value for variable, value in values.items() if variable in secret)
+    return found
+
+
+def write(project: Project, profile: str, text: str) -> int:
+    """Encrypt the text of a profile's env file for git; return for how many.
+
+    Raises:
+        Refused: nobody is named who could decrypt it.
+        OSError: it cannot be written; what was there is there still.
+    """
+    known, path = recipients(project), place(project, profile)
+    files.replaced(path, age.armored(text, known))
+    files.handed_over(path)
+    return len(known)
+
+
+def encrypt(project: Project, profile: str) -> int:
+    """Encrypt a profile's env file for git, and make both equally old; return for how many.
+
+    Raises:
+        Refused: it is not there, or nobody is named who could decrypt it.
+        OSError: it cannot be written; what was there is there still.
+    """
+    path = project.env_file(profile)
+    at = path.stat().st_mtime_ns if path.exists() else 0  # before it is read: it may change then
+    count = write(project, profile, plain(project, profile))
+    os.utime(place(project, profile), ns=(at, at))
+    return count
+
+
+def renew(project: Project, profile: str) -> bool:
+    """Encrypt what a profile's env file is now, if git keeps it; tell whether it does.
+
+    Raises:
+        Refused: nobody is named who could decrypt it.
+        OSError: it cannot be written; what was there is there still.
+    """
+    if not place(project, profile).exists():
+        return False
+    encrypt(project, profile)
+    return True
+
+
+def plain(project: Project, profile: str) -> str:
+    """Return the text of a profile's env file.
+
+    Raises:
+        Refused: it is not there, or cannot be read.
+    """
+    path = project.env_file(profile)
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise Refused(f"there is no {path.name}", f"inv env.init --profile {profile}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        what = f"{path.name}: cannot be read as UTF-8 text ({error})"
+        raise Refused(what, f"edit {path.name}") from error
+
+
+def put(project: Project, profile: str, text: str) -> None:
+    """Write a profile's env file as it was encrypted; it is as old as that.
+
+    Raises:
+        OSError: it cannot be written; what was there is there still.
+    """
+    path, at = project.env_file(profile), place(project, profile).stat().st_mtime_ns
+    files.replaced_privately(path, text.encode("utf-8"))
+    os.utime(path, ns=(at, at))
+
+
+def later(project: Project, profile: str) -> int:
+    """Return how much later the env file was changed than the encrypted one, in nanoseconds.
+
+    It is less than 0 where it was earlier, and 0 where one is missing. Only their times are
+    compared: it takes a key to look into the one that is encrypted.
+    """
+    try:
+        path, encrypted = project.env_file(profile), place(project, profile)
+        return path.stat().st_mtime_ns - encrypted.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def difference(project: Project, profile: str) -> tuple[str, str] | None:
+    """Say which of the two was changed last, and what to type; None where both are equally old."""
+    name, by = project.env_file(profile).name, later(project, profile)
+    if by > 0:
+        return f"{name} is newer than {shown(profile)}", f"inv env.encrypt --profile {profile}"
+    return (f"{shown(profile)} is newer than {name}", opening(profile)) if by else None
+
+
+def people(count: int) -> str:
+    """Say for how many it is."""
+    return "1 recipient" if count == 1 else f"{count} recipients"
+
+
+def differing(one: str, other: str) -> list[str]:
+    """Return the names of the variables that two env files do not set alike."""
+    first, second = envfile.parsed(one).values, envfile.parsed(other).values
+    names = sorted(first.keys() | second.keys())
+    return [name for name in names if first.get(name) != second.get(name)]

@@ -1,0 +1,113 @@
+"""Values that git keeps: in what is staged, and in every commit that there is.
+
+Git prints its objects and they are searched here: a value in an argument list could be read by
+every user of the machine.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from slipway.core import shell
+from slipway.core.errors import Refused
+from slipway.core.redaction import SHORTEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+LARGEST = 4 * 1024**2
+"""Bytes: larger objects are data, and would take all of the time."""
+ASKED = 30.0
+"""Seconds that one question about a place may take."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where values were found."""
+
+    found: Mapping[str, str]
+    """For each variable whose value was found, the first place."""
+    left_out: str = ""
+    """Why not everything could be looked at; empty where it was."""
+
+
+def tracks(root: Path, name: str) -> bool:
+    """Say whether git keeps a file."""
+    return bool(_said(root, "ls-files", "--", name))
+
+
+def search(root: Path, values: Mapping[str, str], limit: float) -> Search:
+    """Look for values in all that git keeps, for about so many seconds.
+
+    Outside a repository nothing is found.
+    """
+    long = {name: value.encode() for name, value in values.items() if len(value) >= SHORTEST}
+    if not long or not (_said(root, "rev-parse", "--git-dir") or (root / ".git").exists()):
+        return Search({})
+    try:
+        objects, complete = _holding(root, long, limit)
+    except Refused as error:
+        return Search({}, error.what.splitlines()[0])
+    found = {name: _place(root, *where) for name, where in objects.items()}
+    return Search(found, "" if complete else f"it takes longer than {limit:.0f} s")
+
+
+def _holding(
+    root: Path, values: Mapping[str, bytes], limit: float
+) -> tuple[dict[str, tuple[str, str]], bool]:
+    """Return the first object that holds each value, and whether all of them were looked at."""
+    found: dict[str, tuple[str, str]] = {}
+    with tempfile.TemporaryFile() as wanted:
+        wanted.write("".join(f"{id_}\n" for id_ in _objects(root, limit)).encode())
+        wanted.seek(0)
+        command = ["git", "cat-file", "--batch", "--buffer"]
+        with shell.streamed(command, cwd=root, given=wanted, timeout=limit) as process:
+            for id_, kind, content in _read(process.stdout):
+                for name, value in values.items():
+                    if value in content:
+                        found.setdefault(name, (id_, kind))
+        return found, process.returncode == 0
+
+
+def _objects(root: Path, limit: float) -> Iterator[str]:
+    """List what may hold text: everything but folders and what is very large."""
+    form = "--batch-check=%(objectname) %(objecttype) %(objectsize)"
+    command = ["git", "cat-file", "--batch-all-objects", form]
+    for line in shell.read(command, cwd=root, timeout=limit).splitlines():
+        id_, kind, size = line.split()
+        if kind != "tree" and int(size) <= LARGEST:
+            yield id_
+
+
+def _read(stream: IO[bytes] | None) -> Iterator[tuple[str, str, bytes]]:
+    """Take the output of `git cat-file --batch` apart; it may end anywhere."""
+    while stream and (head := stream.readline().split())[2:]:
+        yield head[0].decode(), head[1].decode(), stream.read(int(head[2]))
+        stream.read(1)
+
+
+def _place(root: Path, id_: str, kind: str) -> str:
+    """Say where an object is, as a person would look for it."""
+    if kind != "blob":
+        return f"the message of {kind} {id_[:10]}"
+    for line in _said(root, "ls-files", "--stage").splitlines():
+        facts, _, path = line.partition("\t")
+        if id_ in facts:
+            return f"{path}, which git tracks"
+    form = ("--max-count=1", "--format=%h", "--name-only")
+    commit, *paths = _said(root, "log", "--all", f"--find-object={id_}", *form).split("\n", 1)
+    if paths:
+        return f"{paths[0].strip()} of commit {commit}"
+    return f"object {id_[:10]}, which no branch holds and git still keeps"
+
+
+def _said(root: Path, *arguments: str) -> str:
+    """Return what git says; nothing outside a repository, or where there is no git."""
+    command = ["git", "-c", "core.quotePath=false", *arguments]
+    try:
+        return shell.read(command, cwd=root, timeout=ASKED).strip()
+    except Refused:
+        return ""

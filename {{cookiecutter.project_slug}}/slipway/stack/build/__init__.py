@@ -1,0 +1,1 @@
+"""Images, their digests and their locks."""

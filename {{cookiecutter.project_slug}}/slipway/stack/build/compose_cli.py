@@ -1,0 +1,92 @@
+"""Command lines of `docker compose`: built here, run elsewhere."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway.core.errors import Refused
+from slipway.core.files import replaced
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOCK = "compose.lock.yaml"
+"""Digests of the images that others publish: on top of every profile, where it exists."""
+APPLICATION_USER = 10001
+"""Who the application is in a container, when whoever deploys is root (Dockerfile)."""
+DOTENV = ".env"
+DOTENV_HEAD = "# Who owns what containers write, for docker compose. Made by inv; git ignores it."
+KEYS = ("MODELS_PUBLIC_KEY", "MODELS_SIGNING_KEY")
+"""Variables that name a file of this machine with a key for models."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """The compose files of one profile, and the name that its containers go by."""
+
+    name: str
+    files: tuple[str, ...]
+
+    def command(self, *arguments: str) -> list[str]:
+        """Build a command of `docker compose` for a working directory that is the root."""
+        files = [word for file in self.files for word in ("--file", file)]
+        return ["docker", "compose", "--project-name", self.name, *files, *arguments]
+
+    def bake(self, *arguments: str) -> list[str]:
+        """Build a command of `docker buildx bake` that builds what these files need."""
+        files = [word for file in self.files for word in ("--file", file)]
+        return ["docker", "buildx", "bake", *files, *arguments]
+
+
+def composition(
+    root: Path, name: str, values: Mapping[str, str], *, gpu: bool = False
+) -> Composition:
+    """Return what a profile is composed of; dev is plain compose.yaml."""
+    profile = values["APP_ENV"]
+    first = "compose.yaml" if profile == "dev" else f"compose.{profile}.yaml"
+    extra = ["compose.gpu.yaml"] if gpu else []
+    lock = [LOCK] if (root / LOCK).is_file() else []
+    return Composition(os.environ.get("COMPOSE_PROJECT_NAME") or name, (first, *extra, *lock))
+
+
+def keys(given: Mapping[str, str]) -> list[str]:
+    """Build the options that hand the files of keys on to a container, under the same variables.
+
+    Raises:
+        Refused: a variable names no file.
+    """
+    words = []
+    for name in KEYS:
+        if path := given.get(name):
+            file, there = Path(path).expanduser().absolute(), f"/run/keys/{name.lower()}.pem"
+            if not file.is_file():
+                raise Refused(f"{name} names {path}, which is no file", f"unset {name}")
+            words += [f"--volume={file}:{there}:ro", f"--env={name}={there}"]
+    return words
+
+
+def application_user() -> int:
+    """Return the user that writes models: the one who deploys, but never root."""
+    return os.getuid() or APPLICATION_USER
+
+
+def application_group() -> int:
+    """Return the group that goes with that user."""
+    return os.getgid() or APPLICATION_USER
+
+
+def user_known(root: Path) -> None:
+    """Tell `docker compose` itself who the application is, for what people type without `inv`.
+
+    It reads `.env` by itself; one that is somebody's own is left alone.
+    """
+    path = root / DOTENV
+    if path.exists() and not path.read_text(encoding="utf-8").startswith(DOTENV_HEAD):
+        return
+    lines = [DOTENV_HEAD, f"APP_UID={application_user()}", f"APP_GID={application_group()}"]
+    text = "\n".join(lines) + "\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        replaced(path, text)

@@ -1,0 +1,171 @@
+"""The images that others publish, and their digests in the one lock file."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from slipway.config.schema import PROFILES
+from slipway.core import shell
+from slipway.core.errors import Refused
+from slipway.stack.build import images
+from slipway.stack.build.compose_cli import LOCK, Composition, composition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from slipway.core.project import Project
+
+HEAD = """\
+# Made by `inv build.pin`: which image exactly each name stood for. Builds take the base images from
+# here, deployments the rest. `inv build.pin --check` says what has moved since; commit this file.
+"""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The images of others that a repository uses, by name and tag."""
+
+    bases: Mapping[str, tuple[str, ...]]
+    """What each service's Dockerfile builds on."""
+    services: Mapping[str, str]
+    """What each service that is not built here runs."""
+    some: tuple[str, ...] = ()
+    """The services that only some profiles have: a lock that is on top of all cannot have them."""
+
+    @property
+    def names(self) -> list[str]:
+        """Every name, once."""
+        bases = (name for found in self.bases.values() for name in found)
+        return sorted({*bases, *self.services.values()})
+
+
+def base_images(dockerfile: str) -> list[str]:
+    """Return the images that a Dockerfile takes from elsewhere: FROM, COPY --from, RUN --mount.
+
+    Raises:
+        Refused: a name is built of an argument that has no default.
+    """
+    text = re.sub(r"^\s*#.*\n", "", dockerfile, flags=re.MULTILINE).replace("\\\n", " ")
+    before = text[: match.start()] if (match := _FROM.search(text)) else text
+    defaults = dict(re.findall(r"^ARG\s+(\w+)=\"?([^\s\"]*)", before, flags=re.MULTILINE))
+    stages = {stage for _, stage in _FROM.findall(text) if stage}
+    said = [name for name, _ in _FROM.findall(text)] + _OTHER.findall(text)
+    try:
+        named = [Template(name).substitute(defaults) for name in said]
+    except KeyError as error:
+        raise Refused(f"a base image is named by {error}, which has no default") from error
+    found = (tagged(name) for name in named if name not in stages | {"scratch"})
+    return sorted({name for name in found if not name.isdigit() and "@" not in name})
+
+
+_FROM = re.compile(r"^FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.MULTILINE | re.IGNORECASE)
+_OTHER = re.compile(r"(?:--from=|--mount=\S*\bfrom=)([^\s,]+)")
+
+
+def tagged(name: str) -> str:
+    """Return an image's name with its tag; without one it means latest."""
+    if name.isdigit() or "@" in name or ":" in name.rpartition("/")[2]:
+        return name
+    return f"{name}:latest"
+
+
+def wanted(models: Iterable[Mapping[str, Any]], root: Path) -> Wanted:
+    """Return what the services of every model use; what only some profiles have stays as it is."""
+    all_services = [model["services"] for model in models]
+    shared = set.intersection(*(set(services) for services in all_services))
+    some = set().union(*all_services) - shared
+    built: dict[str, tuple[str, ...]] = {}
+    ours: set[str] = set()
+    for name, entry in all_services[0].items():
+        if "build" in entry:
+            ours.add(entry["image"])
+            folder = root / entry["build"]["context"]
+            file = folder / entry["build"].get("dockerfile", "Dockerfile")
+            built[name] = tuple(base_images(file.read_text(encoding="utf-8")))
+    others = {
+        name: tagged(entry["image"])
+        for name, entry in all_services[0].items()
+        if name in shared and "build" not in entry and entry["image"] not in ours
+    }
+    bases = {name: found for name, found in built.items() if name in shared}
+    return Wanted(bases, others, tuple(sorted(some)))
+
+
+def lock(images_: Wanted, digest: Mapping[str, str]) -> dict[str, Any]:
+    """Build the content of the lock file: a compose file to put on top of a profile's."""
+    services: dict[str, Any] = {
+        name: {"build": {"additional_contexts": _contexts(bases, digest)}}
+        for name, bases in images_.bases.items()
+        if bases
+    }
+    services |= {
+        name: {"image": f"{image}@{digest[image]}"} for name, image in images_.services.items()
+    }
+    return {"services": dict(sorted(services.items()))}
+
+
+def _contexts(bases: Iterable[str], digest: Mapping[str, str]) -> dict[str, str]:
+    """Name each base as BuildKit looks it up: without `latest`."""
+    return {name.removesuffix(":latest"): f"docker-image://{name}@{digest[name]}" for name in bases}
+
+
+def written(content: Mapping[str, Any]) -> str:
+    """Write the lock file's text."""
+    return HEAD + yaml.safe_dump(dict(content), sort_keys=False, width=1000)
+
+
+def write(path: Path, text: str) -> None:
+    """Put a whole lock file in the place of the one before, if there was one."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def contexts(root: Path) -> dict[str, str]:
+    """Return where a build gets each base image that is locked; empty where nothing is."""
+    path = root / LOCK
+    held = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    builds = [entry.get("build", {}) for entry in held.get("services", {}).values()]
+    found = [build.get("additional_contexts", {}) for build in builds]
+    return {name: place for each in found for name, place in each.items()}
+
+
+def locked(text: str) -> dict[str, str]:
+    """Read from a lock file which digest each image has."""
+    plain = text.replace("docker-image://", "")
+    return dict(sorted(re.findall(r"([\w./:-]+)@(sha256:[0-9a-f]{64})", plain)))
+
+
+def moved(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Say of each image what is not as the lock file has it."""
+    said = [f"{name} is not in {LOCK}" for name in sorted(now.keys() - before.keys())]
+    said += [f"{name} is no longer used" for name in sorted(before.keys() - now.keys())]
+    return said + [
+        f"{name} has moved from {short(before[name])} to {short(now[name])}"
+        for name in sorted(now.keys() & before.keys())
+        if now[name] != before[name]
+    ]
+
+
+def short(digest: str) -> str:
+    """Return as much of a digest as a person compares."""
+    return digest[: len("sha256:") + 12]
+
+
+def in_use(project: Project) -> Wanted:
+    """Ask compose what each profile's model is, without the lock file, and read its Dockerfiles."""
+    models = []
+    for profile in PROFILES:
+        values = images.variables(project, profile)
+        files = composition(project.root, project.slug, values)
+        unlocked = Composition(files.name, tuple(name for name in files.files if name != LOCK))
+        command = unlocked.command("config", "--format", "json")
+        models.append(json.loads(shell.read(command, cwd=project.root, env=values)))
+    return wanted(models, project.root)

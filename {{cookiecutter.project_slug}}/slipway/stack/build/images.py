@@ -1,0 +1,315 @@
+"""Images: what they are called, what they say of themselves, how they are built and pushed."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from slipway.config import schema
+from slipway.config import values as config_values
+from slipway.core import shell
+from slipway.core.errors import Refused
+from slipway.stack.build.compose_cli import Composition, composition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from slipway.core.project import Project
+
+DIRTY = "-dirty"
+"""What marks an image that no commit alone accounts for."""
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+NOWHERE = "localhost"
+"""The registry of images that are for this machine only."""
+UNRELEASED = "dev"
+"""The version of images that are built where they run."""
+BUILD_LIMIT = 3600.0
+"""Seconds; a first build downloads everything."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What images are built from; it becomes their tags and labels."""
+
+    version: str
+    revision: str = ""
+    """The commit; empty outside git."""
+    created: str = ""
+    source: str = ""
+    label: str = ""
+    """The version that the images say they are, where they are tagged with something else."""
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags of every image: the version, and the commit where there is one."""
+        if not self.revision:
+            return [self.version]
+        return [self.version, f"sha-{abbreviated(self.revision)}"]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables that the compose files hand on as build arguments."""
+        return {
+            "CREATED": self.created,
+            "REVISION": self.revision,
+            "SOURCE": self.source,
+            "VERSION": self.label or self.version,
+        }
+
+
+@dataclass(frozen=True)
+class Target:
+    """An image that the compose files have built."""
+
+    service: str
+    repository: str
+    """Its name without the tag."""
+    dockerfile: str
+
+    def references(self, origin: Origin) -> list[str]:
+        """Return every name that the image gets."""
+        return [f"{self.repository}:{tag}" for tag in origin.tags]
+
+
+def origin(root: Path, version: str = "") -> Origin:
+    """Ask git what the tree is; what is not committed marks the version and the revision.
+
+    The same tree gives the same answer, and so the same images, whenever they are built: only a
+    commit has a time.
+
+    Raises:
+        Refused: the version cannot be a tag.
+    """
+    version = version or declared_version(root)
+    if not TAG.fullmatch(version):
+        fix = "letters, digits, dots, dashes and underscores, such as 1.2.0"
+        raise Refused(f"{version!r} cannot be the tag of an image", fix, code=2)
+    tracked = _git(root, "ls-files", "--error-unmatch", "Dockerfile")
+    revision = _git(root, "rev-parse", "HEAD") if tracked else ""
+    if not revision:
+        return Origin(f"{version}{DIRTY}")
+    source = address(_git(root, "remote", "get-url", "origin"))
+    if _git(root, "status", "--porcelain", "--", "."):
+        return Origin(f"{version}{DIRTY}", f"{revision}{DIRTY}", source=source)
+    return Origin(version, revision, _git(root, "show", "-s", "--format=%cI", "HEAD"), source)
+
+
+def labelled(source: Origin, version: str) -> Origin:
+    """Let images say another version than they are tagged with; what is dirty says so too."""
+    mark = DIRTY if source.version.endswith(DIRTY) else ""
+    return replace(source, label=f"{version}{mark}") if version else source
+
+
+def abbreviated(revision: str) -> str:
+    """Return as much of a commit as a person reads, and whether more than it was built."""
+    return revision[:7] + (DIRTY if revision.endswith(DIRTY) else "")
+
+
+def come_from_registry(values: Mapping[str, str]) -> bool:
+    """Say whether a deployment's variables have its images pulled: a registry and a version."""
+    version, registry = values.get("VERSION", UNRELEASED), values.get("REGISTRY", NOWHERE)
+    return version != UNRELEASED and not nowhere(registry)
+
+
+def nowhere(registry: str) -> bool:
+    """Say whether nothing is pushed to a registry, or pulled from it."""
+    return f"{registry}/".startswith(f"{NOWHERE}/")
+
+
+def not_pulled(version: str, registry: str) -> str:
+    """Say what to type where a version cannot be pulled."""
+    host = registry.partition("/")[0]
+    push = f"inv build.push --tag {version.removesuffix(DIRTY)}"
+    here = f"VERSION={UNRELEASED} inv deploy.up"
+    return f"push it: {push}; or log in: docker login {host}; or build it here: {here}"
+
+
+def declared_version(root: Path) -> str:
+    """Return the version that pyproject.toml declares, as a tag can hold it."""
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    return str(tomllib.loads(text)["project"]["version"]).replace("+", "-")
+
+
+def address(remote: str) -> str:
+    """Return where a browser finds a git remote, without the credentials that may be in it."""
+    if match := re.fullmatch(r"[\w.-]+@([\w.-]+):(.+)", remote):
+        return f"https://{match[1]}/{match[2].removesuffix('.git')}"
+    parts = urlsplit(remote)
+    if parts.scheme not in ("http", "https", "ssh") or not parts.hostname:
+        return ""
+    plain = parts.scheme if parts.scheme != "ssh" else "https"
+    port = f":{parts.port}" if parts.port and parts.scheme != "ssh" else ""
+    return f"{plain}://{parts.hostname}{port}{parts.path.removesuffix('.git')}"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """Return what git says; nothing outside a repository, or where there is no git."""
+    try:
+        return shell.read(["git", *arguments], cwd=root).strip()
+    except Refused:
+        return ""
+
+
+def variables(project: Project, profile: str) -> dict[str, str]:
+    """Return the variables that compose files need to be read; no build is handed a secret."""
+    unset = {item.name: "unset" for item in config_values.missing(project, profile)}
+    secret = {item.name: "unset" for item in schema.read(project) if item.is_secret}
+    return unset | config_values.held(project, profile) | secret
+
+
+def targets(printed: str) -> list[Target]:
+    """Read what `docker buildx bake --print` would build."""
+    found: dict[str, dict[str, Any]] = json.loads(printed)["target"]
+    return [
+        Target(name, entry["tags"][0].rpartition(":")[0], dockerfile_of(entry))
+        for name, entry in found.items()
+    ]
+
+
+def dockerfile_of(entry: Mapping[str, str]) -> str:
+    """Return where a target's Dockerfile is, from the root."""
+    context = entry["context"].removeprefix("./").rstrip("/")
+    file = entry.get("dockerfile", "Dockerfile")
+    return file if context in ("", ".") else f"{context}/{file}"
+
+
+def chosen(asked: Iterable[str], there: Sequence[Target]) -> list[Target]:
+    """Return the targets that were asked for by service; all, where nothing was asked for.
+
+    Services may share an image, which then is built once.
+
+    Raises:
+        Refused: there is no such service, or it has no image of its own.
+    """
+    names = {item.service: item for item in there}
+    asked = [*asked] or [*names]
+    for name in asked:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"choose one of: {', '.join(names)}"
+            raise Refused(f"no image is built for a service {name!r}", hint, code=2)
+    return [*{names[name].repository: names[name] for name in reversed(asked)}.values()][::-1]
+
+
+def refuse_nowhere(wanted: Iterable[Target]) -> None:
+    """Refuse to push where nothing can be pushed to.
+
+    Raises:
+        Refused: the images are named for this machine only.
+    """
+    if any(nowhere(item.repository) for item in wanted):
+        fix = "set REGISTRY, such as registry.example.org/team, in the environment or the env file"
+        raise Refused("there is no registry to push to", fix, code=2)
+
+
+def arguments(
+    wanted: Iterable[Target], origin_: Origin, *, push: bool = False, attest: bool = False
+) -> list[str]:
+    """Build what follows `docker buildx bake`: what to build, its tags, and where it goes."""
+    wanted = [*wanted]
+    words = ["--push"] if push else ["--load"]
+    # Of provenance the least: the most has every build argument in it.
+    words += ["--sbom=true", "--provenance=mode=min"] if attest else []
+    tags = [
+        f"--set={item.service}.tags={name}" for item in wanted for name in item.references(origin_)
+    ]
+    return [*words, *tags, *(item.service for item in wanted)]
+
+
+def can_attest(builder: str, driver_status: Iterable[Sequence[str]]) -> bool:
+    """Say whether a builder makes SBOMs and provenance: the engine's own needs containerd's store.
+
+    `builder` is what `docker buildx inspect` prints, the status that of `docker info`.
+    """
+    driver = re.search(r"^Driver:\s*(\S+)", builder, flags=re.MULTILINE)
+    if driver and driver[1] != "docker":
+        return True
+    return any("io.containerd.snapshotter" in value for _, value in driver_status)
+
+
+def digests(metadata: str) -> dict[str, str]:
+    """Read the digest that each service's image has in the registry from bake's metadata file."""
+    found: dict[str, Any] = json.loads(metadata)
+    return {
+        name: entry["containerimage.digest"]
+        for name, entry in found.items()
+        if isinstance(entry, dict) and "containerimage.digest" in entry
+    }
+
+
+def builder_attests(root: Path) -> bool:
+    """Ask the current builder whether it makes SBOMs and provenance."""
+    builder = shell.read(["docker", "buildx", "inspect"], cwd=root)
+    status = shell.read(["docker", "info", "--format", "{{json .DriverStatus}}"], cwd=root)
+    return can_attest(builder, json.loads(status) or [])
+
+
+def registry_digest(reference: str) -> str:
+    """Ask the registry, by way of the engine, which digest a name has now.
+
+    Raises:
+        Refused: the engine or the registry does not answer, or there is no such image.
+    """
+    import docker  # noqa: PLC0415 - heavy, and most tasks of images do without it
+    from docker.errors import DockerException  # noqa: PLC0415
+
+    try:
+        return str(docker.from_env(timeout=60).images.get_registry_data(reference).id)
+    except DockerException as error:
+        raise Refused(
+            f"{reference}: its registry gives no digest: {error}", "inv doctor"
+        ) from error
+
+
+def refuse_unlike(wanted: Iterable[Target], origin_: Origin, pushed: Mapping[str, str]) -> None:
+    """Check that the registry has every name of what was pushed, and under its digest.
+
+    Raises:
+        Refused: it has something else.
+    """
+    for item in wanted:
+        for name in item.references(origin_):
+            there = registry_digest(name)
+            if there != pushed.get(item.service):
+                raise Refused(f"{name} is {there} in the registry, not {pushed.get(item.service)}")
+
+
+@dataclass(frozen=True)
+class Build:
+    """Builds the images of one profile's compose files."""
+
+    project: Project
+    composition: Composition
+    values: Mapping[str, str]
+    origin: Origin
+
+    def targets(self) -> list[Target]:
+        """Return every image that there is to build."""
+        command = self.composition.bake("--print")
+        said = shell.read(command, cwd=self.project.root, env=self.environment)
+        return targets(said)
+
+    def run(self, wanted: Iterable[Target], *, push: bool = False, attest: bool = False) -> str:
+        """Build in one parallel go, in view of the caller; return bake's metadata."""
+        metadata = self.project.run / "build.json"
+        metadata.parent.mkdir(exist_ok=True)
+        options = ["--metadata-file", str(metadata)]
+        command = self.composition.bake(
+            *options, *arguments(wanted, self.origin, push=push, attest=attest)
+        )
+        shell.run(command, cwd=self.project.root, env=self.environment, timeout=BUILD_LIMIT)
+        return metadata.read_text(encoding="utf-8")
+
+
+def prepared(project: Project, profile: str, version: str = "", label: str = "") -> Build:
+    """Gather what a build of a profile's images needs; nothing is asked of the engine."""
+    source = labelled(origin(project.root, version), label)
+    values = variables(project, profile)
+    files = composition(project.root, project.slug, values)
+    return Build(project, files, values | source.variables, source)

@@ -1,0 +1,136 @@
+"""What scanners find in the locked packages, the Dockerfiles and the images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slipway.core import shell
+from slipway.core.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+LIMIT = 900.0
+"""Seconds that one scan may take."""
+OK, FOUND, LEFT_OUT = "ok", "found", "left out"
+TOOLS = "pip install -r requirements-dev.txt"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """How one scan ended: ok, found (something to mend) or left out (and why)."""
+
+    what: str
+    by: str
+    outcome: str
+    detail: str = ""
+    fix: str = ""
+
+
+def failure(found: Sequence[Scan], *, strict: bool) -> str:
+    """Say what keeps the scans from passing; under `strict`, also what nobody looked at.
+
+    An image may go without trivy, which is no package and not on every machine.
+    """
+    bad = sum(item.outcome == FOUND for item in found)
+    unseen = sum(item.outcome == LEFT_OUT and item.by != "trivy" for item in found)
+    said = [f"{bad} with something to mend"] if bad else []
+    return ", ".join(said + ([f"{unseen} not looked at"] if strict and unseen else []))
+
+
+def pip_audit(lock: str) -> list[str]:
+    """Build the command that looks every locked package up; nothing is resolved or installed."""
+    options = ["--disable-pip", "--require-hashes", "--progress-spinner", "off"]
+    return ["pip-audit", *options, "--format", "json", "--requirement", lock]
+
+
+def hadolint(dockerfiles: Iterable[str]) -> list[str]:
+    """Build the command that lints Dockerfiles."""
+    return ["hadolint", "--no-color", *dockerfiles]
+
+
+def trivy(image: str) -> list[str]:
+    """Build the command that scans an image for what has a remedy."""
+    options = ["--severity", "HIGH,CRITICAL", "--ignore-unfixed", "--exit-code", "1", "--quiet"]
+    return ["trivy", "image", *options, image]
+
+
+def installed(tool: str) -> str:
+    """Return where a scanner is, beside this Python or on the path; empty where it is not."""
+    beside = Path(sys.executable).parent / tool
+    return str(beside) if beside.is_file() else shutil.which(tool) or ""
+
+
+def audit(lock: str, root: Path) -> Scan:
+    """Look for known vulnerabilities of locked packages."""
+    ended = _run(pip_audit(lock), root)
+    if isinstance(ended, str):
+        return Scan(lock, "pip-audit", LEFT_OUT, ended, TOOLS)
+    return audited(lock, ended)
+
+
+def audited(lock: str, ended: shell.Ended) -> Scan:
+    """Read pip-audit's report; what could not be looked up is not called well."""
+    try:
+        packages: list[dict[str, Any]] = json.loads(ended.out)["dependencies"]
+    except (ValueError, KeyError):
+        said = (ended.err.strip().splitlines() or ["it printed no report"])[-1]
+        return Scan(lock, "pip-audit", LEFT_OUT, said, "try again where its database is reached")
+    known = [
+        f"{item['name']} {item['version']}: {hole['id']}{_mended(hole)}"
+        for item in packages
+        for hole in item.get("vulns", [])
+    ]
+    missed = [item for item in packages if "skip_reason" in item]
+    if known:
+        return Scan(lock, "pip-audit", FOUND, "; ".join(known), "inv deps.lock --upgrade")
+    if missed:
+        why = f"{len(missed)} of {len(packages)} packages: {missed[0]['skip_reason']}"
+        return Scan(lock, "pip-audit", LEFT_OUT, why, "try again where its database is reached")
+    return Scan(lock, "pip-audit", OK, f"{len(packages)} packages")
+
+
+def _mended(hole: dict[str, Any]) -> str:
+    versions = ", ".join(hole.get("fix_versions", []))
+    return f" (mended in {versions})" if versions else ""
+
+
+def lint(dockerfiles: Sequence[str], root: Path) -> Scan:
+    """Lint the Dockerfiles."""
+    what = ", ".join(dockerfiles)
+    ended = _run(hadolint(dockerfiles), root)
+    if isinstance(ended, str):
+        return Scan(what, "hadolint", LEFT_OUT, ended, TOOLS)
+    said = "; ".join((ended.out + ended.err).strip().splitlines())
+    return Scan(what, "hadolint", FOUND if ended.code else OK, said)
+
+
+def scan(image: str, root: Path) -> Scan:
+    """Scan an image for vulnerabilities that have a remedy."""
+    ended = _run(trivy(image), root)
+    if isinstance(ended, str):
+        return Scan(image, "trivy", LEFT_OUT, ended)
+    if ended.code == 1 and ended.out.strip():
+        return Scan(
+            image, "trivy", FOUND, ended.out.strip(), "inv build.pin, then inv build.images"
+        )
+    if ended.code:
+        said = (ended.err.strip().splitlines() or [f"exit code {ended.code}"])[-1]
+        return Scan(image, "trivy", LEFT_OUT, said)
+    return Scan(image, "trivy", OK)
+
+
+def _run(command: Sequence[str], root: Path) -> shell.Ended | str:
+    """Run a scanner; a text says why it could not."""
+    tool = installed(command[0])
+    if not tool:
+        return f"{command[0]} is not installed"
+    try:
+        return shell.attempt([tool, *command[1:]], cwd=root, timeout=LIMIT)
+    except Refused as error:
+        return error.what

@@ -1,0 +1,94 @@
+"""What a stack of containers consists of, found by its name alone and taken away."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import docker
+import psutil
+from docker.errors import APIError, DockerException, NotFound
+
+from slipway.core.errors import Refused
+from slipway.stack import processes
+from slipway.stack.engines.compose import PROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LIMIT = 120.0
+"""Seconds until all of it has to be gone."""
+PATIENCE = 10.0
+"""Seconds that a command has to end itself."""
+POLL = 0.2
+
+
+def client() -> docker.DockerClient:
+    """Connect to the engine.
+
+    Raises:
+        Refused: none answers.
+    """
+    try:
+        return docker.from_env(timeout=30)
+    except DockerException as error:
+        raise Refused(f"no container engine answers: {error}", "start Docker") from error
+
+
+def remove(engine: docker.DockerClient, name: str) -> None:
+    """Take away a stack's containers, networks, volumes and images, and who is making more.
+
+    Raises:
+        Refused: something is there still.
+    """
+    processes.end(commands(name), PATIENCE)
+    deadline = time.monotonic() + LIMIT
+    while found := _once(engine, name):
+        if time.monotonic() > deadline:
+            raise Refused(f"still there: {', '.join(found)}", "docker ps --all")
+        time.sleep(POLL)
+
+
+def _once(engine: docker.DockerClient, name: str) -> list[str]:
+    """Take away all that is there; return what that was."""
+    try:
+        found = dict(there(engine, name))
+        for take_away in found.values():
+            with suppress(NotFound, APIError):  # it is going already, or is needed by what is
+                take_away()
+    except DockerException as error:
+        raise Refused(f"the container engine: {error}", "inv doctor") from error
+    return [*found]
+
+
+def commands(name: str) -> list[psutil.Process]:
+    """Return the `docker compose` that are at work on a stack: one may outlive who called it."""
+    wanted = ["--project-name", name]
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            if any(words[at : at + 2] == wanted for at in range(len(words))):
+                found.append(process)
+    return found
+
+
+def there(client: docker.DockerClient, name: str) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield what a stack consists of, with what takes it away; what needs others comes first."""
+    ours = {"label": f"{PROJECT}={name}"}
+    for container in client.containers.list(all=True, filters=ours, ignore_removed=True):
+        yield f"container {container.name}", partial(container.remove, force=True, v=True)
+    for network in client.networks.list(filters=ours):
+        yield f"network {network.name}", network.remove
+    for volume in client.volumes.list(filters=ours):
+        yield f"volume {volume.name}", partial(volume.remove, force=True)
+    for tag in tags(client, name):
+        yield f"image {tag}", partial(client.images.remove, tag)
+
+
+def tags(client: docker.DockerClient, version: str) -> list[str]:
+    """Return the names of all images of a version."""
+    named = (tag for image in client.api.images() for tag in image["RepoTags"] or ())
+    return [tag for tag in named if tag.endswith(f":{version}")]

@@ -1,0 +1,272 @@
+"""supervisord: the configuration that it is given, and the calls that it answers.
+
+It runs the processes detached, restarts what dies and rotates logs; nothing of that is done here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import stat
+import tempfile
+import time
+import xmlrpc.client
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import psutil
+from supervisor.states import ProcessStates
+from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
+
+from slipway.core.errors import Refused
+from slipway.stack import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from slipway.stack.services import Service
+
+DIED = (ProcessStates.BACKOFF, ProcessStates.EXITED, ProcessStates.FATAL)
+PATIENCE = 5.0
+"""Seconds one call to supervisord may take."""
+STOP_WAIT = 10
+"""Seconds a process has to end itself before it is killed."""
+POLL = 0.02
+"""Seconds between two questions to a supervisord that is to end."""
+ENDING = "SHUTDOWN_STATE"
+"""What it answers while it stops its processes."""
+_LONGEST_SOCKET = 90  # the kernel takes 107 bytes (macOS 103), and supervisord adds its process id
+
+
+@dataclass(frozen=True)
+class Places:
+    """The files of one supervised stack."""
+
+    root: Path
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """What supervisord is told to run."""
+        return self.folder / "supervisord.conf"
+
+    @property
+    def pid(self) -> Path:
+        """The process id of the running supervisord."""
+        return self.folder / "supervisord.pid"
+
+    @property
+    def own_log(self) -> Path:
+        """What supervisord did: starts, exits, restarts."""
+        return self.folder / "supervisord.log"
+
+    @property
+    def state(self) -> Path:
+        """What the running stack is: its services, and a digest of what they were made from."""
+        return self.folder / "stack.json"
+
+    def log(self, service: str) -> Path:
+        """Return the file of what a service printed."""
+        return self.folder / f"{service}.log"
+
+    def relative(self, path: Path) -> Path:
+        """Return a path as seen from the root, where it is below it."""
+        return path.relative_to(self.root) if path.is_relative_to(self.root) else path
+
+    @property
+    def socket(self) -> Path:
+        """Where supervisord listens: beside its files, or where the path is short enough."""
+        beside = self.folder / "supervisord.sock"
+        if _is_short(beside):
+            return beside
+        name = f"{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]}.sock"
+        folder = Path(f"slipway-{os.getuid()}")
+        above = Path(tempfile.gettempdir())
+        if not _is_short(above / folder / name):  # TMPDIR may be anywhere
+            above = Path("/tmp")  # noqa: S108 - the folder in it is private, or refused
+        return _private(above / folder) / name
+
+
+def _is_short(path: Path) -> bool:
+    """Say whether a path can be a socket's."""
+    return len(os.fsencode(path)) <= _LONGEST_SOCKET
+
+
+def _private(folder: Path) -> Path:
+    """Return a folder that only this user can enter, made where it is not there."""
+    folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
+    held = folder.lstat()
+    if not stat.S_ISDIR(held.st_mode) or held.st_uid != os.getuid() or held.st_mode & 0o077:
+        raise Refused(f"{folder} is not a private folder of yours", f"remove it: rm -r {folder}")
+    return folder
+
+
+def configuration(
+    services: Iterable[Service], places: Places, own: Mapping[str, Mapping[str, str]]
+) -> str:
+    """Write supervisord's configuration, for a supervisord that is started in the root.
+
+    No secret is in it: processes inherit the environment, and by variables of their `own` are told
+    which files hold their secrets. Paths are relative, because it expands
+    `%` in some values once and in others twice, so that no escape serves every folder's name.
+    """
+    general: dict[str, dict[str, object]] = {
+        "unix_http_server": {"file": places.relative(places.socket), "chmod": "0700"},
+        "supervisord": {
+            "logfile": places.relative(places.own_log),
+            "logfile_maxbytes": "10MB",
+            "logfile_backups": 5,
+            "pidfile": places.relative(places.pid),
+        },
+        "rpcinterface:supervisor": {
+            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+        },
+    }
+    programs = {
+        f"program:{item.name}": _program(item, places, own.get(item.name, {}))
+        for item in services
+        if not item.once
+    }
+    return "\n".join(_section(name, keys) for name, keys in (general | programs).items())
+
+
+def _program(service: Service, places: Places, own: Mapping[str, str]) -> dict[str, object]:
+    return {
+        "command": shlex.join(service.command),
+        "environment": ",".join(f'{name}="{value}"' for name, value in own.items()),
+        "autostart": "false",
+        "autorestart": "true",
+        "startsecs": 1,
+        "stopsignal": service.signal,
+        "stopwaitsecs": STOP_WAIT,
+        "stopasgroup": "true",
+        "killasgroup": "true",
+        "redirect_stderr": "true",
+        "stdout_logfile": places.relative(places.log(service.name)),
+        "stdout_logfile_maxbytes": "10MB",
+        "stdout_logfile_backups": 5,
+    }
+
+
+def _section(name: str, keys: Mapping[str, object]) -> str:
+    lines = [f"{key} = {str(value).replace('%', '%%')}" for key, value in keys.items()]
+    return "\n".join([f"[{name}]", *lines, ""])
+
+
+class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]  # the library has no types
+    """A connection whose answers have a limit; the library's own waits for ever."""
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(PATIENCE)
+
+
+class _Transport(SupervisorTransport):  # type: ignore[misc]  # the library has no types
+    def __init__(self, socket: Path) -> None:
+        super().__init__(serverurl=f"unix://{socket}")
+        self._get_connection = lambda: self._connect(socket)
+
+    @staticmethod
+    def _connect(socket: Path) -> _Connection:
+        connection = _Connection("localhost")
+        connection.socketfile = str(socket)
+        return connection
+
+
+class Supervisor:
+    """The supervisord of one stack."""
+
+    def __init__(self, places: Places) -> None:
+        """Take the files to find it by; nothing is started or asked yet."""
+        self.places = places
+
+    def process(self) -> psutil.Process | None:
+        """Return the running supervisord; None where there is none."""
+        try:
+            process = psutil.Process(int(self.places.pid.read_text()))
+            ours = str(self.places.config) in process.cmdline()
+        except (OSError, ValueError, psutil.Error):
+            return None
+        return process if ours else None  # else the number was given to another process meanwhile
+
+    def call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - XML-RPC has no types
+        """Call supervisord.
+
+        Raises:
+            Refused: it does not answer, or says no.
+        """
+        transport = _Transport(self.places.socket)
+        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport, allow_none=True)
+        try:
+            return getattr(proxy.supervisor, method)(*arguments)
+        except (OSError, xmlrpc.client.Error) as error:
+            reason = getattr(error, "faultString", error)
+            if reason == ENDING:
+                again = "wait some seconds, then: inv deploy.status"
+                raise Refused("the stack is being stopped", again) from error
+            raise Refused(
+                f"supervisord did not do {method}: {reason}", f"see {self.places.own_log}"
+            ) from error
+        finally:
+            transport.close()
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Return supervisord's view of each process by name; empty when it does not run."""
+        if not self.process():
+            return {}
+        try:
+            found = cast("list[dict[str, Any]]", self.call("getAllProcessInfo"))
+        except Refused:
+            if self.process():
+                raise
+            return {}  # it ended between the two questions
+        return {info["name"]: info for info in found}
+
+    def await_start(self, limit: float = 10.0) -> None:
+        """Wait until it answers.
+
+        Raises:
+            Refused: it does not within `limit` seconds.
+        """
+        deadline = time.monotonic() + limit
+        while True:
+            try:
+                self.call("getState")
+            except Refused:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def orphans(self) -> list[psutil.Process]:
+        """Return what runs for this stack without a supervisord, as after its being killed."""
+        return [] if self.process() else processes.marked(self.places.root)
+
+    def stop(self) -> bool:
+        """End it and every process of its stack; say whether anything ran.
+
+        Raises:
+            Refused: a process is still there after everything was tried.
+        """
+        process = self.process()
+        if process:
+            process.terminate()  # it ends its processes in good order
+            self._await_end(process, STOP_WAIT + 5)
+        left = processes.marked(self.places.root)
+        processes.end(left, STOP_WAIT)
+        self.places.state.unlink(missing_ok=True)
+        return bool(process or left)
+
+    def _await_end(self, process: psutil.Process, limit: float) -> None:
+        """Wait until it has ended, and ask it all the while.
+
+        It looks once a second for what has ended, one process each time, unless somebody asks.
+        """
+        deadline = time.monotonic() + limit
+        while processes.await_end([process], POLL) and time.monotonic() < deadline:
+            with suppress(Refused):
+                self.call("getState")

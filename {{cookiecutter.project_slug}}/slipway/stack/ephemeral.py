@@ -1,0 +1,155 @@
+"""Stacks for a while: a copy of the repository under a name, ports and secrets of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from pathlib import Path, PurePath
+from string import Template
+from typing import TYPE_CHECKING
+
+from slipway.config import schema
+from slipway.core import redaction
+from slipway.core.errors import Refused
+from slipway.stack.build import images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from slipway.config.schema import Variable
+    from slipway.core.project import Project
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """One such stack: what it goes by, and where it is."""
+
+    source: Project
+    """The repository that it is a copy of."""
+    purpose: str
+    """What it is for, in a word."""
+    profile: str
+    engine: str
+    stamp: str
+    token: str
+
+    @property
+    def name(self) -> str:
+        """What the stack's containers, volumes and network go by, and its images' version."""
+        return f"{self.source.slug}-{self.purpose}-{self.stamp}-{self.token}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the copy is that the stack runs from."""
+        return place(self.source, self.purpose) / self.name
+
+    @property
+    def project(self) -> Project:
+        """The copy."""
+        return replace(self.source, root=self.folder)
+
+    def values(self) -> dict[str, str]:
+        """Return variables with ports that are free now, and secrets that nobody knows."""
+        described = schema.read(self.source)
+        made = variables(self, described, free_ports(len(described)), secrets.token_urlsafe)
+        redaction.learn(
+            made[item.name] for item in described if item.is_secret and item.name in made
+        )
+        return made
+
+
+def planned(source: Project, purpose: str, profile: str, engine: str) -> Scratch:
+    """Return a stack with a name that no other has; nothing is made yet."""
+    stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    return Scratch(source, purpose, profile, engine, stamp, secrets.token_hex(2))
+
+
+def place(source: Project, purpose: str) -> Path:
+    """Return the folder of all copies for one purpose."""
+    return source.run / purpose
+
+
+def variables(
+    scratch: Scratch,
+    described: Sequence[Variable],
+    ports: Sequence[int],
+    secret: Callable[[int], str],
+) -> dict[str, str]:
+    """Return variables that owe nothing to this machine: own secrets and ports, else defaults."""
+    free = iter(ports)
+    own = {"APP_ENV": scratch.profile, "REGISTRY": images.NOWHERE, "VERSION": scratch.name}
+    for item in described:
+        if item.name.endswith("_PORT"):
+            own[item.name] = str(next(free))
+        elif item.secret and item.needed(scratch.profile):
+            own[item.name] = secret(item.secret)
+    where = (scratch.profile, scratch.engine)
+    defaults = {item.name: item.default_in(*where) for item in described}
+    known = {name: text for name, text in defaults.items() if text} | own
+    filled = {name: Template(text).safe_substitute(known) for name, text in known.items()}
+    return filled | own
+
+
+@contextmanager
+def unset(names: Sequence[str]) -> Iterator[None]:
+    """Take variables out of the environment for a while: what is for the live stack only."""
+    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def inherited(source: Project, values: Mapping[str, str]) -> list[str]:
+    """Name the variables that a stack would have from this machine, had it not others."""
+    return [item.name for item in schema.read(source) if item.name not in values]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ask the kernel for ports that nobody holds."""
+    with ExitStack() as opened:
+        probes = [opened.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def ignored(path: str, patterns: Sequence[str]) -> bool:
+    """Say whether a path of the repository is one that git ignores, which .gitignore says."""
+    found = False
+    for pattern in [".git", *patterns]:
+        if _hit(path, pattern.removeprefix("!").rstrip("/")):
+            found = not pattern.startswith("!")
+    return found
+
+
+def _hit(path: str, pattern: str) -> bool:
+    if not pattern or pattern[0] in "#!":
+        return False
+    anchored = "/" in pattern
+    return fnmatch(path if anchored else PurePath(path).name, pattern.lstrip("/"))
+
+
+def copy(root: Path, target: Path) -> None:
+    """Copy the repository without what running it leaves behind.
+
+    Raises:
+        Refused: a file cannot be read, or the disk does not take it.
+    """
+    patterns = (root / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        inside = Path(folder).relative_to(root)
+        return {name for name in names if ignored((inside / name).as_posix(), patterns)}
+
+    try:
+        shutil.copytree(root, target, symlinks=True, ignore=left_out)
+    except shutil.Error as error:  # it goes on after one, and says all in the end
+        (_, _, why), *_ = error.args[0]
+        raise Refused(f"the repository cannot be copied: {why}", "inv doctor") from error

@@ -1,0 +1,115 @@
+"""Is it up? One question to a service, and who holds a port."""
+
+from __future__ import annotations
+
+import socket
+import time
+import urllib.error
+import urllib.request
+from http import HTTPStatus
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from slipway.core.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PATIENCE = 2.0
+"""Seconds one question may take."""
+BEAT = 60.0
+"""Seconds within which what shows life by a file touches it."""
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback needs no proxy
+
+
+def ask(url: str) -> str:
+    """Ask a health address; return an empty string if it is well, else what is wrong.
+
+    `http://` must answer 200; `tcp://` must accept a connection; the file of `file://` must have
+    been touched a moment ago.
+    """
+    scheme = url.partition(":")[0]
+    return {"tcp": _ask_tcp, "file": _ask_file}.get(scheme, _ask_http)(url)
+
+
+def _ask_http(url: str) -> str:
+    return _send(urllib.request.Request(url), PATIENCE)  # noqa: S310 - an address of the stack
+
+
+def _send(request: urllib.request.Request, patience: float) -> str:
+    asked = f"{request.get_method()} {request.full_url}"
+    try:
+        with _OPENER.open(request, timeout=patience) as answer:
+            return "" if answer.status == HTTPStatus.OK else f"{asked} answered {answer.status}"
+    except urllib.error.HTTPError as error:
+        return f"{asked} answered {error.code}: {error.read(500).decode(errors='replace')}"
+    except (OSError, HTTPException, ValueError) as error:
+        return f"{asked}: {getattr(error, 'reason', error)}"
+
+
+def _ask_tcp(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE):
+            return ""
+    except OSError as error:
+        return f"{url}: {error.strerror or error}"
+
+
+def _ask_file(url: str) -> str:
+    path = Path(url.removeprefix("file://"))
+    try:
+        age = time.time() - path.stat().st_mtime
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return "" if abs(age) < BEAT else f"{path} was last touched {age:.0f} s ago"
+
+
+def port_taken(port: int) -> bool:
+    """Say whether something on this machine holds a loopback port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: a port whose last connections are still closing down is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def refuse_taken(wanted: Mapping[str, int]) -> None:
+    """Check that the ports that services want are free.
+
+    Raises:
+        Refused: one or more are not; each is named with who holds it.
+    """
+    taken = {name: port for name, port in wanted.items() if port_taken(port)}
+    if taken:
+        lines = [
+            f"{name} needs port {port}: held by {port_holder(port)}" for name, port in taken.items()
+        ]
+        fix = "stop what holds it, or choose other ports (`inv env.show` has their variables)"
+        raise Refused("\n".join(lines), fix)
+
+
+def port_holder(port: int) -> str:
+    """Name the process that listens on a port, as far as this user may see it."""
+    import psutil  # noqa: PLC0415 - only a message needs it
+
+    from slipway.stack import processes  # noqa: PLC0415 - the same
+
+    try:
+        pids = [
+            held.pid
+            for held in psutil.net_connections("tcp")
+            if held.laddr
+            and held.laddr.port == port
+            and held.status == psutil.CONN_LISTEN
+            and held.pid
+        ]
+        return processes.describe(psutil.Process(pids[0])) if pids else "another process"
+    except psutil.Error:
+        return "another process"

@@ -1,0 +1,76 @@
+"""The processes of a stack, found by a mark in their environment, whoever their parent is now."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+from slipway.core.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+MARK = "SLIPWAY_STACK"
+"""The variable that every process of a stack carries; it holds the root of its repository."""
+KILL_WAIT = 5.0
+POLL = 0.02
+
+
+def marked(root: Path) -> list[psutil.Process]:
+    """Return the processes that run for a repository's stack."""
+    return [item for item in psutil.process_iter() if _mark(item) == str(root)]
+
+
+def describe(process: psutil.Process) -> str:
+    """Name a process, and the stack that it belongs to if it belongs to one."""
+    stack = _mark(process)
+    of = f", of the stack in {stack}" if stack else ""
+    return f"process {process.pid} ({process.name()}{of})"
+
+
+def end(processes: Sequence[psutil.Process], patience: float) -> None:
+    """End processes: they are asked to, and after `patience` seconds made to.
+
+    Raises:
+        Refused: one is still there after that.
+    """
+    for process in processes:
+        _send(process, kill=False)
+    left = await_end(processes, patience)
+    for process in left:
+        _send(process, kill=True)
+    if left := await_end(left, KILL_WAIT):
+        raise Refused(f"still running: {', '.join(map(describe, left))}")
+
+
+def await_end(processes: Sequence[psutil.Process], patience: float) -> list[psutil.Process]:
+    """Wait until processes have ended, at most `patience` seconds; return those that have not."""
+    deadline = time.monotonic() + patience
+    while (left := [item for item in processes if _alive(item)]) and time.monotonic() < deadline:
+        time.sleep(POLL)
+    return left
+
+
+def _alive(process: psutil.Process) -> bool:
+    """Say whether it can still do anything; what nobody has reaped yet, some never do, cannot."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _send(process: psutil.Process, *, kill: bool) -> None:
+    try:
+        process.kill() if kill else process.terminate()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _mark(process: psutil.Process) -> str:
+    try:
+        return str(process.environ().get(MARK, ""))
+    except (psutil.Error, OSError):  # gone, a zombie, or somebody else's
+        return ""

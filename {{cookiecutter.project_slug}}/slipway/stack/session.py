@@ -1,0 +1,78 @@
+"""What a task works with: the project, a profile's variables and the engine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slipway.backup import provenance
+from slipway.config import schema, values
+from slipway.core import project
+from slipway.core.errors import Refused
+from slipway.stack import engines
+
+if TYPE_CHECKING:
+    from slipway.core.project import Project
+    from slipway.stack.engines import Engine
+
+
+@dataclass(frozen=True)
+class Session:
+    """The project, the chosen profile and the engine over that profile's variables."""
+
+    project: Project
+    profile: str
+    engine: Engine
+
+    @property
+    def series(self) -> tuple[str, str]:
+        """Whose data it is: the restore points of it are one of many."""
+        return (self.profile, self.engine.name)
+
+    def module(self, name: str, *arguments: str) -> None:
+        """Run a Python module of the application.
+
+        Raises:
+            Refused: it fails.
+        """
+        self.engine.run([sys.executable, "-m", name, *arguments])
+
+    def surroundings(self) -> dict[str, Any]:
+        """Describe what the data is used by, as it is now."""
+        return provenance.seen(self.project, self.profile, self.engine)
+
+
+def opened(
+    profile: str = "", engine: str = "", *, gpu: bool | None = None, whole: bool = True
+) -> Session:
+    """Open a session; by default every variable must have a value.
+
+    Raises:
+        Refused: there is no such profile or engine, the stack is up with another, or a variable
+            has no value.
+    """
+    here = project.load()
+    name = profile_name(here, profile)
+    if whole:
+        _refuse_another(here, name, engine or os.environ.get("SLIPWAY_ENGINE", ""))
+    where = engines.named(engine, here)
+    read = values.require if whole else values.held
+    return Session(here, name, engines.choose(where, here, read(here, name, where), gpu=gpu))
+
+
+def profile_name(here: Project, asked: str) -> str:
+    """Return the profile that is meant: what was asked for, else APP_ENV, else the one in use."""
+    given = asked or os.environ.get("APP_ENV", "")
+    return values.profile_name(given or engines.profile_in_use(here))
+
+
+def _refuse_another(here: Project, profile: str, engine: str) -> None:
+    """Refuse to change a stack by way of another profile or engine than it is up with."""
+    up = {"profile": engines.profile_in_use(here), "engine": engines.in_use(here)}
+    for what, asked in {"profile": profile, "engine": engine}.items():
+        known = {"profile": schema.PROFILES, "engine": engines.NAMES}[what]
+        if asked in known and up[what] and asked != up[what]:
+            fix = f"--{what} {up[what]}, or first: inv deploy.down"
+            raise Refused(f"the stack is up with the {what} {up[what]}, not {asked}", fix)

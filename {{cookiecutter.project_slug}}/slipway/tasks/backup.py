@@ -1,0 +1,411 @@
+"""backup.*: restore points that are proven, kept in order, carried away and put back."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke.tasks import task
+
+from slipway.backup import (
+    archive,
+    catalog,
+    databases,
+    pruning,
+    restore_point,
+)
+from slipway.backup import (
+    create as backup_create,
+)
+from slipway.backup import (
+    drill as backup_drill,
+)
+from slipway.backup import (
+    restore as backup_restore,
+)
+from slipway.backup.drill import Drill
+from slipway.backup.offsite import copies, download, storage
+from slipway.backup.restore import Recovery, Wanted
+from slipway.backup.schedule import host_timers, nightly
+from slipway.backup.schedule import timetable as times
+from slipway.config import values as config_values
+from slipway.core import journal, output, project
+from slipway.core.errors import Refused
+from slipway.core.steps import Steps
+from slipway.core.transaction import change
+from slipway.secret import age, encrypted_env
+from slipway.stack import session
+from slipway.tasks import options
+
+if TYPE_CHECKING:
+    from invoke.context import Context
+
+    from slipway.backup.offsite.copies import Offsite
+    from slipway.backup.restore_point import Point
+    from slipway.backup.schedule.host_timers import Host
+    from slipway.core.project import Project
+    from slipway.stack.session import Session
+
+NEEDS = "api"
+"""All but `keygen` do; those keys are for env files too."""
+NONE_YET = f"No restore point yet. Next: {restore_point.NEXT}"
+ALL = "all"
+SCHEDULER = "scheduler"
+ID = {"id": "such as 20261122-020000-3f2a"}
+
+
+@task(
+    help=options.WHERE
+    | {
+        "kind": f"{', '.join(restore_point.KINDS)} (as a night does)",
+        "verify": "restore it into a scratch database at once",
+    }
+)
+def create(
+    _c: Context, kind: str = "manual", verify: bool = True, profile: str = "", engine: str = ""
+) -> None:
+    """Make a restore point of database and models, and prove it."""
+    _refuse_unknown(kind)
+    opened = session.opened(profile, engine)
+    database = databases.of(opened)
+    _announce(opened, "backup.create", f"{database.kind} and models")
+    if kind == nightly.KIND and verify:
+        output.say(f"Restore point {nightly.run(opened, database).id}. Next: inv backup.list")
+        return
+    away = (
+        copies.configured(opened.project, opened.profile) if kind != restore_point.SAFETY else None
+    )
+    with change(opened.project.root, "backup.create", kind=kind) as made:
+        steps = Steps(made, backup_create.STEPS)
+        point = backup_create.create(opened, steps, database, kind, prove=verify, away=away)
+    proven = "" if point.verified else ", NOT VERIFIED"
+    output.say(f"Restore point {point.id}{proven}. Next: inv backup.list")
+
+
+def _refuse_unknown(kind: str) -> None:
+    if kind not in restore_point.KINDS:
+        fix = f"choose one of: {', '.join(restore_point.KINDS)}"
+        raise Refused(f"there is no kind {kind!r}", fix, code=2)
+
+
+def _announce(opened: Session, verb: str, what: str) -> None:
+    where = f"profile {opened.profile}, engine {opened.engine.name}"
+    output.say(f"{verb}: {what} ({where})")
+
+
+@task(name="list", help={"json": options.JSON})
+def list_(_c: Context, json: bool = False) -> None:
+    """List restore points, here and away, and how good they are."""
+    here = project.load()
+    found = catalog.known(here.backups, _away(here))
+    newest_first = [*reversed(found.items)]
+    if json:
+        output.show(
+            [item.facts(asked=found.asked) for item in newest_first], as_json=True, empty=""
+        )
+        if found.wrong:
+            print(found.wrong, file=sys.stderr)
+        return
+    output.show(found.rows(), as_json=False, empty=NONE_YET)
+    local = [item.point for item in newest_first if item.point]
+    for line in (*found.remarks(here.backups), *backup_drill.standing(here, local)):
+        output.say(line)
+
+
+def _away(here: Project) -> Offsite | None:
+    return copies.configured(here, session.profile_name(here, ""))
+
+
+@task(help=options.WHERE | {"id": f"{ID['id']}; or {restore_point.LATEST}; or {ALL}"})
+def verify(_c: Context, id: str, profile: str = "", engine: str = "") -> None:
+    """Prove restore points again: their files, then a restore."""
+    opened = session.opened(profile, engine)
+    chosen = _chosen(opened, id)
+    database = databases.of(opened)
+    failed: list[Refused] = []
+    for point in chosen:
+        _announce(opened, "backup.verify", point.id)
+        try:
+            with change(opened.project.root, "backup.verify", point=point.id) as made:
+                backup_create.verify(made, database, point)
+        except Refused as error:
+            failed.append(error)
+    if failed:
+        what = "\n".join(error.what for error in failed)
+        raise Refused(what, failed[0].fix)
+    output.say(f"{len(chosen)} verified.")
+
+
+def _chosen(opened: Session, id_: str) -> list[Point]:
+    """Return the restore points that are meant.
+
+    Raises:
+        Refused: there is none.
+    """
+    folder, series = opened.project.backups, (opened.profile, opened.engine.name)
+    if id_ != ALL:
+        if id_ != restore_point.LATEST:
+            download.refuse_elsewhere(opened.project, opened.profile, id_)
+        return [
+            restore_point.latest(folder, series)
+            if id_ == restore_point.LATEST
+            else restore_point.find(folder, id_)
+        ]
+    found = [point for point in restore_point.known(folder) if point.series == series]
+    if not found:
+        what = f"there is no restore point of profile {series[0]} on engine {series[1]}"
+        raise Refused(what, restore_point.NEXT)
+    return found
+
+
+@task(
+    help={
+        "daily": "keep the last one of so many days that have one (default: BACKUP_KEEP)",
+        "weekly": "of so many weeks",
+        "monthly": "of so many months",
+        "yearly": "of so many years",
+        "kind": f"only those made for one reason: {', '.join(restore_point.KINDS)}",
+        "dry-run": "show what would go, and change nothing",
+        "yes": options.YES,
+    }
+)
+def prune(
+    _c: Context,
+    daily: str = "",
+    weekly: str = "",
+    monthly: str = "",
+    yearly: str = "",
+    kind: str = "",
+    dry_run: bool = False,
+    yes: bool = False,
+) -> None:
+    """Delete old restore points, never the newest verified."""
+    given = {"daily": daily, "weekly": weekly, "monthly": monthly, "yearly": yearly}
+    counts = {name: options.count(text, f"--{name}") for name, text in given.items() if text}
+    if kind:
+        _refuse_unknown(kind)
+    here = project.load()
+    policy = replace(nightly.policy(here, session.profile_name(here, "")), **counts)
+    plan = pruning.planned(here.backups, _away(here), policy, kind)
+    plan.show()
+    if not dry_run and not plan.empty:
+        output.confirm(f"Delete {plan.counts}?", yes=yes)
+        with change(here.root, "backup.prune", **plan.facts):
+            plan.carry_out()
+        output.say(f"Deleted {plan.counts}.")
+    if plan.wrong:
+        raise Refused("what is off-site was left as it is", "inv backup.prune, once it answers")
+
+
+@task(help=ID | {"to": f"a file that is not there yet, a folder, a URL, or {copies.NAME}"})
+def export(_c: Context, id: str, to: str) -> None:
+    """Carry a restore point away: as one file, or to a storage."""
+    here = project.load()
+    away = None
+    if to == copies.NAME or storage.is_url(to):
+        away = copies.at(here, session.profile_name(here, ""), to)
+    point = restore_point.find(here.backups, id)
+    recipient = copies.recipient(here, session.profile_name(here, ""))
+    shown = away.shown if away and to != copies.NAME else to
+    with change(here.root, nightly.EXPORT, point=point.id, to=shown):
+        if away:
+            copy = away.upload(point)
+            name, count = f"{away.shown}/{copy.file}", copy.size
+        else:
+            file = archive.write(point, Path(to), recipient)
+            name, count = str(file), file.stat().st_size
+    how = f"encrypted for {recipient}, " if recipient else ""
+    output.say(f"{name}: {backup_create.size(count)}, {how}read again and whole.")
+
+
+@task(
+    name="import",
+    help={
+        "file": "what backup.export wrote: a file, a URL, or the id of an off-site copy",
+        "identity": options.IDENTITY,
+    },
+)
+def import_(_c: Context, file: str, identity: str = "") -> None:
+    """Make a restore point of such a file again."""
+    here = project.load()
+    point = download.read(here, session.profile_name(here, ""), file, identity)
+    output.say(f"Restore point {point.id} is here. Next: inv backup.verify {point.id}")
+
+
+@task(help={"to": "the file that the secret key is written to: carry it away from here"})
+def keygen(_c: Context, to: str) -> None:
+    """Make a pair of keys, for restore points and env files."""
+    if to.startswith("-"):
+        raise Refused(f"{to} is no name for a file of keys", "inv --help backup.keygen", code=2)
+    recipient = age.make_key(Path(to).expanduser())
+    output.say(f"{to}: the secret key. Only it opens what is encrypted; keep it, but not here.")
+    output.say(f"For the env file: BACKUP_RECIPIENT={recipient}")
+    output.say(
+        f"For {encrypted_env.RECIPIENTS}, where git is to keep env files encrypted: {recipient}"
+    )
+
+
+@task(
+    help=options.WHERE
+    | {
+        "cron": "print only the line for a crontab, of a host that prefers its own",
+        "systemd": f"print only a unit for systemd: {' or '.join(host_timers.KINDS)}",
+    }
+)
+def schedule(
+    _c: Context, cron: bool = False, systemd: str = "", profile: str = "", engine: str = ""
+) -> None:
+    """Show when nights make restore points, and how the last did."""
+    opened = session.opened(profile, engine, whole=False)
+    values = config_values.held(opened.project, opened.profile)
+    at = times.parsed(values.get("BACKUP_AT") or times.DEFAULT)
+    here = host_timers.host(opened.project, opened.profile, opened.engine.name, at)
+    if cron or systemd:
+        output.say(
+            (host_timers.cron(here) if cron else host_timers.unit(here, systemd)).rstrip("\n")
+        )
+        return
+    _tell_schedule(opened, here)
+
+
+def _tell_schedule(opened: Session, here: Host) -> None:
+    """Say what the service does, whether it runs, and what a host can do itself."""
+    service = next((one for one in opened.engine.status() if one.service == SCHEDULER), None)
+    entries = journal.entries(opened.project.root)
+    entry, copied = nightly.last(entries), nightly.off_site(entries)
+    keep = nightly.policy(opened.project, opened.profile)
+    kept = ", ".join(f"{count} {name}s" for name, count in keep.counts.items() if count)
+    soon = times.following(datetime.now(UTC), here.at)
+    missing = "not in this stack (services/scheduler): have the host do it, as below"
+    rows = {
+        "what": f"backup.create --kind scheduled; the last of each of {kept} stays (BACKUP_KEEP)",
+        "when": f"every day at {here.at:%H:%M} UTC (BACKUP_AT)",
+        "next": f"{soon:%Y-%m-%d %H:%M} UTC" if service and service.replicas else "nobody does it",
+        "last": nightly.told(entry) if entry else "there was none yet",
+        "off-site": nightly.told(copied) if copied else "nothing was copied yet",
+        "scheduler": f"{service.state}: {service.detail}" if service else missing,
+    }
+    for name, said in rows.items():
+        output.say(f"{name:<10} {said}")
+    folder = "/etc/systemd/system"
+    output.say(f"""
+For a host that prefers its own, without the service:
+  (crontab -l; inv backup.schedule --cron) | crontab -
+or
+  inv backup.schedule --systemd service | sudo tee {folder}/{here.name}.service
+  inv backup.schedule --systemd timer | sudo tee {folder}/{here.name}.timer
+  sudo systemctl daemon-reload && sudo systemctl enable --now {here.name}.timer""")
+
+
+@task(
+    help=options.WHERE
+    | {
+        "id": f"{ID['id']}; or {restore_point.LATEST}; or a file or URL that backup.export wrote",
+        "identity": options.IDENTITY,
+        "only": f"{backup_restore.DATABASE} or {backup_restore.MODELS} (default: both)",
+        "timeout": "seconds each service may take to become healthy",
+        "drop-old": "delete the database that was live before",
+        "yes": options.YES,
+    },
+)
+def restore(
+    _c: Context,
+    id: str,
+    only: str = "",
+    timeout: str = "120",
+    identity: str = "",
+    drop_old: bool = False,
+    yes: bool = False,
+    profile: str = "",
+    engine: str = "",
+) -> None:
+    """Put a restore point back, or leave what was there."""
+    if only not in backup_restore.STEPS:
+        raise Refused(f"there is no part {only!r}", "--only database, or --only models", code=2)
+    limit = options.seconds(timeout)
+    opened = session.opened(profile, engine)
+    database = databases.of(opened)
+    point = backup_restore.chosen(opened, id, identity)
+    if only != backup_restore.MODELS:
+        backup_create.refuse_other(database, point)
+    if left := backup_restore.interrupted(opened.project.root):
+        output.say(f"{left.check}: {left.detail}")
+    facts = {"point": point.id, "source": point.id, "only": only}
+    with change(opened.project.root, backup_restore.VERB, **facts) as made:
+        turn = Recovery(opened, made, database, Wanted(point, only, limit))
+        turn.run(lambda: _agreed(turn, yes=yes))
+    output.say(f"Restored {point.id}. Next: inv deploy.status")
+    # A question that nobody answers must not keep the night from its restore point.
+    _drop(turn, drop=drop_old, ask=not yes)
+
+
+def _agreed(turn: Recovery, *, yes: bool) -> None:
+    """Show what will change, and ask."""
+    point = turn.point
+    proven = backup_create.state(point)
+    _announce(turn.session, backup_restore.VERB, f"{point.id}, age {backup_create.age(point)}")
+    output.say(f"verified: {proven}; what is there now is kept")
+    output.show([*turn.plan()], as_json=False, empty="It holds nothing of that.")
+    if turn.unread:
+        output.say(f"What is there now cannot be read: {turn.unread}")
+    output.confirm(f"Restore {point.id}?", yes=yes)
+
+
+@task(
+    help=options.WHERE
+    | {
+        "id": f"{ID['id']}; or {restore_point.LATEST}; or a file or URL that backup.export wrote",
+        "identity": options.IDENTITY,
+        "timeout": "seconds each service may take to become healthy",
+        "keep": "leave the scratch stack up, to look at it",
+    },
+)
+def drill(
+    _c: Context,
+    id: str,
+    timeout: str = "120",
+    identity: str = "",
+    keep: bool = False,
+    profile: str = "",
+    engine: str = "",
+) -> None:
+    """Restore into a scratch stack, timed, and remove that."""
+    limit = options.seconds(timeout)
+    opened = session.opened(profile, engine, whole=False)
+    point = backup_restore.chosen(opened, id, identity)
+    backup_drill.refuse_engine(point, engine)
+    turn = Drill(opened.project, profile or point.profile, Wanted(point, limit=limit), keep=keep)
+    output.say(
+        f"{backup_drill.VERB}: {point.id}, age {backup_create.age(point)}, as {turn.scratch.name}"
+    )
+    facts = {"point": point.id, "profile": turn.profile, "engine": point.engine}
+    with change(opened.project.root, backup_drill.VERB, **facts) as made:
+        seconds = turn.run(made)
+    output.say(f"Recovery of {point.id} {backup_drill.took(seconds)}.")
+
+
+def _drop(turn: Recovery, *, drop: bool, ask: bool) -> None:
+    """Delete the databases of before, if that is wanted and what was in them is elsewhere too."""
+    kept = turn.kept()
+    if not kept:
+        return
+    if turn.unread and drop:
+        output.say("It is not deleted: it could not be read, so there is no restore point of it.")
+    elif not drop and ask and sys.stdin.isatty():
+        with suppress(Refused):
+            output.confirm(f"Delete what was live before ({', '.join(kept)})?", yes=False)
+            drop = True
+    if drop and not turn.unread:
+        with change(turn.session.project.root, "backup.drop", databases=kept):
+            for name in kept:
+                turn.database.drop(name)
+        output.say(f"Deleted: {', '.join(kept)}")
+        return
+    for name in kept:
+        output.say(
+            f"What was live before is kept as {name}. Delete it: {turn.database.deletion(name)}"
+        )

@@ -1,0 +1,172 @@
+"""build.*: the images: build, push, pin and scan them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from slipway.config import values
+from slipway.core import output, project, transaction
+from slipway.core.errors import Refused
+from slipway.pipeline import permissions, stages
+from slipway.stack.build import digests, images
+from slipway.stack.build import scan as build_scan
+from slipway.stack.build.compose_cli import LOCK
+from slipway.tasks import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invoke.context import Context
+
+WHICH = {
+    "service": "only this one; as often as needed",
+    "tag": "the version (default: that of pyproject.toml)",
+    "profile": options.PROFILE,
+}
+
+
+@task(
+    name="images",
+    iterable=["service"],
+    positional=[],
+    help=WHICH | {"push": "push them too, as build.push does", "yes": options.YES},
+)
+def images_(
+    _c: Context,
+    service: list[str],
+    tag: str = "",
+    push: bool = False,
+    profile: str = "",
+    yes: bool = False,
+) -> None:
+    """Build all images of the stack in one parallel go."""
+    build = _prepared(profile, tag)
+    wanted = images.chosen(service, build.targets())
+    if push:
+        _push(build, wanted, yes=yes)
+        return
+    build.run(wanted)
+    if stages.there(build.project.root):
+        permissions.share(build.project.root)
+    output.show(_rows(build, wanted), as_json=False, empty="No image is built here.")
+    output.say(f"Next: {_next(build, wanted)}   inv build.scan")
+
+
+@task(
+    name="push",
+    iterable=["service"],
+    positional=[],
+    help=WHICH | {"version": "what their labels say, where the tag is not it", "yes": options.YES},
+)
+def push_(
+    _c: Context,
+    service: list[str],
+    tag: str = "",
+    version: str = "",
+    profile: str = "",
+    yes: bool = False,
+) -> None:
+    """Push the images, with SBOM and provenance attached."""
+    build = _prepared(profile, tag, version)
+    _push(build, images.chosen(service, build.targets()), yes=yes)
+
+
+@task(help={"check": "change nothing; fail and name what has moved"})
+def pin(_c: Context, check: bool = False) -> None:
+    """Lock every image of others to the digest that it has now."""
+    here = project.load()
+    path = here.root / LOCK
+    if check and not path.is_file():
+        raise Refused(f"there is no {LOCK}, so nothing is locked", "inv build.pin")
+    before = digests.locked(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    wanted = digests.in_use(here)
+    if wanted.some:
+        output.say(f"Left as they are, for not every profile has them: {', '.join(wanted.some)}")
+    now = {name: images.registry_digest(name) for name in wanted.names}
+    news = digests.moved(before, now)
+    if check:
+        if news:
+            raise Refused("\n".join(news), "inv build.pin")
+        output.say(f"{LOCK}: all {len(now)} images are where they were.")
+        return
+    digests.write(path, digests.written(digests.lock(wanted, now)))
+    output.show([{"image": name, "digest": now[name]} for name in now], as_json=False, empty="")
+    output.say("\n".join(news) or "Nothing has moved.")
+    output.say(f"Next: git add {LOCK}; inv deploy.up")
+
+
+@task(
+    help={
+        "json": options.JSON,
+        "profile": options.PROFILE,
+        "strict": "also fail where pip-audit or hadolint could not look",
+    }
+)
+def scan(_c: Context, json: bool = False, profile: str = "", strict: bool = False) -> None:
+    """Look for known vulnerabilities and bad Dockerfiles."""
+    root = project.load().root
+    found = [build_scan.audit(lock, root) for lock in ("requirements.txt", "requirements-dev.txt")]
+    found += _scanned(_prepared(profile))
+    output.show(found, as_json=json, empty="")
+    if why := build_scan.failure(found, strict=strict):
+        raise Exit("" if json else why, code=1)
+
+
+def _scanned(build: images.Build) -> list[build_scan.Scan]:
+    """Scan what the compose files build; where they cannot be read, say so."""
+    root = build.project.root
+    try:
+        targets = build.targets()
+    except Refused as error:
+        return [
+            build_scan.Scan("images", "hadolint, trivy", build_scan.LEFT_OUT, error.what, error.fix)
+        ]
+    linted = build_scan.lint(sorted({item.dockerfile for item in targets}), root)
+    if not build_scan.installed("trivy"):
+        return [
+            linted,
+            build_scan.Scan("images", "trivy", build_scan.LEFT_OUT, "trivy is not installed"),
+        ]
+    return [linted, *(build_scan.scan(item.references(build.origin)[0], root) for item in targets)]
+
+
+def _prepared(profile: str, tag: str = "", version: str = "") -> images.Build:
+    return images.prepared(project.load(), values.profile_name(profile), tag, version)
+
+
+def _push(build: images.Build, wanted: Sequence[images.Target], *, yes: bool) -> None:
+    """Show what would be pushed, ask, push, and look whether the registry has it."""
+    images.refuse_nowhere(wanted)
+    rows = _rows(build, wanted)
+    output.show(rows, as_json=False, empty="")
+    attest = images.builder_attests(build.project.root)
+    if not attest:
+        output.say(
+            "Without SBOM and provenance: this builder cannot make them. One that can: "
+            "docker buildx create --use"
+        )
+    output.confirm(f"Push {len(rows)} images?", yes=yes)
+    names = [name for item in wanted for name in item.references(build.origin)]
+    with transaction.change(build.project.root, "build.push", images=names, attested=attest):
+        pushed = images.digests(build.run(wanted, push=True, attest=attest))
+        images.refuse_unlike(wanted, build.origin, pushed)
+    output.say("\n".join(f"{item.repository}@{pushed[item.service]}" for item in wanted))
+    output.say(f"Next, on a server: VERSION={build.origin.version} inv deploy.up --profile prod")
+
+
+def _next(build: images.Build, wanted: Sequence[images.Target]) -> str:
+    """Say how what was built comes to run: by way of its registry, where it is named for one."""
+    if all(images.nowhere(item.repository) for item in wanted):
+        return f"VERSION={build.origin.version} inv deploy.up"
+    return "inv build.push"
+
+
+def _rows(build: images.Build, wanted: Sequence[images.Target]) -> list[dict[str, str]]:
+    tags = build.origin.tags
+    return [
+        {"service": item.service, "image": item.repository, "tags": ", ".join(tags)}
+        for item in wanted
+    ]

@@ -1,0 +1,168 @@
+"""deploy.*: bring the stack up, look at it, take it down."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from invoke.tasks import task
+
+from slipway.backup import provenance
+from slipway.config import check, values
+from slipway.core import journal, output, project
+from slipway.core.errors import Refused
+from slipway.core.transaction import change
+from slipway.models import history
+from slipway.pipeline import stages
+from slipway.secret import encrypted_env, rotation
+from slipway.stack import engines, services, session
+from slipway.tasks import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invoke.context import Context
+
+    from slipway.stack.engines import Status
+
+TIMEOUT = {"timeout": "seconds each service may take to become healthy"}
+MOST = 50
+"""How often a service may run on one machine: what is more has been mistyped."""
+
+
+@task(help=options.WHERE | TIMEOUT | {"gpu": "reserve this machine's GPUs (compose.gpu.yaml)"})
+def up(
+    _c: Context, profile: str = "", engine: str = "", timeout: str = "120", gpu: bool = False
+) -> None:
+    """Set up what is missing, start all, wait for health."""
+    limit = options.seconds(timeout)
+    here = project.load()
+    if not services.brought_up(here.root):
+        output.say("Nothing stays up here: its services run to their end when they are asked for.")
+        output.say(f"Next: {_next(here)}")
+        return
+    wanted = session.profile_name(here, profile)
+    _make_environment(here, wanted)
+    check.refuse(here, wanted, engines.named(engine, here))
+    opened = session.opened(profile, engine, gpu=gpu)
+    name = opened.engine.name
+    output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
+    if name == engines.NAMES[0] and (left := services.in_containers_only(here.root)):
+        output.say(f"  In containers only, and not here: {', '.join(sorted(left))}")
+    rotation.refuse_shut_out(opened)
+    with change(here.root, "deploy.up", profile=opened.profile, engine=name) as made:
+        started = opened.engine.up(limit)
+        engines.note_use(here, name, opened.profile, gpu=gpu)
+        provenance.leave(opened)
+        made.note(models=history.served_now(here.models))
+    if not started:
+        output.say("Everything was up already.")
+    _show(opened.engine.status())
+    output.say("Next: inv deploy.status   inv deploy.logs   inv deploy.down")
+
+
+def _next(here: project.Project) -> str:
+    """Say what runs services that do not stay up."""
+    return "inv pipeline.run" if stages.there(here.root) else "docker compose run --rm SERVICE"
+
+
+def _make_environment(here: project.Project, profile: str) -> None:
+    """Make a profile's env file, unless its secrets are in use already and only the file is gone.
+
+    Raises:
+        Refused: they are there, encrypted; or the profile was deployed before, so that new secrets
+            would lock its owner out.
+    """
+    encrypted_env.refuse_hidden(here, profile)
+    path = here.env_file(profile)
+    deployed = [item for item in journal.entries(here.root) if item["verb"] == "deploy.up"]
+    if not path.exists() and any(item.get("profile") == profile for item in deployed):
+        what = f"{path.name} is gone, and the secrets of an earlier deployment with it"
+        raise Refused(what, f"put it back, or make new secrets: inv env.init --profile {profile}")
+    made = values.init(here, profile)
+    if made:
+        output.say(f"  Made {made.name} with new secrets; git ignores it.")
+
+
+@task(
+    help=options.WHERE
+    | {"volumes": "also remove the database and the cache", "yes": "do not ask for that"}
+)
+def down(
+    _c: Context, profile: str = "", engine: str = "", volumes: bool = False, yes: bool = False
+) -> None:
+    """Stop every service and keep its data."""
+    opened = session.opened(profile, engine, whole=False)
+    if volumes:
+        output.confirm_typed(
+            "This removes the database and everything else in the stack's volumes, for good. "
+            "The models stay in models/.",
+            opened.project.slug,
+            yes=yes,
+        )
+    with change(opened.project.root, "deploy.down", engine=opened.engine.name, volumes=volumes):
+        ran = opened.engine.down(volumes=volumes)
+        engines.note_end(opened.project)
+    kept = "its volumes are gone, models/ is kept" if volumes else "the data is kept"
+    output.say(f"Stopped; {kept}." if ran else "Nothing was running.")
+
+
+@task(help=options.WHERE | {"json": options.JSON})
+def status(_c: Context, profile: str = "", engine: str = "", json: bool = False) -> None:
+    """Show each service: state, address, replicas, image, age."""
+    found = session.opened(profile, engine, whole=False).engine.status()
+    if json:
+        output.show(found, as_json=True, empty="")
+    else:
+        _show(found)
+
+
+def _show(found: Sequence[Status]) -> None:
+    """Show the services as a table, without what only scripts want by itself."""
+    output.show([item.line for item in found], as_json=False, empty="No service stays up here.")
+
+
+@task(
+    help=options.WHERE
+    | {"service": "only this one", "lines": "how many of the last", "follow": "go on until Ctrl-C"}
+)
+def logs(
+    _c: Context,
+    service: str = "",
+    lines: int = 50,
+    follow: bool = False,
+    profile: str = "",
+    engine: str = "",
+) -> None:
+    """Show what the services printed."""
+    opened = session.opened(profile, engine, whole=False)
+    opened.engine.logs(service, max(lines, 0), follow=follow)
+
+
+@task(help=options.WHERE | {"service": "whose image, variables and secrets it gets"})
+def run(c: Context, service: str = "", profile: str = "", engine: str = "") -> None:
+    """Run what follows --, with what the application is given."""
+    command = options.after_dashes(c.remainder, sys.argv)
+    if not command:
+        fix = "inv deploy.run -- python -m <module>"
+        raise Refused("there is no command: it follows --", fix, code=2)
+    session.opened(profile, engine).engine.run(command, service)
+
+
+@task(
+    positional=["replicas"],
+    help=options.WHERE | TIMEOUT | {"replicas": "service=number, such as api=3"},
+)
+def scale(
+    _c: Context, replicas: str, profile: str = "", engine: str = "", timeout: str = "120"
+) -> None:
+    """Run a service as many times as asked for."""
+    name, _, number = replicas.partition("=")
+    if not number.isdecimal() or not 1 <= int(number) <= MOST:
+        what = f"{replicas!r} is not service=number, from 1 to {MOST}"
+        raise Refused(what, "inv deploy.scale api=3", code=2)
+    opened = session.opened(profile, engine)
+    with change(opened.project.root, "deploy.scale", service=name, replicas=number):
+        opened.engine.scale(name, int(number), options.seconds(timeout))
+    _show(opened.engine.status())
+    output.say("It stays so until inv deploy.up, which runs as many as the profile says.")

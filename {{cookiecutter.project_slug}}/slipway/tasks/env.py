@@ -1,0 +1,171 @@
+"""env.*: variables and secrets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from slipway.config import check as config_check
+from slipway.config import reference, schema
+from slipway.config import values as config_values
+from slipway.core import files, output, project
+from slipway.core.transaction import change
+from slipway.secret import age, encrypted_env, rotation
+from slipway.secret import due as secret_due
+from slipway.secret import edit as secret_edit
+from slipway.stack import session
+from slipway.tasks import options
+
+if TYPE_CHECKING:
+    from invoke.context import Context
+
+
+@task(help={"profile": options.PROFILE})
+def init(_c: Context, profile: str = "") -> None:
+    """Make an ignored env file with random secrets, once."""
+    here = project.load()
+    name = config_values.profile_name(profile)
+    made = config_values.init(here, name)
+    output.say(
+        f"Made {made}" if made else f"{here.env_file(name)} is there already: left as it is."
+    )
+    for variable in config_values.missing(here, name):
+        such = f", such as {variable.example}" if variable.example else ""
+        output.say(f"  still to set: {variable.name} ({variable.about}{such})")
+    config_check.refuse_placeholders(here, name)
+
+
+@task(help={"profile": options.PROFILE, "json": options.JSON})
+def show(_c: Context, profile: str = "", json: bool = False) -> None:
+    """Show what holds and where it came from, secrets masked."""
+    values = config_values.effective(project.load(), config_values.profile_name(profile))
+    rows = [{"name": item.name, "value": item.shown, "source": item.source} for item in values]
+    output.show(rows, as_json=json, empty="No variable is described.")
+
+
+@task(help={"profile": options.PROFILE, "json": options.JSON})
+def check(_c: Context, profile: str = "", json: bool = False) -> None:
+    """Find what is wrong with variables and env files."""
+    here = project.load()
+    findings = config_check.examine(
+        here, session.profile_name(here, profile), limit=config_check.THOROUGH
+    )
+    output.show(findings, as_json=json, empty="")
+    if failed := sum(finding.state == "fail" for finding in findings):
+        raise Exit("" if json else f"{failed} to mend", code=1)
+
+
+@task(help={"profile": options.PROFILE, "yes": options.YES})
+def encrypt(_c: Context, profile: str = "", yes: bool = False) -> None:
+    """Encrypt an env file for git: for env/recipients.txt."""
+    here = project.load()
+    name = session.profile_name(here, profile)
+    encrypted_env.recipients(here)  # refused before anything is asked or recorded
+    config_check.refuse_unfit(here, name, encrypted_env.plain(here, name))
+    if encrypted_env.later(here, name) < 0:
+        what = f"{encrypted_env.shown(name)} is newer than {here.env_file(name).name}"
+        output.confirm(f"{what}: it may hold what a colleague changed. Overwrite it?", yes=yes)
+    with change(here.root, "env.encrypt", profile=name):
+        count = encrypted_env.encrypt(here, name)
+    output.say(f"{encrypted_env.shown(name)}: encrypted anew, for {encrypted_env.people(count)}.")
+    output.say(f"Next: git add {encrypted_env.shown(name)} {encrypted_env.RECIPIENTS}")
+
+
+@task(help={"profile": options.PROFILE, "identity": options.IDENTITY, "yes": options.YES})
+def decrypt(_c: Context, profile: str = "", identity: str = "", yes: bool = False) -> None:
+    """Write the env file that git keeps encrypted."""
+    here = project.load()
+    name = session.profile_name(here, profile)
+    text = encrypted_env.opened(here, name, age.identity(identity))
+    path = here.env_file(name)
+    if path.exists() and encrypted_env.plain(here, name) != text:
+        names = encrypted_env.differing(encrypted_env.plain(here, name), text)
+        what = ", ".join(names) or "no variable, but comments"
+        output.confirm(f"{path.name} is there. What differs: {what}. Overwrite it?", yes=yes)
+    with change(here.root, "env.decrypt", profile=name):
+        encrypted_env.put(here, name, text)
+    output.say(f"{path.name} is what {encrypted_env.shown(name)} holds. Next: inv deploy.up")
+
+
+@task(help={"profile": options.PROFILE, "identity": options.IDENTITY})
+def edit(_c: Context, profile: str = "", identity: str = "") -> None:
+    """Edit the env file that git keeps encrypted."""
+    here = project.load()
+    name = session.profile_name(here, profile)
+    names = secret_edit.edit(here, name, age.identity(identity))
+    if names is None:
+        output.say("Nothing was changed. (A window has to be waited for: EDITOR='code --wait')")
+        return
+    output.say(f"{encrypted_env.shown(name)}: changed {', '.join(names) or 'no variable'}.")
+    output.say(
+        f"Next: git add {encrypted_env.shown(name)}, and where it is deployed: inv deploy.up"
+    )
+
+
+@task(
+    help={
+        "profile": options.PROFILE,
+        "within": "days before that count as due soon",
+        "fail": "exit with 1 where anything is due, soon or unknown",
+        "json": options.JSON,
+    }
+)
+def due(
+    _c: Context,
+    profile: str = "",
+    within: str = str(secret_due.SOON_DAYS),
+    fail: bool = False,
+    json: bool = False,
+) -> None:
+    """List secrets with a period, and when each is to be rotated."""
+    here, days = project.load(), options.count(within, "--within")
+    found = secret_due.known(here, session.profile_name(here, profile), days)
+    output.show(found, as_json=json, empty="No secret has a period and a value here.")
+    if fail and (urgent := secret_due.urgent(found)):
+        raise Exit("" if json else f"{len(urgent)} to rotate", code=1)
+
+
+@task(
+    help=options.WHERE
+    | {
+        "name": "such as POSTGRES_PASSWORD",
+        "overlap": "how long the API key before opens too; 0: not at all",
+        "yes": options.YES,
+    }
+)
+def rotate(
+    _c: Context,
+    name: str,
+    overlap: str = "24 hours",
+    profile: str = "",
+    engine: str = "",
+    yes: bool = False,
+) -> None:
+    """Replace a secret everywhere, while all runs."""
+    opened = session.opened(profile, engine)
+    renewal = rotation.of(opened, name, options.duration(overlap, "--overlap"))
+    where = f"profile {opened.profile}, engine {opened.engine.name}"
+    output.say(f"{rotation.VERB}: {name} ({where})")
+    output.show(renewal.rows(), as_json=False, empty="")
+    output.confirm(f"Replace {name}?", yes=yes)
+    renewal.ask()
+    with change(opened.project.root, rotation.VERB, name=name, profile=opened.profile) as made:
+        renewal.run(made)
+    output.say(renewal.told())
+
+
+@task
+def docs(_c: Context) -> None:
+    """Write docs/env.md and .env.example from the schema."""
+    here = project.load()
+    variables = schema.read(here)
+    pages = {
+        reference.PAGE: reference.page(variables),
+        reference.EXAMPLE: reference.example(variables),
+    }
+    for name, text in pages.items():
+        (here.root / name).parent.mkdir(exist_ok=True)
+        files.replaced(here.root / name, text)
+        output.say(f"Wrote {name}")

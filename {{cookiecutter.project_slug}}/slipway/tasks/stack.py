@@ -1,0 +1,24 @@
+"""stack.*: what the stack is made of."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from invoke.tasks import task
+
+from slipway.config import schema
+from slipway.core import output, project
+from slipway.stack.inventory import components, page
+from slipway.tasks import options
+
+if TYPE_CHECKING:
+    from invoke.context import Context
+
+
+@task(help={"json": options.JSON})
+def inventory(_c: Context, json: bool = False) -> None:
+    """Print every component: command, image, ports, health."""
+    here = project.load()
+    found = components(here.root, schema.read_by(schema.read(here)))
+    output.say(output.dumps([asdict(item) for item in found]) if json else page(found).rstrip())
