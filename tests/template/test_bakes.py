@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from devtools import bake as baking
-from tests.support.scratch import Bake, cut
+from tests.conftest import Bake, cut
 
 SETTINGS = baking.settings()
 TABLE = SETTINGS["__services"]

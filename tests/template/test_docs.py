@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devtools.bake import ROOT, TEMPLATE, settings
-from tests.support.scratch import Bake
+from tests.conftest import Bake
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 INV = re.compile(r"`inv ([a-z][\w.-]*)|^\s*inv ([a-z][\w.-]*)|&& inv ([a-z][\w.-]*)", re.MULTILINE)

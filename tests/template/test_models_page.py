@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scratch import Bake
+from tests.conftest import Bake
 from tests.test_your_model import Reader
 
 CRON = re.compile(r"^```cron\n.*\.venv/bin/(inv .*?) >>.*\n```", re.MULTILINE)

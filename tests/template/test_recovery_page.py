@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scratch import Bake
+from tests.conftest import Bake
 from tests.test_your_model import Reader
 
 NO_COMMANDS = re.compile(r"^```text\n.*?^```", re.DOTALL | re.MULTILINE)

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import pytest
 
 from devtools.bench import free_ports
-from tests.support.scratch import Bake
+from tests.conftest import Bake
 
 PORTS = ("API_PORT", "DASHBOARD_PORT", "REDIS_PORT")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
