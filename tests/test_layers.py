@@ -1,0 +1,301 @@
+"""The order of the rooms of slipway/, read from its imports.
+
+An arrow counts wherever it is written, also under TYPE_CHECKING and inside a function: whoever
+names a type of a higher room knows that room. In a cycle only imports that run count, at the top of
+a module or inside a function.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter, defaultdict
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from devtools.bake import TEMPLATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ORDER = (
+    "core", "config", "stack", "releases", "models", "secret", "backup", "pipeline", "harness",
+    "tasks",
+)  # fmt: skip
+"""Each room may import those before it."""
+MOST_FILES = 10
+CROWDED = frozenset({"tasks"})
+"""Folders with more files: a task is found by its namespace, and each namespace is a module."""
+REASON = re.compile(r"# noqa: PLC0415 - (speed|optional)\b")
+"""An import inside a function saves time, or is of a package that a repository may be without."""
+
+KNOWN = frozenset(
+    {
+        "backup.databases imports backup.databases.containers, which leads back to it",
+        "backup.databases imports backup.databases.postgres, which leads back to it",
+        "backup.databases imports backup.databases.sqlite, which leads back to it",
+        "backup.databases imports slipway.backup.databases.containers inside a function",
+        "backup.databases imports slipway.backup.databases.postgres inside a function",
+        "backup.databases imports slipway.backup.databases.sqlite inside a function",
+        "backup.databases imports slipway.stack.engines.compose inside a function",
+        "backup.databases imports slipway.stack.engines.local inside a function",
+        "backup.databases imports stack.engines.compose, which leads back to it",
+        "backup.databases imports stack.engines.local, which leads back to it",
+        "backup.databases.containers imports stack.engines.compose, which leads back to it",
+        "backup.databases.postgres imports backup.databases, which leads back to it",
+        "backup.databases.sqlite imports backup.databases, which leads back to it",
+        "backup.drill imports slipway.stack.engines inside a function",
+        "backup.drill imports slipway.stack.engines.compose inside a function",
+        "backup.drill imports slipway.stack.engines.local inside a function",
+        "backup.drill imports slipway.stack.engines.supervisor inside a function",
+        "backup.metrics imports backup.restore_point, which leads back to it",
+        "backup.offsite.storage imports fsspec inside a function",
+        "backup.offsite.storage imports slipway.backup.offsite.sftp inside a function",
+        "backup.restore_point imports backup.databases, which leads back to it",
+        "backup.schedule.service imports slipway.backup inside a function",
+        "backup.schedule.service imports slipway.backup.databases.postgres inside a function",
+        "backup.schedule.service imports slipway.backup.databases.runners inside a function",
+        "backup.schedule.service imports slipway.stack inside a function",
+        "backup/ has more than 10 files",
+        "class Answer is defined more than once",
+        "class Database is defined more than once",
+        "class Given is defined more than once",
+        "class Inside is defined more than once",
+        "class Outcome is defined more than once",
+        "class Period is defined more than once",
+        "class Plan is defined more than once",
+        "class Progress is defined more than once",
+        "class Rotation is defined more than once",
+        "class Search is defined more than once",
+        "class Stage is defined more than once",
+        "class StepFailed is defined more than once",
+        "class Table is defined more than once",
+        "class Wanted is defined more than once",
+        "config.check imports secret.encrypted_env, which is above it",
+        "config.check imports secret.rotation, which is above it",
+        "config.check imports secret.scan_git, which is above it",
+        "config.check imports secret.scan_images, which is above it",
+        "config.reference imports stack.inventory, which is above it",
+        "config.service_env imports config.values, which leads back to it",
+        "config.service_env imports stack.inventory, which is above it",
+        "config.usage imports stack.inventory, which is above it",
+        "config.usage imports stack.services, which is above it",
+        "config.values imports core.transaction, which leads back to it",
+        "config.values imports secret.encrypted_env, which is above it",
+        "config.values imports stack.engines, which is above it",
+        "config.values imports stack.engines, which leads back to it",
+        "core.output imports rich.console inside a function",
+        "core.transaction imports backup.metrics, which is above it",
+        "core.transaction imports backup.metrics, which leads back to it",
+        "core/ has more than 10 files",
+        "pipeline.ray_runner imports ray inside a function",
+        "secret.age imports pyrage inside a function",
+        "secret.rotation imports secret.rotation.api_key, which leads back to it",
+        "secret.rotation imports secret.rotation.base, which leads back to it",
+        "secret.rotation imports secret.rotation.external, which leads back to it",
+        "secret.rotation imports secret.rotation.postgres, which leads back to it",
+        "secret.rotation imports secret.rotation.redis, which leads back to it",
+        "secret.rotation imports secret.rotation.signing_key, which leads back to it",
+        "secret.rotation imports slipway.secret.rotation inside a function",
+        "secret.rotation.api_key imports secret.rotation, which leads back to it",
+        "secret.rotation.api_key imports secret.rotation.base, which leads back to it",
+        "secret.rotation.base imports secret.rotation, which leads back to it",
+        "secret.rotation.external imports backup.offsite.storage, which is above it",
+        "secret.rotation.external imports secret.rotation.base, which leads back to it",
+        "secret.rotation.postgres imports secret.rotation, which leads back to it",
+        "secret.rotation.postgres imports secret.rotation.base, which leads back to it",
+        "secret.rotation.redis imports secret.rotation.base, which leads back to it",
+        "secret.rotation.signing_key imports secret.rotation, which leads back to it",
+        "secret.rotation.signing_key imports secret.rotation.base, which leads back to it",
+        "secret.scan_images imports docker inside a function",
+        "secret.scan_images imports docker.errors inside a function",
+        "secret.scan_images imports requests.exceptions inside a function",
+        "stack.build.images imports config.values, which leads back to it",
+        "stack.build.images imports docker inside a function",
+        "stack.build.images imports docker.errors inside a function",
+        "stack.doctor imports backup.create, which is above it",
+        "stack.doctor imports backup.drill, which is above it",
+        "stack.doctor imports backup.objectives, which is above it",
+        "stack.doctor imports backup.restore, which is above it",
+        "stack.doctor imports backup.restore_point, which is above it",
+        "stack.doctor imports backup.schedule.nightly, which is above it",
+        "stack.doctor imports models.history, which is above it",
+        "stack.doctor imports models.maintenance, which is above it",
+        "stack.doctor imports secret.due, which is above it",
+        "stack.doctor imports secret.encrypted_env, which is above it",
+        "stack.engines imports slipway.stack.engines.compose inside a function",
+        "stack.engines imports slipway.stack.engines.local inside a function",
+        "stack.engines imports stack.engines.compose, which leads back to it",
+        "stack.engines imports stack.engines.local, which leads back to it",
+        "stack.engines.compose imports config.service_env, which leads back to it",
+        "stack.engines.compose imports core.transaction, which leads back to it",
+        "stack.engines.compose imports models.replicas, which is above it",
+        "stack.engines.compose imports stack.build.images, which leads back to it",
+        "stack.engines.compose imports stack.engines, which leads back to it",
+        "stack.engines.local imports config.service_env, which leads back to it",
+        "stack.engines.local imports core.transaction, which leads back to it",
+        "stack.engines.local imports stack.engines, which leads back to it",
+        "stack.health imports psutil inside a function",
+        "stack.health imports slipway.stack inside a function",
+        "stack.session imports backup.provenance, which is above it",
+        "tasks imports slipway.tasks inside a function",
+        "tasks.harness imports slipway.harness.run inside a function",
+        "tasks.pipeline imports slipway.pipeline.ray_runner inside a function",
+        "tasks.pipeline imports slipway.pipeline.runners inside a function",
+    }
+)
+"""What is still wrong: take out what you mend, and add nothing."""
+
+
+class Arrow(NamedTuple):
+    """An import of one module of slipway/ by another."""
+
+    source: str
+    target: str
+    runs: bool
+    """False where only a type checker reads it."""
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Return every module by its name without `slipway.`; a package is named as its folder is."""
+    found = {}
+    for path in sorted((TEMPLATE / "slipway").rglob("*.py")):
+        parts = path.relative_to(TEMPLATE / "slipway").with_suffix("").parts
+        found[".".join(parts).removesuffix("__init__").removesuffix(".")] = path
+    return found
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(modules()[name].read_text(encoding="utf-8"))
+
+
+def imports_of(node: ast.AST) -> Iterator[str]:
+    """Yield the modules that a statement imports, as far as they are of slipway/."""
+    if isinstance(node, ast.Import):
+        named = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        assert not node.level, f"line {node.lineno}: write the whole name, not a relative one"
+        whole = [f"{node.module}.{alias.name}" for alias in node.names]
+        named = [name if module_of(name) in modules() else str(node.module) for name in whole]
+    else:
+        return
+    yield from (module_of(name) for name in named if f"{name}.".startswith("slipway."))
+
+
+def module_of(name: str) -> str:
+    return name.removeprefix("slipway").removeprefix(".")
+
+
+def walk(node: ast.AST, *, runs: bool = True) -> Iterator[tuple[ast.AST, bool]]:
+    """Yield every node below, and whether it runs."""
+    for child in ast.iter_child_nodes(node):
+        typed = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+        yield child, runs and not typed
+        yield from walk(child, runs=runs and not typed)
+
+
+@cache
+def arrows() -> frozenset[Arrow]:
+    return frozenset(
+        Arrow(name, target, runs)
+        for name in modules()
+        for node, runs in walk(tree(name))
+        for target in imports_of(node)
+        if target != name
+    )
+
+
+def room(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def upward() -> Iterator[str]:
+    for arrow in arrows():
+        source, target = room(arrow.source), room(arrow.target)
+        if target and (not source or ORDER.index(target) > ORDER.index(source)):
+            yield f"{arrow.source} imports {arrow.target}, which is above it"
+
+
+def circular() -> Iterator[str]:
+    """Find the imports that are part of a cycle: the target leads back to the source."""
+    following = defaultdict(set)
+    for arrow in arrows():
+        if arrow.runs:
+            following[arrow.source].add(arrow.target)
+    for source, targets in following.items():
+        for target in targets:
+            if source in reachable(target, following):
+                yield f"{source} imports {target}, which leads back to it"
+
+
+def reachable(start: str, following: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    ahead = [start]
+    while ahead:
+        for name in following.get(ahead.pop(), ()):
+            if name not in found:
+                found.add(name)
+                ahead.append(name)
+    return found
+
+
+def crowded() -> Iterator[str]:
+    counts = Counter(path.parent for path in modules().values())
+    for folder, count in counts.items():
+        name = folder.relative_to(TEMPLATE / "slipway").as_posix()
+        if count > MOST_FILES and name not in CROWDED:
+            yield f"{name}/ has more than {MOST_FILES} files"
+
+
+def doubled() -> Iterator[str]:
+    nodes = (node for name in modules() for node in ast.walk(tree(name)))
+    counts = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
+    yield from (f"class {name} is defined more than once" for name, n in counts.items() if n > 1)
+
+
+def lazy() -> Iterator[str]:
+    """Find imports inside functions without a reason that counts."""
+    for name, path in modules().items():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for function in ast.walk(tree(name)):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                for node in ast.walk(function):
+                    if isinstance(node, ast.Import | ast.ImportFrom) and not any(
+                        map(REASON.search, lines[node.lineno - 1 : node.end_lineno])
+                    ):
+                        yield f"{name} imports {imported(node)} inside a function"
+
+
+def imported(node: ast.Import | ast.ImportFrom) -> str:
+    return str(node.module) if isinstance(node, ast.ImportFrom) else node.names[0].name
+
+
+def unexpected(found: Iterator[str]) -> list[str]:
+    return sorted({*found} - KNOWN)
+
+
+def test_every_room_has_its_place_in_the_order() -> None:
+    assert {room(name) for name in modules()} - {*ORDER, ""} == set()
+
+
+def test_imports_go_down_only() -> None:
+    assert unexpected(upward()) == []
+
+
+def test_imports_make_no_cycle() -> None:
+    assert unexpected(circular()) == []
+
+
+def test_folders_are_small() -> None:
+    assert unexpected(crowded()) == []
+
+
+def test_every_class_has_a_name_of_its_own() -> None:
+    assert unexpected(doubled()) == []
+
+
+def test_imports_inside_functions_say_what_they_save() -> None:
+    assert unexpected(lazy()) == []
