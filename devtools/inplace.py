@@ -4,6 +4,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from invoke.exceptions import Exit
+
 from devtools import bake, environment, process
 
 TOOLS = bake.BUILD / "tools"
@@ -27,8 +29,19 @@ def lay_out() -> Path:
         (PLACE / name).symlink_to(bake.TEMPLATE / name)
     text = (bake.TEMPLATE / "pyproject.toml").read_text(encoding="utf-8")
     renamed = text.replace("{{ cookiecutter.package_name }}", package.name)
-    (PLACE / "pyproject.toml").write_text(renamed, encoding="utf-8")
+    (PLACE / "pyproject.toml").write_text(checked_whole(renamed), encoding="utf-8")
     return PLACE
+
+
+def checked_whole(settings: str) -> str:
+    """Let mypy check slipway/ too, which a repository's own settings leave out."""
+    entry = 'module = ["slipway.*"]\nignore_errors = '
+    changes = {'files = ["src"': 'files = ["slipway", "src"', f"{entry}true": f"{entry}false"}
+    for left_out, checked in changes.items():
+        if left_out not in settings:
+            raise Exit(f"The template's pyproject.toml no longer has {left_out!r}.")
+        settings = settings.replace(left_out, checked)
+    return settings
 
 
 if __name__ == "__main__":

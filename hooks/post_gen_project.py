@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,42 @@ def told(block: str, found: set[str]) -> str:
     return VIA.sub(f"\n    # via{lines}", block)
 
 
+def address(template: str) -> str:
+    """Return where the template is: a folder as an absolute path, a URL without its password."""
+    folder = Path(os.environ.get("PWD", "."), template)
+    return (
+        str(folder.resolve()) if folder.is_dir() else re.sub(r"^(https?://)[^/]*@", r"\1", template)
+    )
+
+
+def commit_of(folder: str) -> str:
+    """Return the commit that a clone of the template is at; nothing where there is none."""
+    top, _, commit = git(folder, "rev-parse", "--show-toplevel", "HEAD").partition("\n")
+    return commit if top and Path(top).samefile(folder) else ""
+
+
+def git(folder: str, *words: str) -> str:
+    """Return what git says; nothing without git, or outside a repository."""
+    command = ["git", "-C", folder, *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+def record_template(answers: dict[str, Any], file: Path) -> None:
+    """Write into project.toml where the template is, and at which commit it was."""
+    clone = Path(os.environ.get("PWD", "."), answers.get("_repo_dir", ""))
+    commit = answers.get("_commit") or commit_of(
+        str(clone)
+    )  # cruft knows it, cookiecutter does not
+    text = file.read_text(encoding="utf-8")
+    for key, value in (("address", address(answers.get("_template", ""))), ("commit", commit)):
+        text = text.replace(f'{key} = ""\n', f"{key} = {json.dumps(value)}\n", 1)
+    file.write_text(text, encoding="utf-8")
+
+
 def shortest(project: Path) -> str:
     """Return the folder as one would type it where cookiecutter was run."""
     relative = os.path.relpath(project, os.environ.get("PWD", project.parent))
@@ -255,6 +292,7 @@ def main() -> None:
         prune_requirements(Path())
     remove_stages([*gone, *defined], Path("Dockerfile"))
     remove_readers([*defined, *readers], Path())
+    record_template(answers, Path("project.toml"))
     starts = {table[service].get("start", UP) for service in chosen}
     start = UP if UP in starts else min(starts)
     folder = shortest(Path.cwd())

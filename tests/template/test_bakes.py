@@ -232,7 +232,7 @@ def test_baking_twice_gives_the_same_bytes(bake: Bake, tmp_path: Path) -> None:
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
-def test_ops_is_the_same_in_every_repository(bake: Bake) -> None:
+def test_slipway_is_the_same_in_every_repository(bake: Bake) -> None:
     project = bake(project_name="Something Else")
     for name in files(project / "slipway"):
         assert (project / "slipway" / name).read_bytes() == (
@@ -248,11 +248,12 @@ def test_a_bake_with_awkward_names_is_valid_in_every_syntax(bake: Bake) -> None:
         list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
 
-def test_the_answers_are_recorded(bake: Bake) -> None:
+def test_the_answers_and_the_template_are_recorded(bake: Bake, template: Path) -> None:
     recorded = tomllib.loads((bake(**NAMES) / "project.toml").read_text(encoding="utf-8"))
     assert {key: recorded["answers"][key] for key in NAMES} == NAMES
     assert [*recorded["answers"]] == baking.questions()
-    assert recorded["template"] == {"version": SETTINGS["_template_version"]}
+    version = SETTINGS["_template_version"]
+    assert recorded["template"] == {"address": str(template), "commit": "", "version": version}
     assert recorded["project"]["slug"] == "wetter-fur-koln-umgebung-s-1"
 
 

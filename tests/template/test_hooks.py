@@ -326,6 +326,42 @@ def test_the_folder_to_go_to_is_what_one_would_type(
     assert POST.shortest(tmp_path / "project") == "project"
 
 
+@pytest.mark.parametrize(
+    ("typed", "recorded"),
+    [
+        ("https://someone:token@example.org/slipway.git", "https://example.org/slipway.git"),
+        ("ssh://git@example.org/slipway.git", "ssh://git@example.org/slipway.git"),
+        ("gh:example/slipway", "gh:example/slipway"),
+    ],
+)
+def test_the_template_s_address_is_recorded_without_a_login(typed: str, recorded: str) -> None:
+    assert POST.address(typed) == recorded
+
+
+def test_the_template_s_commit_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PWD", str(tmp_path))
+    clone = tmp_path / "clone"
+    (clone / "folder").mkdir(parents=True)
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    POST.git(str(clone), "init", "--quiet")
+    assert POST.commit_of(str(clone)) == ""
+    POST.git(str(clone), *who, "commit", "--quiet", "--allow-empty", "--message", "One")
+    commit = POST.git(str(clone), "rev-parse", "HEAD")
+    assert len(commit) == 40
+    assert POST.commit_of(str(clone / "folder")) == ""  # another repository's, not its own
+    file = tmp_path / "project.toml"
+    for answers, found in (
+        ({"_template": "clone", "_repo_dir": "clone"}, commit),
+        ({"_template": "clone", "_commit": "c0ffee"}, "c0ffee"),  # cruft has no folder for it
+        ({"_template": "clone", "_repo_dir": "clone/folder"}, ""),
+    ):
+        file.write_text((TEMPLATE / "project.toml").read_text(encoding="utf-8"), encoding="utf-8")
+        POST.record_template(answers, file)
+        template = tomllib.loads(file.read_text(encoding="utf-8"))["template"]
+        assert template["address"] == str(clone.resolve())
+        assert template["commit"] == found
+
+
 def test_hooks_use_the_standard_library_only() -> None:
     for path in (ROOT / "hooks").glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))

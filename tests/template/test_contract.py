@@ -1,0 +1,55 @@
+"""What slipway/ promises to a repository: it leaves the user's tools alone, and may be patched."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from devtools.bake import ROOT, TEMPLATE, settings
+from tests.support.bakes import baked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSION = (TEMPLATE / "slipway" / "VERSION").read_text(encoding="utf-8").strip()
+
+
+def run(folder: Path, *command: str, code: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_version_is_the_template_s() -> None:
+    assert settings()["_template_version"] == VERSION
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## {re.escape(VERSION)}\b", changes, re.MULTILINE)
+
+
+def test_the_readme_names_every_room() -> None:
+    said = (TEMPLATE / "slipway" / "README.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (TEMPLATE / "slipway").glob("*/__init__.py")}
+    assert {*re.findall(r"^\| `(\w+)/` \|", said, re.MULTILINE)} == rooms
+
+
+def test_a_repository_s_tools_leave_slipway_alone(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(baked("pipeline"), project, ignore=shutil.ignore_patterns("__pycache__"))
+    errors = project / "slipway" / "core" / "errors.py"
+    errors.write_text(errors.read_text(encoding="utf-8") + "\nNUMBER: int = 'text'\n")
+    tasks = project / "tasks.py"
+    own = """
+from slipway.core.project import find_root
+
+FOUND: int = find_root()
+"""
+    tasks.write_text(tasks.read_text(encoding="utf-8") + own, encoding="utf-8")
+
+    said = run(project, "mypy", "--cache-dir", str(ROOT / "build" / ".mypy_cache"), code=1)
+    assert "Found 1 error in 1 file" in said  # what it offers has types all the same
+    assert re.search(r"tasks\.py:\d+: error: Incompatible types", said)
