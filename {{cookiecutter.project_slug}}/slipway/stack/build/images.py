@@ -286,7 +286,7 @@ class Build:
 
     project: Project
     composition: Composition
-    values: Mapping[str, str]
+    environment: Mapping[str, str]
     origin: Origin
 
     def targets(self) -> list[Target]:
