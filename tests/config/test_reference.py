@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from slipway.config import check, envfile, reference, schema
+from slipway.config.reference import ProfileEntry, markdown_cell
 from slipway.config.schema import PROFILES, Rotation, Variable
 from slipway.core.project import load
 from tests.support.copies import REPOSITORY
@@ -71,3 +72,11 @@ def test_what_each_profile_has_from_the_start_reads_alike_everywhere(profile: st
         file = envfile.parsed(text)
         assert not file.problems
         assert not [line for line in file.lines if line.problem]
+
+
+def test_a_cell_is_safe_in_a_table() -> None:
+    assert markdown_cell(()) == "-"
+    assert (
+        markdown_cell((ProfileEntry("a | b"), ProfileEntry("c", ("dev",))))
+        == r"`a \| b`<br>`c` (dev)"
+    )

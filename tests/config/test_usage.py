@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slipway.config import schema, usage
+from slipway.config.compose_file import compose_variables
 from slipway.core.project import load
-from slipway.stack import inventory
 from tests.support.copies import REPOSITORY
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def test_settings_are_those_of_the_classes_that_come_from_the_environment(tmp_pa
     ],
 )
 def test_what_compose_fills_in_is_found(text: str, names: list[str]) -> None:
-    assert inventory.filled_in({"command": [text]}) == names
+    assert compose_variables({"command": [text]}) == names
 
 
 def test_the_application_s_keys_are_those_that_it_has() -> None:

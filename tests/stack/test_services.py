@@ -5,17 +5,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slipway.core.errors import Refused
-from slipway.stack.inventory import files
 from slipway.stack.services import (
     Service,
     configured,
-    definitions,
     in_containers_only,
     local_services,
-    read,
     shared,
 )
-from tests.support.copies import REPOSITORY
 
 if TYPE_CHECKING:
     from tests.support.scratch import Scratch
@@ -73,21 +69,12 @@ def test_what_runs_in_containers_only_is_named(scratch: Scratch) -> None:
     assert in_containers_only(scratch.root) == ["b"]
 
 
-def test_included_files_are_read(scratch: Scratch) -> None:
-    scratch.write(
-        "compose.yaml", "include: [services/a/compose.yaml, {path: services/b/compose.yaml}]"
-    )
-    scratch.write("services/a/compose.yaml", "services: {a: {image: a}}")
-    scratch.write("services/b/compose.yaml", "services: {b: {image: b}}")
-    assert definitions(scratch.root) == {"a": {"image": "a"}, "b": {"image": "b"}}
-
-
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ({"compose.yaml": "include: [services/gone/compose.yaml]"}, "gone"),
         ({"compose.yaml": "services: {a: ["}, "compose.yaml"),
-        ({"compose.yaml": "- a list"}, "not a compose file"),
+        ({"compose.yaml": "- a list"}, "not a mapping"),
         (
             {"compose.yaml": "include: [b.yaml]\nservices: {a: {}}", "b.yaml": "services: {a: {}}"},
             "defined in another file too",
@@ -109,12 +96,3 @@ def test_a_broken_stack_is_refused_by_name(
         scratch.write(name, text)
     with pytest.raises(Refused, match=message):
         local_services(scratch.root, {})
-
-
-@pytest.mark.parametrize("file", files().values())
-def test_every_folder_of_services_is_included_once(file: str) -> None:
-    included = [entry["path"][0] for entry in read(REPOSITORY / file)["include"]]
-    folders = [
-        str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("services/*/compose.yaml")
-    ]
-    assert sorted(included) == sorted(folders)

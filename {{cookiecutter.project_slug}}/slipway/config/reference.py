@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slipway.config import envfile
 from slipway.config.schema import ENGINES, FILE, PROFILES, TASKS
 from slipway.core.errors import Refused
-from slipway.stack.inventory import cell, marked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from slipway.config.schema import Variable
 
@@ -69,6 +69,14 @@ All services whose image is built here share these. They name and label the imag
 that its containers run as.
 
 """
+
+
+@dataclass(frozen=True)
+class ProfileEntry:
+    """A value that holds on every profile or engine, or on those that are named."""
+
+    value: str
+    profiles: tuple[str, ...] = ()
 
 
 def env_file(variables: Iterable[Variable], profile: str) -> str:
@@ -201,4 +209,25 @@ def _defaults(variable: Variable) -> str:
         return f"{variable.secret} random bytes, by `inv env.init`"
     default = variable.default
     known = ENGINES if {*ENGINES} & {*default} else PROFILES
-    return cell(marked({name: [default[name]] if name in default else [] for name in known}))
+    said = {name: [default[name]] if name in default else [] for name in known}
+    return markdown_cell(mark_profiles(said))
+
+
+def mark_profiles(items: Mapping[str, Iterable[str]]) -> tuple[ProfileEntry, ...]:
+    """Return what the profiles say, and of what not all of them say, which do."""
+    holders: dict[str, list[str]] = {}
+    for profile, values in items.items():
+        for value in values:
+            holders.setdefault(value, []).append(profile)
+    return tuple(
+        ProfileEntry(value) if len(names) == len(items) else ProfileEntry(value, tuple(names))
+        for value, names in holders.items()
+        if value
+    )
+
+
+def markdown_cell(entries: Sequence[ProfileEntry]) -> str:
+    """Write entries as one cell of a table, whose bars are escaped."""
+    marks = (f" ({', '.join(entry.profiles)})" if entry.profiles else "" for entry in entries)
+    shown = (f"`{entry.value}`{mark}" for entry, mark in zip(entries, marks, strict=True))
+    return "<br>".join(shown).replace("|", "\\|") or "-"

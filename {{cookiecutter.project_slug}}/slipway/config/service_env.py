@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
 
-from slipway.config import envfile, schema
+from slipway.config import compose_file, envfile, schema
 from slipway.config import values as config_values
 from slipway.config.schema import APPLICATION, ENGINES
 from slipway.config.values import FILE_SUFFIX
 from slipway.core import files
 from slipway.core.redaction import SHORTEST
-from slipway.stack import inventory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -83,10 +82,9 @@ def planned(project: Project, values: Mapping[str, str], engine: str) -> dict[st
 def services(project: Project) -> dict[str, frozenset[str]]:
     """Return every service, and what compose and `x-local` fill in for it on any profile."""
     found: dict[str, frozenset[str]] = {}
-    for file in inventory.files().values():
-        if (project.root / file).is_file():
-            for name, entry in inventory.composed(project.root, file).items():
-                found[name] = found.get(name, frozenset()) | inventory.named(entry)
+    for entries in compose_file.read_profiles(project.root).values():
+        for name, entry in entries.items():
+            found[name] = found.get(name, frozenset()) | compose_file.filled_variables(entry)
     return found
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from slipway.config import compose_file
 from slipway.config.schema import APPLICATION, FILE, TASKS, hint
 from slipway.core.findings import Finding
-from slipway.stack import inventory
-from slipway.stack import services as stack_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,12 +52,11 @@ def used(project: Project) -> Usage:
     handed: dict[str, set[str]] = {}
     filled: dict[str, set[str]] = {}
     takes: dict[str, frozenset[str]] = {}
-    for file in inventory.files().values():
-        if (project.root / file).is_file():
-            for service, entry in inventory.composed(project.root, file).items():
-                filled.setdefault(service, set()).update(inventory.named(entry))
-                takes[service] = takes.get(service, BOTH) & _takes(service, entry)
-                handed.setdefault(service, set()).update(inventory.handed(entry))
+    for services in compose_file.read_profiles(project.root).values():
+        for service, entry in services.items():
+            filled.setdefault(service, set()).update(compose_file.filled_variables(entry))
+            takes[service] = takes.get(service, BOTH) & _takes(service, entry)
+            handed.setdefault(service, set()).update(compose_file.environment_names(entry))
     keys = settings_keys(project.source / project.package / "settings.py")
     return Usage(
         services={name: frozenset(filled[name] | handed[name]) for name in filled},
@@ -96,7 +94,7 @@ def settings_keys(path: Path) -> frozenset[str]:
 
 def _defaults(path: Path) -> frozenset[str]:
     """Return what the settings file says for every profile."""
-    content = stack_services.read(path) if path.is_file() else {}
+    content = compose_file.read_yaml(path) if path.is_file() else {}
     return frozenset(key.upper() for key in content.get("default") or {})
 
 

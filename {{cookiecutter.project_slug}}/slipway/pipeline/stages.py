@@ -13,8 +13,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from slipway.config.compose_file import read_yaml
 from slipway.core.errors import Refused
-from slipway.stack import services as stack_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -131,7 +131,7 @@ def known(root: Path) -> Known:
             names = said["names"]
             if isinstance(names, str):
                 file, _, key = names.partition("#")
-                names = [*(stack_services.read(root / file).get(key) or {})]
+                names = [*(read_yaml(root / file).get(key) or {})]
             return Known(tuple(map(str, names)), tuple(map(str, said["intervals"])))
     raise Refused(f"no compose file says under {SERIES} which series there are")
 
@@ -139,7 +139,7 @@ def known(root: Path) -> Known:
 def _files(root: Path) -> Iterable[tuple[str, dict[str, Any]]]:
     """Yield the folder and the content of the compose files of services that may have stages."""
     for path in sorted(root.glob("services/*/compose.yaml")):
-        yield path.parent.name, stack_services.read(path)
+        yield path.parent.name, read_yaml(path)
 
 
 def _stage(name: str, folder: str, entry: Mapping[str, Any]) -> Stage:

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
+from slipway.config import compose_file
 from slipway.core import files, shell
 from slipway.core.errors import Refused
 from slipway.core.redaction import hidden, written
-from slipway.stack import inventory
 from slipway.stack.build.compose_cli import composition
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ def _may_answer() -> bool:
 
 def named(project: Project, values: Mapping[str, str]) -> list[str]:
     """Return the images that this project builds, as the compose files of a profile name them."""
-    entries = inventory.composed(project.root, inventory.files()[values["APP_ENV"]]).values()
+    file = compose_file.PROFILE_FILES[values["APP_ENV"]]
+    entries = compose_file.read_services(project.root, file).values()
     ours = (str(entry["image"]) for entry in entries if "build" in entry and "image" in entry)
     return sorted(
         {FILLED.sub(lambda one: values.get(one[1]) or one[2] or "", name) for name in ours}

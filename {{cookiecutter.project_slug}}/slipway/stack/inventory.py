@@ -11,11 +11,12 @@ import re
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from string import Formatter
 from typing import TYPE_CHECKING, Any
 
+from slipway.config import compose_file
+from slipway.config.compose_file import PROFILE_FILES
+from slipway.config.reference import ProfileEntry, mark_profiles, markdown_cell
 from slipway.config.schema import PROFILES
-from slipway.stack import services as stack_services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,19 +32,6 @@ Variables are filled in from the environment and the profile's env file; env/sch
 each. A profile in parentheses means that the value is for that one only. A dash means none: a step
 that runs to completion has no health check, and some services run in containers only.
 """
-FILLED_IN = r"\$(?:\$|\{(\w+)|([A-Za-z_]\w*))"
-SUPPLIED = {"ROOT"}
-"""What `x-local` may name and is no variable."""
-REPLACED = {"command", "entrypoint", "test"}
-"""What a file put on top replaces; compose puts other lists together."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One thing that holds for a service, on every profile or on those that are named."""
-
-    value: str
-    profiles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,15 +40,15 @@ class Component:
 
     service: str
     folder: str
-    command: tuple[Entry, ...]
-    image: tuple[Entry, ...]
-    ports: tuple[Entry, ...]
-    depends_on: tuple[Entry, ...]
-    volumes: tuple[Entry, ...]
-    environment: tuple[Entry, ...]
-    filled_in: tuple[Entry, ...]
-    health_check: tuple[Entry, ...]
-    as_a_process: tuple[Entry, ...]
+    command: tuple[ProfileEntry, ...]
+    image: tuple[ProfileEntry, ...]
+    ports: tuple[ProfileEntry, ...]
+    depends_on: tuple[ProfileEntry, ...]
+    volumes: tuple[ProfileEntry, ...]
+    environment: tuple[ProfileEntry, ...]
+    filled_in: tuple[ProfileEntry, ...]
+    health_check: tuple[ProfileEntry, ...]
+    as_a_process: tuple[ProfileEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -77,61 +65,18 @@ def components(root: Path, read: Mapping[str, Sequence[str]]) -> list[Component]
     Raises:
         Refused: a file is missing or is not a compose file.
     """
-    profiles = {profile: composed(root, file) for profile, file in files().items()}
+    profiles = {
+        name: compose_file.read_services(root, file) for name, file in PROFILE_FILES.items()
+    }
     found = []
     for name in profiles[PROFILES[0]]:
         entries = {profile: services[name] for profile, services in profiles.items()}
-        elsewhere = {one for entry in entries.values() for one in named(entry)}
+        elsewhere = {
+            one for entry in entries.values() for one in compose_file.filled_variables(entry)
+        }
         own = [one for one in read.get(name, ()) if one not in elsewhere]
         found.append(_component(root, name, entries, own))
     return found
-
-
-def files() -> dict[str, str]:
-    """Return the compose file of each profile."""
-    first, *others = PROFILES
-    return {first: "compose.yaml"} | {profile: f"compose.{profile}.yaml" for profile in others}
-
-
-def composed(root: Path, file: str) -> dict[str, dict[str, Any]]:
-    """Put the services of a profile together, each with the `folder` that it comes from."""
-    top = stack_services.read(root / file)
-    found = {
-        name: {"folder": root} | (service or {})
-        for name, service in (top.get("services") or {}).items()
-    }
-    for entry in top.get("include") or []:
-        paths = entry if isinstance(entry, str) else entry["path"]
-        paths = [root / path for path in ([paths] if isinstance(paths, str) else paths)]
-        for path in paths:
-            for name, service in (stack_services.read(path).get("services") or {}).items():
-                own = {"folder": paths[0].parent} | extended(path, service or {})
-                found[name] = merged(found.get(name, {}), own)
-    return found
-
-
-def extended(path: Path, service: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a service on top of the one in another file that it extends."""
-    base = service.get("extends")
-    if not isinstance(base, dict) or "file" not in base:
-        return dict(service)
-    return merged(
-        stack_services.read(path.parent / base["file"])["services"][base["service"]], service
-    )
-
-
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Put one mapping on top of another, as compose does."""
-    result = dict(below)
-    for key, value in above.items():
-        held = result.get(key)
-        if isinstance(held, dict) and isinstance(value, dict):
-            result[key] = merged(held, value)
-        elif isinstance(held, list) and isinstance(value, list) and key not in REPLACED:
-            result[key] = held + [item for item in value if item not in held]
-        else:
-            result[key] = value
-    return result
 
 
 def _component(
@@ -141,8 +86,8 @@ def _component(
     (entry, *_) = profiles.values()
     made = _image(root, entry)
 
-    def each(read: Callable[[dict[str, Any]], Iterable[str]]) -> tuple[Entry, ...]:
-        return marked({profile: read(one) for profile, one in profiles.items()})
+    def each(read: Callable[[dict[str, Any]], Iterable[str]]) -> tuple[ProfileEntry, ...]:
+        return mark_profiles({profile: read(one) for profile, one in profiles.items()})
 
     return Component(
         service=name,
@@ -152,23 +97,10 @@ def _component(
         ports=each(lambda one: [port(item) for item in one.get("ports", [])]),
         depends_on=each(_needs),
         volumes=each(lambda one: [_volume(root, one, item) for item in one.get("volumes", [])]),
-        environment=each(lambda one: sorted({*handed(one), *read})),
-        filled_in=each(filled_in),
+        environment=each(lambda one: sorted({*compose_file.environment_names(one), *read})),
+        filled_in=each(compose_file.compose_variables),
         health_check=each(lambda one: [_health(one, made)]),
         as_a_process=each(_process),
-    )
-
-
-def marked(items: Mapping[str, Iterable[str]]) -> tuple[Entry, ...]:
-    """Return what the profiles say, and of what not all of them say, which do."""
-    holders: dict[str, list[str]] = {}
-    for profile, values in items.items():
-        for value in values:
-            holders.setdefault(value, []).append(profile)
-    return tuple(
-        Entry(value) if len(names) == len(items) else Entry(value, tuple(names))
-        for value, names in holders.items()
-        if value
     )
 
 
@@ -191,20 +123,6 @@ def port(item: str | Mapping[str, Any]) -> str:
     return ":".join(str(part) for part in parts if part)
 
 
-def filled_in(entry: Mapping[str, Any]) -> list[str]:
-    """Return the variables that compose fills in; `$$` is how a `$` is written there."""
-    found = re.finditer(FILLED_IN, json.dumps({**entry, "folder": ""}, default=str))
-    return sorted({match[1] or match[2] for match in found} - {None})
-
-
-def named(entry: Mapping[str, Any]) -> set[str]:
-    """Return the variables that compose or `x-local` fill in for a service."""
-    local = entry.get("x-local") or {}
-    fields = (Formatter().parse(str(text)) for text in local.values())
-    found = {name for parsed in fields for _, name, _, _ in parsed if name}
-    return {*filled_in(entry)} | found - SUPPLIED
-
-
 def _runs(entry: Mapping[str, Any]) -> str:
     """Write what compose has a container run; nothing where that is the image's own."""
     return " ".join(filter(None, (words(entry.get(key)) for key in ("entrypoint", "command"))))
@@ -213,7 +131,7 @@ def _runs(entry: Mapping[str, Any]) -> str:
 def _needs(entry: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} {how.removeprefix('service_').replace('_', ' ')}"
-        for name, how in stack_services.conditions(entry).items()
+        for name, how in compose_file.needed_services(entry).items()
     ]
 
 
@@ -225,12 +143,6 @@ def _volume(root: Path, entry: Mapping[str, Any], item: str | Mapping[str, Any])
     if not source.startswith("."):
         return item
     return f"./{os.path.relpath(entry['folder'] / source, root)}:{target}"
-
-
-def handed(entry: Mapping[str, Any]) -> list[str]:
-    """Return the variables that a container is handed."""
-    given: Mapping[str, Any] | Sequence[str] = entry.get("environment") or {}
-    return [item.partition("=")[0] for item in given]
 
 
 def _health(entry: Mapping[str, Any], made: Image) -> str:
@@ -312,14 +224,10 @@ def _section(folder: str, of: Sequence[Component]) -> str:
     rows = [
         ["", *(component.service for component in of)],
         ["---"] * (len(of) + 1),
-        *([name.replace("_", " "), *(cell(getattr(item, name)) for item in of)] for name in names),
+        *(
+            [name.replace("_", " "), *(markdown_cell(getattr(item, name)) for item in of)]
+            for name in names
+        ),
     ]
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     return f"## {folder}\n\n{table}"
-
-
-def cell(entries: Sequence[Entry]) -> str:
-    """Write what one component has of one thing; a table's bars are escaped."""
-    marks = (f" ({', '.join(entry.profiles)})" if entry.profiles else "" for entry in entries)
-    shown = (f"`{entry.value}`{mark}" for entry, mark in zip(entries, marks, strict=True))
-    return "<br>".join(shown).replace("|", "\\|") or "-"

@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import yaml
-
+from slipway.config.compose_file import needed_services, read_services
 from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The quick one where PyYAML was built with it: a stack is a dozen files, read several times."""
 COMPLETED = "service_completed_successfully"
 
 
@@ -55,32 +52,6 @@ class Service:
         return f"{parts.scheme}://{parts.netloc}" if parts.scheme == "http" else None
 
 
-def definitions(root: Path) -> dict[str, dict[str, Any]]:
-    """Read the services of compose.yaml and of the files that it includes.
-
-    Raises:
-        Refused: a file is missing or is not a compose file, or a name is defined twice.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for path in _files(root):
-        for name, service in (read(path).get("services") or {}).items():
-            if name in found:
-                raise Refused(f"{path}: the service {name} is defined in another file too")
-            found[name] = service or {}
-    return found
-
-
-def _files(root: Path) -> list[Path]:
-    top = root / "compose.yaml"
-    return [top, *(root / _path(entry) for entry in read(top).get("include") or [])]
-
-
-def _path(entry: str | Mapping[str, Any]) -> str:
-    """Return the file that defines a service, without those that change it for a profile."""
-    paths = entry if isinstance(entry, str) else entry["path"]
-    return paths if isinstance(paths, str) else str(paths[0])
-
-
 def shared(root: Path) -> list[Path]:
     """Return the folders of run/ that services mount, each once."""
     run = root / "run"
@@ -97,10 +68,9 @@ def configured(root: Path) -> list[Path]:
 def _mounted(root: Path) -> set[Path]:
     """Return what services mount of the repository."""
     return {
-        Path(os.path.normpath(path.parent / volume.partition(":")[0]))
-        for path in _files(root)
-        for service in (read(path).get("services") or {}).values()
-        for volume in (service or {}).get("volumes") or ()
+        Path(os.path.normpath(entry["folder"] / volume.partition(":")[0]))
+        for entry in read_services(root).values()
+        for volume in entry.get("volumes") or ()
         if isinstance(volume, str) and volume.startswith(".")
     }
 
@@ -112,23 +82,6 @@ def in_containers_only(root: Path) -> list[str]:
         Refused: a file is missing or is not a compose file, or a name is defined twice.
     """
     return [name for name, entry in brought_up(root).items() if "x-local" not in entry]
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Read one compose file as it stands: nothing is filled in or put together.
-
-    Raises:
-        Refused: it is missing or is not a compose file.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, LOADER) or {}  # noqa: S506 - a safe one, whichever it is
-    except (OSError, yaml.YAMLError) as error:
-        fix = "each `include` line of compose.yaml names a folder of services/"
-        raise Refused(f"{path}: {error}", fix) from error
-    if not isinstance(content, dict):
-        raise Refused(f"{path}: not a compose file: its top level is no mapping")
-    return content
 
 
 def local_services(root: Path, values: Mapping[str, str]) -> list[Service]:
@@ -145,7 +98,7 @@ def local_services(root: Path, values: Mapping[str, str]) -> list[Service]:
     once = awaited_to_end(known.values())
     built = {
         name: _service(
-            name, entry["x-local"], values, filter(known.__contains__, conditions(entry)), once
+            name, entry["x-local"], values, filter(known.__contains__, needed_services(entry)), once
         )
         for name, entry in known.items()
     }
@@ -164,21 +117,13 @@ def brought_up(root: Path) -> dict[str, dict[str, Any]]:
     Raises:
         Refused: a file is missing or is not a compose file, or a name is defined twice.
     """
-    return {name: entry for name, entry in definitions(root).items() if not entry.get("profiles")}
+    return {name: entry for name, entry in read_services(root).items() if not entry.get("profiles")}
 
 
 def awaited_to_end(entries: Iterable[Mapping[str, Any]]) -> set[str]:
     """Return the services that others wait for to complete: steps that run once."""
-    needs = (need for entry in entries for need in conditions(entry).items())
+    needs = (need for entry in entries for need in needed_services(entry).items())
     return {name for name, how in needs if how == COMPLETED}
-
-
-def conditions(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a service needs, with the condition on each (compose allows a plain list too)."""
-    needs = entry.get("depends_on") or {}
-    if isinstance(needs, list):
-        return dict.fromkeys(needs, "service_started")
-    return {name: how["condition"] for name, how in needs.items()}
 
 
 def _service(

@@ -24,12 +24,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from slipway.config.compose_file import read_yaml
 from slipway.core import files
 from slipway.core.errors import Refused
 from slipway.models import registry
 from slipway.secret.rotation import SIGNING
 from slipway.secret.rotation.base import ACCEPT, CHECK, RETIRE, Renewal
-from slipway.stack import services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -183,7 +183,7 @@ def named(name: str, path: str, root: Path) -> Path:
 
 def _setting(root: Path, profile: str) -> str:
     """Return what the application's settings say of the public key."""
-    sections = services.read(root / SETTINGS)
+    sections = read_yaml(root / SETTINGS)
     held = [(sections.get(name) or {}).get("models_public_key") for name in (profile, "default")]
     return str(next(filter(None, held), ""))
 

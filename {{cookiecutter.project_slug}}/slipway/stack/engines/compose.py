@@ -20,6 +20,7 @@ import docker
 from docker.errors import DockerException, NotFound
 
 from slipway.config import service_env
+from slipway.config.compose_file import needed_services
 from slipway.core import journal, output, shell
 from slipway.core.errors import Refused
 from slipway.core.files import handed_over
@@ -29,7 +30,7 @@ from slipway.stack import health
 from slipway.stack.build import images
 from slipway.stack.build.compose_cli import application_user, composition, keys
 from slipway.stack.engines import Replica, Status, refuse_unknown
-from slipway.stack.services import awaited_to_end, conditions, configured, shared
+from slipway.stack.services import awaited_to_end, configured, shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -598,7 +599,7 @@ def users_of(services: Mapping[str, Mapping[str, Any]], needed: str) -> list[str
     while new := [
         name
         for name, entry in services.items()
-        if name not in found and {needed, *found} & {*conditions(entry)}
+        if name not in found and {needed, *found} & {*needed_services(entry)}
     ]:
         found += new
     return found
