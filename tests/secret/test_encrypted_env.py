@@ -168,7 +168,7 @@ def test_without_recipients_nothing_is_encrypted(team: Team) -> None:
     team.env_file()
     said = team.inv("env.encrypt", code=2)
     assert "env/recipients.txt names nobody" in said
-    assert "inv backup.keygen --to FILE" in said
+    assert "inv env.keygen --to FILE" in said
     good = key.with_suffix(".txt").read_text()
     wrong = "env/recipients.txt:2 is no recipient of age: 'age1nonsense'"
     for text, expected in {

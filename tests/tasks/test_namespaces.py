@@ -18,15 +18,23 @@ def offered(root: Path) -> dict[str, set[str]]:
 
 
 def test_what_a_service_is_needed_for_is_offered_where_it_is(tmp_path: Path) -> None:
-    assert offered(tmp_path).keys() == GENERAL | {"backup"}
-    assert offered(tmp_path)["backup"] == {"keygen"}  # env files are encrypted for its keys
+    assert offered(tmp_path).keys() == GENERAL
+    assert "keygen" in offered(tmp_path)["env"]
+    assert "rotate" not in offered(tmp_path)["env"]
     (tmp_path / "services/api").mkdir(parents=True)
     assert offered(tmp_path).keys() == GENERAL | OF_THE_API
     assert offered(tmp_path)["backup"] > {"keygen", "create", "restore"}
+    assert "rotate" in offered(tmp_path)["env"]
+
+
+def test_a_database_s_password_is_rotated_without_the_api_too(tmp_path: Path) -> None:
+    (tmp_path / "services/postgres").mkdir(parents=True)
+    assert offered(tmp_path).keys() == GENERAL
+    assert "rotate" in offered(tmp_path)["env"]
 
 
 def test_stages_are_run_where_there_are_some(tmp_path: Path) -> None:
     folder = tmp_path / "services/mine"
     folder.mkdir(parents=True)
     (folder / "compose.yaml").write_text("x-stage: {}")
-    assert "pipeline" in offered(tmp_path)
+    assert offered(tmp_path).keys() == GENERAL | {"pipeline"}

@@ -52,7 +52,7 @@ Git can keep an env file encrypted with age, for the recipients in `env/recipien
 `age1...` or `ssh-ed25519 ...` per line, and comments after `#`. A clone and one of their keys are
 enough to deploy.
 
-- To start: `inv backup.keygen --to ~/age.key` prints your line for `env/recipients.txt`. Then run
+- To start: `inv env.keygen --to ~/age.key` prints your line for `env/recipients.txt`. Then run
   `inv env.encrypt --profile prod` and commit both files.
 - In a clone: `inv env.decrypt --profile prod --identity ~/age.key`, then `inv deploy.up`. You can
   set `AGE_IDENTITY_FILE=~/age.key` in the environment instead of the option.

@@ -50,6 +50,11 @@ class Project:
         return self.root / f".env.{profile}"
 
 
+def has_room(name: str) -> bool:
+    """Say whether this repository has an optional part of slipway/, such as "backup"."""
+    return (Path(__file__).parents[1] / name / "__init__.py").is_file()
+
+
 def find_root(start: Path | None = None) -> Path:
     """Return the repository's folder: the nearest one with a project.toml, from here upwards.
 

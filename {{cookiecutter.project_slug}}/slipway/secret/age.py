@@ -30,7 +30,7 @@ SECRET = "AGE-SECRET-KEY-"  # noqa: S105 - how each begins  # pragma: allowlist 
 BLOCK = 1024**2
 LARGEST_KEY = 64 * 1024
 """Bytes; a longer file is no file of keys."""
-MAKE = "make a pair: inv backup.keygen --to FILE"
+MAKE = "make a pair: inv env.keygen --to FILE"
 IDENTITY = "AGE_IDENTITY_FILE"
 """The variable that names the file of the secret key, where no option does."""
 SSH = re.compile(rb"-----BEGIN (OPENSSH|RSA) PRIVATE KEY-----")
@@ -268,7 +268,7 @@ def _keys(path: Path | None, what: str) -> list[Any]:
 
     if not path:
         said = f"{what} is encrypted: only the secret key opens it"
-        raise Refused(said, "--identity FILE, the file that inv backup.keygen made", code=2)
+        raise Refused(said, "--identity FILE, the file that inv env.keygen made", code=2)
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_KEY)

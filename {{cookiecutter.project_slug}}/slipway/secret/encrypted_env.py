@@ -70,7 +70,7 @@ def recipients(project: Project) -> list[Any]:
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     named = {line: number for number, line in reversed([*enumerate(lines, 1)]) if line}
     if not named:
-        fix = f"inv backup.keygen --to FILE, then its age1... as a line into {RECIPIENTS}"
+        fix = f"inv env.keygen --to FILE, then its age1... as a line into {RECIPIENTS}"
         raise Refused(f"{RECIPIENTS} names nobody who could decrypt it", fix, code=2)
     return [age.known(line, f"{RECIPIENTS}:{at}") for line, at in sorted(named.items())]
 

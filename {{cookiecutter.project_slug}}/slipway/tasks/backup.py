@@ -37,9 +37,8 @@ from slipway.core import journal, output, project
 from slipway.core.errors import Refused
 from slipway.core.steps import Steps
 from slipway.core.transaction import change
-from slipway.secret import age, encrypted_env
 from slipway.stack import session
-from slipway.tasks import options
+from slipway.tasks import env, options
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -50,8 +49,8 @@ if TYPE_CHECKING:
     from slipway.core.project import Project
     from slipway.stack.session import Session
 
-NEEDS = "api"
-"""All but `keygen` do; those keys are for env files too."""
+NEEDS = ("api",)
+keygen = env.keygen  # restore points are encrypted for such keys too
 NONE_YET = f"No restore point yet. Next: {restore_point.NEXT}"
 ALL = "all"
 SCHEDULER = "scheduler"
@@ -234,19 +233,6 @@ def import_(_c: Context, file: str, identity: str = "") -> None:
     here = project.load()
     point = download.read(here, session.profile_name(here, ""), file, identity)
     output.say(f"Restore point {point.id} is here. Next: inv backup.verify {point.id}")
-
-
-@task(help={"to": "the file that the secret key is written to: carry it away from here"})
-def keygen(_c: Context, to: str) -> None:
-    """Make a pair of keys, for restore points and env files."""
-    if to.startswith("-"):
-        raise Refused(f"{to} is no name for a file of keys", "inv --help backup.keygen", code=2)
-    recipient = age.make_key(Path(to).expanduser())
-    output.say(f"{to}: the secret key. Only it opens what is encrypted; keep it, but not here.")
-    output.say(f"For the env file: BACKUP_RECIPIENT={recipient}")
-    output.say(
-        f"For {encrypted_env.RECIPIENTS}, where git is to keep env files encrypted: {recipient}"
-    )
 
 
 @task(

@@ -10,7 +10,6 @@ from invoke.tasks import task
 from slipway.config import values
 from slipway.core import output, project, transaction
 from slipway.core.errors import Refused
-from slipway.pipeline import permissions, stages
 from slipway.stack.build import digests, images
 from slipway.stack.build import scan as build_scan
 from slipway.stack.build.compose_cli import LOCK
@@ -18,6 +17,7 @@ from slipway.tasks import options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from invoke.context import Context
 
@@ -49,10 +49,18 @@ def images_(
         _push(build, wanted, yes=yes)
         return
     build.run(wanted)
-    if stages.there(build.project.root):
-        permissions.share(build.project.root)
+    _share_folders(build.project.root)
     output.show(_rows(build, wanted), as_json=False, empty="No image is built here.")
     output.say(f"Next: {_next(build, wanted)}   inv build.scan")
+
+
+def _share_folders(root: Path) -> None:
+    """Let the containers of stages write to their folders, where there are stages."""
+    if project.has_room("pipeline"):
+        from slipway.pipeline import permissions, stages  # noqa: PLC0415 - optional: only with stages
+
+        if stages.there(root):
+            permissions.share(root)
 
 
 @task(

@@ -13,7 +13,7 @@ from slipway.tasks import options
 if TYPE_CHECKING:
     from invoke.context import Context
 
-NEEDS = "api"
+NEEDS = ("api",)
 
 
 @task(help=options.WHERE | {"file": "a CSV file (default: the configured one)"})

@@ -15,7 +15,7 @@ from slipway.tasks import options
 if TYPE_CHECKING:
     from invoke.context import Context
 
-NEEDS = "api"
+NEEDS = ("api",)
 
 
 @task(help=options.WHERE | {"to": "a revision, or head"})

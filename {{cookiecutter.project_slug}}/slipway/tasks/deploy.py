@@ -12,9 +12,7 @@ from slipway.config import check, values
 from slipway.core import journal, output, project
 from slipway.core.errors import Refused
 from slipway.core.transaction import change
-from slipway.models import history
-from slipway.pipeline import stages
-from slipway.secret import encrypted_env, rotation
+from slipway.secret import encrypted_env
 from slipway.stack import engines, services, session
 from slipway.tasks import options
 
@@ -49,21 +47,43 @@ def up(
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
     if name == engines.NAMES[0] and (left := services.in_containers_only(here.root)):
         output.say(f"  In containers only, and not here: {', '.join(sorted(left))}")
-    rotation.refuse_shut_out(opened)
+    _refuse_wrong_password(opened)
     with change(here.root, "deploy.up", profile=opened.profile, engine=name) as made:
         started = opened.engine.up(limit)
         engines.note_use(here, name, opened.profile, gpu=gpu)
         provenance.leave(opened)
-        made.note(models=history.served_now(here.models))
+        made.note(models=_served_models(here))
     if not started:
         output.say("Everything was up already.")
     _show(opened.engine.status())
     output.say("Next: inv deploy.status   inv deploy.logs   inv deploy.down")
 
 
+def _refuse_wrong_password(opened: session.Session) -> None:
+    """Check that the running database accepts the password that services are about to be given."""
+    if project.has_room("secret/rotation"):
+        from slipway.secret import rotation  # noqa: PLC0415 - optional: only where there is a database
+
+        rotation.refuse_shut_out(opened)
+
+
+def _served_models(here: project.Project) -> dict[str, str]:
+    """Return the version that each tier serves, for the journal."""
+    if not project.has_room("models"):
+        return {}
+    from slipway.models import history  # noqa: PLC0415 - optional: only where models are served
+
+    return history.served_now(here.models)
+
+
 def _next(here: project.Project) -> str:
     """Say what runs services that do not stay up."""
-    return "inv pipeline.run" if stages.there(here.root) else "docker compose run --rm SERVICE"
+    if project.has_room("pipeline"):
+        from slipway.pipeline import stages  # noqa: PLC0415 - optional: only where there are stages
+
+        if stages.there(here.root):
+            return "inv pipeline.run"
+    return "docker compose run --rm SERVICE"
 
 
 def _make_environment(here: project.Project, profile: str) -> None:

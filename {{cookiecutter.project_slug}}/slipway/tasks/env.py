@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
@@ -11,8 +12,9 @@ from slipway.config import check as config_check
 from slipway.config import reference, schema
 from slipway.config import values as config_values
 from slipway.core import files, output, project
+from slipway.core.errors import Refused
 from slipway.core.transaction import change
-from slipway.secret import age, encrypted_env, rotation
+from slipway.secret import age, encrypted_env
 from slipway.secret import due as secret_due
 from slipway.secret import edit as secret_edit
 from slipway.stack import session
@@ -127,33 +129,18 @@ def due(
         raise Exit("" if json else f"{len(urgent)} to rotate", code=1)
 
 
-@task(
-    help=options.WHERE
-    | {
-        "name": "such as POSTGRES_PASSWORD",
-        "overlap": "how long the API key before opens too; 0: not at all",
-        "yes": options.YES,
-    }
-)
-def rotate(
-    _c: Context,
-    name: str,
-    overlap: str = "24 hours",
-    profile: str = "",
-    engine: str = "",
-    yes: bool = False,
-) -> None:
-    """Replace a secret everywhere, while all runs."""
-    opened = session.opened(profile, engine)
-    renewal = rotation.of(opened, name, options.duration(overlap, "--overlap"))
-    where = f"profile {opened.profile}, engine {opened.engine.name}"
-    output.say(f"{rotation.VERB}: {name} ({where})")
-    output.show(renewal.rows(), as_json=False, empty="")
-    output.confirm(f"Replace {name}?", yes=yes)
-    renewal.ask()
-    with change(opened.project.root, rotation.VERB, name=name, profile=opened.profile) as made:
-        renewal.run(made)
-    output.say(renewal.told())
+@task(help={"to": "the file that the secret key is written to: carry it away from here"})
+def keygen(_c: Context, to: str) -> None:
+    """Make a pair of keys, for restore points and env files."""
+    if to.startswith("-"):
+        raise Refused(f"{to} is no name for a file of keys", "inv --help env.keygen", code=2)
+    recipient = age.make_key(Path(to).expanduser())
+    output.say(f"{to}: the secret key. Only it opens what is encrypted; keep it, but not here.")
+    if project.has_room("backup"):
+        output.say(f"For the env file: BACKUP_RECIPIENT={recipient}")
+    output.say(
+        f"For {encrypted_env.RECIPIENTS}, where git is to keep env files encrypted: {recipient}"
+    )
 
 
 @task

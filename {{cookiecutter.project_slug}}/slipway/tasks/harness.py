@@ -13,7 +13,7 @@ from slipway.harness import plan as harness_plan
 if TYPE_CHECKING:
     from invoke.context import Context
 
-NEEDS = "api"
+NEEDS = ("api",)
 
 
 @task(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from slipway.models.registry import Model
     from slipway.stack.session import Session
 
-NEEDS = "api"
+NEEDS = ("api",)
 NONE_YET = "No model yet. Next: inv models.train"
 TIER = {"tier": "such as tier1"}
 WHY = {"why": "the reason, for the journal"}

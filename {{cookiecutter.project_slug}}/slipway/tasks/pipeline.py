@@ -19,6 +19,7 @@ from slipway.tasks import options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from invoke.context import Context
 
@@ -26,12 +27,18 @@ if TYPE_CHECKING:
     from slipway.pipeline.run import Plan, Run
     from slipway.pipeline.runner import Launcher
 
+NEEDS = ("pipeline",)
 RAY = "ray"
 PLOTS_LIMIT = 600.0
 SERIES = {
     "series": "their names, separated by commas, or all (default: the first)",
     "interval": "the same of the lengths of a period",
 }
+
+
+def is_wanted(root: Path) -> bool:
+    """Say whether there are stages, whatever the service is called that has them."""
+    return stages.there(root)
 
 
 @task(
