@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slipway.backup.restore_point import Point
-    from slipway.stack.engines import Engine
+    from slipway.stack.engines.base import Engine
 
 ROW = 1000
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from slipway.backup.offsite.copies import Copy
     from slipway.backup.restore_point import Point
-    from slipway.stack.engines import Engine
+    from slipway.stack.engines.base import Engine
     from tests.support.servers import S3
 
 SECRETS = ("the-access-key", "the-storage-secret", "hunter2")

@@ -9,7 +9,7 @@ import pytest
 from slipway.backup import restore
 from slipway.backup.restore import BOTH, HARMLESS, MODELS, STEPS
 from slipway.core import journal
-from slipway.stack.engines.compose import users_of
+from slipway.stack.services import services_needing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,5 +87,5 @@ def test_who_needs_a_service_needs_what_that_needs() -> None:
         "postgres": {},
         "redis": {},
     }
-    assert sorted(users_of(services, "postgres")) == ["api", "prepare", "proxy"]
-    assert users_of(services, "redis") == []
+    assert sorted(services_needing(services, "postgres")) == ["api", "prepare", "proxy"]
+    assert services_needing(services, "redis") == []

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from dotenv import dotenv_values
 
-from slipway.stack.engines import Status
+from slipway.stack.engines.base import ServiceStatus
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -59,7 +59,7 @@ def test_everything_is_healthy_and_a_prediction_comes_through_the_proxy(stack: S
     assert status.keys() == STAY_UP
     assert {item["state"] for item in status.values()} == {"healthy"}
     for item in status.values():
-        assert item.keys() == {field.name for field in fields(Status)}
+        assert item.keys() == {field.name for field in fields(ServiceStatus)}
         assert item["uptime"] > 0
     assert status["redis"]["image"] == "redis:8"
     assert status["api"]["image"].endswith(f"-api:{stack.name}")

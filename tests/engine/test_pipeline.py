@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from slipway.stack.build.compose_cli import application_group, application_user
+from slipway.stack.engines.permissions import application_group, application_user
 from tests.engine.conftest import image_names
 from tests.support.copies import REPOSITORY, Copy
 

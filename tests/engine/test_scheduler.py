@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 from slipway.backup import restore_point
 from slipway.core import journal
 from slipway.core.transaction import change
-from slipway.stack.build.compose_cli import application_user
+from slipway.stack.engines.permissions import application_user
 
 if TYPE_CHECKING:
     from docker.models.containers import Container

@@ -17,7 +17,7 @@ import pytest
 from slipway.core.errors import Refused
 from slipway.models import replicas as models_replicas
 from slipway.models.replicas import Answers, Process
-from slipway.stack.engines import Replica
+from slipway.stack.engines.base import Replica
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -32,8 +32,8 @@ from slipway.core.transaction import change
 from slipway.models import registry
 from slipway.secret import age, encrypted_env, rotation
 from slipway.secret.rotation import VERB, api_key, postgres, redis, scram, signing_key
-from slipway.stack.engines import Replica, Status
-from slipway.stack.engines import exec as engines_exec
+from slipway.stack.engines.base import Replica, ServiceStatus
+from slipway.stack.engines.exec import exec_command
 from slipway.stack.session import Session
 from slipway.tasks import options
 
@@ -95,8 +95,8 @@ class Fake:
         held = config_values.held(self.scratch.project, "dev", self.name)
         return service_env.planned(self.scratch.project, held, self.name)
 
-    def status(self) -> list[Status]:
-        return [Status(name, self.state, None, 1, "why") for name in ("web", "worker")]
+    def status(self) -> list[ServiceStatus]:
+        return [ServiceStatus(name, self.state, None, 1, "why") for name in ("web", "worker")]
 
     def replicas(self) -> list[Replica]:
         return []
@@ -405,7 +405,7 @@ def test_connections_of_the_cache_are_read() -> None:
 
 def test_a_command_in_a_container_is_given_nothing_in_its_arguments() -> None:
     command = ["docker", "exec", "--interactive", "one", "sh", "-c", "script"]
-    assert engines_exec.executed("one", ("sh", "-c", "script")) == command
+    assert exec_command("one", ("sh", "-c", "script")) == command
 
 
 def test_the_key_before_is_written_with_its_end() -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from slipway.core.errors import Refused
 from slipway.stack import processes
-from slipway.stack.engines import Status
+from slipway.stack.engines.base import ServiceStatus
 from slipway.stack.engines.supervisor import Places, configuration
 from slipway.stack.services import Service
 from tests.support.scratch import free_port
@@ -168,7 +168,7 @@ def test_the_tasks_speak_json_and_end_with_codes(scratch: Scratch) -> None:
     assert "healthy" in up.stdout
     status = json.loads(scratch.inv("deploy.status", "--json").stdout)
     (web,) = status
-    assert web.keys() == {field.name for field in fields(Status)}
+    assert web.keys() == {field.name for field in fields(ServiceStatus)}
     assert (web["image"], web["revision"], web["ports"]) == (None, None, [f"{scratch.port}/tcp"])
     assert web["uptime"] >= 0
     assert web["state"] == "healthy"

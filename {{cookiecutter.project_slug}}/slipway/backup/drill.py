@@ -23,7 +23,8 @@ from slipway.core.errors import Refused
 from slipway.core.steps import StepFailed, Steps
 from slipway.core.transaction import Change, uninterrupted
 from slipway.stack import ephemeral
-from slipway.stack.engines import NAMES
+from slipway.stack.engines import NAMES, choose
+from slipway.stack.engines.containers import connect
 from slipway.stack.session import Session
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 
     from slipway.backup.restore import Wanted
     from slipway.core.project import Project
-    from slipway.stack.engines import Engine
-    from slipway.stack.engines.compose import ComposeEngine
+    from slipway.stack.engines.base import Engine
 
 VERB = metrics.DRILL
 PURPOSE = "drill"
@@ -107,21 +107,14 @@ class Drill:
 
     def _engine(self, project: Project, values: dict[str, str]) -> Engine:
         """Return the engine that the restore point is of; it goes by no name of the live one."""
-        if self.point.engine == COMPOSE:
-            from slipway.stack.engines.compose import ComposeEngine  # noqa: PLC0415 - only one is imported
-
-            self.engine = ComposeEngine(project, values, name=self.scratch.name)
-        else:
-            from slipway.stack.engines.local import LocalEngine  # noqa: PLC0415 - the same
-
-            self.engine = LocalEngine(project, values)
+        name, engine = self.scratch.name, self.point.engine
+        self.engine = choose(engine, project, values, gpu=False, stack_name=name)
         return self.engine
 
     def _prepare(self, own: Steps, session: Session) -> None:
         """Get the images, and start the empty server of the database."""
-        engine: ComposeEngine = session.engine  # type: ignore[assignment]  # made above
         with own.made("images") as step:
-            engine.get_images()
+            session.engine.obtain_images()
             step.detail = f"of version {self.scratch.name}"
         with own.made("server", "starting the database"):
             databases.of(session).start(self.wanted.limit)
@@ -180,11 +173,14 @@ def remove(folder: Path) -> None:
         OSError: the folder cannot be deleted.
     """
     if (folder / "run" / "compose").is_dir():
-        from slipway.stack.engines import cleanup  # noqa: PLC0415 - only one engine is imported
+        from slipway.stack.engines import cleanup  # noqa: PLC0415 - speed: only one engine is used
 
-        cleanup.remove(cleanup.client(), folder.name)
+        cleanup.remove(connect(), folder.name)
     if (folder / "run").is_dir():
-        from slipway.stack.engines.supervisor import Places, Supervisor  # noqa: PLC0415 - the same
+        from slipway.stack.engines.supervisor import (  # noqa: PLC0415 - speed: only one is used
+            Places,
+            Supervisor,
+        )
 
         places = Places(folder, folder / "run" / "local")
         Supervisor(places).stop()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slipway.core.project import Project
-    from slipway.stack.engines import Engine
+    from slipway.stack.engines.base import Engine
     from slipway.stack.session import Session
 
 

@@ -184,12 +184,12 @@ class Trial:
 
     def _down(self) -> None:
         with suppress(NotFound):
-            self.engine.client.containers.get(self.plan.tester).remove(force=True, v=True)
+            self.engine.stack.client.containers.get(self.plan.tester).remove(force=True, v=True)
         self.engine.down(volumes=True)
 
     def _remove_images(self) -> None:
-        for tag in cleanup.tags(self.engine.client, self.plan.name):
-            self.engine.client.images.remove(tag)
+        for tag in cleanup.tags(self.engine.stack.client, self.plan.name):
+            self.engine.stack.client.images.remove(tag)
 
     def _report(self, said: dict[str, Any]) -> None:
         """Write what came of it: JSON, JUnit, and the one log for people."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from slipway.stack.engines import Replica
+    from slipway.stack.engines.base import Replica
 
 POLL = 0.05
 """Seconds between two looks at the reports."""

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from slipway.pipeline.stages import stages
-from slipway.stack.build import compose_cli
+from slipway.stack.engines.permissions import application_group, application_user, write_dotenv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,8 +27,8 @@ def share(root: Path) -> None:
     What is not there when it is mounted, the engine makes: as root's. Where root deploys, who
     the application is has to own what it writes over.
     """
-    compose_cli.user_known(root)
-    user, group = compose_cli.application_user(), compose_cli.application_group()
+    write_dotenv(root)
+    user, group = application_user(), application_group()
     for name in folders(stages(root)):
         folder = root / name
         folder.mkdir(parents=True, exist_ok=True)

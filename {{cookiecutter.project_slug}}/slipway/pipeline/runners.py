@@ -21,8 +21,9 @@ from slipway.pipeline import fingerprint, permissions
 from slipway.pipeline.runner import Stopped
 from slipway.stack import processes
 from slipway.stack.build import images
-from slipway.stack.build.compose_cli import application_group, application_user, composition
+from slipway.stack.build.compose_cli import composition
 from slipway.stack.engines.local import environment, on_path
+from slipway.stack.engines.permissions import application_group, application_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -20,13 +20,13 @@ from slipway.core.findings import Finding
 from slipway.models import history, maintenance
 from slipway.secret import due, encrypted_env
 from slipway.stack import health, services
-from slipway.stack.engines import Status, choose, named
+from slipway.stack.engines import choose, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from slipway.core.project import Project
-    from slipway.stack.engines import Engine
+    from slipway.stack.engines.base import Engine, ServiceStatus
 
 Check: TypeAlias = "Callable[[Machine], Iterator[Finding]]"
 
@@ -51,7 +51,7 @@ class Machine:
         return choose(name, self.project, values.held(self.project, self.profile, name))
 
     @cached_property
-    def status(self) -> list[Status]:
+    def status(self) -> list[ServiceStatus]:
         """The services as they are."""
         return self.engine.status()
 
@@ -177,7 +177,7 @@ def _stack(machine: Machine) -> Iterator[Finding]:
         yield Finding("stack", "fail", "; ".join(map(_described, ill)), "inv deploy.logs")
 
 
-def _described(status: Status) -> str:
+def _described(status: ServiceStatus) -> str:
     return f"{status.service} is {status.state} ({status.detail})"
 
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 COMPLETED = "service_completed_successfully"
+READS_ONCE = "reads=once"
+"""The label of a service that reads its secrets only when it starts."""
+RUNS_ONCE = "runs=once"
+"""The label of a service of which two would do the same work."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,40 @@ def awaited_to_end(entries: Iterable[Mapping[str, Any]]) -> set[str]:
     """Return the services that others wait for to complete: steps that run once."""
     needs = (need for entry in entries for need in needed_services(entry).items())
     return {name for name, how in needs if how == COMPLETED}
+
+
+def services_needing(services: Mapping[str, Mapping[str, Any]], needed: str) -> list[str]:
+    """Return the services that need a certain one, directly or not."""
+    found: list[str] = []
+    while new := [
+        name
+        for name, entry in services.items()
+        if name not in found and {needed, *found} & {*needed_services(entry)}
+    ]:
+        found += new
+    return found
+
+
+def why_single(entry: Mapping[str, Any]) -> str:
+    """Say why a service cannot have two replicas; nothing where it can.
+
+    The entry is as compose resolves it.
+    """
+    if entry.get("ports"):
+        return "has a port of this machine"
+    if RUNS_ONCE in labels_of(entry):
+        return f"says {RUNS_ONCE}"
+    kept = [
+        mount
+        for mount in entry.get("volumes") or ()
+        if mount["type"] == "volume" and not mount.get("read_only")
+    ]
+    return "keeps its data in a volume" if kept else ""
+
+
+def labels_of(entry: Mapping[str, Any]) -> set[str]:
+    """Return the labels of a service, as compose resolves it, as key=value."""
+    return {f"{key}={value}" for key, value in (entry.get("labels") or {}).items()}
 
 
 def _service(

@@ -15,7 +15,7 @@ from slipway.stack import engines
 
 if TYPE_CHECKING:
     from slipway.core.project import Project
-    from slipway.stack.engines import Engine
+    from slipway.stack.engines.base import Engine
 
 
 @dataclass(frozen=True)

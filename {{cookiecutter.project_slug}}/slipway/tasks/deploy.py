@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from invoke.context import Context
 
-    from slipway.stack.engines import Status
+    from slipway.stack.engines.base import ServiceStatus
 
 TIMEOUT = {"timeout": "seconds each service may take to become healthy"}
 MOST = 50
@@ -137,7 +137,7 @@ def status(_c: Context, profile: str = "", engine: str = "", json: bool = False)
         _show(found)
 
 
-def _show(found: Sequence[Status]) -> None:
+def _show(found: Sequence[ServiceStatus]) -> None:
     """Show the services as a table, without what only scripts want by itself."""
     output.show([item.line for item in found], as_json=False, empty="No service stays up here.")
 

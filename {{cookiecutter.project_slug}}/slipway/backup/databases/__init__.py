@@ -198,19 +198,13 @@ def of(session: Session) -> Database:
     Raises:
         Refused: it is none that can be backed up from here.
     """
-    from slipway.stack.engines.compose import ComposeEngine  # noqa: PLC0415 - only one engine is imported
+    from slipway.backup.databases.containers import SERVICE, Contained  # noqa: PLC0415 - one is used
+    from slipway.backup.databases.postgres import Postgres  # noqa: PLC0415 - the same
+    from slipway.backup.databases.sqlite import Sqlite, file_of  # noqa: PLC0415 - the same
 
     engine = session.engine
-    if isinstance(engine, ComposeEngine):
-        from slipway.backup.databases.containers import Contained  # noqa: PLC0415 - the same
-        from slipway.backup.databases.postgres import Postgres  # noqa: PLC0415 - the same
-
-        return Postgres(Contained(engine), session.project.env_file(session.profile).name)
-    from slipway.backup.databases.sqlite import Sqlite, file_of  # noqa: PLC0415 - the same
-    from slipway.stack.engines.local import LocalEngine  # noqa: PLC0415 - the same
-
-    if not isinstance(engine, LocalEngine):  # pragma: no cover - there are two engines
-        raise Refused(f"the engine {engine.name} has no database that can be backed up")
+    if server := engine.service_container(SERVICE):
+        return Postgres(Contained(server), session.project.env_file(session.profile).name)
     return Sqlite(file_of(engine.environment.get("DATABASE_URL", ""), session.project.root))
 
 

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from docker.errors import APIError, NotFound
-
-from slipway.core import shell
 from slipway.core.errors import Refused
-from slipway.stack.engines.compose import ONE_OFF, PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from slipway.core.shell import Ended
-    from slipway.stack.engines.compose import ComposeEngine
+    from slipway.stack.engines.exec import ServiceContainer
 
 SERVICE = "postgres"
 PLACES = "export FOLDER=/backup WORK=/tmp\n"
@@ -28,26 +23,26 @@ PLACES = "export FOLDER=/backup WORK=/tmp\n"
 class Contained:
     """Runs each script in a container that is made for it, and removed."""
 
-    def __init__(self, engine: ComposeEngine) -> None:
-        """Take the engine of the stack.
+    def __init__(self, server: ServiceContainer) -> None:
+        """Take the container of the server.
 
         Raises:
             Refused: the stack has no such service.
         """
-        if SERVICE not in engine.services:
+        if not server.is_defined:
             raise Refused("the stack has no service postgres, so nothing here can be backed up")
-        self.engine = engine
-        environment = engine.services[SERVICE]["environment"]
-        self.live, self.user = str(environment["POSTGRES_DB"]), str(environment["POSTGRES_USER"])
-        self.prefix = f"{engine.composition.name}-backup-"
+        self.engine = server.engine
+        environment = server.environment
+        self.live, self.user = environment["POSTGRES_DB"], environment["POSTGRES_USER"]
+        self.prefix = f"{self.engine.stack.name}-backup-"
 
     def start(self, limit: float) -> bool:
         """Start the server where it does not run."""
-        return self.engine.start(SERVICE, limit)
+        return self.engine.start_service(SERVICE, limit)
 
     def stop(self) -> None:
         """Stop the server, unless others run beside it."""
-        self.engine.rest(SERVICE)
+        self.engine.stop_if_alone(SERVICE)
 
     def run(self, script: str, folder: Path | None, *, write: bool, limit: float) -> Ended:
         """Run it in a container, which is removed if whoever waits for it goes."""
@@ -55,10 +50,8 @@ class Contained:
             self._remove(self._left())
         name = f"{self.prefix}{secrets.token_hex(4)}"
         words = arguments(PLACES + script, name, folder, write=write)
-        root, env = self.engine.project.root, self.engine.environment
         try:
-            command = self.engine.composition.command(*words)
-            return shell.attempt(command, cwd=root, env=env, timeout=limit)
+            return self.engine.compose.attempt(*words, limit=limit)
         except BaseException:  # it would go on without
             self._remove([name])
             raise
@@ -70,14 +63,12 @@ class Contained:
 
     def _left(self) -> list[str]:
         """Return the containers of those that were killed."""
-        label = [f"{PROJECT}={self.engine.composition.name}", f"{ONE_OFF}=True"]
-        found = self.engine.client.containers.list(all=True, filters={"label": label})
-        return [str(item.name) for item in found if str(item.name).startswith(self.prefix)]
+        names = (str(item.name) for item in self.engine.stack.one_off())
+        return [name for name in names if name.startswith(self.prefix)]
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:
-            with suppress(NotFound, APIError):  # APIError: it is being removed already
-                self.engine.client.containers.get(name).remove(force=True)
+            self.engine.stack.remove(name)
 
 
 def arguments(script: str, name: str, folder: Path | None, *, write: bool) -> list[str]:

@@ -29,12 +29,11 @@ from slipway.secret.rotation.base import (
     described,
     listed,
 )
-from slipway.stack.engines.compose import ComposeEngine
-from slipway.stack.engines.exec import Inside, addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from slipway.stack.engines.exec import ServiceContainer
     from slipway.stack.session import Session
 
 SERVICE = "postgres"
@@ -79,7 +78,8 @@ class Database(Renewal):
 
     def refuse(self) -> None:
         """Find what stands against it."""
-        if not isinstance(self.engine, ComposeEngine):
+        server = self.engine.service_container(SERVICE)
+        if server is None:
             what = "as processes, the database is a file of SQLite, which has no password"
             raise Refused(what, f"inv env.rotate {self.name} --engine compose, on a stack of that")
         super().refuse()
@@ -89,10 +89,9 @@ class Database(Renewal):
             if value and value.source not in usual:
                 what = f"{name} is set in {value.source}, so services do not follow {self.name}"
                 raise Refused(what, f"change the password where {name} leads, then {name} itself")
-        self.server = Inside(self.engine, SERVICE)
+        self.server = server
         self.role, self.database = (
-            self.engine.services[SERVICE]["environment"][name]
-            for name in ("POSTGRES_USER", "POSTGRES_DB")
+            server.environment[name] for name in ("POSTGRES_USER", "POSTGRES_DB")
         )
         self.server.container()
 
@@ -160,7 +159,7 @@ class Database(Renewal):
         self.await_health(service, deadline)
 
     def _busy(self, service: str, login: str) -> bool:
-        whose = addresses(self._containers)
+        whose = self.server.addresses()
         return any(
             item["busy"] and item["login"] == login and whose.get(item["address"]) == service
             for item in self._sessions()
@@ -188,7 +187,7 @@ class Database(Renewal):
 
         One that is looked at, found to be of before and then ended, is there for a moment more.
         """
-        whose = addresses(self._containers)
+        whose = self.server.addresses()
         late = [item for item in self._sessions() if (item["used"] or since) > since]
         found = {whose.get(item["address"], "") for item in late if item["login"] != self.login}
         return sorted(found - {"", SERVICE})
@@ -219,10 +218,6 @@ class Database(Renewal):
     def told(self) -> str:
         """Say what holds in the end."""
         return f"{self.name} is a new one, and services log in as {self.login}."
-
-    @property
-    def _containers(self) -> ComposeEngine:
-        return self.server.engine
 
     def _sessions(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self._sql(SESSIONS))
@@ -262,7 +257,7 @@ class Database(Renewal):
         return logged_in(self.server, login, self.database, password)
 
 
-def logged_in(server: Inside, login: str, database: str, password: str) -> str:
+def logged_in(server: ServiceContainer, login: str, database: str, password: str) -> str:
     """Log in over the network; return why that fails, nothing where it does not."""
     command = ("sh", "-c", LOG_IN, "sh", SERVICE, login, database)
     done = server.run(*command, given=f"{password}\n")
@@ -276,16 +271,16 @@ def refuse_shut_out(session: Session) -> None:
         Refused: it does not, so that services which were handed that would lose it.
     """
     engine = session.engine
-    if not isinstance(engine, ComposeEngine) or SERVICE not in engine.services:
+    server = engine.service_container(SERVICE)
+    if server is None or not server.is_defined:
         return
     found = config_values.effective(session.project, session.profile, engine.name)
     values = {item.name: item for item in found}
-    running = any(item.status == "running" for item in engine.containers(SERVICE))
-    if not running or URL not in values or values[URL].source != config_values.DEFAULT:
+    if not server.is_running or URL not in values or values[URL].source != config_values.DEFAULT:
         return
     login, password = values[LOGIN].value, values[DATABASE].value
-    database = str(engine.services[SERVICE]["environment"]["POSTGRES_DB"])
-    if WRONG in logged_in(Inside(engine, SERVICE), login, database, password):
+    database = server.environment["POSTGRES_DB"]
+    if WRONG in logged_in(server, login, database, password):
         what = (
             f"{DATABASE} ({values[DATABASE].source}) is not what the database lets {login} in with"
         )

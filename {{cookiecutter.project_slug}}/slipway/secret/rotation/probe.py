@@ -6,22 +6,17 @@ In a container that is from inside of it: through the proxy one would not know w
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slipway.core import shell
 from slipway.core.errors import Refused
-from slipway.stack.engines.compose import ComposeEngine
-from slipway.stack.engines.exec import executed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from slipway.stack.session import Session
 
-PORT = 8000
-"""Where the API listens in a container (Dockerfile)."""
 PATIENCE = 40
 """Seconds for one answer; asking for models to be loaded waits for every process."""
 SCRIPT = f"""
@@ -84,13 +79,9 @@ def everywhere(session: Session, questions: Sequence[Question]) -> list[Answer]:
     engine, project = session.engine, session.project
     found: list[Answer] = []
     for replica in engine.replicas():
-        if isinstance(engine, ComposeEngine):
-            command = executed(replica.name, ["python", "-c", SCRIPT])
-            base = f"http://127.0.0.1:{PORT}"
-        else:
-            command = [sys.executable, "-c", SCRIPT]
-            base = f"http://127.0.0.1:{engine.ports()[replica.name]}"
-        said = {"base": base, "questions": [asdict(item) for item in questions]}
+        access = engine.replica_access(replica)
+        command = [*access.python, "-c", SCRIPT]
+        said = {"base": access.base_url, "questions": [asdict(item) for item in questions]}
         limit = PATIENCE * len(questions) + 20.0
         done = shell.fed(command, json.dumps(said), cwd=project.root, timeout=limit)
         if done.code:

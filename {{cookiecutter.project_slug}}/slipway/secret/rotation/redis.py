@@ -28,8 +28,6 @@ from slipway.secret.rotation.base import (
     counted,
     described,
 )
-from slipway.stack.engines.compose import ComposeEngine
-from slipway.stack.engines.exec import Inside, addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,7 +58,8 @@ class Cache(Renewal):
 
     def refuse(self) -> None:
         """Find what stands against it."""
-        if not isinstance(self.engine, ComposeEngine):
+        server = self.engine.service_container(SERVICE)
+        if server is None:
             what = "as a process, the cache answers this machine alone, and has no password"
             raise Refused(what, f"inv env.rotate {self.name} --engine compose, on a stack of that")
         super().refuse()
@@ -68,7 +67,7 @@ class Cache(Renewal):
         if url and url.source != values.DEFAULT:
             what = f"{URL} is set in {url.source}, so services do not follow {self.name}"
             raise Refused(what, f"change the password where {URL} leads, then {URL} itself")
-        self.server = Inside(self.engine, SERVICE)
+        self.server = server
         self.server.container()
         self.before = self.values[self.name].value
         self.since: dict[str, float] = {}
@@ -151,7 +150,7 @@ class Cache(Renewal):
 
     def _of_before(self) -> list[dict[str, str]]:
         """Return the connections that services had made before they were handed the new value."""
-        whose, now = addresses(self.server.engine), time.monotonic()
+        whose, now = self.server.addresses(), time.monotonic()
         return [
             item
             for item in connections(self._said(self._now(), "CLIENT LIST"))

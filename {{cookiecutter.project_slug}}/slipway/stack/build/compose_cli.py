@@ -8,17 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipway.core.errors import Refused
-from slipway.core.files import replaced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LOCK = "compose.lock.yaml"
 """Digests of the images that others publish: on top of every profile, where it exists."""
-APPLICATION_USER = 10001
-"""Who the application is in a container, when whoever deploys is root (Dockerfile)."""
-DOTENV = ".env"
-DOTENV_HEAD = "# Who owns what containers write, for docker compose. Made by inv; git ignores it."
 KEYS = ("MODELS_PUBLIC_KEY", "MODELS_SIGNING_KEY")
 """Variables that name a file of this machine with a key for models."""
 
@@ -66,27 +61,3 @@ def keys(given: Mapping[str, str]) -> list[str]:
                 raise Refused(f"{name} names {path}, which is no file", f"unset {name}")
             words += [f"--volume={file}:{there}:ro", f"--env={name}={there}"]
     return words
-
-
-def application_user() -> int:
-    """Return the user that writes models: the one who deploys, but never root."""
-    return os.getuid() or APPLICATION_USER
-
-
-def application_group() -> int:
-    """Return the group that goes with that user."""
-    return os.getgid() or APPLICATION_USER
-
-
-def user_known(root: Path) -> None:
-    """Tell `docker compose` itself who the application is, for what people type without `inv`.
-
-    It reads `.env` by itself; one that is somebody's own is left alone.
-    """
-    path = root / DOTENV
-    if path.exists() and not path.read_text(encoding="utf-8").startswith(DOTENV_HEAD):
-        return
-    lines = [DOTENV_HEAD, f"APP_UID={application_user()}", f"APP_GID={application_group()}"]
-    text = "\n".join(lines) + "\n"
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        replaced(path, text)

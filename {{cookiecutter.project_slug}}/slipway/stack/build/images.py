@@ -15,6 +15,7 @@ from slipway.config import values as config_values
 from slipway.core import shell
 from slipway.core.errors import Refused
 from slipway.stack.build.compose_cli import Composition, composition
+from slipway.stack.engines.containers import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -256,11 +257,10 @@ def registry_digest(reference: str) -> str:
     Raises:
         Refused: the engine or the registry does not answer, or there is no such image.
     """
-    import docker  # noqa: PLC0415 - heavy, and most tasks of images do without it
-    from docker.errors import DockerException  # noqa: PLC0415
+    from docker.errors import DockerException  # noqa: PLC0415 - speed: slow to import, rarely used
 
     try:
-        return str(docker.from_env(timeout=60).images.get_registry_data(reference).id)
+        return str(connect().images.get_registry_data(reference).id)
     except DockerException as error:
         raise Refused(
             f"{reference}: its registry gives no digest: {error}", "inv doctor"

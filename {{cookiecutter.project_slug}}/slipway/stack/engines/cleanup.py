@@ -7,34 +7,23 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-import docker
 import psutil
 from docker.errors import APIError, DockerException, NotFound
 
 from slipway.core.errors import Refused
 from slipway.stack import processes
-from slipway.stack.engines.compose import PROJECT
+from slipway.stack.engines.containers import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import docker
 
 LIMIT = 120.0
 """Seconds until all of it has to be gone."""
 PATIENCE = 10.0
 """Seconds that a command has to end itself."""
 POLL = 0.2
-
-
-def client() -> docker.DockerClient:
-    """Connect to the engine.
-
-    Raises:
-        Refused: none answers.
-    """
-    try:
-        return docker.from_env(timeout=30)
-    except DockerException as error:
-        raise Refused(f"no container engine answers: {error}", "start Docker") from error
 
 
 def remove(engine: docker.DockerClient, name: str) -> None:

@@ -21,7 +21,7 @@ from slipway.core import output, shell
 from slipway.core.errors import Refused
 from slipway.core.transaction import uninterrupted
 from slipway.stack import health
-from slipway.stack.engines import Replica, Status, refuse_unknown
+from slipway.stack.engines.base import Replica, ReplicaAccess, ServiceStatus, refuse_unknown
 from slipway.stack.engines.supervisor import DIED, Places, Supervisor, configuration
 from slipway.stack.processes import MARK, describe
 from slipway.stack.services import Service, local_services
@@ -186,7 +186,7 @@ class LocalEngine:
         env = self._application(service or APPLICATION)
         shell.run(on_path(command), cwd=self.project.root, env=env)
 
-    def status(self) -> list[Status]:
+    def status(self) -> list[ServiceStatus]:
         """Look at every service that stays up."""
         states = self.supervisor.states()
         services = self._in_force()
@@ -200,6 +200,17 @@ class LocalEngine:
             for item in (running.services if running else ())
             if item.serves and _runs(states.get(item.name))
         ]
+
+    def replica_access(self, replica: Replica) -> ReplicaAccess:
+        """Say how one replica is asked something: at its port."""
+        return ReplicaAccess((sys.executable,), f"http://127.0.0.1:{self.ports()[replica.name]}")
+
+    def service_container(self, service: str) -> None:
+        """Return nothing: services are processes."""
+        del service
+
+    def obtain_images(self) -> None:
+        """Do nothing: a process has no image."""
 
     def images(self) -> dict[str, str]:
         """Return nothing: a process has no image."""
@@ -396,12 +407,14 @@ def fingerprint(project: Project, env: Mapping[str, str], services: Iterable[Ser
     return digest.hexdigest()
 
 
-def look(service: Service, info: Mapping[str, Any] | None) -> Status:
+def look(service: Service, info: Mapping[str, Any] | None) -> ServiceStatus:
     """Describe a service by what supervisord and its health check say."""
     if info is None or info["state"] in (ProcessStates.STOPPED, ProcessStates.STOPPING):
-        return Status(service.name, "stopped", None, 0, "not running")
+        return ServiceStatus(service.name, "stopped", None, 0, "not running")
     if info["state"] in DIED:
-        return Status(service.name, "failed", None, 0, info["spawnerr"] or info["description"])
+        return ServiceStatus(
+            service.name, "failed", None, 0, info["spawnerr"] or info["description"]
+        )
     wrong = health.ask(service.health)
     state = (
         "starting"
@@ -413,7 +426,7 @@ def look(service: Service, info: Mapping[str, Any] | None) -> Status:
     uptime = info["now"] - info["start"]
     said = wrong or f"pid {info['pid']}, up {timedelta(seconds=uptime)}"
     ports = (f"{service.port}/tcp",) if service.port else ()
-    return Status(service.name, state, service.url, 1, said, ports=ports, uptime=uptime)
+    return ServiceStatus(service.name, state, service.url, 1, said, ports=ports, uptime=uptime)
 
 
 def on_path(command: Sequence[str]) -> list[str]:

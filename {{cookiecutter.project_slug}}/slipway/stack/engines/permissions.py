@@ -1,0 +1,91 @@
+"""Who the application is in a container, and which of this machine's files it reads and writes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from slipway.core import journal
+from slipway.core.files import handed_over, replaced
+from slipway.stack.services import configured, shared
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slipway.core.project import Project
+
+APPLICATION_USER = 10001
+"""The application's user in a container when root deploys (Dockerfile)."""
+DOTENV = ".env"
+DOTENV_HEAD = "# Who owns what containers write, for docker compose. Made by inv; git ignores it."
+READABLE, RUNNABLE = 0o044, 0o011
+"""Readable for everybody; what its owner may run or enter, everybody may."""
+
+
+def application_user() -> int:
+    """Return the user that writes models: the one who deploys, but never root."""
+    return os.getuid() or APPLICATION_USER
+
+
+def application_group() -> int:
+    """Return the group that goes with that user."""
+    return os.getgid() or APPLICATION_USER
+
+
+def write_dotenv(root: Path) -> None:
+    """Write who the application is into `.env`, which `docker compose` reads without `inv` too.
+
+    A `.env` that somebody else wrote is left alone.
+    """
+    path = root / DOTENV
+    if path.exists() and not path.read_text(encoding="utf-8").startswith(DOTENV_HEAD):
+        return
+    lines = [DOTENV_HEAD, f"APP_UID={application_user()}", f"APP_GID={application_group()}"]
+    text = "\n".join(lines) + "\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        replaced(path, text)
+
+
+def make_writable_folders(project: Project) -> None:
+    """Make the folders that containers write to: models, and what they mount of run/."""
+    for folder in (project.models, *shared(project.root)):
+        folder.mkdir(parents=True, exist_ok=True)
+        give_to_application(folder)
+
+
+def make_mounts_readable(root: Path) -> None:
+    """Let containers read what they mount of services/, whatever their user."""
+    for path in configured(root):
+        make_readable(path)
+
+
+def make_readable(path: Path) -> None:
+    """Let everybody read a file that is mounted, whatever the umask of whoever cloned it."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    wanted = mode | READABLE | (RUNNABLE if mode & stat.S_IXUSR else 0)
+    if mode != wanted:
+        path.chmod(wanted)
+
+
+def give_to_application(path: Path) -> None:
+    """Give a path to the application's user, where root deploys and somebody else owns it."""
+    if os.getuid() == 0 and path.stat().st_uid != application_user():
+        os.chown(path, application_user(), -1)
+
+
+def share_with_scheduler(project: Project) -> None:
+    """Make what the scheduler shares with the tasks: backups, the journal and the lock of changes.
+
+    The container engine would make what is missing: as a folder, and as root's.
+    """
+    project.backups.mkdir(mode=0o700, exist_ok=True)
+    (project.run / "scheduler").mkdir(exist_ok=True)
+    files = (project.run / "lock", project.root / journal.NAME)
+    for file in files:
+        if not file.exists():
+            file.touch()
+    for path in (project.backups, project.run, project.run / "scheduler", *files):
+        give_to_application(path)
+    for point in project.backups.iterdir():  # made while the folder was root's
+        handed_over(point)
