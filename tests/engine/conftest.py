@@ -14,7 +14,7 @@ from docker.errors import DockerException
 from slipway.config import service_env
 from slipway.config.service_env import FOLDER
 from slipway.core.project import load
-from tests.support.copies import Copy
+from tests.support.copies import REPOSITORY, Copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,11 +41,14 @@ class Stack(Copy):
         root: Path,
         client: docker.DockerClient,
         services: Sequence[str] = SERVING,
+        *,
+        of: Path = REPOSITORY,
         **variables: str,
     ) -> None:
         self.client = client
         self.name = f"test-{uuid.uuid4().hex[:8]}"
-        super().__init__(root, COMPOSE_PROJECT_NAME=self.name, VERSION=self.name, **variables)
+        names = {"COMPOSE_PROJECT_NAME": self.name, "VERSION": self.name}
+        super().__init__(root, of=of, **names, **variables)
         self.keep(services)
         self.commit()
 
@@ -146,9 +149,11 @@ def make_stack(
     """Make stacks (not up yet), and remove them at the end whatever happened."""
     with ExitStack() as removals:  # which goes on where one of them fails
 
-        def make(services: Sequence[str] = SERVING, **variables: str) -> Stack:
+        def make(
+            services: Sequence[str] = SERVING, *, of: Path = REPOSITORY, **variables: str
+        ) -> Stack:
             root = tmp_path_factory.mktemp("stack") / "repository"
-            made = Stack(root, engine, services, **variables)
+            made = Stack(root, engine, services, of=of, **variables)
             removals.callback(made.remove)
             return made
 

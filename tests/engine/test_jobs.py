@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import queues
+from tests.support import bakes, queues
 from tests.support.queues import SERVICE, Asking
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def asked(make_stack: MakeStack) -> tuple[Stack, Asking]:
     """Return a stack with a worker that is up."""
-    made = make_stack()
+    made = make_stack(of=bakes.workers())
     queues.install(made)
     made.up()
     return made, Asking(made)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from dotenv import dotenv_values
 
-from tests.support.copies import REPOSITORY
+from tests.support import bakes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.engine.conftest import MakeStack, Stack
 
 KEPT = ("api", "postgres", "proxy", "redis", "monitoring")
+REPOSITORY = bakes.workers()
 RULES = REPOSITORY / "services" / "monitoring" / "prometheus"
 JOBS = {"api", "postgres", "redis", "prometheus", "alertmanager"}
 LIMIT = 60.0
@@ -72,7 +73,7 @@ def stack(make_stack: MakeStack, engine: docker.DockerClient, told: Told) -> Sta
     """Return a stack that is up, with rules that are tried every second."""
     (bridge,) = engine.networks.get("bridge").attrs["IPAM"]["Config"]
     address = f"http://{bridge['Gateway']}:{told.port}/alerts"
-    made = make_stack(KEPT, ALERTS_WEBHOOK_URL=address)
+    made = make_stack(KEPT, of=REPOSITORY, ALERTS_WEBHOOK_URL=address)
     folder = made.root / "services" / "monitoring"
     hasten(folder / "prometheus" / "prometheus.yaml", r"(interval: )15s", r"\g<1>1s")
     hasten(folder / "prometheus" / "rules.yaml", r"( for: )\d+[mh]", r"\g<1>1s")

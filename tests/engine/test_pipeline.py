@@ -12,7 +12,8 @@ import pytest
 
 from slipway.stack.engines.permissions import application_group, application_user
 from tests.engine.conftest import image_names
-from tests.support.copies import REPOSITORY, Copy
+from tests.support.bakes import baked
+from tests.support.copies import Copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,19 +21,21 @@ if TYPE_CHECKING:
     import docker
 
 
-ALONE = [path.parent.name for path in (REPOSITORY / "services").glob("*/compose.yaml")] == [
-    "pipeline"
-]
+BAKES = {"alone": ("pipeline",), "beside services": ("workers", "pipeline")}
 SOMEBODY = 4321
 """A user and a group that no image knows."""
 
 
-@pytest.fixture
-def copy(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+@pytest.fixture(params=BAKES)
+def copy(
+    request: pytest.FixtureRequest,
+    engine: docker.DockerClient,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Copy]:
     """Make a fresh copy whose images and containers have a name of their own."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     root = tmp_path_factory.mktemp("pipeline") / "repository"
-    made = Copy(root, COMPOSE_PROJECT_NAME=name, VERSION=name)
+    made = Copy(root, of=baked(*BAKES[request.param]), COMPOSE_PROJECT_NAME=name, VERSION=name)
     made.commit()
     yield made
     for one in engine.containers.list(all=True, filters={"name": name}):
@@ -96,7 +99,7 @@ def test_stages_run_in_containers_and_leave_files_of_this_user(
     assert "no" in ids.splitlines()
     name = copy.environment["COMPOSE_PROJECT_NAME"]
     assert engine.containers.list(all=True, filters={"name": name}) == []
-    if ALONE:
+    if not (copy.root / "services" / "api").is_dir():
         assert not [one for one in engine.networks.list() if one.name.startswith(name)]
     wrong = copy.inv(
         "pipeline.run", "--engine", "compose", "--only", "process", "--", "--gap-day", "1", code=1

@@ -14,7 +14,7 @@ import pytest
 
 from slipway.core.project import load
 from slipway.stack import health
-from tests.support.copies import REPOSITORY
+from tests.support import bakes
 from tests.support.queues import FINAL, Asking
 from tests.support.scratch import free_port
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.engine.conftest import MakeStack, Stack
 
-SERVICES = {path.name for path in (REPOSITORY / "services").iterdir() if path.is_dir()}
+REPOSITORY = bakes.workers()
 KEPT = ("api", "postgres", "proxy", "redis", "worker-llm", "worker-rl", "tensorboard")
 FORECAST = {
     "target_key": "2016-01-01",
@@ -62,7 +62,7 @@ def chat() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def stack(make_stack: MakeStack, chat: str) -> Stack:
     """Return a stack of workers that is up."""
-    made = make_stack(KEPT, OLLAMA_BASE_URL=chat)
+    made = make_stack(KEPT, of=REPOSITORY, OLLAMA_BASE_URL=chat)
     ensemble = made.root / "config" / "llm_ensemble.yaml"
     if ensemble.exists():
         text = ensemble.read_text(encoding="utf-8")
@@ -100,7 +100,6 @@ def result(asking: Asking, number: str) -> dict[str, Any]:
     return told
 
 
-@pytest.mark.skipif("worker-llm" not in SERVICES, reason="there is no worker-llm here")
 def test_forecasts_are_explained_by_who_is_well_while_workers_are_scaled_and_restarted(
     stack: Stack,
 ) -> None:
@@ -124,7 +123,6 @@ def test_forecasts_are_explained_by_who_is_well_while_workers_are_scaled_and_res
     awaited(lambda: {item["state"] for item in stack.status().values()} == {"healthy"})
 
 
-@pytest.mark.skipif("worker-rl" not in SERVICES, reason="there is no worker-rl here")
 def test_a_policy_is_trained_though_its_worker_is_killed_and_is_listed_with_its_log(
     stack: Stack,
 ) -> None:
@@ -143,7 +141,7 @@ def test_a_policy_is_trained_though_its_worker_is_killed_and_is_listed_with_its_
     assert ("umbrella", "v1.0", True) in {
         (item["tier"], item["version"], item["current"]) for item in listed
     }
-    if "tensorboard" in SERVICES:
+    if True:
         url = f"http://127.0.0.1:{stack.ports['TENSORBOARD_PORT']}/data/runs"
 
         def runs() -> list[str]:

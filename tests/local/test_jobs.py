@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slipway.stack import processes
-from tests.support import queues
+from tests.support import bakes, queues
 from tests.support.copies import Copy
 from tests.support.queues import Asking
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @pytest.fixture
 def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
     """Bring up a copy of the repository with a worker, and end it whatever happens."""
-    copy = Copy(tmp_path_factory.mktemp("jobs") / "repository", SLIPWAY_ENGINE="local")
+    copy = Copy(
+        tmp_path_factory.mktemp("jobs") / "repository", of=bakes.workers(), SLIPWAY_ENGINE="local"
+    )
     queues.install(copy)
     try:
         copy.inv("deploy.up")

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
 
-from slipway.core.project import load
-from slipway.pipeline import stages
-from slipway.pipeline.stages import Work
-from tests.support.copies import REPOSITORY, Copy
+from tests.support.bakes import baked
+from tests.support.copies import Copy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-HERE = load(REPOSITORY)
+PIPELINE = baked("pipeline")
 SERIES = ("--series", "temp_max,wind")
 QUICK = ("--to", "process", *SERIES)
 """What fits no model."""
@@ -27,7 +24,7 @@ QUICK = ("--to", "process", *SERIES)
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     """Make a fresh copy, as a clone would be."""
-    return Copy(tmp_path_factory.mktemp("pipeline") / "repository")
+    return Copy(tmp_path_factory.mktemp("pipeline") / "repository", of=PIPELINE)
 
 
 def outcomes(copy: Copy) -> list[str]:
@@ -44,35 +41,6 @@ def digests(root: Path) -> dict[str, str]:
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(paths)
     }
-
-
-def test_compose_says_of_the_stages_what_they_do() -> None:
-    said = import_module(f"{HERE.package}.pipeline.stages").STAGES
-    there = stages.stages(REPOSITORY)
-    assert [stage.name for stage in there] == [stage.name for stage in said]
-    work = Work("wind", "1w")
-    places = {"data": "data/pipeline/wind-1w", "artifacts": "artifacts/wind-1w"}
-
-    def placed(names: tuple[str, ...]) -> set[str]:
-        return {f"{places[name.partition('/')[0]]}/{name.partition('/')[2]}" for name in names}
-
-    for declared, stage in zip(there, said, strict=True):
-        made = (*declared.outputs, *declared.appends)
-        assert {work.place(one) for one in made} == placed(stage.outputs), stage.name
-        assert {work.place(one) for one in declared.inputs} >= placed(stage.inputs), stage.name
-        assert "config/pipeline.yaml" in declared.inputs
-        module = f"src/{HERE.package}/pipeline/{stage.run.partition(':')[0]}.py"
-        assert set(declared.code) == {f"src/{HERE.package}/pipeline/__main__.py", module}
-        makers = {one.name for one in there if {*one.outputs, *one.appends} & {*declared.inputs}}
-        assert makers == {*declared.needs} | (makers & {"train", "process", "predict"})
-
-
-def test_compose_knows_every_series_and_interval() -> None:
-    rules = import_module(f"{HERE.package}.pipeline.rules")
-    work = import_module(f"{HERE.package}.pipeline.work")
-    known = stages.known(REPOSITORY)
-    assert known.series == tuple(rules.load(REPOSITORY / rules.FILE).series)
-    assert known.intervals == tuple(work.INTERVALS)
 
 
 def test_a_run_on_processes(copy: Copy) -> None:
@@ -104,7 +72,7 @@ def test_without_ray_it_says_what_to_type(copy: Copy) -> None:
 def test_on_ray_the_same_bytes_are_made(copy: Copy, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: services/pipeline/ray.txt")
     copy.inv("pipeline.run", "--engine", "local", *QUICK, "--again")
-    other = Copy(tmp_path / "repository")
+    other = Copy(tmp_path / "repository", of=PIPELINE)
     said = other.inv("pipeline.run", "--engine", "ray", *QUICK)
     assert outcomes(other) == ["made"] * 4, said
     assert digests(other.root) == digests(copy.root)

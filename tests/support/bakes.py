@@ -28,3 +28,8 @@ def baked(preset: str, *more: str) -> Path:
         if not folder.is_dir():
             bake.bake_as(folder, {"preset": preset, "services": services})
     return folder
+
+
+def workers() -> Path:
+    """Return the bake that tests of jobs, workers and measures copy."""
+    return baked("workers", "monitoring")

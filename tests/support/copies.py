@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REPOSITORY = baked("serving")
-SCHEMA = tomllib.loads((REPOSITORY / "env" / "schema.toml").read_text(encoding="utf-8"))
-PORTS = tuple(name for name, entry in SCHEMA.items() if entry.get("type") == "port")
 OURS = (
     "API_KEY", "DATABASE_URL", "REDIS_URL", "APP_ENV", "API_URL",
     "BACKUP_URL", "BACKUP_URL_OPTIONS", "BACKUP_RECIPIENT", "AGE_IDENTITY_FILE",
@@ -44,15 +42,21 @@ def service_of(line: str) -> str:
     return line.partition("services/")[2].partition("/")[0]
 
 
-class Copy:
-    """A copy of the repository, and how to type in it."""
+def ports(root: Path) -> list[str]:
+    """Name the variables of a repository that are ports."""
+    schema = tomllib.loads((root / "env" / "schema.toml").read_text(encoding="utf-8"))
+    return [name for name, entry in schema.items() if entry.get("type") == "port"]
 
-    def __init__(self, root: Path, **variables: str) -> None:
-        """Copy it to `root`; `variables` are set for everything that is typed."""
-        shutil.copytree(REPOSITORY, root, ignore=LEFT_BEHIND)
+
+class Copy:
+    """A copy of a bake, and how to type in it."""
+
+    def __init__(self, root: Path, *, of: Path = REPOSITORY, **variables: str) -> None:
+        """Copy a bake to `root`; `variables` are set for everything that is typed."""
+        shutil.copytree(of, root, ignore=LEFT_BEHIND)
         self.root = root
-        self.ports = {name: free_port() for name in PORTS}
-        ours = (*PORTS, *OURS)
+        self.ports = {name: free_port() for name in ports(root)}
+        ours = (*self.ports, *OURS)
         inherited = {name: value for name, value in os.environ.items() if name not in ours}
         own = {name: str(port) for name, port in self.ports.items()}
         later = datetime.now(UTC) + timedelta(hours=12)  # no night begins in the middle of a test

@@ -1,0 +1,1 @@
+"""What noxfiles share: linters that need more than one command, and the closing summary."""
