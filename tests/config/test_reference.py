@@ -58,13 +58,6 @@ def test_the_page_has_a_table_for_each_reader_and_one_for_images() -> None:
     assert reference.plain("a | b") == r"a \| b"
 
 
-@pytest.mark.parametrize("name", [reference.PAGE, reference.EXAMPLE])
-def test_what_is_made_from_the_schema_is_current(name: str) -> None:
-    write = {reference.PAGE: reference.page, reference.EXAMPLE: reference.example}[name]
-    text = (REPOSITORY / name).read_text(encoding="utf-8")
-    assert text == write(schema.read(load(REPOSITORY))), "inv env.docs"
-
-
 @pytest.mark.parametrize("profile", PROFILES)
 def test_what_each_profile_has_from_the_start_reads_alike_everywhere(profile: str) -> None:
     variables = schema.read(load(REPOSITORY))

@@ -6,7 +6,6 @@ import pytest
 
 from slipway.config import schema, usage
 from slipway.config.compose_file import compose_variables
-from slipway.core.project import load
 from tests.support.copies import REPOSITORY
 
 if TYPE_CHECKING:
@@ -136,8 +135,3 @@ def test_the_application_s_keys_are_those_that_it_has() -> None:
     for path in REPOSITORY.glob("src/*/settings.py"):  # there is none without the API
         keys = usage.settings_keys(path)
         assert keys >= {"APP_ENV", "API_KEY", "DATABASE_URL", "REDIS_URL", "LOG_LEVEL"}
-
-
-def test_this_repository_uses_what_it_describes() -> None:
-    project = load(REPOSITORY)
-    assert not [*usage.findings(usage.used(project), schema.read(project))]

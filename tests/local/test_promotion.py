@@ -22,8 +22,8 @@ KEY = "the-key-of-the-rotations"
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """Bring up a copy of the repository with two workers, and end it whatever happens."""
-    more = {"API_KEY": KEY, "RATE_LIMIT_PER_MINUTE": "1000000", "CACHE_SECONDS": "0"}
-    copy = Copy(tmp_path_factory.mktemp("rotation") / "repository", **more)
+    root = tmp_path_factory.mktemp("promotion") / "repository"
+    copy = Copy(root, API_KEY=KEY, RATE_LIMIT_PER_MINUTE="1000000", CACHE_SECONDS="0")
     compose = copy.root / "services" / "api" / "compose.yaml"
     text = compose.read_text(encoding="utf-8")
     compose.write_text(text.replace("--port {API_PORT}", "--port {API_PORT} --workers 2"))

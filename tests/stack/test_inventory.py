@@ -9,12 +9,10 @@ from slipway.config.reference import ProfileEntry
 from slipway.config.schema import read, read_by
 from slipway.core.project import load
 from slipway.stack.inventory import (
-    PAGE,
     Component,
     Image,
     components,
     dockerfile,
-    page,
     port,
     words,
 )
@@ -58,11 +56,6 @@ CMD ["python", \\
      "web.py"]
 FROM web
 """
-
-
-def test_the_page_is_what_the_task_prints() -> None:
-    text = (REPOSITORY / PAGE).read_text(encoding="utf-8")
-    assert text == page(components(REPOSITORY, READ)), f"inv stack.inventory > {PAGE}"
 
 
 def test_every_service_of_every_profile_is_on_it() -> None:

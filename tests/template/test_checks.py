@@ -18,6 +18,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from slipway.ci import lint
 from slipway.stack.build.compose_cli import LOCK, composition
 from slipway.stack.build.images import declared_version
 from tests.support.copies import REPOSITORY
@@ -52,11 +53,9 @@ def hooks() -> list[dict[str, Any]]:
     return [hook for repository in found for hook in repository["hooks"]]
 
 
-def test_hooks_have_the_tools_of_the_sessions() -> None:
-    locked = read("requirements-dev.txt")
+def test_the_actionlint_of_the_hooks_is_that_of_the_session() -> None:
     pinned = {need for hook in hooks() for need in hook.get("additional_dependencies", [])}
-    for need in pinned - {noxfile.ACTIONLINT}:
-        assert f"{need} " in locked
+    assert lint.ACTIONLINT in pinned
 
 
 def test_hooks_look_at_what_the_sessions_look_at() -> None:
@@ -70,17 +69,17 @@ def test_hooks_look_at_what_the_sessions_look_at() -> None:
 def test_secrets_are_looked_for_before_a_commit_as_in_the_session() -> None:
     found = {hook["id"]: hook for hook in hooks()}
     everywhere, in_tests = found["secrets"], found["secrets-in-tests"]
-    assert everywhere["entry"].split() == [*noxfile.NO_SECRET]
-    assert in_tests["entry"].split() == [*noxfile.NO_SECRET, *noxfile.MADE_UP_IN_TESTS]
-    assert everywhere["exclude"] == f"{noxfile.TESTS}|{noxfile.LOCKS}"
-    assert in_tests["files"] == noxfile.TESTS
+    assert everywhere["entry"].split() == [*lint.NO_SECRET]
+    assert in_tests["entry"].split() == [*lint.NO_SECRET, *lint.INVENTED_IN_TESTS]
+    assert everywhere["exclude"] == f"{lint.TESTS}|{lint.LOCKS}|{lint.VENDORED}"
+    assert in_tests["files"] == lint.TESTS
 
 
 class Session:
     """Runs what a session of nox is told to run, and nothing else."""
 
-    def __init__(self, tmp: Path) -> None:
-        self.tmp = tmp
+    def __init__(self, tmp: Path, root: Path) -> None:
+        self.tmp, self.root = tmp, root
 
     def create_tmp(self) -> str:
         return str(self.tmp)
@@ -89,7 +88,7 @@ class Session:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(
             command,
-            cwd=noxfile.ROOT,
+            cwd=self.root,
             env={**os.environ, "PATH": path},
             capture_output=True,
             text=True,
@@ -120,22 +119,21 @@ PLANTED: dict[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("name", ["services/api/notes.md", "src/tests/x.py"])
 def test_a_secret_in_any_file_that_git_would_keep_stops_the_session(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, name: str
 ) -> None:
     if not shutil.which("git"):
         pytest.skip("no git to say what it would keep")
     root = tmp_path / "root"
-    monkeypatch.setattr(noxfile, "ROOT", root)
-    session = cast("nox.Session", Session(tmp_path))
+    session = cast("nox.Session", Session(tmp_path, root))
     for path, text in {".gitignore": "/.env.*", "tests/x.py": "", "x.py": "", name: ""}.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
     (root / ".env.prod").write_text("\n".join(made() for made in PLANTED.values()))
-    noxfile.secrets(session)
+    lint.search_secrets(session, root)
     for made in PLANTED.values():
         (root / name).write_text(made())
         with pytest.raises(AssertionError, match="Potential secrets"):
-            noxfile.secrets(session)
+            lint.search_secrets(session, root)
 
 
 def test_github_runs_every_session() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Bake
-from tests.test_your_model import Reader
+from tests.template.test_your_model import Reader
 
 CRON = re.compile(r"^```cron\n.*\.venv/bin/(inv .*?) >>.*\n```", re.MULTILINE)
 

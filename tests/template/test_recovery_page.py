@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Bake
-from tests.test_your_model import Reader
+from tests.template.test_your_model import Reader
 
 NO_COMMANDS = re.compile(r"^```text\n.*?^```", re.DOTALL | re.MULTILINE)
 CRON = re.compile(r"^0 2 \* \* \* (.*)$", re.MULTILINE)

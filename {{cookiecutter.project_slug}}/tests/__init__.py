@@ -1,1 +1,1 @@
-"""Tests of ops/ and of the whole stack; the application's are in its package."""
+"""What this repository is: its first run, its smoke test and scenarios, its pages and locks."""

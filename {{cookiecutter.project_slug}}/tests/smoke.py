@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from slipway.core import output, project, shell
 from slipway.core.errors import Refused
 from slipway.stack import health
-from tests.copies import free_port
+from slipway.stack.ephemeral import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ class Trial:
         """Choose ports and places."""
         self.here = project.load()
         self.log = folder / "log.txt"
-        self.api, self.redis = free_port(), free_port()
+        self.api, self.redis = free_ports(2)
         self.variables = {
             "APP_ENV": "dev",
             "API_KEY": "the-key-of-the-smoke-test",
