@@ -18,8 +18,8 @@ from slipway.stack.build.locks import WHOLE, compile_commands, parts
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROJECT = load(REPOSITORY)
-ON_TOP = "services/pipeline/ray.txt"
-"""A lock that no image is made from: whoever asks for it installs it beside the rest."""
+ON_TOP = {"services/pipeline/ray.txt", "services/worker-llm/transformers.txt"}
+"""Locks of what is installed beside the rest, and only on request."""
 LOCKS = WHOLE | parts(REPOSITORY)
 
 
@@ -67,13 +67,14 @@ def test_every_locked_package_has_a_hash(lock: str) -> None:
         assert "--hash=sha256:" in entry, entry
 
 
-@pytest.mark.parametrize("lock", sorted({*parts(REPOSITORY).values()} - {ON_TOP}))
+@pytest.mark.parametrize("lock", sorted({*parts(REPOSITORY).values()} - ON_TOP))
 def test_images_have_the_versions_of_requirements_txt(lock: str) -> None:
     assert pins(lock) <= pins("requirements.txt")
 
 
 def test_locks_hold_what_the_in_files_ask_for(tmp_path: Path) -> None:
-    for name in (*LOCKS, *LOCKS.values()):
+    shared = (str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("services/*.in"))
+    for name in (*LOCKS, *LOCKS.values(), *shared):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
     for lock, command in compile_commands(tmp_path, upgrade=False).items():
