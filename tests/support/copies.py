@@ -10,14 +10,14 @@ import sys
 import tomllib
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.bakes import baked
 from tests.support.scratch import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
 REPOSITORY = baked("serving")
 OURS = (
@@ -25,9 +25,18 @@ OURS = (
     "BACKUP_URL", "BACKUP_URL_OPTIONS", "BACKUP_RECIPIENT", "AGE_IDENTITY_FILE",
 )  # fmt: skip
 LEFT_BEHIND = shutil.ignore_patterns(
-    ".git", ".nox", ".venv", ".env", ".env.[!e]*", "run", "models", "journal.jsonl", "*.db*",
-    "__pycache__", ".*_cache", "compose.lock.yaml", "reports", "backups", "*-1[dw]",
+    ".git", ".nox", ".venv", ".env", ".env.[!e]*", "journal.jsonl", "*.db*",
+    "__pycache__", ".*_cache", "compose.lock.yaml", "*-1[dw]",
 )  # fmt: skip
+MADE_AT_RUN_TIME = {"run", "models", "reports", "backups"}
+"""Folders of the repository itself; slipway/ has rooms of such names."""
+
+
+def left_behind(of: Path) -> Callable[[str, list[str]], set[str]]:
+    """Return what tells `copytree` what of a repository is not to be copied."""
+    return lambda folder, names: (
+        LEFT_BEHIND(folder, names) | (MADE_AT_RUN_TIME & {*names} if Path(folder) == of else set())
+    )
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -53,7 +62,7 @@ class Copy:
 
     def __init__(self, root: Path, *, of: Path = REPOSITORY, **variables: str) -> None:
         """Copy a bake to `root`; `variables` are set for everything that is typed."""
-        shutil.copytree(of, root, ignore=LEFT_BEHIND)
+        shutil.copytree(of, root, ignore=left_behind(of))
         self.root = root
         self.ports = {name: free_port() for name in ports(root)}
         ours = (*self.ports, *OURS)
