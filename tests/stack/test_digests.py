@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from slipway.core.errors import Refused
 from slipway.stack.build import digests
+from slipway.stack.build.dockerfile import base_images
 from tests.support.copies import REPOSITORY
 
 if TYPE_CHECKING:
@@ -26,37 +26,8 @@ DIGESTS = {
 }
 
 
-def test_base_images_are_found_wherever_a_dockerfile_names_one() -> None:
-    text = """
-# FROM nothing:1
-ARG PYTHON=3.13
-ARG UNUSED
-FROM --platform=linux/amd64 python:${PYTHON}-slim AS Build
-COPY --from=astral/uv /uv /bin/
-RUN --mount=type=cache,target=/cache \\
-    --mount=type=bind,from=busybox:1.37,source=/bin,target=/tools true
-FROM scratch AS files
-COPY --from=Build /a /a
-FROM r.example:5000/node
-COPY --from=0 /a /a
-FROM pinned@sha256:0 AS last
-FROM files
-"""
-    assert digests.base_images(text) == [
-        "astral/uv:latest",
-        "busybox:1.37",
-        "python:3.13-slim",
-        "r.example:5000/node:latest",
-    ]
-
-
-def test_a_base_image_named_by_nothing_is_refused() -> None:
-    with pytest.raises(Refused, match="'TAG', which has no default"):
-        digests.base_images("FROM python:${TAG}\n")
-
-
 def test_the_dockerfiles_of_this_repository_have_base_images() -> None:
-    found = {name: digests.base_images(path.read_text(encoding="utf-8")) for name, path in FILES}
+    found = {name: base_images(path.read_text(encoding="utf-8")) for name, path in FILES}
     assert all(found.values())
 
 

@@ -2,20 +2,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from slipway.config.compose_file import read_profiles
 from slipway.config.reference import ProfileEntry
 from slipway.config.schema import read, read_by
 from slipway.core.project import load
-from slipway.stack.inventory import (
-    Component,
-    Image,
-    components,
-    dockerfile,
-    port,
-    words,
-)
+from slipway.stack.inventory import StackComponent, port_text, read_components
+from tests.stack.test_dockerfile import DOCKERFILE
 from tests.support.copies import REPOSITORY
 
 if TYPE_CHECKING:
@@ -47,19 +39,10 @@ services:
     command: [python, web.py, --reload]
     ports: ["127.0.0.1:${WEB_PORT:-80}:80", {target: 81, published: 8081, host_ip: 127.0.0.1}]
 """
-DOCKERFILE = """
-FROM python:3 AS base
-HEALTHCHECK --interval=5s CMD ["ask", "it's well"]
-FROM base AS web
-# what it does
-CMD ["python", \\
-     "web.py"]
-FROM web
-"""
 
 
 def test_every_service_of_every_profile_is_on_it() -> None:
-    shown = {component.service for component in components(REPOSITORY, READ)}
+    shown = {component.service for component in read_components(REPOSITORY, READ)}
     for services in read_profiles(REPOSITORY).values():
         assert services.keys() == shown
 
@@ -73,9 +56,9 @@ def test_a_component_is_read_from_its_files_and_its_image(scratch: Scratch) -> N
     scratch.write("services/web/compose.yaml", WEB)
     scratch.write("services/web/compose.dev.yaml", DEV)
     scratch.write("services/web/Dockerfile", DOCKERFILE)
-    step, web = components(scratch.root, {})
+    step, web = read_components(scratch.root, {})
     assert (step.service, step.health_check) == ("step", ())
-    assert web == Component(
+    assert web == StackComponent(
         service="web",
         folder="web",
         command=(
@@ -107,29 +90,9 @@ def test_a_component_is_read_from_its_files_and_its_image(scratch: Scratch) -> N
     )
 
 
-def test_a_stage_has_what_it_is_made_from_has() -> None:
-    stages = dockerfile(DOCKERFILE)
-    assert stages["base"] == Image("as in python:3", 'ask "it\'s well"')
-    assert stages["web"] == Image("python web.py", 'ask "it\'s well"')
-    assert [*stages.values()][-1] == stages["web"]
-
-
-@pytest.mark.parametrize(
-    ("command", "written"),
-    [
-        (["run", "a b"], "run 'a b'"),
-        (["say", "it's"], 'say "it\'s"'),
-        (["say", "it's $5"], "say 'it'\"'\"'s $5'"),
-        ("as it is", "as it is"),
-        (None, ""),
-    ],
-)
-def test_a_command_is_written_as_one_would_type_it(
-    command: str | list[str] | None, written: str
-) -> None:
-    assert words(command) == written
-
-
 def test_a_port_is_written_in_short() -> None:
-    assert port({"target": 80}) == "80"
-    assert port({"target": 80, "published": "${P}", "host_ip": "127.0.0.1"}) == "127.0.0.1:${P}:80"
+    assert port_text({"target": 80}) == "80"
+    assert (
+        port_text({"target": 80, "published": "${P}", "host_ip": "127.0.0.1"})
+        == "127.0.0.1:${P}:80"
+    )

@@ -40,7 +40,7 @@ def test_pages_about_variables_are_up_to_date(name: str) -> None:
 
 def test_the_inventory_is_up_to_date() -> None:
     readers = schema.read_by(schema.read(PROJECT))
-    page = inventory.page(inventory.components(REPOSITORY, readers))
+    page = inventory.inventory_page(inventory.read_components(REPOSITORY, readers))
     renew = f"to renew it, run: inv stack.inventory > {inventory.PAGE}"
     assert read(inventory.PAGE) == page, renew
 

@@ -5,21 +5,24 @@ It needs no engine. Where profiles differ, an entry names those that it holds fo
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shlex
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.config import compose_file
 from slipway.config.compose_file import PROFILE_FILES
 from slipway.config.reference import ProfileEntry, mark_profiles, markdown_cell
 from slipway.config.schema import PROFILES
+from slipway.stack.build.dockerfile import (
+    DockerfileStage,
+    dockerfile_path,
+    read_stages,
+    typed_command,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
 PAGE = "docs/inventory.md"
 HEAD = """\
@@ -35,7 +38,7 @@ that runs to completion has no health check, and some services run in containers
 
 
 @dataclass(frozen=True)
-class Component:
+class StackComponent:
     """A service of the compose model, as the matrix shows it."""
 
     service: str
@@ -51,15 +54,7 @@ class Component:
     as_a_process: tuple[ProfileEntry, ...]
 
 
-@dataclass(frozen=True)
-class Image:
-    """What a Dockerfile's stage says of the containers that it makes."""
-
-    command: str
-    health_check: str = ""
-
-
-def components(root: Path, read: Mapping[str, Sequence[str]]) -> list[Component]:
+def read_components(root: Path, read: Mapping[str, Sequence[str]]) -> list[StackComponent]:
     """Read every service, in the order of compose.yaml; `read` has the variables that each reads.
 
     Raises:
@@ -81,41 +76,30 @@ def components(root: Path, read: Mapping[str, Sequence[str]]) -> list[Component]
 
 def _component(
     root: Path, name: str, profiles: Mapping[str, dict[str, Any]], read: Sequence[str]
-) -> Component:
+) -> StackComponent:
     """Read one service; `profiles` has it as each profile composes it."""
     (entry, *_) = profiles.values()
-    made = _image(root, entry)
+    stage = _stage(entry)
 
     def each(read: Callable[[dict[str, Any]], Iterable[str]]) -> tuple[ProfileEntry, ...]:
         return mark_profiles({profile: read(one) for profile, one in profiles.items()})
 
-    return Component(
+    return StackComponent(
         service=name,
         folder=entry["folder"].name,
-        command=each(lambda one: [_runs(one) or made.command]),
+        command=each(lambda one: [_runs(one) or stage.command]),
         image=each(lambda one: [one["image"], *_built(root, one)]),
-        ports=each(lambda one: [port(item) for item in one.get("ports", [])]),
+        ports=each(lambda one: [port_text(item) for item in one.get("ports", [])]),
         depends_on=each(_needs),
         volumes=each(lambda one: [_volume(root, one, item) for item in one.get("volumes", [])]),
         environment=each(lambda one: sorted({*compose_file.environment_names(one), *read})),
         filled_in=each(compose_file.compose_variables),
-        health_check=each(lambda one: [_health(one, made)]),
+        health_check=each(lambda one: [_health(one, stage)]),
         as_a_process=each(_process),
     )
 
 
-def words(command: str | Sequence[str] | None) -> str:
-    """Write a command as one would type it."""
-    return command if isinstance(command, str) else " ".join(map(quoted, command or []))
-
-
-def quoted(word: str) -> str:
-    """Quote a word for a shell where it needs it, in double quotes if single ones are in it."""
-    doubled = "'" in word and not re.search(r'["$`\\!]', word)
-    return f'"{word}"' if doubled else shlex.quote(word)
-
-
-def port(item: str | Mapping[str, Any]) -> str:
+def port_text(item: str | Mapping[str, Any]) -> str:
     """Write a published port in compose's short form."""
     if isinstance(item, str):
         return item
@@ -125,7 +109,7 @@ def port(item: str | Mapping[str, Any]) -> str:
 
 def _runs(entry: Mapping[str, Any]) -> str:
     """Write what compose has a container run; nothing where that is the image's own."""
-    return " ".join(filter(None, (words(entry.get(key)) for key in ("entrypoint", "command"))))
+    return " ".join(filter(None, (typed_command(entry.get(key)) for key in ("entrypoint", "command"))))
 
 
 def _needs(entry: Mapping[str, Any]) -> list[str]:
@@ -145,13 +129,13 @@ def _volume(root: Path, entry: Mapping[str, Any], item: str | Mapping[str, Any])
     return f"./{os.path.relpath(entry['folder'] / source, root)}:{target}"
 
 
-def _health(entry: Mapping[str, Any], made: Image) -> str:
+def _health(entry: Mapping[str, Any], stage: DockerfileStage) -> str:
     check = entry.get("healthcheck") or {}
     if check.get("disable"):
         return ""
-    test = check.get("test") or made.health_check
+    test = check.get("test") or stage.health_check
     if isinstance(test, list):
-        test = words(test[1:]) if test[0].startswith("CMD") else words(test)
+        test = typed_command(test[1:]) if test[0].startswith("CMD") else typed_command(test)
     return str(test)
 
 
@@ -164,53 +148,20 @@ def _built(root: Path, entry: Mapping[str, Any]) -> list[str]:
     """Say which Dockerfile makes the image, if one of this repository does."""
     if not (build := entry.get("build")):
         return []
-    file = os.path.relpath(_dockerfile(entry), root)
+    file = os.path.relpath(dockerfile_path(build, entry["folder"]), root)
     return [f"{file} --target {build['target']}" if "target" in build else file]
 
 
-def _dockerfile(entry: Mapping[str, Any]) -> Path:
-    build = entry["build"]
-    return Path(entry["folder"], build["context"], build.get("dockerfile", "Dockerfile"))
+def _stage(entry: Mapping[str, Any]) -> DockerfileStage:
+    """Return the command and health check of a service's image, which compose may replace."""
+    if not (build := entry.get("build")):
+        return DockerfileStage(f"as in {entry['image']}")
+    file = dockerfile_path(build, entry["folder"])
+    stages = read_stages(file.read_text(encoding="utf-8"))
+    return stages[build.get("target") or [*stages][-1]]
 
 
-def _image(root: Path, entry: Mapping[str, Any]) -> Image:
-    """Return what the image of a service runs and asks where compose says nothing."""
-    if not entry.get("build"):
-        return Image(f"as in {entry['image']}")
-    stages = dockerfile((root / _dockerfile(entry)).read_text(encoding="utf-8"))
-    return stages[entry["build"].get("target") or [*stages][-1]]
-
-
-def dockerfile(text: str) -> dict[str, Image]:
-    """Read each stage's command and health check; a stage has what it is made from has."""
-    stages: dict[str, Image] = {}
-    name = ""
-    for keyword, rest in _instructions(text):
-        if keyword == "FROM":
-            base, *alias = re.split(r"\s+as\s+", rest, flags=re.IGNORECASE)
-            name = alias[0] if alias else base
-            stages[name] = stages.get(base, Image(f"as in {base}"))
-        elif keyword == "CMD":
-            stages[name] = Image(_arguments(rest), stages[name].health_check)
-        elif keyword == "HEALTHCHECK":
-            check = _arguments(rest.partition("CMD ")[2])
-            stages[name] = Image(stages[name].command, check)
-    return stages
-
-
-def _instructions(text: str) -> list[tuple[str, str]]:
-    whole = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE)
-    lines = re.sub(r"\\\n\s*", " ", whole).splitlines()
-    split = (line.strip().partition(" ") for line in lines if line.strip())
-    return [(keyword.upper(), rest.strip()) for keyword, _, rest in split]
-
-
-def _arguments(rest: str) -> str:
-    """Write what follows CMD as one would type it; its JSON form is a list."""
-    return words(json.loads(rest)) if rest.strip().startswith("[") else rest.strip()
-
-
-def page(found: Sequence[Component]) -> str:
+def inventory_page(found: Sequence[StackComponent]) -> str:
     """Write the matrix as Markdown: one section a folder of services/."""
     folders = dict.fromkeys(component.folder for component in found)
     sections = (
@@ -219,8 +170,8 @@ def page(found: Sequence[Component]) -> str:
     return "\n".join([HEAD, *sections])
 
 
-def _section(folder: str, of: Sequence[Component]) -> str:
-    names = [item.name for item in fields(Component) if item.name not in {"service", "folder"}]
+def _section(folder: str, of: Sequence[StackComponent]) -> str:
+    names = [item.name for item in fields(StackComponent) if item.name not in {"service", "folder"}]
     rows = [
         ["", *(component.service for component in of)],
         ["---"] * (len(of) + 1),

@@ -9,7 +9,7 @@ from invoke.tasks import task
 
 from slipway.config import schema
 from slipway.core import output, project
-from slipway.stack.inventory import components, page
+from slipway.stack.inventory import inventory_page, read_components
 from slipway.tasks import options
 
 if TYPE_CHECKING:
@@ -20,5 +20,5 @@ if TYPE_CHECKING:
 def inventory(_c: Context, json: bool = False) -> None:
     """Print every component: command, image, ports, health."""
     here = project.load()
-    found = components(here.root, schema.read_by(schema.read(here)))
-    output.say(output.dumps([asdict(item) for item in found]) if json else page(found).rstrip())
+    found = read_components(here.root, schema.read_by(schema.read(here)))
+    output.say(output.dumps([asdict(item) for item in found]) if json else inventory_page(found).rstrip())

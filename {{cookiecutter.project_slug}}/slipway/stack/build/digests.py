@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from string import Template
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from slipway.config.schema import PROFILES
 from slipway.core import shell
-from slipway.core.errors import Refused
 from slipway.stack.build import images
 from slipway.stack.build.compose_cli import LOCK, Composition, composition
+from slipway.stack.build.dockerfile import base_images, dockerfile_path, tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,36 +45,6 @@ class Wanted:
         return sorted({*bases, *self.services.values()})
 
 
-def base_images(dockerfile: str) -> list[str]:
-    """Return the images that a Dockerfile takes from elsewhere: FROM, COPY --from, RUN --mount.
-
-    Raises:
-        Refused: a name is built of an argument that has no default.
-    """
-    text = re.sub(r"^\s*#.*\n", "", dockerfile, flags=re.MULTILINE).replace("\\\n", " ")
-    before = text[: match.start()] if (match := _FROM.search(text)) else text
-    defaults = dict(re.findall(r"^ARG\s+(\w+)=\"?([^\s\"]*)", before, flags=re.MULTILINE))
-    stages = {stage for _, stage in _FROM.findall(text) if stage}
-    said = [name for name, _ in _FROM.findall(text)] + _OTHER.findall(text)
-    try:
-        named = [Template(name).substitute(defaults) for name in said]
-    except KeyError as error:
-        raise Refused(f"a base image is named by {error}, which has no default") from error
-    found = (tagged(name) for name in named if name not in stages | {"scratch"})
-    return sorted({name for name in found if not name.isdigit() and "@" not in name})
-
-
-_FROM = re.compile(r"^FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.MULTILINE | re.IGNORECASE)
-_OTHER = re.compile(r"(?:--from=|--mount=\S*\bfrom=)([^\s,]+)")
-
-
-def tagged(name: str) -> str:
-    """Return an image's name with its tag; without one it means latest."""
-    if name.isdigit() or "@" in name or ":" in name.rpartition("/")[2]:
-        return name
-    return f"{name}:latest"
-
-
 def wanted(models: Iterable[Mapping[str, Any]], root: Path) -> Wanted:
     """Return what the services of every model use; what only some profiles have stays as it is."""
     all_services = [model["services"] for model in models]
@@ -86,8 +55,7 @@ def wanted(models: Iterable[Mapping[str, Any]], root: Path) -> Wanted:
     for name, entry in all_services[0].items():
         if "build" in entry:
             ours.add(entry["image"])
-            folder = root / entry["build"]["context"]
-            file = folder / entry["build"].get("dockerfile", "Dockerfile")
+            file = dockerfile_path(entry["build"], root)
             built[name] = tuple(base_images(file.read_text(encoding="utf-8")))
     others = {
         name: tagged(entry["image"])

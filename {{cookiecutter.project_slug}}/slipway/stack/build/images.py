@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,11 +16,11 @@ from slipway.config import values as config_values
 from slipway.core import shell
 from slipway.core.errors import Refused
 from slipway.stack.build.compose_cli import Composition, composition
+from slipway.stack.build.dockerfile import dockerfile_path
 from slipway.stack.engines.containers import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from slipway.core.project import Project
 
@@ -168,16 +169,9 @@ def targets(printed: str) -> list[Target]:
     """Read what `docker buildx bake --print` would build."""
     found: dict[str, dict[str, Any]] = json.loads(printed)["target"]
     return [
-        Target(name, entry["tags"][0].rpartition(":")[0], dockerfile_of(entry))
+        Target(name, entry["tags"][0].rpartition(":")[0], dockerfile_path(entry, Path()).as_posix())
         for name, entry in found.items()
     ]
-
-
-def dockerfile_of(entry: Mapping[str, str]) -> str:
-    """Return where a target's Dockerfile is, from the root."""
-    context = entry["context"].removeprefix("./").rstrip("/")
-    file = entry.get("dockerfile", "Dockerfile")
-    return file if context in ("", ".") else f"{context}/{file}"
 
 
 def chosen(asked: Iterable[str], there: Sequence[Target]) -> list[Target]:
