@@ -145,7 +145,7 @@ def test_who_is_to_be_told_hears_that_redis_is_down_and_that_it_is_back(
     awaited(lambda: ("RedisDown", "resolved") in told.alerts, wanted=True)
     assert not seen(stack, told)  # of what they were made with, before it is another
     for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD"):
-        assert "-exporter: started anew" in stack.inv("env.rotate", name, "--yes")
+        assert "-exporter: restarted" in stack.inv("env.rotate", name, "--yes")
     time.sleep(3)  # who was shut out has been found so by now
     awaited(lambda: [value(stack, name) for name in ("pg_up", "redis_up")], [["1"], ["1"]])
     assert {item["state"] for item in stack.status().values()} == {"healthy"}

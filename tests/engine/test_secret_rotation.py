@@ -91,7 +91,7 @@ def test_secrets_are_replaced_under_load_and_what_comes_after_works(
         assert (cached(servers, before), cached(servers, stand.held(CACHE))) == (False, True)
         before = stand.held(KEY)
         said = stand.rotate(KEY, "--overlap", "1 hour")
-        assert "2 replicas asked: both open" in said
+        assert "2 replicas asked: both keys are valid" in said
         assert {stand.opens(key) for key in (before, stand.held(KEY)) * 4} == {200}
         stand.rotate(PASSWORD)  # what comes next is done with the login that was made here
         servers.inv("backup.create")
@@ -112,31 +112,31 @@ def test_a_failure_at_the_check_puts_everything_back(stand: Stand, servers: Stac
     code, said = stand.rotate_but("check", locked, PASSWORD)
     assert code == 1, said
     assert "step 6 (check)" in said
-    assert "The value before holds, as before." in said
+    assert "The previous value is still in use." in said
     now = (stand.held(PASSWORD), stand.held(LOGIN) or "app", logins(servers))
     assert now == (before, who, who)
     with stand.nothing_lost():
         assert steps(stand.rotate(PASSWORD)) == ALL
 
 
-def test_killed_with_the_value_recorded_the_stack_works_and_the_same_command_ends_it(
+def test_killed_with_the_value_recorded_the_stack_works_and_the_same_command_finishes_it(
     stand: Stand, servers: Stack
 ) -> None:
-    kill_and_end(stand, servers, "move")
+    kill_and_finish(stand, servers, "move")
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_before_a_step(stand: Stand, servers: Stack, step: str) -> None:
-    kill_and_end(stand, servers, step)
+    kill_and_finish(stand, servers, step)
 
 
-def kill_and_end(stand: Stand, servers: Stack, step: str) -> None:
+def kill_and_finish(stand: Stand, servers: Stack, step: str) -> None:
     before = stand.held(PASSWORD)
     with stand.nothing_lost():
         stand.killed(step, PASSWORD)
         recorded = stand.held(PASSWORD) != before
         assert recorded == (STEPS.index(step) > STEPS.index("record"))
-        left = "env.rotate of POSTGRES_PASSWORD ended at step" in servers.inv("env.check")
+        left = "env.rotate of POSTGRES_PASSWORD stopped at step" in servers.inv("env.check")
         assert left == (step != "value")
         if step == "check":
             servers.inv("deploy.up")

@@ -22,7 +22,7 @@ NAME = "API_KEY"
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """Bring up a copy of the repository with two workers, and end it whatever happens."""
-    copy = Copy(tmp_path_factory.mktemp("renewal") / "repository")
+    copy = Copy(tmp_path_factory.mktemp("rotation") / "repository")
     compose = copy.root / "services" / "api" / "compose.yaml"
     text = compose.read_text(encoding="utf-8")
     compose.write_text(text.replace("--port {API_PORT}", "--port {API_PORT} --workers 2"))
@@ -54,17 +54,18 @@ def test_two_keys_open_until_the_time_is_over_and_no_request_is_lost(stand: Stan
         assert "Everything was up already" in stand.copy.inv("deploy.up")
 
 
-def test_killed_before_services_move_the_key_before_opens_until_it_is_ended(stand: Stand) -> None:
+def test_killed_before_services_move_the_previous_key_opens_until_the_end(stand: Stand) -> None:
     before = stand.held(NAME)
     with stand.nothing_lost():
         stand.killed("move", NAME)
         now = stand.held(NAME)
         assert (stand.opens(before), stand.opens(now)) == (200, 403)
-        assert "env.rotate of API_KEY ended at step move (killed)" in stand.copy.inv("env.check")
+        assert "env.rotate of API_KEY stopped at step move (killed)" in stand.copy.inv("env.check")
         assert steps(stand.rotate(NAME)) == ["3 move", "4 check"]
         assert now == stand.held(NAME) != before
         assert (stand.opens(before), stand.opens(now)) == (200, 200)
-        assert "would stop now" in stand.rotate(NAME, code=1)  # a third key, within the time
+        third = stand.rotate(NAME, code=1)
+        assert "would be refused at once" in third
 
 
 def test_what_processes_do_not_have_is_refused_with_the_reason(stand: Stand) -> None:

@@ -1,4 +1,4 @@
-"""Renewals without an engine: what they plan and build, and how they end where something fails."""
+"""Rotations without an engine: what they plan and build, and how they end if something fails."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import os
 import secrets
 import stat
 import time
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +31,8 @@ from slipway.core.errors import Refused
 from slipway.core.transaction import change
 from slipway.models import registry
 from slipway.secret import age, encrypted_env, rotation
-from slipway.secret.rotation import VERB, api_key, postgres, redis, scram, signing_key
+from slipway.secret.rotation import VERB, api_key, env_file, postgres, redis, signing_key
+from slipway.secret.rotation.choose import choose_rotation
 from slipway.stack.engines.base import Replica, ServiceStatus
 from slipway.stack.engines.exec import exec_command
 from slipway.stack.session import Session
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slipway.config.service_env import Handout
-    from slipway.secret.rotation.base import Renewal
+    from slipway.secret.rotation.base import SecretRotation
+    from slipway.secret.rotation.env_file import EnvFileRotation
     from tests.support.scratch import Scratch
 
 SCHEMA = """
@@ -86,7 +88,7 @@ class Fake:
     state: str = "healthy"
     restarted: list[str] = field(default_factory=list)
     ill: Callable[[str], None] = lambda _service: None
-    """Called for each that is started anew."""
+    """Called for each that is restarted."""
     once: tuple[str, ...] = ()
     """The services that read what they are handed only when they start."""
 
@@ -121,13 +123,18 @@ class Stand:
     def session(self) -> Session:
         return Session(self.scratch.project, "dev", self.engine)  # type: ignore[arg-type]
 
-    def of(self, name: str, **more: timedelta) -> Renewal:
-        return rotation.of(self.session, name, **more)
+    def of(self, name: str) -> SecretRotation:
+        return choose_rotation(self.session, name)
 
-    def run(self, renewal: Renewal) -> None:
-        facts = {"name": renewal.name, "profile": "dev"}
+    def env_file_rotation(self, name: str = "TOKEN") -> EnvFileRotation:
+        found = choose_rotation(self.session, name)
+        assert isinstance(found, env_file.EnvFileRotation)
+        return found
+
+    def run(self, rotation: SecretRotation) -> None:
+        facts = {"name": rotation.name, "profile": "dev"}
         with change(self.scratch.root, VERB, **facts) as made:
-            renewal.run(made)
+            rotation.run(made)
 
     def held(self, name: str = "TOKEN") -> str:
         """Return the value of the env file."""
@@ -153,13 +160,13 @@ def stand(scratch: Scratch) -> Stand:
     return Stand(scratch, engine)
 
 
-def test_a_secret_is_made_recorded_and_handed_on_and_its_readers_are_started_anew(
+def test_a_secret_is_made_recorded_and_handed_on_and_its_readers_are_restarted(
     stand: Stand, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = stand.held()
-    renewal = stand.of("TOKEN")
-    assert [row["step"] for row in renewal.rows()] == ["1 value", "2 record", "3 move", "4 check"]
-    stand.run(renewal)
+    turn = stand.of("TOKEN")
+    assert [row["step"] for row in turn.rows()] == ["1 value", "2 record", "3 move", "4 check"]
+    stand.run(turn)
     now = stand.held()
     assert len({before, now, stand.handed("web"), stand.handed("worker")}) == 2
     assert stand.engine.restarted == ["web", "worker"]
@@ -169,13 +176,13 @@ def test_a_secret_is_made_recorded_and_handed_on_and_its_readers_are_started_ane
     assert now not in said
 
 
-def test_what_reads_once_is_started_anew_where_others_follow_while_they_run(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch
+def test_what_reads_once_is_restarted_where_others_follow_while_they_run(
+    stand: Stand,
 ) -> None:
-    renewal, followed = stand.of("TOKEN"), list[str]()
-    monkeypatch.setattr(renewal, "follow", followed.append)
+    turn, followed = stand.env_file_rotation(), list[str]()
+    turn.handover.follow = followed.append
     stand.engine.once = ("worker",)
-    stand.run(renewal)
+    stand.run(turn)
     assert (followed, stand.engine.restarted) == (["web"], ["worker"])
 
 
@@ -186,7 +193,7 @@ def test_nothing_is_begun_while_something_is_ill(stand: Stand) -> None:
     assert before == stand.held() == stand.handed("web")
 
 
-def test_what_git_keeps_encrypted_is_encrypted_anew(stand: Stand, tmp_path: Path) -> None:
+def test_what_git_keeps_encrypted_is_encrypted_again(stand: Stand, tmp_path: Path) -> None:
     key_file, project = tmp_path / "age.key", stand.scratch.project
     stand.scratch.write(encrypted_env.RECIPIENTS, age.make_key(key_file))
     encrypted_env.encrypt(project, "dev")
@@ -194,7 +201,7 @@ def test_what_git_keeps_encrypted_is_encrypted_anew(stand: Stand, tmp_path: Path
     assert f"TOKEN={stand.held()}" in encrypted_env.opened(project, "dev", key_file)
     before, later = stand.held(), time.time() + 60  # as after a `git pull`
     os.utime(encrypted_env.place(project, "dev"), (later, later))
-    with pytest.raises(Refused, match="and would be lost"):
+    with pytest.raises(Refused, match="would be overwritten"):
         stand.run(stand.of("TOKEN"))
     assert stand.held() == before
 
@@ -211,12 +218,12 @@ def test_a_failure_puts_everything_back(stand: Stand) -> None:
         stand.run(stand.of("TOKEN"))
     assert refused.value.what.splitlines() == [
         "step 3 (move): worker is unhealthy",
-        "  The value before holds, as before.",
+        "  The previous value is still in use.",
     ]
     assert {before} == {stand.held(), stand.handed("web"), stand.handed("worker")}
     assert stand.engine.restarted == ["web", "worker", "worker", "web"]
     assert (stand.last()["outcome"], stand.last()["undone"]) == ("failed", True)
-    assert not rotation.findings(stand.scratch.root, "dev")
+    assert not [*rotation.checks(stand.scratch.root, "dev")]
 
 
 def test_what_cannot_be_put_back_is_said_with_what_to_type(stand: Stand) -> None:
@@ -224,32 +231,32 @@ def test_what_cannot_be_put_back_is_said_with_what_to_type(stand: Stand) -> None
         raise Refused("it is unhealthy")
 
     stand.engine.ill = fail
-    with pytest.raises(Refused, match="could not be put back: it is unhealthy") as refused:
+    with pytest.raises(Refused, match="could not be undone: it is unhealthy") as refused:
         stand.run(stand.of("TOKEN"))
     assert "Next: inv env.rotate TOKEN --profile dev" in refused.value.what
 
 
 @pytest.mark.parametrize("step", ["record", "move", "check"])
-def test_one_that_was_killed_is_ended_by_the_same_command(stand: Stand, step: str) -> None:
-    renewal, before = stand.of("TOKEN"), stand.held()
+def test_one_that_was_killed_is_finished_by_the_same_command(stand: Stand, step: str) -> None:
+    turn, before = stand.env_file_rotation(), stand.held()
     facts = {"name": "TOKEN", "profile": "dev", "touched": True, "step": step}
-    renewal.value()
-    renewal.record()
+    turn.make_value()
+    turn.record_value()
     service_env.renew(stand.scratch.project, "web", {"TOKEN": stand.held()})
     journal.append(stand.scratch.root, VERB, outcome="killed", **facts)
-    (found,) = rotation.findings(stand.scratch.root, "dev")
-    assert f"env.rotate of TOKEN ended at step {step} (killed)" in found.detail
+    (found,) = rotation.checks(stand.scratch.root, "dev")
+    assert f"env.rotate of TOKEN stopped at step {step} (killed)" in found.detail
     assert found in check.examine(stand.scratch.project, "dev")
     made = stand.held()
     again = stand.of("TOKEN")
-    assert again.rows()[1]["what"] == "done before it was interrupted"
+    assert again.rows()[1]["what"] == "done before the interruption"
     stand.run(again)
     assert {made} == {stand.held(), stand.handed("web"), stand.handed("worker")} - {before}
     assert stand.engine.restarted == ["worker"]
-    assert not rotation.findings(stand.scratch.root, "dev")
+    assert not [*rotation.checks(stand.scratch.root, "dev")]
 
 
-def test_one_that_was_killed_while_it_was_undone_begins_anew(stand: Stand) -> None:
+def test_one_that_was_killed_while_it_was_undone_begins_again(stand: Stand) -> None:
     before = stand.held()
     service_env.renew(stand.scratch.project, "web", {"TOKEN": "half"})
     facts = {"name": "TOKEN", "profile": "dev", "touched": True, "step": "undo"}
@@ -263,12 +270,12 @@ def test_one_that_was_killed_while_it_was_undone_begins_anew(stand: Stand) -> No
     ("name", "said"),
     [
         ("TOKNE", "there is no secret 'TOKNE'; did you mean TOKEN?"),
-        ("WEB_PORT", "is no secret: who decides on it is development"),
-        ("API_KEY_PREVIOUS", "is the key before the one in use"),
+        ("WEB_PORT", "is not a secret; its owner: development"),
+        ("API_KEY_PREVIOUS", "is the previous key"),
         ("MODELS_SIGNING_KEY", "MODELS_SIGNING_KEY is not set"),
     ],
 )
-def test_what_cannot_be_renewed_is_refused(stand: Stand, name: str, said: str) -> None:
+def test_what_cannot_be_rotated_is_refused(stand: Stand, name: str, said: str) -> None:
     with pytest.raises(Refused) as refused:
         stand.of(name)
     assert said in refused.value.what
@@ -276,7 +283,7 @@ def test_what_cannot_be_renewed_is_refused(stand: Stand, name: str, said: str) -
 
 def test_a_value_from_elsewhere_is_refused(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", secrets.token_urlsafe())
-    with pytest.raises(Refused, match=r"TOKEN is not from \.env\.dev, but from: environment"):
+    with pytest.raises(Refused, match=r"TOKEN is set in environment, not in \.env\.dev"):
         stand.of("TOKEN")
     monkeypatch.delenv("TOKEN")
     envfile.changed(stand.scratch.project.env_file("dev"), {"TOKEN": None})
@@ -300,9 +307,9 @@ def test_what_a_provider_gave_is_read_and_handed_on(
 ) -> None:
     given = secrets.token_urlsafe()
     give(monkeypatch, f"{given}\n")
-    renewal = stand.of("GIVEN")
-    renewal.ask()
-    stand.run(renewal)
+    turn = stand.of("GIVEN")
+    turn.ask()
+    stand.run(turn)
     assert given == stand.held("GIVEN") == stand.handed("worker", "GIVEN")
     assert stand.engine.restarted == ["worker"]
 
@@ -313,10 +320,10 @@ def test_what_was_not_given_or_is_the_same_changes_nothing(
 ) -> None:
     before = stand.held("GIVEN")
     give(monkeypatch, before if text else text)
-    renewal = stand.of("GIVEN")
-    renewal.ask()
+    turn = stand.of("GIVEN")
+    turn.ask()
     with pytest.raises(Refused, match="Nothing was changed"):
-        stand.run(renewal)
+        stand.run(turn)
     assert (stand.held("GIVEN"), stand.last()["outcome"]) == (before, "failed")
 
 
@@ -328,19 +335,19 @@ def test_options_of_a_storage_are_tried_on_it_first(
     envfile.changed(path, {"BACKUP_URL": f"file://{tmp_path}/away"})
     for given, said in (("no JSON", "is no JSON"), ('{"strange": 1}', "strange")):
         give(monkeypatch, given)
-        renewal = stand.of(name)
-        renewal.ask()
+        turn = stand.of(name)
+        turn.ask()
         if said == "strange":
             monkeypatch.setattr("slipway.backup.offsite.storage.Storage.sizes", refuse)
         with pytest.raises(Refused, match=r"step 2 \(probe\)"):
-            stand.run(renewal)
+            stand.run(turn)
         assert stand.held(name) == before
     monkeypatch.undo()
     (tmp_path / "away").mkdir()
     give(monkeypatch, '{"auto_mkdir": false}')
-    renewal = stand.of(name)
-    renewal.ask()
-    stand.run(renewal)
+    turn = stand.of(name)
+    turn.ask()
+    stand.run(turn)
     assert stand.handed("worker", name) == '{"auto_mkdir": false}'
     assert stand.engine.restarted == []
 
@@ -352,7 +359,7 @@ def refuse(_storage: object) -> None:
 def test_a_verifier_is_what_the_standard_says() -> None:
     """Compute the proof of a client as RFC 5802 does, and check it with what the server keeps."""
     salt = secrets.token_bytes(16)
-    said = scram.verifier("pencil", salt)
+    said = postgres.scram_verifier("pencil", salt)
     kind, iterations, keys = said.split("$")
     count, encoded = iterations.split(":")
     stored, server = (base64.b64decode(item) for item in keys.split(":"))
@@ -364,11 +371,11 @@ def test_a_verifier_is_what_the_standard_says() -> None:
     seen = bytes(a ^ b for a, b in zip(proof, signature, strict=True))
     assert hashlib.sha256(seen).digest() == stored
     assert server == hmac.new(salted, b"Server Key", "sha256").digest()
-    assert scram.verifier("pencil") != scram.verifier("pencil")
+    assert postgres.scram_verifier("pencil") != postgres.scram_verifier("pencil")
 
 
 def test_the_statements_of_a_login() -> None:
-    mine, other = (postgres.granted(name, "app", "V") for name in ("app", "app_b"))
+    mine, other = (postgres.grant_sql(name, "app", "V") for name in ("app", "app_b"))
     assert "CREATE ROLE" not in mine
     assert other.splitlines()[3:] == [
         "BEGIN;",
@@ -382,14 +389,17 @@ def test_the_statements_of_a_login() -> None:
         "COMMIT;",
     ]
     assert all(text.startswith("SET log_statement = 'none';") for text in (mine, other))
-    assert 'ALTER ROLE "app" PASSWORD NULL' in postgres.closed("app")
-    assert "usename = 'app' AND client_addr IS NOT NULL AND state = 'idle'" in postgres.ended("app")
+    assert 'ALTER ROLE "app" PASSWORD NULL' in postgres.revoke_sql("app")
+    assert (
+        "usename = 'app' AND client_addr IS NOT NULL AND state = 'idle'"
+        in postgres.end_sessions_sql("app")
+    )
 
 
 def test_the_rules_of_the_cache_hold_a_digest_alone() -> None:
     digest = hashlib.sha256(b"password").hexdigest()
-    assert redis.accepted("password") == f"#{digest}"
-    assert redis.alone("password") == f"resetpass #{digest}"
+    assert redis.accept_rule("password") == f"#{digest}"
+    assert redis.only_rule("password") == f"resetpass #{digest}"
 
 
 def test_connections_of_the_cache_are_read() -> None:
@@ -397,7 +407,7 @@ def test_connections_of_the_cache_are_read() -> None:
         "id=7 addr=172.18.0.5:41310 laddr=172.18.0.2:6379 fd=10 name= age=31 idle=2 flags=N db=0\n"
         "id=9 addr=127.0.0.1:5 laddr=127.0.0.1:6379 fd=11 name= age=0 idle=0 flags=N db=0\n"
     )
-    assert redis.connections(said) == [
+    assert redis.parse_connections(said) == [
         {"id": "7", "address": "172.18.0.5", "age": "31", "idle": "2"},
         {"id": "9", "address": "127.0.0.1", "age": "0", "idle": "0"},
     ]
@@ -408,9 +418,9 @@ def test_a_command_in_a_container_is_given_nothing_in_its_arguments() -> None:
     assert exec_command("one", ("sh", "-c", "script")) == command
 
 
-def test_the_key_before_is_written_with_its_end() -> None:
+def test_the_previous_key_is_written_with_its_end() -> None:
     until = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
-    assert api_key.previous("abc", until) == "2026-01-31T12:00:00Z/abc"
+    assert api_key.previous_key("abc", until) == "2026-01-31T12:00:00Z/abc"
 
 
 @pytest.mark.parametrize(
@@ -418,7 +428,7 @@ def test_the_key_before_is_written_with_its_end() -> None:
     [(200, True), (409, True), (401, False), (403, False), (429, None), (503, None), (0, None)],
 )
 def test_what_an_answer_says_of_a_key(status: int, opens: bool | None) -> None:
-    assert api_key.opened(status) is opens
+    assert api_key.key_accepted(status) is opens
 
 
 @pytest.mark.parametrize(
@@ -469,7 +479,7 @@ def signed(stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sig
     private, public = folder / "private.pem", folder / "public.pem"
     private.write_bytes(old.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     private.chmod(0o600)
-    public.write_bytes(signing_key.written(old.public_key()))
+    public.write_bytes(signing_key.public_pem(old.public_key()))
     monkeypatch.setenv("MODELS_SIGNING_KEY", str(private))
     monkeypatch.setenv("MODELS_PUBLIC_KEY", str(public))
     made = Signed(stand, private, public)
@@ -478,12 +488,12 @@ def signed(stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sig
     return made
 
 
-def test_every_model_is_signed_anew(signed: Signed) -> None:
+def test_every_model_is_signed_again(signed: Signed) -> None:
     before = signed.all()
-    stand, old = signed.stand, signing_key.private_key(signed.private)
+    stand, old = signed.stand, signing_key.read_private_key(signed.private)
     stand.run(stand.of("MODELS_SIGNING_KEY"))
-    new = signing_key.private_key(signed.private)
-    assert signing_key.public_keys(signed.public) == [signing_key.written(new.public_key())]
+    new = signing_key.read_private_key(signed.private)
+    assert signing_key.read_public_keys(signed.public) == [signing_key.public_pem(new.public_key())]
     assert stat.S_IMODE(signed.private.stat().st_mode) == 0o600
     for renewed in (old, new):
         found = {
@@ -501,42 +511,42 @@ def test_every_model_is_signed_anew(signed: Signed) -> None:
 def is_signed(signed: Signed, version: str, by: Ed25519PrivateKey) -> bool:
     known = registry.models(signed.models)
     (model,) = (item for item in known if item.version == version)
-    return signing_key.signed(model, by.public_key())
+    return signing_key.is_signed_by(model, by.public_key())
 
 
 @pytest.mark.parametrize("step", ["accept", "sign", "replace", "check", "retire"])
-def test_a_failure_leaves_the_key_before_and_its_signatures(
-    signed: Signed, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    before = signed.all()
+def test_a_failure_leaves_the_previous_key_and_its_signatures(signed: Signed, step: str) -> None:
+    before, rotation = signed.all(), signed.stand.of("MODELS_SIGNING_KEY")
+    (failing,) = (one for one in rotation.steps if one.name == step)
 
-    def fail(renewal: signing_key.Signing) -> str:
-        made(renewal)
+    def fail() -> str:
+        failing.action()
         raise Refused("the disk is full")
 
-    made: Callable[[signing_key.Signing], str] = getattr(signing_key.Signing, step)
-    monkeypatch.setattr(signing_key.Signing, step, fail)
-    with pytest.raises(Refused, match="The value before holds, as before"):
-        signed.stand.run(signed.stand.of("MODELS_SIGNING_KEY"))
+    rotation.steps = tuple(
+        replace(one, action=fail) if one is failing else one for one in rotation.steps
+    )
+    with pytest.raises(Refused, match="The previous value is still in use"):
+        signed.stand.run(rotation)
     assert signed.all() == before
 
 
 @pytest.mark.parametrize("steps", range(1, 7))
-def test_one_that_was_killed_leaves_keys_that_are_ended_by_the_same_command(
+def test_one_that_was_killed_leaves_keys_that_the_same_command_finishes(
     signed: Signed, steps: int
 ) -> None:
-    stand, renewal = signed.stand, signed.stand.of("MODELS_SIGNING_KEY")
-    for name in renewal.steps[:steps]:
-        getattr(renewal, name)()
-    trusted = signing_key.public_keys(signed.public)
+    stand, turn = signed.stand, signed.stand.of("MODELS_SIGNING_KEY")
+    for step in turn.steps[:steps]:
+        step.action()
+    trusted = signing_key.read_public_keys(signed.public)
     for version in ("v1.0", "v1.1"):
         known = registry.models(signed.models)
         (model,) = (item for item in known if item.version == version)
         keys = [load_pem_public_key(one) for one in trusted]
-        assert any(signing_key.signed(model, one) for one in keys)  # type: ignore[arg-type]
+        assert any(signing_key.is_signed_by(model, one) for one in keys)  # type: ignore[arg-type]
     stand.run(stand.of("MODELS_SIGNING_KEY"))
-    new = signing_key.private_key(signed.private)
-    assert signing_key.public_keys(signed.public) == [signing_key.written(new.public_key())]
+    new = signing_key.read_private_key(signed.private)
+    assert signing_key.read_public_keys(signed.public) == [signing_key.public_pem(new.public_key())]
     assert is_signed(signed, "v1.0", new)
     assert is_signed(signed, "v1.1", new)
     assert not [*signed.private.parent.glob("*.new")]
@@ -544,9 +554,9 @@ def test_one_that_was_killed_leaves_keys_that_are_ended_by_the_same_command(
 
 def test_keys_that_do_not_belong_together_are_refused(signed: Signed) -> None:
     other = Ed25519PrivateKey.generate().public_key()
-    signed.public.write_bytes(signing_key.written(other))
-    with pytest.raises(Refused, match="is not the other half of"):
+    signed.public.write_bytes(signing_key.public_pem(other))
+    with pytest.raises(Refused, match="does not belong to"):
         signed.stand.of("MODELS_SIGNING_KEY")
     signed.private.write_text("no key")
-    with pytest.raises(Refused, match="is no Ed25519 private key"):
+    with pytest.raises(Refused, match="is not an Ed25519 private key"):
         signed.stand.of("MODELS_SIGNING_KEY")

@@ -1,4 +1,4 @@
-"""What the tests of renewals on engines share: a stack that is asked all the time."""
+"""What the tests of rotations on engines share: a stack that is asked all the time."""
 
 from __future__ import annotations
 

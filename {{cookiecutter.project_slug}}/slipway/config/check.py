@@ -58,7 +58,7 @@ def examine(
     engine = engine or config_values.usual_engine(project, profile)
     found = [*Profile(project, (profile, engine), reading.variables).findings(limit)]
     found += usage.findings(seen, reading.variables)
-    found += rotation.findings(project.root, profile)
+    found += rotation.checks(project.root, profile)
     name = project.env_file(profile).name
     return found or [Finding("env", "ok", f"{name}: every variable has a value")]
 

@@ -37,6 +37,7 @@ from slipway.core import journal, output, project
 from slipway.core.errors import Refused
 from slipway.core.steps import Steps
 from slipway.core.transaction import change
+from slipway.secret.rotation import SecretProbe, secret_probes
 from slipway.stack import session
 from slipway.tasks import env, options
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 NEEDS = ("api",)
 keygen = env.keygen  # restore points are encrypted for such keys too
 NONE_YET = f"No restore point yet. Next: {restore_point.NEXT}"
+secret_probes["BACKUP_URL_OPTIONS"] = SecretProbe("the storage", storage.try_options)
 ALL = "all"
 SCHEDULER = "scheduler"
 ID = {"id": "such as 20261122-020000-3f2a"}

@@ -62,9 +62,9 @@ def up(
 def _refuse_wrong_password(opened: session.Session) -> None:
     """Check that the running database accepts the password that services are about to be given."""
     if project.has_room("secret/rotation"):
-        from slipway.secret import rotation  # noqa: PLC0415 - optional: only where there is a database
+        from slipway.secret.rotation import postgres  # noqa: PLC0415 - optional: only with a database
 
-        rotation.refuse_shut_out(opened)
+        postgres.refuse_wrong_password(opened)
 
 
 def _served_models(here: project.Project) -> dict[str, str]:

@@ -8,7 +8,7 @@ from invoke.tasks import task
 
 from slipway.core import output
 from slipway.core.transaction import change
-from slipway.secret import rotation
+from slipway.secret.rotation import VERB
 from slipway.stack import session
 from slipway.tasks import options
 
@@ -23,7 +23,7 @@ NAMESPACE = "env"
     help=options.WHERE
     | {
         "name": "such as POSTGRES_PASSWORD",
-        "overlap": "how long the API key before opens too; 0: not at all",
+        "overlap": "how long the previous API key stays valid; 0: not at all",
         "yes": options.YES,
     }
 )
@@ -36,13 +36,15 @@ def rotate(
     yes: bool = False,
 ) -> None:
     """Replace a secret everywhere, while all runs."""
+    from slipway.secret.rotation.choose import choose_rotation  # noqa: PLC0415 - speed
+
     opened = session.opened(profile, engine)
-    renewal = rotation.of(opened, name, options.duration(overlap, "--overlap"))
+    turn = choose_rotation(opened, name, options.duration(overlap, "--overlap"))
     where = f"profile {opened.profile}, engine {opened.engine.name}"
-    output.say(f"{rotation.VERB}: {name} ({where})")
-    output.show(renewal.rows(), as_json=False, empty="")
+    output.say(f"{VERB}: {name} ({where})")
+    output.show(turn.rows(), as_json=False, empty="")
     output.confirm(f"Replace {name}?", yes=yes)
-    renewal.ask()
-    with change(opened.project.root, rotation.VERB, name=name, profile=opened.profile) as made:
-        renewal.run(made)
-    output.say(renewal.told())
+    turn.ask()
+    with change(opened.project.root, VERB, name=name, profile=opened.profile) as made:
+        turn.run(made)
+    output.say(turn.outcome)

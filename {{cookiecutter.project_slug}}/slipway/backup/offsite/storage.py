@@ -65,6 +65,19 @@ def read_options(text: str) -> dict[str, Any]:
     return said
 
 
+def try_options(values: Mapping[str, str], options: str) -> str:
+    """Open the storage of an env file's values with new options; return what it holds.
+
+    Raises:
+        Refused: it does not accept them.
+    """
+    read = read_options(options)
+    if "BACKUP_URL" not in values:
+        return "BACKUP_URL is not set"
+    storage = opened(values["BACKUP_URL"], read)
+    return f"{storage.shown} holds {len(storage.sizes())} files"
+
+
 def opened(url: str, options: Mapping[str, Any] | None = None) -> Storage:
     """Return the storage at a URL; nothing is asked of it yet.
 

@@ -1,148 +1,154 @@
-"""The key of the API: two open it for a while, so that its callers can change theirs."""
+"""The API's key: the previous one is accepted for a while, so that callers can change theirs."""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from slipway.config import values
+from slipway.config import values as config_values
 from slipway.core.errors import Refused
 from slipway.models import replicas as models_replicas
-from slipway.secret.rotation import KEY, PREVIOUS, VERB, probe
-from slipway.secret.rotation.base import (
-    CHECK,
-    LIMIT,
-    MOVE,
-    RECORD,
-    VALUE,
-    Renewal,
-    counted,
-    described,
-    listed,
-)
-from slipway.secret.rotation.probe import Question
+from slipway.secret.rotation import VERB
+from slipway.secret.rotation.base import count_of, join_names
+from slipway.secret.rotation.env_file import LIMIT, EnvFileRotation
+from slipway.secret.rotation.probe import ReplicaRequest, ask_replicas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
-HEADER, DOOR = "X-API-Key", "/admin/reload-model"
-"""What the key opens: to have models loaded again that are loaded already changes nothing."""
-SHUT, TOO_OFTEN = (401, 403), 429
+    from slipway.secret.rotation.base import RotationRequest, RotationStep
+
+API_KEY, API_KEY_PREVIOUS = "API_KEY", "API_KEY_PREVIOUS"
+HEADER, ENDPOINT = "X-API-Key", "/admin/reload-model"
+"""An endpoint that asks for the key; to load models that are loaded already changes nothing."""
+UNAUTHORIZED, TOO_MANY = (401, 403), 429
 TRIES = 4
-"""How often each process is asked, on average: who of several answers cannot be chosen."""
+"""Requests a process, on average: nobody can choose which process behind a port answers."""
 SOON = timedelta(seconds=10)
-"""How long a key has to open still for that to be looked at."""
-PAUSE = 10.0
-"""Seconds between two looks in the end: the API answers so many questions a minute."""
+"""A key that is about to expire is not tried any more."""
+LONGEST_PAUSE = 10.0
+"""Seconds between two rounds: the API limits requests per minute."""
 
 
-class Key(Renewal):
-    """A renewal of API_KEY."""
+class ApiKeyRotation(EnvFileRotation):
+    """Rotates API_KEY; services read it again while they run."""
 
-    doing: ClassVar[Mapping[str, str]] = {**Renewal.doing, CHECK: "knocking at every replica"}
+    first_variable = API_KEY_PREVIOUS
+    """The previous key comes first, so that it is accepted at every moment."""
 
-    def refuse(self) -> None:
-        """Find what stands against it: a third key would stop the first before its time."""
-        super().refuse()
-        held = self.values.get(PREVIOUS)
+    def __init__(self, request: RotationRequest) -> None:
+        """Look whether it can be done: a third key would end the first before its time."""
+        super().__init__(request)
+        self.until = datetime.now(UTC) + request.overlap
+        self._refuse_third_key()
+
+    def _refuse_third_key(self) -> None:
+        held = self.values.get(API_KEY_PREVIOUS)
         until = held.value.partition("/")[0] if held else ""
-        if until and self.order.overlap and not self.left:
+        if until and self.request.overlap and not self.interrupted:
             left = datetime.fromisoformat(until) - datetime.now(UTC)
             if left > timedelta():
-                what = f"the key before opens until {until}, and would stop now"
-                raise Refused(what, f"wait, or stop both at once: inv {VERB} {KEY} --overlap 0")
+                what = f"the previous key is valid until {until}, and would be refused at once"
+                fix = f"wait, or end both at once: inv {VERB} {API_KEY} --overlap 0"
+                raise Refused(what, fix)
 
-    def plan(self) -> Iterator[tuple[str, str]]:
-        """Yield each step, and what it will do."""
-        yield VALUE, described(self.order.variable)
-        yield RECORD, f"into {self.path.name}; the one before into {PREVIOUS}, {self._until()}"
-        yield MOVE, f"{listed(self.running()) or 'nothing runs'}: while it runs"
-        yield CHECK, f"every replica is asked: {self._who()}"
+    def plan_steps(self) -> Iterator[RotationStep]:
+        """Yield the steps in order."""
+        services = join_names(self.running_readers) or "nothing runs"
+        yield self.value_step()
+        yield self.record_step(
+            f"into {self.path.name}; the previous key into {API_KEY_PREVIOUS}, {self._until_text()}"
+        )
+        yield self.move_step(f"{services}: while it runs")
+        yield self.check_step(
+            f"every replica is asked: {self._valid_text()}", "asking each replica"
+        )
 
-    def _until(self) -> str:
-        if not self.order.overlap:
-            return "which it leaves at once"
-        until = datetime.now(UTC) + self.order.overlap
-        return f"which opens them too until {until:%Y-%m-%d %H:%M} UTC"
+    def _until_text(self) -> str:
+        if not self.request.overlap:
+            return "which is refused at once"
+        return f"which stays valid until {self.until:%Y-%m-%d %H:%M} UTC"
 
-    def _who(self) -> str:
-        return "both open" if self.order.overlap else "the new one opens, the one before does not"
+    def _valid_text(self) -> str:
+        return "both keys are valid" if self.request.overlap else "only the new key is valid"
 
-    def value(self) -> str:
-        """Make the new value, and say until when the one before holds."""
-        said = super().value()
-        before = self.values[self.name].value
-        self.until = datetime.now(UTC) + self.order.overlap
-        self.new[PREVIOUS] = previous(before, self.until) if self.order.overlap else ""
-        return said
+    def make_value(self) -> str:
+        """Make the new key, and set when the previous one expires."""
+        text = super().make_value()
+        previous = self.values[self.name].value
+        self.until = datetime.now(UTC) + self.request.overlap
+        expiring = previous_key(previous, self.until) if self.request.overlap else ""
+        self.new[API_KEY_PREVIOUS] = expiring
+        return text
 
-    def in_turn(self, names: Iterable[str]) -> list[str]:
-        """Return the one before first: there is no moment in which it does not open."""
-        return sorted(names, key=lambda name: name != PREVIOUS)
+    def follow_service(self, service: str) -> None:
+        """Wait for nothing: `check_services` sees whether the key was read again."""
 
-    def follow(self, service: str) -> None:
-        """Have nothing to wait for: it is read anew, which `check` will see."""
+    def check_services(self) -> str:
+        """Look whether every process accepts the keys that are valid, and no other."""
+        text = super().check_services()
+        count = self._await_replicas()
+        asked = f"; {count_of(count, 'replica')} asked: {self._valid_text()}"
+        return f"{text}{asked if count else ''}"
 
-    def check(self) -> str:
-        """See that every process lets in who has the new key, and who has the one before or not."""
-        said = super().check()
-        count = self._await()
-        return f"{said}; {counted(count, 'replica')} asked: {self._who()}" if count else said
-
-    def _wanted(self) -> dict[str, bool]:
-        """Return which key opens now, and which does not; nothing of one that is about to stop."""
-        held = values.held(self.project, self.session.profile, self.engine.name)
-        until, _, before = held.get(PREVIOUS, "").partition("/")
+    def _expected_keys(self) -> dict[str, bool]:
+        """Return keys, and whether each is accepted; without one that is about to expire."""
+        held = config_values.held(self.project, self.session.profile, self.engine.name)
+        until, _, previous = held.get(API_KEY_PREVIOUS, "").partition("/")
         if not until:
-            return {held[KEY]: True, self.values[KEY].value: self.values[KEY].value == held[KEY]}
+            before = self.values[API_KEY].value
+            return {held[API_KEY]: True, before: before == held[API_KEY]}
         left = datetime.fromisoformat(until) - datetime.now(UTC)
-        return {held[KEY]: True, **({before: True} if left > SOON else {})}
+        return {held[API_KEY]: True, **({previous: True} if left > SOON else {})}
 
-    def _await(self) -> int:
-        """Wait until every process lets in who has a key that it should; return of how many.
+    def _await_replicas(self) -> int:
+        """Wait until every process accepts the keys that it should; return how many replicas run.
 
         Raises:
             Refused: one does not within the limit.
         """
-        deadline = time.monotonic() + LIMIT
-        processes = len(models_replicas.processes(models_replicas.folder(self.project.run)))
-        replicas = len(self.engine.replicas())
-        tries = TRIES * max(1, -(-processes // max(1, replicas)))
-        pause = 0.5
-        while True:
-            asked = [pair for pair in self._wanted().items() for _ in range(tries)]
-            questions = [Question(DOOR, "POST", {HEADER: key}) for key, _ in asked]
-            answers = probe.everywhere(self.session, questions)
-            wrong = [
-                answer
-                for number, answer in enumerate(answers)
-                if opened(answer.status) is not asked[number % len(asked)][1]
-            ]
-            if not wrong:
-                return replicas
+        deadline, pause = time.monotonic() + LIMIT, 0.5
+        while wrong := self._wrong_answers():
             if time.monotonic() > deadline:
-                raise Refused("; ".join(map(str, wrong[:3])), "inv deploy.logs")
+                raise Refused("; ".join(wrong[:3]), "inv deploy.logs")
             time.sleep(pause)
-            pause = min(PAUSE, 2 * pause)  # it answers so many a minute, and no more
+            pause = min(LONGEST_PAUSE, 2 * pause)
+        return len(self.engine.replicas())
 
-    def told(self) -> str:
-        """Say what holds in the end, and for how long the one before does."""
-        if not self.new.get(PREVIOUS):
-            return f"{self.name} is a new one, in {self.path.name}."
+    def _wrong_answers(self) -> list[str]:
+        tried = [pair for pair in self._expected_keys().items() for _ in range(self._tries())]
+        requests = [ReplicaRequest(ENDPOINT, "POST", {HEADER: key}) for key, _ in tried]
+        answers = ask_replicas(self.session, requests)
+        return [
+            str(answer)
+            for number, answer in enumerate(answers)
+            if key_accepted(answer.status) is not tried[number % len(tried)][1]
+        ]
+
+    def _tries(self) -> int:
+        """Return how often to try a key at each replica."""
+        processes = len(models_replicas.processes(models_replicas.folder(self.project.run)))
+        return TRIES * max(1, -(-processes // max(1, len(self.engine.replicas()))))
+
+    @property
+    def outcome(self) -> str:
+        """What to print once the rotation is done."""
+        if not self.new.get(API_KEY_PREVIOUS):
+            return f"{self.name} has a new value, in {self.path.name}."
         return (
-            f"{self.name} is a new one, in {self.path.name}: give it to those who call the admin"
-            f" endpoints before {self.until:%Y-%m-%d %H:%M} UTC, when the one before stops."
+            f"{self.name} has a new value, in {self.path.name}. Give it to the callers of the admin"
+            f" endpoints before {self.until:%Y-%m-%d %H:%M} UTC, when the previous one expires."
         )
 
 
-def previous(key: str, until: datetime) -> str:
-    """Write the key before, and until when it holds."""
+def previous_key(key: str, until: datetime) -> str:
+    """Write the previous key, and until when it is valid."""
     return f"{until:%Y-%m-%dT%H:%M:%SZ}/{key}"
 
 
-def opened(status: int) -> bool | None:
-    """Say whether a key was let in; None where that cannot be told."""
-    if status in SHUT:
+def key_accepted(status: int) -> bool | None:
+    """Tell from a status whether a key was accepted; None where it does not say."""
+    if status in UNAUTHORIZED:
         return False
-    return None if status == TOO_OFTEN or not 200 <= status < 500 else True  # noqa: PLR2004 - of HTTP
+    return None if status == TOO_MANY or not 200 <= status < 500 else True  # noqa: PLR2004 - of HTTP

@@ -1,85 +1,83 @@
-"""A secret that somebody else gives: it is asked for, tried, and only then used."""
+"""Secrets that a provider issues: asked for, tried where that is possible, and only then used."""
 
 from __future__ import annotations
 
 import getpass
 import sys
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from slipway.backup.offsite import storage as offsite_storage
-from slipway.config import values
+from slipway.config import values as config_values
 from slipway.core import redaction
 from slipway.core.errors import Refused
-from slipway.secret.rotation.base import CHECK, MOVE, PROBE, RECORD, VALUE, Renewal, listed
+from slipway.secret.rotation import secret_probes
+from slipway.secret.rotation.base import RotationStep, join_names
+from slipway.secret.rotation.env_file import EnvFileRotation, refuse_unhealthy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-STORAGE, OPTIONS = "BACKUP_URL", "BACKUP_URL_OPTIONS"
+    from slipway.secret.rotation.base import RotationRequest
+
 LONGEST = 64 * 1024
 
 
-class Given(Renewal):
-    """A renewal of what a provider gives."""
+class ProviderSecretRotation(EnvFileRotation):
+    """Rotates a secret that a provider issues."""
 
-    steps: ClassVar[tuple[str, ...]] = (VALUE, PROBE, RECORD, MOVE, CHECK)
-    doing: ClassVar[Mapping[str, str]] = {**Renewal.doing, PROBE: "asking whoever takes it"}
-    asked = ""
-    """What was typed."""
+    def __init__(self, request: RotationRequest) -> None:
+        """Look whether it can be done, and how the new secret can be tried."""
+        super().__init__(request)
+        self.secret_probe = secret_probes.get(self.name)
+        self.typed = ""
 
-    def plan(self) -> Iterator[tuple[str, str]]:
-        """Yield each step, and what it will do."""
-        yield VALUE, "the one that you are asked for next"
-        yield PROBE, f"the storage of {STORAGE} takes it" if self._is_storage else "none is known"
-        yield RECORD, f"into {self.path.name}; the one before is forgotten here"
-        how = "while it runs" if self._is_storage else "handed the new one and started anew"
-        yield MOVE, f"{listed(self.running()) or 'nothing runs'}: {how}"
-        yield CHECK, "every service is healthy; then have the one before withdrawn where it is from"
-
-    @property
-    def _is_storage(self) -> bool:
-        return self.name == OPTIONS
+    def plan_steps(self) -> Iterator[RotationStep]:
+        """Yield the steps in order."""
+        probe = self.secret_probe
+        place = f"{probe.place} accepts it" if probe else "there is no way to try it"
+        how = "while it runs" if probe else "given the new value and restarted"
+        yield self.value_step("asked for next")
+        yield RotationStep("probe", place, self.try_value, "trying it", once=True)
+        yield self.record_step(f"into {self.path.name}; the previous value is discarded")
+        yield self.move_step(f"{join_names(self.running_readers) or 'nothing runs'}: {how}")
+        yield self.check_step("every service is healthy; then revoke the previous value")
 
     def ask(self) -> None:
-        """Let a person type the value unseen, or read it from what is piped in."""
+        """Let a person type the value unseen, or read it from a pipe."""
         if sys.stdin.isatty():
-            self.asked = getpass.getpass(f"The new value of {self.name} (it is not shown): ")
+            self.typed = getpass.getpass(f"The new value of {self.name} (not shown): ")
         else:
-            self.asked = sys.stdin.read(LONGEST).removesuffix("\n")
+            self.typed = sys.stdin.read(LONGEST).removesuffix("\n")
 
-    def value(self) -> str:
-        """Look at the value that was given."""
-        redaction.learn([self.asked])
-        self.refuse_ill()
-        variable = self.order.variable
-        if not self.asked:
-            raise Refused(f"no value was given for {self.name}", "type it, or pipe it in")
-        if should := variable.wrong(self.asked):
-            raise Refused(f"what was given for {self.name} {should}")
-        if self.asked == self.values[self.name].value:
-            raise Refused(f"what was given for {self.name} is what it has already")
-        if self.left:
-            self._moved()
-            self.done.moved.clear()
-        self.new = {self.name: self.asked}
-        return "given"
+    def make_value(self) -> str:
+        """Take the value that was typed."""
+        redaction.learn([self.typed])
+        refuse_unhealthy(self.engine)
+        self._refuse_unfit()
+        self.settle_services()
+        self.new = {self.name: self.typed}
+        return "received"
 
-    def probe(self) -> str:
-        """Use the value where it is for, if that is known."""
-        if not self._is_storage:
-            return "nothing is known to try it on"
-        held = values.held(self.project, self.session.profile, self.engine.name)
-        options = offsite_storage.read_options(self.new[self.name])
-        if STORAGE not in held:
-            return f"{STORAGE} is not set"
-        storage = offsite_storage.opened(held[STORAGE], options)
-        return f"{storage.shown} holds {len(storage.sizes())} files"
+    def _refuse_unfit(self) -> None:
+        if not self.typed:
+            raise Refused(f"no new value of {self.name} was entered", "type it, or pipe it in")
+        if should := self.request.variable.wrong(self.typed):
+            raise Refused(f"the new value of {self.name} {should}")
+        if self.typed == self.values[self.name].value:
+            raise Refused(f"the new value of {self.name} is the one it has already")
 
-    def follow(self, service: str) -> None:
-        """Start a service anew, but one that reads it each time it needs it."""
-        if not self._is_storage:
-            super().follow(service)
+    def try_value(self) -> str:
+        """Use the value where it belongs, if a probe is known."""
+        if not self.secret_probe:
+            return "there is no way to try it"
+        held = config_values.held(self.project, self.session.profile, self.engine.name)
+        return self.secret_probe.try_secret(held, self.new[self.name])
 
-    def told(self) -> str:
-        """Say what holds in the end."""
-        return f"{self.name} is the one that was given. Have the one before withdrawn now."
+    def follow_service(self, service: str) -> None:
+        """Restart a service, unless it reads the secret each time it needs it."""
+        if not self.secret_probe:
+            super().follow_service(service)
+
+    @property
+    def outcome(self) -> str:
+        """What to print once the rotation is done."""
+        return f"{self.name} has the value that you entered. Now revoke the previous one."

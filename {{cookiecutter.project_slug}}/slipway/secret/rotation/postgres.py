@@ -1,49 +1,43 @@
-"""The password of the database in containers: two logins take turns.
+"""The database's password, in containers: two logins take turns.
 
-Services log in as `app` or as `app_b`, which becomes `app` at once. The one that is not in use gets
-the new password, everything moves to it, and then the other one has no password any more.
+Services log in as `app` or as `app_b`, which becomes `app` at once. The login that is not in use
+gets the new password, all services move to it, and then the other login loses its password.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
+import secrets
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from slipway.config import values as config_values
 from slipway.core.errors import Refused
-from slipway.secret.rotation import DATABASE, scram
-from slipway.secret.rotation import probe as rotation_probe
-from slipway.secret.rotation.base import (
-    ACCEPT,
-    CHECK,
-    LIMIT,
-    MOVE,
-    POLL,
-    PROBE,
-    RECORD,
-    RETIRE,
-    VALUE,
-    Renewal,
-    counted,
-    described,
-    listed,
-)
+from slipway.secret.rotation.base import RotationStep, count_of, join_names
+from slipway.secret.rotation.env_file import LIMIT, POLL, EnvFileRotation, await_health
+from slipway.secret.rotation.probe import FORECAST, HEALTH, ask_replicas, refuse_bad_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from slipway.secret.rotation.base import RotationRequest
     from slipway.stack.engines.exec import ServiceContainer
     from slipway.stack.session import Session
 
+DATABASE = "POSTGRES_PASSWORD"
 SERVICE = "postgres"
 LOGIN, URL = "POSTGRES_LOGIN", "DATABASE_URL"
 LOGINS = ("app", "app_b")
 SOON = 10.0
-"""Seconds in which who was just asked has ended what was of before."""
+"""Seconds in which a service that was just asked ends its sessions with the previous login."""
 QUIET = 1.0
 """Seconds that a session has to be idle before it is ended."""
 WRONG = "password authentication failed"
+ITERATIONS = 4096
+"""PostgreSQL's own number; the password is random, so more would add nothing."""
 
 PSQL = ("psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
 LOG_IN = """
@@ -52,247 +46,261 @@ export PGPASSWORD PGCONNECT_TIMEOUT=10
 exec psql --no-psqlrc --no-password --quiet --tuples-only --no-align --host="$1" --username="$2" \\
     --dbname="$3" --command='SELECT 1' </dev/null
 """
-"""Over the network, with the password that it is given: its own address is not trusted there."""
+"""Logs in over the network: from its own address, the server asks for no password."""
 SILENT = """\
 SET log_statement = 'none';
 SET log_min_error_statement = 'panic';
 SET log_min_duration_statement = -1;
 """
-"""What is kept of a password is no secret like the password, and yet is nothing for a log."""
+"""A verifier is not as secret as its password, but does not belong in a log."""
 SESSIONS = """\
 SELECT coalesce(json_agg(json_build_object('login', usename, 'address', host(client_addr),
     'busy', state IS DISTINCT FROM 'idle', 'used', extract(epoch FROM state_change))), '[]')
 FROM pg_stat_activity WHERE backend_type = 'client backend' AND client_addr IS NOT NULL;
 """
-"""Those that came over the network."""
+"""Sessions that came over the network."""
 
 
-class Database(Renewal):
-    """A renewal of POSTGRES_PASSWORD, and of POSTGRES_LOGIN with it."""
+class PostgresServer:
+    """The database server, in its container."""
 
-    steps: ClassVar[tuple[str, ...]] = (VALUE, ACCEPT, PROBE, RECORD, MOVE, CHECK, RETIRE)
-    doing: ClassVar[Mapping[str, str]] = {
-        **Renewal.doing,
-        RETIRE: "ending what is left of the sessions before",
-    }
+    def __init__(self, container: ServiceContainer) -> None:
+        """Take its container; nothing is asked of the server yet."""
+        self.container = container
+        self.owner = container.environment["POSTGRES_USER"]
+        self.database = container.environment["POSTGRES_DB"]
 
-    def refuse(self) -> None:
-        """Find what stands against it."""
-        server = self.engine.service_container(SERVICE)
-        if server is None:
-            what = "as processes, the database is a file of SQLite, which has no password"
-            raise Refused(what, f"inv env.rotate {self.name} --engine compose, on a stack of that")
-        super().refuse()
-        for name in (URL, LOGIN):
-            value = self.values.get(name)
-            usual = ("default", self.path.name) if name == LOGIN else ("default",)
-            if value and value.source not in usual:
-                what = f"{name} is set in {value.source}, so services do not follow {self.name}"
-                raise Refused(what, f"change the password where {name} leads, then {name} itself")
-        self.server = server
-        self.role, self.database = (
-            server.environment[name] for name in ("POSTGRES_USER", "POSTGRES_DB")
-        )
-        self.server.container()
-
-    @property
-    def login(self) -> str:
-        """Who services log in as, as the env file is now."""
-        held = config_values.held(self.project, self.session.profile, self.engine.name)
-        return held[LOGIN]
-
-    @property
-    def password(self) -> str:
-        """The password that the env file has now."""
-        held = config_values.held(self.project, self.session.profile, self.engine.name)
-        return held[self.name]
-
-    def plan(self) -> Iterator[tuple[str, str]]:
-        """Yield each step, and what it will do."""
-        old, new = self._turn()
-        yield VALUE, described(self.order.variable)
-        yield ACCEPT, f"the database accepts it for the login {new}, beside that of {old}"
-        yield PROBE, f"log in over the network as {new}, and as {old}"
-        yield RECORD, f"{LOGIN} and {self.name} into {self.path.name}"
-        yield MOVE, self.told_of(self.running(), "one after the other, while it runs")
-        yield CHECK, "every service is healthy, each replica forecasts, and as the new login"
-        yield RETIRE, f"{old} has no password any more, and its sessions are ended"
-
-    def _turn(self) -> tuple[str, str]:
-        """Return who is logged in as before, and after."""
-        now = self.login
-        other = LOGINS[now == LOGINS[0]]
-        return (other, now) if self.resumed else (now, other)
-
-    def value(self) -> str:
-        """Make the new value, and see that the one before is what the server has."""
-        self._refuse_no_entry(self.login, self.password)
-        said = super().value()
-        self.old, self.next = self._turn()
-        self.before = self.password
-        self.new[LOGIN] = self.next
-        return said
-
-    def accept(self) -> str:
-        """Give the login that is not in use the new password."""
-        self._sql(granted(self.next, self.role, scram.verifier(self.new[self.name])))
-        return f"{self.next} has it"
-
-    def probe(self) -> str:
-        """Log in with both."""
-        self._refuse_no_entry(self.next, self.new[self.name])
-        self._refuse_no_entry(self.old, self.before)
-        return f"{self.next} and {self.old} are let in"
-
-    def follow(self, service: str) -> None:
-        """Wait until nothing of a service is at work as another than the env file says."""
-        leaving = LOGINS[self.login == LOGINS[0]]
-        deadline = time.monotonic() + LIMIT
-        calm = 0
-        while calm < 2:  # noqa: PLR2004 - one that has just read the file may be on its way
-            time.sleep(POLL)
-            busy = self._busy(service, leaving)
-            calm = 0 if busy else calm + 1
-            if time.monotonic() > deadline:
-                what = f"{service} is still at work as {leaving}, after {LIMIT:.0f} s"
-                raise Refused(what, f"inv deploy.logs --service {service}")
-        self.await_health(service, deadline)
-
-    def _busy(self, service: str, login: str) -> bool:
-        whose = self.server.addresses()
-        return any(
-            item["busy"] and item["login"] == login and whose.get(item["address"]) == service
-            for item in self._sessions()
-        )
-
-    def check(self) -> str:
-        """See that all is well, and that who forecasts logs in as the new one."""
-        said = super().check()
-        self._refuse_no_entry(self.login, self.password)
-        now = self._number("SELECT extract(epoch FROM clock_timestamp());")
-        answers = rotation_probe.everywhere(
-            self.session, [rotation_probe.FORECAST, rotation_probe.HEALTH]
-        )
-        rotation_probe.refuse_bad(answers)
-        deadline = time.monotonic() + SOON
-        while names := self._late(now):
-            if time.monotonic() > deadline:
-                what = f"at work with the value before: {listed(names)}"
-                raise Refused(what, "inv deploy.up, which starts them anew, then again")
-            time.sleep(POLL)
-        return f"{said}; forecasts from {counted(len(answers) // 2, 'replica')}"
-
-    def _late(self, since: float) -> list[str]:
-        """Return the services that have sessions of another login which were used since a time.
-
-        One that is looked at, found to be of before and then ended, is there for a moment more.
-        """
-        whose = self.server.addresses()
-        late = [item for item in self._sessions() if (item["used"] or since) > since]
-        found = {whose.get(item["address"], "") for item in late if item["login"] != self.login}
-        return sorted(found - {"", SERVICE})
-
-    def retire(self) -> str:
-        """Take the password from the login before, and end the sessions that are left of it."""
-        login = self.login
-        old = LOGINS[login == LOGINS[0]]
-        self.done.retired = True
-        self._sql(closed(old))
-        deadline = time.monotonic() + LIMIT
-        while left := [item for item in self._sessions() if item["login"] == old]:
-            if time.monotonic() > deadline:
-                raise Refused(f"{len(left)} sessions of {old} are still at work")
-            self._sql(ended(old))
-            time.sleep(POLL)
-        if self._number(f"SELECT count(*) FROM pg_authid WHERE {_unlocked(old)};"):  # noqa: S608 - of this file
-            raise Refused(f"{old} still has a password")
-        if before := getattr(self, "before", ""):
-            self._refuse_entry(old, before)
-        return f"{old} is not let in any more"
-
-    def withdraw(self) -> None:
-        """Take the password from the login that was to be the next one."""
-        if ACCEPT in self.steps and self.new:
-            self._sql(closed(self.next))
-
-    def told(self) -> str:
-        """Say what holds in the end."""
-        return f"{self.name} is a new one, and services log in as {self.login}."
-
-    def _sessions(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self._sql(SESSIONS))
-        return found
-
-    def _number(self, query: str) -> float:
-        return float(self._sql(query))
-
-    def _sql(self, sql: str) -> str:
-        """Run statements as the owner of all, from beside the server: that needs no password.
+    def run_sql(self, sql: str) -> str:
+        """Run statements as the owner of the database, from inside, which needs no password.
 
         Raises:
             Refused: one of them fails.
         """
-        who = (f"--username={self.role}", f"--dbname={self.database}")
-        done = self.server.run(*PSQL, *who, given=sql)
+        who = (f"--username={self.owner}", f"--dbname={self.database}")
+        done = self.container.run(*PSQL, *who, given=sql)
         if done.code:
             raise Refused(f"the database: {done.err.strip()[-300:]}", "inv deploy.status")
         return done.out.strip()
 
-    def _refuse_no_entry(self, login: str, password: str) -> None:
-        """Check that a login is let in.
+    def open_sessions(self) -> list[dict[str, Any]]:
+        """Return the sessions of the network, each with the service that it belongs to."""
+        services = self.container.addresses()
+        found: list[dict[str, Any]] = json.loads(self.run_sql(SESSIONS))
+        return [item | {"service": services.get(item["address"], "")} for item in found]
+
+    def clock(self) -> float:
+        """Return the server's time, in seconds."""
+        return float(self.run_sql("SELECT extract(epoch FROM clock_timestamp());"))
+
+    def has_password(self, login: str) -> bool:
+        """Tell whether a login has a password."""
+        where = f"rolname = '{login}' AND rolpassword IS NOT NULL"
+        return self.run_sql(f"SELECT count(*) FROM pg_authid WHERE {where};") != "0"  # noqa: S608 - of this file
+
+    def login_error(self, login: str, password: str) -> str:
+        """Log in over the network; return why that fails, or nothing if it does not."""
+        command = ("sh", "-c", LOG_IN, "sh", SERVICE, login, self.database)
+        done = self.container.run(*command, given=f"{password}\n")
+        return done.err.strip()[-300:] if done.code else ""
+
+
+class DatabasePasswordRotation(EnvFileRotation):
+    """Rotates POSTGRES_PASSWORD, and POSTGRES_LOGIN with it."""
+
+    def __init__(self, request: RotationRequest) -> None:
+        """Look whether it can be done."""
+        container = request.session.engine.service_container(SERVICE)
+        if container is None:
+            what = "as processes, the database is a file of SQLite, which has no password"
+            raise Refused(what, f"inv env.rotate {DATABASE} --engine compose")
+        super().__init__(request)
+        self._refuse_own_url()
+        self.server = PostgresServer(container)
+        container.container()
+        self.old_login, self.new_login, self.old_password = "", "", ""
+        """Known from the first step on; a rotation that is resumed has no old password."""
+
+    def _refuse_own_url(self) -> None:
+        """Check that services follow the password: that nobody has set their URL or login."""
+        for name, usual in ((URL, ("default",)), (LOGIN, ("default", self.path.name))):
+            value = self.values.get(name)
+            if value and value.source not in usual:
+                what = f"{name} is set in {value.source}, so services do not follow {self.name}"
+                raise Refused(what, f"change the password where {name} leads, then {name} itself")
+
+    @property
+    def current_login(self) -> str:
+        """The login that the env file names now."""
+        return self.current_value(LOGIN)
+
+    def _logins(self) -> tuple[str, str]:
+        """Return the login that is left, and the one that services move to."""
+        current = self.current_login
+        return (other_login(current), current) if self.resumed else (current, other_login(current))
+
+    def plan_steps(self) -> Iterator[RotationStep]:
+        """Yield the steps in order."""
+        old, new = self._logins()
+        services = self.handover.in_order(self.running_readers)
+        yield self.value_step()
+        yield RotationStep(
+            "accept", f"the database accepts it for the login {new}, beside that of {old}",
+            self.accept_value, changes=True, once=True,
+        )  # fmt: skip
+        yield RotationStep(
+            "probe", f"log in over the network as {new}, and as {old}", self.try_logins, once=True
+        )
+        yield self.record_step(f"{LOGIN} and {self.name} into {self.path.name}")
+        yield self.move_step(self.restart_text(services, "one service at a time, while it runs"))
+        yield self.check_step("every service is healthy; each replica forecasts, as the new login")
+        yield RotationStep(
+            "retire", f"{old} loses its password, and its sessions are ended",
+            self.retire_login, "ending the sessions of the previous login",
+        )  # fmt: skip
+
+    def make_value(self) -> str:
+        """Make the new password, and look whether the server has the previous one."""
+        login, password = self.current_login, self.current_value()
+        self._refuse_no_login(login, password)
+        text = super().make_value()
+        self.old_login, self.new_login = self._logins()
+        self.old_password = self.current_value()
+        self.new[LOGIN] = self.new_login
+        return text
+
+    def accept_value(self) -> str:
+        """Give the login that is not in use the new password."""
+        verifier = scram_verifier(self.new[self.name])
+        self.server.run_sql(grant_sql(self.new_login, self.server.owner, verifier))
+        return f"{self.new_login} has it"
+
+    def try_logins(self) -> str:
+        """Log in with both."""
+        self._refuse_no_login(self.new_login, self.new[self.name])
+        self._refuse_no_login(self.old_login, self.old_password)
+        return f"{self.new_login} and {self.old_login} can log in"
+
+    def follow_service(self, service: str) -> None:
+        """Wait until nothing of a service is at work with another login than the env file's."""
+        old = other_login(self.current_login)
+        deadline = time.monotonic() + LIMIT
+        calm = 0
+        while calm < 2:  # noqa: PLR2004 - a session may just be starting with what was read before
+            time.sleep(POLL)
+            calm = 0 if self._is_busy(service, old) else calm + 1
+            if time.monotonic() > deadline:
+                what = f"{service} is still at work as {old}, after {LIMIT:.0f} s"
+                raise Refused(what, f"inv deploy.logs --service {service}")
+        await_health(self.engine, service, deadline)
+
+    def _is_busy(self, service: str, login: str) -> bool:
+        return any(
+            item["busy"] and item["login"] == login and item["service"] == service
+            for item in self.server.open_sessions()
+        )
+
+    def check_services(self) -> str:
+        """Look whether all is well, and whether whoever forecasts uses the new login."""
+        text = super().check_services()
+        self._refuse_no_login(self.current_login, self.current_value())
+        since = self.server.clock()
+        answers = ask_replicas(self.session, [FORECAST, HEALTH])
+        refuse_bad_answers(answers)
+        deadline = time.monotonic() + SOON
+        while names := self._late_services(since):
+            if time.monotonic() > deadline:
+                what = f"still using the previous login: {join_names(names)}"
+                raise Refused(what, "inv deploy.up, which restarts them, then again")
+            time.sleep(POLL)
+        return f"{text}; forecasts from {count_of(len(answers) // 2, 'replica')}"
+
+    def _late_services(self, since: float) -> list[str]:
+        """Return the services with sessions of another login that were used since a time.
+
+        A session that a service finds to be of the previous login, and ends, is there a moment
+        longer.
+        """
+        found = {
+            item["service"]
+            for item in self.server.open_sessions()
+            if (item["used"] or since) > since and item["login"] != self.current_login
+        }
+        return sorted(found - {"", SERVICE})
+
+    def retire_login(self) -> str:
+        """Take the password from the previous login, and end its sessions."""
+        old = other_login(self.current_login)
+        self.retired = True
+        self.server.run_sql(revoke_sql(old))
+        deadline = time.monotonic() + LIMIT
+        while left := [item for item in self.server.open_sessions() if item["login"] == old]:
+            if time.monotonic() > deadline:
+                raise Refused(f"{count_of(len(left), 'session')} of {old} still at work")
+            self.server.run_sql(end_sessions_sql(old))
+            time.sleep(POLL)
+        self._refuse_login(old)
+        return f"{old} cannot log in any more"
+
+    def _refuse_login(self, login: str) -> None:
+        """Check that nobody can log in as the previous login."""
+        if self.server.has_password(login):
+            raise Refused(f"{login} still has a password")
+        if self.old_password:
+            error = self.server.login_error(login, self.old_password)
+            if WRONG not in error:
+                raise Refused(f"{login} can still log in with the old password {error}".strip())
+
+    def withdraw(self) -> None:
+        """Take the password from the login that services were to move to."""
+        if self.new:
+            self.server.run_sql(revoke_sql(self.new_login))
+
+    @property
+    def outcome(self) -> str:
+        """What to print once the rotation is done."""
+        return f"{self.name} has a new value, and services log in as {self.current_login}."
+
+    def _refuse_no_login(self, login: str, password: str) -> None:
+        """Check that a login works.
 
         Raises:
-            Refused: it is not.
+            Refused: it does not.
         """
-        if wrong := self._logged_in(login, password):
-            what = f"the database does not let {login} in with the value of {self.path.name}"
-            raise Refused(f"{what}: {wrong}", f"put the value back into {self.path.name}")
-
-    def _refuse_entry(self, login: str, password: str) -> None:
-        wrong = self._logged_in(login, password)
-        if WRONG not in wrong:
-            raise Refused(f"{login} is still let in with the value before {wrong}".strip())
-
-    def _logged_in(self, login: str, password: str) -> str:
-        return logged_in(self.server, login, self.database, password)
+        if error := self.server.login_error(login, password):
+            what = f"the database does not accept {login} with the value of {self.path.name}"
+            raise Refused(f"{what}: {error}", f"put the right value back into {self.path.name}")
 
 
-def logged_in(server: ServiceContainer, login: str, database: str, password: str) -> str:
-    """Log in over the network; return why that fails, nothing where it does not."""
-    command = ("sh", "-c", LOG_IN, "sh", SERVICE, login, database)
-    done = server.run(*command, given=f"{password}\n")
-    return done.err.strip()[-300:] if done.code else ""
+def other_login(login: str) -> str:
+    """Return the login that takes turns with one."""
+    return LOGINS[login == LOGINS[0]]
 
 
-def refuse_shut_out(session: Session) -> None:
-    """Check that the database that runs lets in whom the env file names.
+def refuse_wrong_password(session: Session) -> None:
+    """Check that the running database accepts the password of the env file.
 
     Raises:
-        Refused: it does not, so that services which were handed that would lose it.
+        Refused: it does not, and services that were handed it would lose the database.
     """
-    engine = session.engine
-    server = engine.service_container(SERVICE)
-    if server is None or not server.is_defined:
+    container = session.engine.service_container(SERVICE)
+    if container is None or not container.is_defined:
         return
-    found = config_values.effective(session.project, session.profile, engine.name)
+    found = config_values.effective(session.project, session.profile, session.engine.name)
     values = {item.name: item for item in found}
-    if not server.is_running or URL not in values or values[URL].source != config_values.DEFAULT:
+    usual = URL in values and values[URL].source == config_values.DEFAULT
+    if not container.is_running or not usual:
         return
-    login, password = values[LOGIN].value, values[DATABASE].value
-    database = server.environment["POSTGRES_DB"]
-    if WRONG in logged_in(server, login, database, password):
-        what = (
-            f"{DATABASE} ({values[DATABASE].source}) is not what the database lets {login} in with"
-        )
-        raise Refused(
-            what, f"put the value before back; a new one everywhere: inv env.rotate {DATABASE}"
-        )
+    login, password = values[LOGIN].value, values[DATABASE]
+    if WRONG in PostgresServer(container).login_error(login, password.value):
+        what = f"the database does not accept {DATABASE} ({password.source}) for {login}"
+        fix = f"put the previous value back; for a new one: inv env.rotate {DATABASE}"
+        raise Refused(what, fix)
 
 
-def granted(login: str, owner: str, verifier: str) -> str:
-    """Build what gives a login a password, and makes it first where there is none.
+def grant_sql(login: str, owner: str, verifier: str) -> str:
+    """Build what gives a login a password, and makes the login first if it is missing.
 
-    All in one transaction: at no moment does it log in as anybody else.
+    It is one transaction, so the login never acts as anybody but the owner.
     """
     create = f"""\
 DO $$ BEGIN
@@ -306,16 +314,16 @@ END $$;
     return f"{SILENT}BEGIN;\n{made}ALTER ROLE \"{login}\" LOGIN PASSWORD '{verifier}';\nCOMMIT;\n"
 
 
-def closed(login: str) -> str:
-    """Build what takes the password from a login: nobody is let in as it over the network."""
+def revoke_sql(login: str) -> str:
+    """Build what takes the password from a login, so that it cannot log in over the network."""
     return (
         f"DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{login}') THEN"
         f' ALTER ROLE "{login}" PASSWORD NULL; END IF; END $$;\n'
     )
 
 
-def ended(login: str) -> str:
-    """Build what ends the sessions of a login that do nothing."""
+def end_sessions_sql(login: str) -> str:
+    """Build what ends the idle sessions of a login."""
     return (
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"  # noqa: S608 - of this file
         f" WHERE usename = '{login}' AND client_addr IS NOT NULL AND state = 'idle'"
@@ -323,5 +331,14 @@ def ended(login: str) -> str:
     )
 
 
-def _unlocked(login: str) -> str:
-    return f"rolname = '{login}' AND rolpassword IS NOT NULL"
+def scram_verifier(password: str, salt: bytes = b"") -> str:
+    """Return what PostgreSQL keeps of a password (SCRAM-SHA-256, RFC 5803); ASCII only.
+
+    The server never has to be sent the password itself.
+    """
+    salt = salt or secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    encoded, *keys = (base64.b64encode(item).decode("ascii") for item in (salt, stored, server))
+    return f"SCRAM-SHA-256${ITERATIONS}:{encoded}${':'.join(keys)}"

@@ -1,6 +1,6 @@
-"""What is asked of each running copy of the service that serves models, from beside it.
+"""Requests to each running replica of the API.
 
-In a container that is from inside of it: through the proxy one would not know who answers.
+In a container they are made from inside: the proxy would choose who answers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from slipway.stack.session import Session
 
 PATIENCE = 40
-"""Seconds for one answer; asking for models to be loaded waits for every process."""
+"""Seconds for one answer: a request to load models waits for every process."""
 SCRIPT = f"""
 import json, sys
 from urllib.error import HTTPError
@@ -36,14 +36,14 @@ def ask(base, path, method, headers, body):
     except OSError as error:
         return [0, str(error)]
 
-said = json.load(sys.stdin)
-print(json.dumps([ask(said["base"], **question) for question in said["questions"]]))
+task = json.load(sys.stdin)
+print(json.dumps([ask(task["base"], **request) for request in task["requests"]]))
 """
-"""Needs nothing but Python. What it is to ask comes on its standard input: keys may be in it."""
+"""Needs nothing but Python. The requests come on standard input, as keys may be in them."""
 
 
 @dataclass(frozen=True)
-class Question:
+class ReplicaRequest:
     """One request."""
 
     path: str
@@ -53,48 +53,47 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a replica answered; status 0 where nothing came."""
+class ReplicaAnswer:
+    """A replica's answer; its status is 0 where none came."""
 
     replica: str
     status: int
     text: str
 
     def __str__(self) -> str:
-        """Return it for a message; what was asked is not in it."""
+        """Return it for a message; it does not show the request."""
         return f"{self.replica} answered {self.status}: {' '.join(self.text.split())[:200]}"
 
 
-HEALTH = Question("/health")
-FORECAST = Question("/predict", "POST", body={})
-"""The newest rows are forecast from; and what was forecast is written into the database."""
+HEALTH = ReplicaRequest("/health")
+FORECAST = ReplicaRequest("/predict", "POST", body={})
+"""Forecasts from the newest rows, and writes the forecast into the database."""
 
 
-def everywhere(session: Session, questions: Sequence[Question]) -> list[Answer]:
-    """Ask every replica everything.
+def ask_replicas(session: Session, requests: Sequence[ReplicaRequest]) -> list[ReplicaAnswer]:
+    """Make every request to every replica.
 
     Raises:
-        Refused: one of them could not be asked at all.
+        Refused: a replica could not be asked at all.
     """
-    engine, project = session.engine, session.project
-    found: list[Answer] = []
-    for replica in engine.replicas():
-        access = engine.replica_access(replica)
+    found: list[ReplicaAnswer] = []
+    for replica in session.engine.replicas():
+        access = session.engine.replica_access(replica)
         command = [*access.python, "-c", SCRIPT]
-        said = {"base": access.base_url, "questions": [asdict(item) for item in questions]}
-        limit = PATIENCE * len(questions) + 20.0
-        done = shell.fed(command, json.dumps(said), cwd=project.root, timeout=limit)
+        task = {"base": access.base_url, "requests": [asdict(item) for item in requests]}
+        limit = PATIENCE * len(requests) + 20.0
+        done = shell.fed(command, json.dumps(task), cwd=session.project.root, timeout=limit)
         if done.code:
             raise Refused(f"{replica.name} could not be asked: {done.err.strip()[-300:]}")
-        found += [Answer(replica.name, *answer) for answer in json.loads(done.out)]
+        found += [ReplicaAnswer(replica.name, *answer) for answer in json.loads(done.out)]
     return found
 
 
-def refuse_bad(answers: Sequence[Answer]) -> None:
-    """Check that all was answered as it should be.
+def refuse_bad_answers(answers: Sequence[ReplicaAnswer]) -> None:
+    """Check that every answer has the status 200.
 
     Raises:
-        Refused: something was not.
+        Refused: one has another.
     """
     if bad := [answer for answer in answers if answer.status != 200]:  # noqa: PLR2004 - of HTTP
         raise Refused("; ".join(map(str, bad[:3])), "inv deploy.logs")

@@ -1,7 +1,7 @@
-"""The password of the cache in containers: it accepts two for as long as services move.
+"""The cache's password, in containers: the server accepts two while services move.
 
-What is told to Redis is the digest of a password, which is what it keeps (ACL SETUSER). That holds
-until it is started anew; then the file that it was handed says which one is accepted.
+Redis is sent the digest of a password, which is what it keeps (ACL SETUSER). That holds until it is
+restarted: then it accepts the password in the file that it was handed.
 """
 
 from __future__ import annotations
@@ -9,29 +9,21 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from slipway.config import values
+from slipway.config import values as config_values
 from slipway.core.errors import Refused
-from slipway.secret.rotation import probe as rotation_probe
-from slipway.secret.rotation.base import (
-    ACCEPT,
-    CHECK,
-    LIMIT,
-    MOVE,
-    POLL,
-    PROBE,
-    RECORD,
-    RETIRE,
-    VALUE,
-    Renewal,
-    counted,
-    described,
-)
+from slipway.secret.rotation.base import RotationStep, count_of
+from slipway.secret.rotation.env_file import LIMIT, POLL, EnvFileRotation, await_health
+from slipway.secret.rotation.probe import FORECAST, HEALTH, ask_replicas, refuse_bad_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from slipway.secret.rotation.base import RotationRequest
+    from slipway.stack.engines.exec import ServiceContainer
+
+CACHE = "REDIS_PASSWORD"
 SERVICE, URL = "redis", "REDIS_URL"
 QUIET = 1
 """Seconds that a connection has to be idle before it is ended."""
@@ -40,171 +32,186 @@ IFS= read -r REDISCLI_AUTH
 export REDISCLI_AUTH
 exec redis-cli
 """
-"""The first line that it is given is the password, the rest are commands."""
+"""The first line of its input is the password, the rest are commands."""
 CONNECTION = re.compile(
     r"^id=(?P<id>\d+) addr=(?P<address>[^ ]*):\d+ .*\bage=(?P<age>\d+) idle=(?P<idle>\d+) ",
     re.MULTILINE,
 )
 
 
-class Cache(Renewal):
-    """A renewal of REDIS_PASSWORD."""
+class RedisServer:
+    """The cache's server, in its container."""
 
-    steps: ClassVar[tuple[str, ...]] = (VALUE, ACCEPT, PROBE, RECORD, MOVE, CHECK, RETIRE)
-    doing: ClassVar[Mapping[str, str]] = {
-        **Renewal.doing,
-        RETIRE: "ending the connections that were made before",
-    }
+    def __init__(self, container: ServiceContainer) -> None:
+        """Take its container; nothing is asked of the server yet."""
+        self.container = container
 
-    def refuse(self) -> None:
-        """Find what stands against it."""
-        server = self.engine.service_container(SERVICE)
-        if server is None:
-            what = "as a process, the cache answers this machine alone, and has no password"
-            raise Refused(what, f"inv env.rotate {self.name} --engine compose, on a stack of that")
-        super().refuse()
-        url = self.values.get(URL)
-        if url and url.source != values.DEFAULT:
-            what = f"{URL} is set in {url.source}, so services do not follow {self.name}"
-            raise Refused(what, f"change the password where {URL} leads, then {URL} itself")
-        self.server = server
-        self.server.container()
-        self.before = self.values[self.name].value
-        self.since: dict[str, float] = {}
-        """When each service was handed the new value, by a clock that nobody sets."""
-
-    def plan(self) -> Iterator[tuple[str, str]]:
-        """Yield each step, and what it will do."""
-        yield VALUE, described(self.order.variable)
-        yield ACCEPT, f"{SERVICE} accepts it beside the one before"
-        yield PROBE, "log in with both"
-        yield RECORD, f"into {self.path.name}"
-        yield MOVE, self.told_of(self.in_order(dict.fromkeys(self.running())), "while it runs")
-        yield CHECK, "every service is healthy, and each replica reaches the cache"
-        yield RETIRE, "the one before is refused, and what was connected with it is ended"
-
-    def in_order(self, services: Mapping[str, object]) -> list[str]:
-        """Return the server last: started anew, it accepts what its own file says."""
-        return sorted(services, key=lambda name: name == SERVICE)
-
-    def value(self) -> str:
-        """Make the new value, and see that the one before is what the server has."""
-        self._refuse_no_entry(self.before)
-        return super().value()
-
-    def accept(self) -> str:
-        """Have the new value accepted too."""
-        self._told(self.before, f"ACL SETUSER default {accepted(self.new[self.name])}")
-        return "both are accepted"
-
-    def probe(self) -> str:
-        """Log in with both."""
-        for password in (self.before, self.new[self.name]):
-            self._refuse_no_entry(password)
-        return "both are let in"
-
-    def follow(self, service: str) -> None:
-        """Wait until a service is well; it connects with the new value from now on."""
-        self.since.setdefault(service, time.monotonic())
-        self.await_health(service, time.monotonic() + LIMIT)
-
-    def check(self) -> str:
-        """See that all is well, and that every replica reaches the cache."""
-        if not self._enters(self._now()):  # it ended in between, and began with the one before
-            self.engine.restart(SERVICE, LIMIT)
-        said = super().check()
-        answers = rotation_probe.everywhere(
-            self.session, [rotation_probe.HEALTH, rotation_probe.FORECAST]
-        )
-        rotation_probe.refuse_bad(answers)
-        return f"{said}; reached from {counted(len(answers) // 2, 'replica')}"
-
-    def retire(self) -> str:
-        """Have nothing but the new value accepted, and end what was connected before."""
-        password = self._now()
-        self._refuse_no_entry(password)
-        self.done.retired = True
-        self._told(password, f"ACL SETUSER default {alone(password)}")
-        start = time.monotonic()
-        while left := self._of_before():
-            if time.monotonic() - start > LIMIT:
-                raise Refused(f"{len(left)} connections are still of before")
-            quiet = [item["id"] for item in left if int(item["idle"]) >= QUIET]
-            if quiet:
-                self._told(password, *(f"CLIENT KILL ID {id_}" for id_ in quiet))
-            time.sleep(POLL)
-        if self.before != password:
-            self._refuse_entry(self.before)
-        rotation_probe.refuse_bad(rotation_probe.everywhere(self.session, [rotation_probe.HEALTH]))
-        return "it is refused"
-
-    def withdraw(self) -> None:
-        """Have only the value before accepted again."""
-        if self.new:
-            self._told(self.before, f"ACL SETUSER default {alone(self.before)}")
-
-    def _now(self) -> str:
-        """Return the value that the env file has now."""
-        held = values.held(self.project, self.session.profile, self.engine.name)
-        return held[self.name]
-
-    def _of_before(self) -> list[dict[str, str]]:
-        """Return the connections that services had made before they were handed the new value."""
-        whose, now = self.server.addresses(), time.monotonic()
-        return [
-            item
-            for item in connections(self._said(self._now(), "CLIENT LIST"))
-            if (since := self.since.get(whose.get(item["address"], "")))
-            and int(item["age"]) > now - since + QUIET
-        ]
-
-    def _told(self, password: str, *commands: str) -> None:
-        """Tell the server something.
+    def ask(self, password: str, *commands: str) -> str:
+        """Return what the server answers to commands.
 
         Raises:
-            Refused: it did not take it.
+            Refused: they could not be sent.
         """
-        lines = self._said(password, *commands).splitlines()
-        wrong = [line for line in lines if line.strip() and line.strip() not in ("OK", "0", "1")]
-        if wrong:
-            raise Refused(f"{SERVICE}: {wrong[0][:200]}", f"inv deploy.logs --service {SERVICE}")
-
-    def _said(self, password: str, *commands: str) -> str:
-        """Return what the server says to commands."""
         given = "".join(f"{line}\n" for line in (password, *commands))
-        done = self.server.run("sh", "-c", COMMANDS, given=given)
+        done = self.container.run("sh", "-c", COMMANDS, given=given)
         if done.code:
             raise Refused(f"{SERVICE}: {done.err.strip()[-300:]}", "inv deploy.status")
         return done.out
 
-    def _enters(self, password: str) -> bool:
-        return self._said(password, "PING").strip().endswith("PONG")
+    def order(self, password: str, *commands: str) -> None:
+        """Send commands that answer OK or a small number.
 
-    def _refuse_no_entry(self, password: str) -> None:
+        Raises:
+            Refused: one was not accepted.
+        """
+        lines = self.ask(password, *commands).splitlines()
+        wrong = [line for line in lines if line.strip() and line.strip() not in ("OK", "0", "1")]
+        if wrong:
+            raise Refused(f"{SERVICE}: {wrong[0][:200]}", f"inv deploy.logs --service {SERVICE}")
+
+    def accepts(self, password: str) -> bool:
+        """Tell whether a password is accepted."""
+        return self.ask(password, "PING").strip().endswith("PONG")
+
+    def connections(self, password: str) -> list[dict[str, str]]:
+        """Return the connections, each with the service that it belongs to."""
+        services = self.container.addresses()
+        return [
+            item | {"service": services.get(item["address"], "")}
+            for item in parse_connections(self.ask(password, "CLIENT LIST"))
+        ]
+
+
+class CachePasswordRotation(EnvFileRotation):
+    """Rotates REDIS_PASSWORD."""
+
+    last_service = SERVICE
+    """Once restarted, the server accepts only the password in its own file."""
+
+    def __init__(self, request: RotationRequest) -> None:
+        """Look whether it can be done."""
+        container = request.session.engine.service_container(SERVICE)
+        if container is None:
+            what = "as a process, the cache answers this machine only, and has no password"
+            raise Refused(what, f"inv env.rotate {CACHE} --engine compose")
+        super().__init__(request)
+        url = self.values.get(URL)
+        if url and url.source != config_values.DEFAULT:
+            what = f"{URL} is set in {url.source}, so services do not follow {self.name}"
+            raise Refused(what, f"change the password where {URL} leads, then {URL} itself")
+        self.server = RedisServer(container)
+        container.container()
+        self.old_password = self.values[self.name].value
+        self.handed_at: dict[str, float] = {}
+        """When each service was handed the new value, by the monotonic clock."""
+
+    def plan_steps(self) -> Iterator[RotationStep]:
+        """Yield the steps in order."""
+        services = self.handover.in_order(self.running_readers)
+        yield self.value_step()
+        yield RotationStep(
+            "accept", f"{SERVICE} accepts it beside the previous one", self.accept_value,
+            changes=True, once=True,
+        )  # fmt: skip
+        yield RotationStep("probe", "log in with both", self.try_passwords, once=True)
+        yield self.record_step(f"into {self.path.name}")
+        yield self.move_step(self.restart_text(services, "while it runs"))
+        yield self.check_step("every service is healthy, and each replica reaches the cache")
+        yield RotationStep(
+            "retire", "the previous one is refused, and its connections are ended",
+            self.retire_password, "ending the connections made with the previous password",
+        )  # fmt: skip
+
+    def make_value(self) -> str:
+        """Make the new password, and look whether the server has the previous one."""
+        self._refuse_no_login(self.old_password)
+        return super().make_value()
+
+    def accept_value(self) -> str:
+        """Let the server accept the new password too."""
+        rule = accept_rule(self.new[self.name])
+        self.server.order(self.old_password, f"ACL SETUSER default {rule}")
+        return "both are accepted"
+
+    def try_passwords(self) -> str:
+        """Log in with both."""
+        for password in (self.old_password, self.new[self.name]):
+            self._refuse_no_login(password)
+        return "both can log in"
+
+    def follow_service(self, service: str) -> None:
+        """Wait until a service is healthy; it connects with the new password from now on."""
+        self.handed_at.setdefault(service, time.monotonic())
+        await_health(self.engine, service, time.monotonic() + LIMIT)
+
+    def check_services(self) -> str:
+        """Look whether all is well, and whether every replica reaches the cache."""
+        if not self.server.accepts(self.current_value()):  # restarted meanwhile, with the old one
+            self.engine.restart(SERVICE, LIMIT)
+        text = super().check_services()
+        answers = ask_replicas(self.session, [HEALTH, FORECAST])
+        refuse_bad_answers(answers)
+        return f"{text}; reached from {count_of(len(answers) // 2, 'replica')}"
+
+    def retire_password(self) -> str:
+        """Let the server accept only the new password, and end the connections made before."""
+        password = self.current_value()
+        self._refuse_no_login(password)
+        self.retired = True
+        self.server.order(password, f"ACL SETUSER default {only_rule(password)}")
+        self._end_connections(password)
+        if self.old_password != password and self.server.accepts(self.old_password):
+            raise Refused(f"{SERVICE} still accepts the previous value")
+        refuse_bad_answers(ask_replicas(self.session, [HEALTH]))
+        return "it is refused"
+
+    def _end_connections(self, password: str) -> None:
+        start = time.monotonic()
+        while left := self._old_connections(password):
+            if time.monotonic() - start > LIMIT:
+                raise Refused(f"still open: {count_of(len(left), 'connection')} made before")
+            quiet = [item["id"] for item in left if int(item["idle"]) >= QUIET]
+            if quiet:
+                self.server.order(password, *(f"CLIENT KILL ID {id_}" for id_ in quiet))
+            time.sleep(POLL)
+
+    def _old_connections(self, password: str) -> list[dict[str, str]]:
+        """Return the connections that services made before they were handed the new password."""
+        now = time.monotonic()
+        return [
+            item
+            for item in self.server.connections(password)
+            if (since := self.handed_at.get(item["service"]))
+            and int(item["age"]) > now - since + QUIET
+        ]
+
+    def withdraw(self) -> None:
+        """Let the server accept only the previous password again."""
+        if self.new:
+            rule = only_rule(self.old_password)
+            self.server.order(self.old_password, f"ACL SETUSER default {rule}")
+
+    def _refuse_no_login(self, password: str) -> None:
         """Check that a password is accepted.
 
         Raises:
             Refused: it is not.
         """
-        if not self._enters(password):
+        if not self.server.accepts(password):
             what = f"{SERVICE} does not accept the value of {self.path.name}"
-            raise Refused(what, f"put the value back that it was started with: {self.path.name}")
-
-    def _refuse_entry(self, password: str) -> None:
-        if self._enters(password):
-            raise Refused(f"{SERVICE} still accepts the value before")
+            raise Refused(what, f"put the value that it was started with back: {self.path.name}")
 
 
-def accepted(password: str) -> str:
+def accept_rule(password: str) -> str:
     """Build the rule that accepts a password beside others."""
     return f"#{hashlib.sha256(password.encode()).hexdigest()}"
 
 
-def alone(password: str) -> str:
+def only_rule(password: str) -> str:
     """Build the rules that accept one password and no other."""
-    return f"resetpass {accepted(password)}"
+    return f"resetpass {accept_rule(password)}"
 
 
-def connections(said: str) -> list[dict[str, str]]:
+def parse_connections(answer: str) -> list[dict[str, str]]:
     """Read the answer to CLIENT LIST."""
-    return [found.groupdict() for found in CONNECTION.finditer(said)]
+    return [found.groupdict() for found in CONNECTION.finditer(answer)]

@@ -1,7 +1,7 @@
-"""The key that models are signed with: every model that it has signed is signed anew.
+"""The key that signs models: every model that it has signed is signed again.
 
-Both signatures stay beside a model until the next renewal, and whoever knows one of the two public
-keys accepts it: also what still runs from an image with the one before.
+Both signatures stay beside a model until the next rotation, and either public key accepts it. So
+what still runs from an image with the previous key goes on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -28,202 +28,204 @@ from slipway.config.compose_file import read_yaml
 from slipway.core import files
 from slipway.core.errors import Refused
 from slipway.models import registry
-from slipway.secret.rotation import SIGNING
-from slipway.secret.rotation.base import ACCEPT, CHECK, RETIRE, Renewal
+from slipway.secret.rotation.base import RotationStep, SecretRotation, count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from slipway.models.registry import Model
+    from slipway.secret.rotation.base import RotationRequest
 
-PUBLIC = "MODELS_PUBLIC_KEY"
+SIGNING, PUBLIC = "MODELS_SIGNING_KEY", "MODELS_PUBLIC_KEY"
 SETTINGS = "config/settings.yaml"
-PAIR, SIGN, REPLACE = "pair", "sign", "replace"
 NEW = ".new"
-"""What the name of the new private key ends with, until it takes the place of the one before."""
+"""The suffix of the new private key until it replaces the previous one."""
 BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----\n?", re.DOTALL)
 
 
-class Signing(Renewal):
-    """A renewal of the key that MODELS_SIGNING_KEY names, and of its public half."""
+class SigningKeyRotation(SecretRotation):
+    """Rotates the key that MODELS_SIGNING_KEY names, and its public half.
 
-    steps: ClassVar[tuple[str, ...]] = (PAIR, ACCEPT, SIGN, REPLACE, CHECK, RETIRE)
-    doing: ClassVar[Mapping[str, str]] = {}
+    No step is left out when an interrupted rotation is resumed: each finds what is done already.
+    """
 
-    def refuse(self) -> None:
-        """Find what stands against it."""
-        self.private = named(SIGNING, os.environ.get(SIGNING, ""), self.project.root)
-        said = os.environ.get(PUBLIC, "") or _setting(self.project.root, self.session.profile)
-        self.public = named(PUBLIC, said, self.project.root)
+    def __init__(self, request: RotationRequest) -> None:
+        """Look whether it can be done."""
+        super().__init__(request)
+        root = self.project.root
+        self.private = key_file(SIGNING, os.environ.get(SIGNING, ""), root)
+        public = os.environ.get(PUBLIC, "") or _public_setting(root, self.session.profile)
+        self.public = key_file(PUBLIC, public, root)
         self.coming = self.private.with_name(self.private.name + NEW)
-        self.old = private_key(self.private)
-        self.kept: dict[Path, bytes | None] = {}
-        """What each file held that was changed; None where there was none."""
-        known = public_keys(self.public)
-        if written(self.old.public_key()) not in known:
-            what = f"{self.public} is not the other half of {self.private}"
-            raise Refused(what, f"name the files that belong together: {SIGNING} and {PUBLIC}")
+        self.old = self.new = read_private_key(self.private)
+        """The new key is another one from the first step on."""
+        self.replaced: dict[Path, bytes | None] = {}
+        """What each changed file held before; None for a new one."""
+        if public_pem(self.old.public_key()) not in read_public_keys(self.public):
+            what = f"{self.public} does not belong to {self.private}"
+            raise Refused(what, f"name the files of one pair: {SIGNING} and {PUBLIC}")
 
-    def plan(self) -> Iterator[tuple[str, str]]:
-        """Yield each step, and what it will do."""
-        yield PAIR, f"a new Ed25519 pair; its private half is {self.coming}"
-        yield ACCEPT, f"{self.public} holds both public keys"
-        yield SIGN, f"{len(self._models())} models get a signature more"
-        yield REPLACE, f"{self.coming.name} takes the place of {self.private.name}"
-        yield CHECK, "each of them is verified with the new key alone"
-        yield RETIRE, f"{self.public.name} holds the new one alone{self._images()}"
+    def plan_steps(self) -> Iterator[RotationStep]:
+        """Yield the steps in order."""
+        signed = count_of(len(self._signed_by(self.old.public_key())), "model")
+        coming, public = self.coming, self.public
+        yield RotationStep("pair", f"a new Ed25519 pair; its private key: {coming}", self.make_pair)
+        yield RotationStep(
+            "accept", f"{public} holds both public keys", self.accept_both, changes=True
+        )
+        yield RotationStep("sign", f"a second signature for {signed}", self.sign_models)
+        yield RotationStep(
+            "replace", f"{coming.name} replaces {self.private.name}", self.replace_key
+        )
+        yield RotationStep("check", "the new key alone verifies each", self.check_models)
+        yield RotationStep(
+            "retire", f"{public.name} holds only the new key{self._image_note()}", self.retire_key
+        )
 
-    def _images(self) -> str:
-        """Say who goes on with the key before: images keep the public one they were built with."""
+    def _image_note(self) -> str:
+        """Say that images keep the public key they were built with."""
         inside = self.public.is_relative_to(self.project.root)
         return "; images built before trust the old one" if inside else ""
 
-    def pair(self) -> str:
-        """Make the new private key, or take the one that a try before has left."""
+    def make_pair(self) -> str:
+        """Make the new private key, or take the one that an interrupted rotation left."""
         if not self.coming.exists():
-            self._keep(self.coming)
-            key = Ed25519PrivateKey.generate()
-            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            self._remember(self.coming)
+            pem = Ed25519PrivateKey.generate().private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+            )
             files.replaced_privately(self.coming, pem)
-        self.next = private_key(self.coming)
+        self.new = read_private_key(self.coming)
         return str(self.coming)
 
-    def accept(self) -> str:
-        """Have both public keys in the one file."""
-        held = [written(self.next.public_key()), written(self.old.public_key())]
-        self._replace(self.public, b"".join(held))
+    def accept_both(self) -> str:
+        """Put both public keys into the one file."""
+        keys = [public_pem(key.public_key()) for key in (self.new, self.old)]
+        self._replace_public(self.public, b"".join(keys))
         return f"{self.public} holds both"
 
-    def sign(self) -> str:
-        """Sign what the key before has signed, after a look at that."""
-        models = self._models()
+    def sign_models(self) -> str:
+        """Sign what the previous key has signed, once its signature is verified."""
+        models = self._signed_by(self.old.public_key())
         for model in models:
-            said = model.file.with_suffix(".json").read_bytes()
-            lines = [base64.b64encode(key.sign(said)) for key in (self.next, self.old)]
-            self._replace(model.file.with_suffix(".sig"), b"".join(line + b"\n" for line in lines))
+            metadata = model.file.with_suffix(".json").read_bytes()
+            lines = [base64.b64encode(key.sign(metadata)) + b"\n" for key in (self.new, self.old)]
+            self._replace_public(model.file.with_suffix(".sig"), b"".join(lines))
         left = len(registry.models(self.project.models)) - len(models)
-        also = f"; {left} that it had not signed are as they were" if left else ""
-        return f"{len(models)} models{also}"
+        more = f"; {left} that it had not signed are unchanged" if left else ""
+        return f"{count_of(len(models), 'model')}{more}"
 
-    def replace(self) -> str:
-        """Let the new private key be the one that training signs with."""
-        self._keep(self.private)
+    def replace_key(self) -> str:
+        """Let training sign with the new private key."""
+        self._remember(self.private)
         self.coming.replace(self.private)
         files.flush(self.private.parent)
         return str(self.private)
 
-    def check(self) -> str:
+    def check_models(self) -> str:
         """Verify every model with the new key alone."""
-        key = private_key(self.private).public_key()
-        bad = [f"{one.tier} {one.version}" for one in self._signed_by(self.old.public_key())
-               if not signed(one, key)]  # fmt: skip
-        if bad:
+        key = read_private_key(self.private).public_key()
+        signed = self._signed_by(self.old.public_key())
+        if bad := [f"{one.tier} {one.version}" for one in signed if not is_signed_by(one, key)]:
             raise Refused(f"not signed with the new key: {', '.join(bad)}")
-        return f"{len(self._signed_by(key))} models are"
+        return f"{count_of(len(self._signed_by(key)), 'model')} verified"
 
-    def retire(self) -> str:
-        """Take the public key before out of the file."""
-        self._replace(self.public, written(private_key(self.private).public_key()))
-        return f"{self.public} holds the new one alone"
-
-    def told(self) -> str:
-        """Say what holds in the end."""
-        return f"Models are signed with a new key.{self._next()}"
-
-    def _next(self) -> str:
-        return " Next: inv deploy.up" if self._images() else ""
+    def retire_key(self) -> str:
+        """Take the previous public key out of the file."""
+        key = read_private_key(self.private).public_key()
+        self._replace_public(self.public, public_pem(key))
+        return f"{self.public} holds only the new one"
 
     @property
-    def resumed(self) -> bool:
-        """Whether only the end is left: each step before finds by itself what is done already."""
-        return False
-
-    def _models(self) -> list[Model]:
-        return self._signed_by(self.old.public_key())
+    def outcome(self) -> str:
+        """What to print once the rotation is done."""
+        then = " Next: inv deploy.up" if self._image_note() else ""
+        return f"Models are signed with a new key.{then}"
 
     def _signed_by(self, key: Ed25519PublicKey) -> list[Model]:
-        return [item for item in registry.models(self.project.models) if signed(item, key)]
+        return [item for item in registry.models(self.project.models) if is_signed_by(item, key)]
 
-    def _keep(self, path: Path) -> None:
-        self.kept.setdefault(path, path.read_bytes() if path.exists() else None)
+    def _remember(self, path: Path) -> None:
+        self.replaced.setdefault(path, path.read_bytes() if path.exists() else None)
 
-    def _replace(self, path: Path, content: bytes) -> None:
-        """Write a file that others read, over what is there; it stays its owner's."""
-        self._keep(path)
+    def _replace_public(self, path: Path, content: bytes) -> None:
+        """Replace a file that others read; its owner stays the same."""
+        self._remember(path)
         with files.moved_to(path) as temporary:
             temporary.write_bytes(content)
             temporary.chmod(0o644)
         files.handed_over(path)
 
-    def _undo(self) -> None:
-        """Put back every file; a new one goes."""
-        for path, content in reversed(self.kept.items()):
+    def undo(self) -> None:
+        """Put back every file; a new one is removed."""
+        for path, content in reversed(self.replaced.items()):
             if content is None:
                 path.unlink(missing_ok=True)
             elif path == self.private:
                 files.replaced_privately(path, content)
             else:
-                self._replace(path, content)
+                self._replace_public(path, content)
 
 
-def named(name: str, path: str, root: Path) -> Path:
+def key_file(name: str, path: str, root: Path) -> Path:
     """Return the file that a variable names.
 
     Raises:
         Refused: it names none.
     """
     if not path:
-        what = f"{name} is not set: it names the file of a key"
-        raise Refused(what, f"{name}=... inv env.rotate {SIGNING}: docs/models.md", code=2)
+        what = f"{name} is not set; it names the file of a key"
+        raise Refused(what, f"{name}=... inv env.rotate {SIGNING} (see docs/models.md)", code=2)
     file = root / Path(path).expanduser()
     if not file.is_file():
-        raise Refused(f"{name} names {path}, which is no file", f"set {name} right", code=2)
+        raise Refused(f"{name} names {path}, which is not a file", f"correct {name}", code=2)
     return file
 
 
-def _setting(root: Path, profile: str) -> str:
-    """Return what the application's settings say of the public key."""
+def _public_setting(root: Path, profile: str) -> str:
+    """Return the public key's file by the application's settings."""
     sections = read_yaml(root / SETTINGS)
     held = [(sections.get(name) or {}).get("models_public_key") for name in (profile, "default")]
     return str(next(filter(None, held), ""))
 
 
-def private_key(path: Path) -> Ed25519PrivateKey:
+def read_private_key(path: Path) -> Ed25519PrivateKey:
     """Read a private key.
 
     Raises:
-        Refused: it is none of this kind.
+        Refused: the file holds none.
     """
     with suppress(ValueError, TypeError, UnsupportedAlgorithm):
         key = load_pem_private_key(path.read_bytes(), None)
         if isinstance(key, Ed25519PrivateKey):
             return key
-    raise Refused(f"{path} is no Ed25519 private key in PEM", "docs/models.md says how to make one")
+    what = f"{path} is not an Ed25519 private key in PEM"
+    raise Refused(what, "make one as docs/models.md describes")
 
 
-def public_keys(path: Path) -> list[bytes]:
-    """Read the public keys of a file, each as it is written."""
+def read_public_keys(path: Path) -> list[bytes]:
+    """Read the public keys of a file, each as PEM."""
     found = []
     for block in BLOCK.findall(path.read_bytes()):
         with suppress(ValueError, UnsupportedAlgorithm):
             key = load_pem_public_key(block)
             if isinstance(key, Ed25519PublicKey):
-                found.append(written(key))
+                found.append(public_pem(key))
     return found
 
 
-def written(key: Ed25519PublicKey) -> bytes:
-    """Write a public key."""
+def public_pem(key: Ed25519PublicKey) -> bytes:
+    """Write a public key as PEM."""
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def signed(model: Model, key: Ed25519PublicKey) -> bool:
-    """Tell whether one of the signatures beside a model is that of a key."""
-    said, signatures = (model.file.with_suffix(suffix) for suffix in (".json", ".sig"))
+def is_signed_by(model: Model, key: Ed25519PublicKey) -> bool:
+    """Tell whether one of the signatures beside a model is by a key."""
+    metadata, signatures = (model.file.with_suffix(suffix) for suffix in (".json", ".sig"))
     if not signatures.is_file():
         return False
     for line in signatures.read_bytes().splitlines():
         with suppress(InvalidSignature, ValueError):
-            key.verify(base64.b64decode(line, validate=True), said.read_bytes())
+            key.verify(base64.b64decode(line, validate=True), metadata.read_bytes())
             return True
     return False

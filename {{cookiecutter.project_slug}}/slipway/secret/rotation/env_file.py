@@ -1,0 +1,334 @@
+"""Secrets of the env file: a new value is recorded there, then handed to the services."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from slipway.config import envfile, service_env
+from slipway.config import values as config_values
+from slipway.core import redaction
+from slipway.core.errors import Refused
+from slipway.secret import encrypted_env
+from slipway.secret.rotation.base import RotationStep, SecretRotation, count_of, join_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from slipway.config.schema import Variable
+    from slipway.config.service_env import Handout
+    from slipway.core.transaction import Change
+    from slipway.secret.rotation.base import RotationRequest
+    from slipway.stack.engines import Engine
+    from slipway.stack.session import Session
+
+POLL = 0.25
+"""Seconds between two looks at a service."""
+LIMIT = 120.0
+"""Seconds a service may take until it uses what it was handed."""
+UP_TO_RECORD, AFTER_RECORD = "record", ("move", "check", "retire")
+
+
+class SecretHandover:
+    """Records values in the env file, hands them to the services, and takes both back."""
+
+    def __init__(
+        self,
+        session: Session,
+        follow: Callable[[str], None],
+        last_service: str = "",
+        first_variable: str = "",
+    ) -> None:
+        """Nothing is changed yet; `follow` waits until a running service uses its new values."""
+        self.session = session
+        self.project, self.engine = session.project, session.engine
+        self.path = self.project.env_file(session.profile)
+        self.follow = follow
+        self.last_service = last_service
+        self.first_variable = first_variable
+        self.recorded: dict[str, str | None] = {}
+        """The values that the env file had before; None where it did not set the variable."""
+        self.handed: dict[str, dict[str, str]] = {}
+        """The values that each service had before."""
+
+    def record_values(self, values: Mapping[str, str]) -> None:
+        """Write values into the env file, all at once; an empty one removes its variable."""
+        before = envfile.read(self.path).values
+        self.recorded = {name: before.get(name) for name in values}
+        self._write({name: value or None for name, value in values.items()})
+
+    def _write(self, values: Mapping[str, str | None]) -> None:
+        envfile.changed(self.path, values)
+        encrypted_env.renew(self.project, self.session.profile)
+
+    def hand_over(self) -> list[str]:
+        """Hand each service what the env file says; return the services that lacked something.
+
+        Raises:
+            Refused: one that runs does not come to use it.
+        """
+        there, outdated, running = service_env.taken(self.project), self.outdated(), self.running()
+        for service in self.in_order(list(outdated)):
+            names = sorted(outdated[service], key=lambda name: name != self.first_variable)
+            self.handed[service] = {name: there[f"{service}/{name}"] for name in names}
+            values = {name: outdated[service][name] for name in names}
+            service_env.renew(self.project, service, values)
+            if service in running:
+                self._follow(service)
+        return [*outdated]
+
+    def put_back(self) -> None:
+        """Bring back the env file, then what services were handed, in reverse order."""
+        if self.recorded:
+            self._write(self.recorded)
+        running = self.running()
+        for service, before in reversed(self.handed.items()):
+            back = {name: before[name] for name in reversed(before)}
+            service_env.renew(self.project, service, back)
+            if service in running:
+                self._follow(service)
+
+    def _follow(self, service: str) -> None:
+        if self.engine.reads_once(service):
+            self.engine.restart(service, LIMIT)
+        else:
+            self.follow(service)
+
+    def outdated(self) -> dict[str, dict[str, str]]:
+        """Return the services that were handed other values than the env file has, and those."""
+        there = service_env.taken(self.project)
+        found = {}
+        for service, item in self._planned().items():
+            found[service] = {
+                name: value
+                for name, value in item.secret.items()
+                if there.get(f"{service}/{name}", value) != value
+            }
+        return {service: values for service, values in found.items() if values}
+
+    def _planned(self) -> dict[str, Handout]:
+        values = config_values.require(self.project, self.session.profile, self.engine.name)
+        return service_env.planned(self.project, values, self.engine.name)
+
+    def in_order(self, services: list[str]) -> list[str]:
+        """Return services in the order in which they are handed new values."""
+        return sorted(services, key=lambda name: name == self.last_service)
+
+    def running(self) -> list[str]:
+        """Return the services that run."""
+        return [item.service for item in self.engine.status() if item.replicas]
+
+    def readers_of(self, value: str) -> list[str]:
+        """Return the running services that are handed a value, alone or as a part of another."""
+        running = self.running()
+        return [
+            service
+            for service, item in self.engine.handouts.items()
+            if service in running and any(value in one for one in item.secret.values())
+        ]
+
+
+class EnvFileRotation(SecretRotation):
+    """Rotates a random secret; its readers are restarted, one after the other."""
+
+    last_service = ""
+    """The service that is handed its values after all others."""
+    first_variable = ""
+    """The variable that a service is handed before all others."""
+
+    def __init__(self, request: RotationRequest) -> None:
+        """Look whether it can be done.
+
+        Raises:
+            Refused: the value is not from the env file, or a newer encrypted file would be lost.
+        """
+        super().__init__(request)
+        self.path = self.project.env_file(self.session.profile)
+        self.handover = SecretHandover(
+            self.session, self.follow_service, self.last_service, self.first_variable
+        )
+        self.new: dict[str, str] = {}
+        """The new values, by variable; an empty one removes its variable."""
+        refuse_other_source(self.values.get(self.name), self.name, self.path.name)
+        self._refuse_lost_edit()
+
+    def _refuse_lost_edit(self) -> None:
+        """Keep what a colleague has encrypted since from being overwritten."""
+        profile = self.session.profile
+        if encrypted_env.later(self.project, profile) < 0:
+            what = f"{encrypted_env.shown(profile)} is newer than {self.path.name}, and would be"
+            raise Refused(f"{what} overwritten", encrypted_env.opening(profile))
+
+    @cached_property
+    def values(self) -> dict[str, config_values.Value]:
+        """The values before the rotation, by variable."""
+        profile, engine = self.session.profile, self.engine.name
+        found = config_values.effective(self.project, profile, engine)
+        return {item.name: item for item in found}
+
+    def current_value(self, name: str = "") -> str:
+        """Return the value that the env file has now, by default of the secret."""
+        held = config_values.held(self.project, self.session.profile, self.engine.name)
+        return held.get(name or self.name, "")
+
+    @property
+    def running_readers(self) -> list[str]:
+        """The running services that are handed the secret."""
+        return self.handover.readers_of(self.values[self.name].value)
+
+    @property
+    def new_value_text(self) -> str:
+        """What the new value is."""
+        return f"{self.request.variable.secret} random bytes"
+
+    def plan_steps(self) -> Iterator[RotationStep]:
+        """Yield the steps in order."""
+        services = join_names(self.running_readers)
+        yield self.value_step()
+        yield self.record_step(f"into {self.path.name}; the previous value is discarded")
+        yield self.move_step(f"{services}: given the new value and restarted, one by one")
+        yield self.check_step("every service is healthy")
+
+    def value_step(self, text: str = "") -> RotationStep:
+        """Return the step that makes the new value."""
+        return RotationStep("value", text or self.new_value_text, self.make_value, once=True)
+
+    def record_step(self, text: str) -> RotationStep:
+        """Return the step that records the new value."""
+        return RotationStep("record", text, self.record_value, changes=True, once=True)
+
+    def move_step(self, text: str) -> RotationStep:
+        """Return the step that hands the new value to the services."""
+        return RotationStep("move", text, self.move_services, "one service at a time")
+
+    def check_step(self, text: str, doing: str = "looking at what runs") -> RotationStep:
+        """Return the step that looks whether all is well."""
+        return RotationStep("check", text, self.check_services, doing)
+
+    def make_value(self) -> str:
+        """Make the new value."""
+        refuse_unhealthy(self.engine)
+        settled = self.settle_services()
+        self.new = {self.name: random_value(self.request.variable)}
+        first = f"{join_names(settled)} given the value of {self.path.name}; " if settled else ""
+        return f"{first}{self.new_value_text}"
+
+    def settle_services(self) -> list[str]:
+        """After an interrupted rotation, hand all services what the env file says; return which."""
+        if not self.interrupted:
+            return []
+        self.changed = True
+        settled = self.handover.hand_over()
+        self.handover.handed.clear()  # a failure from now on brings back what the env file says
+        self.changed = False
+        return settled
+
+    def record_value(self) -> str:
+        """Write the new values into the env file."""
+        self.handover.record_values(self.new)
+        return self.path.name
+
+    def move_services(self) -> str:
+        """Hand the new values to the services."""
+        return join_names(self.handover.hand_over()) or "no service needed it"
+
+    def check_services(self) -> str:
+        """Look whether every service is healthy."""
+        return f"{count_of(refuse_unhealthy(self.engine), 'service')} healthy"
+
+    def follow_service(self, service: str) -> None:
+        """Wait until a running service uses its new values; by default it is restarted.
+
+        Raises:
+            Refused: it does not within the limit.
+        """
+        self.engine.restart(service, LIMIT)
+
+    @cached_property
+    def resumed(self) -> bool:
+        """Whether an interrupted rotation had recorded its value, and only the rest is to do."""
+        step = (self.interrupted or {}).get("step", "")
+        return step in AFTER_RECORD or (step == UP_TO_RECORD and bool(self.handover.outdated()))
+
+    def make_steps(self, change: Change) -> None:
+        """Make all steps; what an interrupted rotation recorded is encrypted first."""
+        if self.resumed:
+            encrypted_env.renew(self.project, self.session.profile)
+        super().make_steps(change)
+
+    def undo(self) -> None:
+        """Bring the previous value back into use."""
+        self.handover.put_back()
+        self.withdraw()
+
+    def withdraw(self) -> None:
+        """Have the new value refused again, once no service uses it."""
+
+    @property
+    def outcome(self) -> str:
+        """What to print once the rotation is done."""
+        return f"{self.name} has a new value."
+
+    def restart_text(self, services: list[str], how: str) -> str:
+        """Say how services come to use the new value; some have to be restarted."""
+        restarted = [name for name in services if self.engine.reads_once(name)]
+        others = join_names([name for name in services if name not in restarted])
+        more = f"; {join_names(restarted)}: restarted" if restarted else ""
+        return f"{others}: {how}{more}"
+
+
+def refuse_unhealthy(engine: Engine) -> int:
+    """Check that all that runs is healthy; return how many services are.
+
+    Raises:
+        Refused: something is not.
+    """
+    found = engine.status()
+    if ill := [item for item in found if item.replicas and item.state != "healthy"]:
+        what = "; ".join(f"{item.service} is {item.state}: {item.detail}" for item in ill)
+        raise Refused(what, "inv deploy.status")
+    return sum(item.state == "healthy" for item in found)
+
+
+def await_health(engine: Engine, service: str, deadline: float) -> None:
+    """Wait until a service is healthy; the deadline is one of the monotonic clock.
+
+    Raises:
+        Refused: it is not by then.
+    """
+    while True:
+        state = next(item.state for item in engine.status() if item.service == service)
+        if state == "healthy":
+            return
+        if time.monotonic() > deadline:
+            raise Refused(f"{service} is {state}", f"inv deploy.logs --service {service}")
+        time.sleep(POLL)
+
+
+def random_value(variable: Variable) -> str:
+    """Make a value of the strength that the schema asks for.
+
+    Raises:
+        Refused: a random value does not match the variable's pattern.
+    """
+    value = secrets.token_urlsafe(variable.secret)
+    if should := variable.wrong(value):
+        what = f"{variable.name} {should}, and a random value does not"
+        raise Refused(what, f"change its pattern: env/schema.toml:{variable.line}")
+    redaction.learn([value])
+    return value
+
+
+def refuse_other_source(value: config_values.Value | None, name: str, file: str) -> None:
+    """Check that a value comes from the env file.
+
+    Raises:
+        Refused: it comes from elsewhere, or there is none.
+    """
+    if value is None:
+        raise Refused(f"{name} has no value to replace", f"set it in {file}")
+    if value.source != file:
+        what = f"{name} is set in {value.source}, not in {file}"
+        raise Refused(what, f"change it where {name} or {name}_FILE is set, then: inv deploy.up")
