@@ -162,7 +162,7 @@ def known(recipient: str, where: str = "BACKUP_RECIPIENT") -> Any:  # noqa: ANN4
     Raises:
         Refused: it is none; `where` it stands is said.
     """
-    import pyrage  # noqa: PLC0415 - `inv --list` should not wait for it
+    import pyrage  # noqa: PLC0415 - speed
 
     if recipient.startswith(SECRET):  # it must not be printed, and not stay there
         raise Refused(f"{where} holds a secret key, not a recipient", _WRONG, code=2)
@@ -179,7 +179,7 @@ _WRONG = f"it begins with age1; {MAKE}"
 
 def armored(text: str, recipients: list[Any]) -> str:
     """Encrypt a text into another one, which any of the recipients can open."""
-    import pyrage  # noqa: PLC0415 - `inv --list` should not wait for it
+    import pyrage  # noqa: PLC0415 - speed
 
     content: bytes = pyrage.encrypt(text.encode("utf-8"), recipients, armored=True)
     return content.decode("ascii")
@@ -195,7 +195,7 @@ def sealed(blocks: Iterable[bytes], to: Writable, recipient: str = "") -> Measur
     """Write blocks, encrypted if there is a recipient; return the measure of what was written."""
     source, target = _Source(blocks), _Target(to)
     if recipient:
-        import pyrage  # noqa: PLC0415 - `inv --list` should not wait for it
+        import pyrage  # noqa: PLC0415 - speed
 
         with _unwrapped(source, target):
             pyrage.encrypt_io(source, target, [known(recipient)])
@@ -244,7 +244,7 @@ def _decrypted(blocks: Iterable[bytes], to: Writable, keys: list[Any]) -> None:
     Raises:
         ValueError: they are damaged.
     """
-    import pyrage  # noqa: PLC0415 - `inv --list` should not wait for it
+    import pyrage  # noqa: PLC0415 - speed
 
     source, target = _Source(blocks), _Target(to)
     try:
@@ -264,7 +264,7 @@ def _keys(path: Path | None, what: str) -> list[Any]:
     Raises:
         Refused: there is no such file, or it holds none.
     """
-    import pyrage  # noqa: PLC0415 - `inv --list` should not wait for it
+    import pyrage  # noqa: PLC0415 - speed
 
     if not path:
         said = f"{what} is encrypted: only the secret key opens it"
@@ -298,7 +298,7 @@ def _ssh_key(path: Path, content: bytes) -> Any:  # noqa: ANN401 - of the librar
     Raises:
         Refused: a password protects it, or it is damaged.
     """
-    import pyrage  # noqa: PLC0415 - `inv --list` should not wait for it
+    import pyrage  # noqa: PLC0415 - speed
 
     try:
         return pyrage.ssh.Identity.from_buffer(content)
@@ -313,7 +313,7 @@ def make_key(path: Path) -> str:
     Raises:
         Refused: the file is there already, or cannot be made.
     """
-    import pyrage  # noqa: PLC0415 - `inv --list` should not wait for it
+    import pyrage  # noqa: PLC0415 - speed
 
     key = pyrage.x25519.Identity.generate()
     recipient = str(key.to_public())

@@ -78,9 +78,9 @@ def search(
     known = {name: value for name, value in secrets.items() if hidden(value)}
     if not known or not _may_answer():
         return said
-    import docker  # noqa: PLC0415 - heavy, and many have no engine
-    from docker.errors import DockerException  # noqa: PLC0415 - the same
-    from requests.exceptions import RequestException  # noqa: PLC0415 - the same
+    import docker  # noqa: PLC0415 - speed
+    from docker.errors import DockerException  # noqa: PLC0415 - speed
+    from requests.exceptions import RequestException  # noqa: PLC0415 - speed
 
     needles = {name: {*written(value)} for name, value in known.items()}
     try:
@@ -114,7 +114,7 @@ def named(project: Project, values: Mapping[str, str]) -> list[str]:
 
 def _image(client: docker.DockerClient, name: str) -> list[Image]:
     """Return an image, if it is there."""
-    from docker.errors import ImageNotFound  # noqa: PLC0415 - as above
+    from docker.errors import ImageNotFound  # noqa: PLC0415 - speed
 
     try:
         return [client.images.get(name)]
