@@ -36,7 +36,7 @@ from slipway.secret.rotation.choose import choose_rotation
 from slipway.stack.engines.base import Replica, ServiceStatus
 from slipway.stack.engines.exec import exec_command
 from slipway.stack.session import Session
-from slipway.tasks import options
+from slipway.tasks import backup, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -331,6 +331,7 @@ def test_options_of_a_storage_are_tried_on_it_first(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     name, before = "BACKUP_URL_OPTIONS", stand.held("BACKUP_URL_OPTIONS")
+    assert name in backup.secret_probes  # the tasks of backups bring it
     path = stand.scratch.project.env_file("dev")
     envfile.changed(path, {"BACKUP_URL": f"file://{tmp_path}/away"})
     for given, said in (("no JSON", "is no JSON"), ('{"strange": 1}', "strange")):

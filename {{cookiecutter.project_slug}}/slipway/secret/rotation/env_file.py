@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slipway.config.service_env import Handout
     from slipway.core.transaction import Change
     from slipway.secret.rotation.base import RotationRequest
-    from slipway.stack.engines import Engine
+    from slipway.stack.engines.base import Engine
     from slipway.stack.session import Session
 
 POLL = 0.25
