@@ -16,8 +16,7 @@ from slipway.backup.databases import Content, Table
 from slipway.core import journal
 from slipway.core.errors import Refused
 from slipway.core.project import Project
-from slipway.core.steps import StepFailed, Steps
-from slipway.core.transaction import change
+from slipway.core.transaction import StepFailed, Steps, change
 from slipway.stack.session import Session
 from tests.backup.test_archive import full_disk
 from tests.models.test_registry import write

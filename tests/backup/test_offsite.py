@@ -28,8 +28,7 @@ from slipway.config import reference, schema, values
 from slipway.core import journal, redaction
 from slipway.core.errors import Refused
 from slipway.core.project import Project
-from slipway.core.steps import StepFailed, Steps
-from slipway.core.transaction import change
+from slipway.core.transaction import StepFailed, Steps, change
 from slipway.secret import age
 from slipway.stack.session import Session
 from tests.backup.test_create import Engineless, Rows

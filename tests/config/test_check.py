@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slipway.config.schema import Variable
-    from slipway.core.findings import Finding
+    from slipway.core.errors import Finding
     from tests.support.scratch import Scratch
 
 KEY = "API_KEY=a-key-that-opens-doors"  # pragma: allowlist secret

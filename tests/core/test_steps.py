@@ -9,8 +9,7 @@ from invoke.exceptions import Exit
 
 from slipway.core import journal
 from slipway.core.errors import Refused
-from slipway.core.steps import StepFailed, Steps
-from slipway.core.transaction import change
+from slipway.core.transaction import StepFailed, Steps, change
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +20,9 @@ NAMES = ("first", "second")
 def run(root: Path, error: BaseException | None = None, within: str = "") -> None:
     with change(root, "backup.create") as made:
         steps = Steps(made, NAMES, within)
-        with steps.made("first", "doing it") as step:
+        with steps.run("first", "doing it") as step:
             step.detail = "done well"
-        with steps.made("second"):
+        with steps.run("second"):
             if error:
                 raise error
 
@@ -87,7 +86,7 @@ def test_a_step_that_is_not_needed_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with change(tmp_path, "backup.create") as made:
-        Steps(made, NAMES).skipped("second", "nothing is there")
+        Steps(made, NAMES).skip("second", "nothing is there")
     assert told(capsys) == ["  2 second     skipped    _ s  nothing is there"]
 
 
@@ -96,10 +95,10 @@ def test_steps_know_what_each_took_and_stand_in_a_column(
 ) -> None:
     with change(tmp_path, "backup.drill") as made:
         steps = Steps(made, [*"abcdefghij"])
-        with steps.made("a"):
+        with steps.run("a"):
             time.sleep(0.11)
-        steps.skipped("b", "not needed")
-        with steps.made("j"):
+        steps.skip("b", "not needed")
+        with steps.run("j"):
             pass
     assert 0.1 <= steps.seconds.pop("a") < 5
     assert steps.seconds == {"j": 0.0}

@@ -17,6 +17,7 @@ from slipway.core.transaction import change
 from tests.support.scratch import IN_PLACE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 KILLED = """
@@ -29,6 +30,22 @@ with change(Path(sys.argv[1]), "models.promote", tier="tier1") as made:
         made.commit()
     os.kill(os.getpid(), signal.SIGKILL)
 """
+STEADY = """
+import os, signal, sys
+from pathlib import Path
+from slipway.core import transaction
+def handlers():
+    return [signal.getsignal(number) for number in transaction.ENDING]
+before = handlers()
+with transaction.change(Path(sys.argv[1]), "deploy.up"):
+    os.kill(os.getpid(), signal.SIGHUP)
+    print("steady")
+    with transaction.uninterrupted():
+        for number in transaction.ENDING:
+            os.kill(os.getpid(), number)
+    print("put back")
+assert handlers() == before
+"""
 WAITING = """
 import sys, time
 from pathlib import Path
@@ -39,9 +56,9 @@ with change(Path(sys.argv[1]), "data.collect"):
 """
 
 
-def run(script: str, *arguments: str) -> subprocess.Popen[str]:
+def run(script: str, *arguments: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
+        [*before, sys.executable, "-c", script, *arguments],
         env=IN_PLACE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -143,3 +160,54 @@ def test_a_request_to_end_is_an_interruption(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
     assert ended.value.code == 130
     assert json.loads((tmp_path / "journal.jsonl").read_text())["outcome"] == "interrupted"
+
+
+def test_the_end_of_the_terminal_is_an_interruption(tmp_path: Path) -> None:
+    process = run(STEADY, str(tmp_path))
+    said, errors = process.communicate(timeout=30)
+    assert (said, errors.splitlines()[-1]) == ("", "invoke.exceptions.Exit: ('interrupted', 130)")
+    assert outcomes(tmp_path) == ["interrupted"]
+
+
+def test_under_nohup_the_end_of_the_terminal_changes_nothing(tmp_path: Path) -> None:
+    process = run(STEADY, str(tmp_path), before=["nohup"])
+    said, errors = process.communicate(timeout=30)
+    assert (said, process.returncode) == ("steady\nput back\n", 0), errors
+    assert outcomes(tmp_path) == ["done"]
+
+
+def test_observers_are_called_after_each_change_and_cannot_spoil_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transaction, "_observers", [])
+    called = []
+
+    @transaction.on_change
+    def count(root: Path) -> None:
+        called.append((root, len(outcomes(root))))
+        raise OSError("the disk is full")
+
+    with change(tmp_path, "models.promote"):
+        assert called == []
+    with pytest.raises(Refused):
+        failing(tmp_path, Refused("no"))
+    assert called == [(tmp_path, 1), (tmp_path, 2)]
+    assert outcomes(tmp_path) == ["done", "failed"]
+
+
+def test_handlers_that_others_install_are_replaced_by_those_before() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with transaction.kept_handlers():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_all_ways_of_being_told_to_end_do_the_same() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    for number in transaction.ENDING:
+        with pytest.raises(KeyboardInterrupt), transaction.interruptible():
+            signal.raise_signal(number)
+    with transaction.uninterrupted():
+        for number in transaction.ENDING:
+            signal.raise_signal(number)
+    assert signal.getsignal(signal.SIGTERM) == before

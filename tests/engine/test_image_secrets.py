@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import docker
 
-    from slipway.core.findings import Finding
+    from slipway.core.errors import Finding
     from tests.support.scratch import Scratch
 
 COMPOSE = """

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -13,7 +12,6 @@ from slipway.core.project import Project
 from slipway.harness import plan, report
 from slipway.harness.plan import Plan
 from slipway.harness.report import Case
-from slipway.harness.run import interrupt, signals
 
 PROJECT = Project(Path("/p"), "Weather", "weather", "weather_app")
 PLAN = Plan(PROJECT, "staging", "20261122-063000", "ab12")
@@ -186,13 +184,3 @@ def test_the_last_lines_say_what_failed_and_where_more_is() -> None:
     ]
     kept = plan.closing(replace(PLAN, keep=True), said)
     assert kept[-1] == f"  docker compose --project-name {NAME} down --volumes"
-
-
-def test_both_ways_of_being_told_to_end_do_the_same() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), signals(interrupt):
-        signal.raise_signal(signal.SIGTERM)
-    with signals(signal.SIG_IGN):
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGTERM) == before

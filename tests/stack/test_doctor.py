@@ -16,7 +16,7 @@ from tests.support import restore_points
 from tests.support.scratch import SCHEMA
 
 if TYPE_CHECKING:
-    from slipway.core.findings import Finding
+    from slipway.core.errors import Finding
     from tests.support.scratch import Scratch
 
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from slipway.backup import archive, databases, restore_point
 from slipway.core import journal, output
 from slipway.core.errors import Refused
-from slipway.core.steps import Steps
-from slipway.core.transaction import uninterrupted, unwritable
+from slipway.core.transaction import Steps, uninterrupted, unwritable
 from slipway.models import registry
 
 if TYPE_CHECKING:
@@ -82,17 +81,17 @@ def create(  # noqa: PLR0913 - what is made of what, and where it goes
         if prove:
             point = _proven(steps, database, point, AT_ONCE)
     if not prove:
-        steps.skipped("proof", f"not asked for; later: inv backup.verify {point.id}")
+        steps.skip("proof", f"not asked for; later: inv backup.verify {point.id}")
     if away and prove:
         _carried(steps, point, away)
     elif away:
-        steps.skipped(OFFSITE, "only what is verified goes there")
+        steps.skip(OFFSITE, "only what is verified goes there")
     return point
 
 
 def _carried(steps: Steps, point: Point, away: Offsite) -> None:
     """Upload a restore point; whatever comes of that, the one here is as good as it was."""
-    with steps.made(OFFSITE, f"carrying it to {away.shown}") as step:
+    with steps.run(OFFSITE, f"carrying it to {away.shown}") as step:
         try:
             copy = away.upload(point)
         except (Refused, OSError) as error:
@@ -125,14 +124,14 @@ def _made(setting: Setting, steps: Steps, database: Database, kind: str) -> Poin
     start = time.monotonic()
     partial, at = restore_point.begun(setting.project.backups)
     try:
-        with steps.made("database", "dumping it") as step:
+        with steps.run("database", "dumping it") as step:
             content = _dumped(database, partial / "database")
             step.detail = f"{held(content)}, as {size(_bytes(partial / 'database'))}"
-        with steps.made("models") as step:
+        with steps.run("models") as step:
             copied, broken = _copied(setting.project.models, partial / "models")
             left = (f"LEFT OUT {tier}: {why}" for tier, why in broken.items())
             step.detail = "; ".join([", ".join(copied.values()) or "none", *left])
-        with steps.made("manifest", "taking every checksum") as step:
+        with steps.run("manifest", "taking every checksum") as step:
             facts = {
                 "sequence": restore_point.following(setting.project.backups),
                 "created_at": at.isoformat(timespec="seconds"),
@@ -193,7 +192,7 @@ def verify(change: Change, database: Database, point: Point) -> Point:
         StepFailed: it is damaged, and not verified any more; or it could not be looked at.
     """
     steps = Steps(change, PROOF)
-    with steps.made("files", "comparing checksums") as step:
+    with steps.run("files", "comparing checksums") as step:
         try:
             archive.refuse_damaged(point)
         except Refused:
@@ -207,7 +206,7 @@ def verify(change: Change, database: Database, point: Point) -> Point:
 def _proven(steps: Steps, database: Database, point: Point, how: str) -> Point:
     """Restore it into a scratch database, compare that with the manifest, and mark it."""
     refuse_other(database, point)
-    with steps.made("proof", "restoring it into a scratch database") as step:
+    with steps.run("proof", "restoring it into a scratch database") as step:
         start = time.monotonic()
         try:
             restored = database.prove(point.database)

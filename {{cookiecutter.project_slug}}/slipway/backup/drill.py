@@ -20,8 +20,7 @@ from slipway.backup import create, databases, metrics, objectives, restore, rest
 from slipway.backup.restore import Recovery
 from slipway.core import journal, output
 from slipway.core.errors import Refused
-from slipway.core.steps import StepFailed, Steps
-from slipway.core.transaction import Change, uninterrupted
+from slipway.core.transaction import Change, StepFailed, Steps, uninterrupted
 from slipway.stack import ephemeral
 from slipway.stack.engines import NAMES, choose
 from slipway.stack.engines.containers import connect
@@ -93,7 +92,7 @@ class Drill:
     def _recover(self, own: Steps, values: dict[str, str]) -> None:
         """Make all steps."""
         project = self.scratch.project
-        with own.made("copy") as step:
+        with own.run("copy") as step:
             ephemeral.copy(self.source.root, project.root)
             project.run.mkdir()
             session = Session(project, self.profile, self._engine(project, values))
@@ -113,10 +112,10 @@ class Drill:
 
     def _prepare(self, own: Steps, session: Session) -> None:
         """Get the images, and start the empty server of the database."""
-        with own.made("images") as step:
+        with own.run("images") as step:
             session.engine.obtain_images()
             step.detail = f"of version {self.scratch.name}"
-        with own.made("server", "starting the database"):
+        with own.run("server", "starting the database"):
             databases.of(session).start(self.wanted.limit)
 
     def _explained(self, error: Refused) -> Refused:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.backup import objectives, restore_point
 from slipway.core import files, journal
+from slipway.core.transaction import on_change
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ TOLD = ("done", "failed")
 """How a drill ends that says something: one that was interrupted does not."""
 
 
+@on_change
 def renew(root: Path) -> None:
     """Write what is known now.
 

@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING, Any
 from slipway.backup import archive, create, provenance, restore_point
 from slipway.backup.offsite import copies, download
 from slipway.core import files, journal, output, transaction
-from slipway.core.errors import Refused
-from slipway.core.findings import Finding
-from slipway.core.steps import Steps
-from slipway.core.transaction import uninterrupted
+from slipway.core.errors import Finding, Refused
+from slipway.core.transaction import Steps, uninterrupted
 from slipway.models import history, registry, replicas
 from slipway.stack import engines
 
@@ -220,14 +218,14 @@ class Recovery:
         self._check()
 
     def _files(self) -> None:
-        with self.steps.made("files", "comparing checksums") as step:
+        with self.steps.run("files", "comparing checksums") as step:
             archive.refuse_damaged(self.point)
             step.detail = f"{len(self.point.files)} files are as they were"
 
     def _migration(self) -> None:
         """See that the code knows the migration: it upgrades an older one, and no newer one."""
         revisions = list(filter(None, self.point.content.migration.split(",")))
-        with self.steps.made("migration", "asking the code") as step:
+        with self.steps.run("migration", "asking the code") as step:
             for revision in revisions:
                 self._known(revision)
             step.detail = ", ".join(revisions) or "none, so every one will be applied"
@@ -258,11 +256,11 @@ class Recovery:
     def _safety(self) -> None:
         """Make a restore point of what is there."""
         if self.unread:
-            self.steps.skipped("safety", f"cannot be read, and is kept as it is: {self.unread}")
+            self.steps.skip("safety", f"cannot be read, and is kept as it is: {self.unread}")
         elif not (self.now and self.now.tables):
-            self.steps.skipped("safety", "nothing is there")
+            self.steps.skip("safety", "nothing is there")
         else:
-            with self.steps.made("safety") as step:
+            with self.steps.run("safety") as step:
                 parts = Steps(self.change, create.STEPS, f"{self.steps.number('safety')}.")
                 made = create.create(self.session, parts, self.database, restore_point.SAFETY)
                 self.change.note(point=self.point.id, safety=made.id)
@@ -273,7 +271,7 @@ class Recovery:
         mark = secrets.token_hex(4)
         staged, old = f"{STAGED}{mark}", f"{OLD}{mark}"
         self.change.note(staged=staged, old=old)
-        with self.steps.made("stage", "restoring it beside the live one") as step:
+        with self.steps.run("stage", "restoring it beside the live one") as step:
             for name in self.database.names():
                 if name.startswith(STAGED):  # of a restore that was killed
                     self.database.drop(name)
@@ -285,7 +283,7 @@ class Recovery:
 
     def _stop(self) -> None:
         """Stop who writes; from here on others notice."""
-        with self.steps.made("stop", "stopping what uses the database") as step:
+        with self.steps.run("stop", "stopping what uses the database") as step:
             running = [item.service for item in self.engine.status() if item.replicas]
             with uninterrupted():  # who was stopped has to be known
                 self.done.resume = self.engine.halt(NEEDED)
@@ -296,13 +294,13 @@ class Recovery:
     def _swap(self) -> None:
         live = self.database.live
         # Half of an exchange there is not; but whether it was made has to be known.
-        with self.steps.made("swap") as step, uninterrupted():
+        with self.steps.run("swap") as step, uninterrupted():
             self.database.swap(self.done.staged, self.done.old)
             step.detail = f"{self.done.staged} is {live}, the one before is {self.done.old}"
 
     def _models(self) -> None:
         """Bring back what is missing or damaged of the models, and move the links."""
-        with self.steps.made("models") as step:
+        with self.steps.run("models") as step:
             self.done.links = {
                 tier: registry.pointed(self.folder, tier) for tier in self.point.models
             }
@@ -338,7 +336,7 @@ class Recovery:
 
     def _start(self) -> None:
         """Bring everything up, which upgrades an older migration first."""
-        with self.steps.made("start") as step:
+        with self.steps.run("start") as step:
             self.engine.up(self.limit)
             engines.note_use(self.session.project, self.engine.name, self.session.profile)
             provenance.leave(self.session)
@@ -349,7 +347,7 @@ class Recovery:
         """Let the application look at what it has now."""
         names = CHECKS[self.only]
         command = ["python", "-m", f"{self.session.project.package}.verify", "--only", *names]
-        with self.steps.made("check", "asking the application") as step:
+        with self.steps.run("check", "asking the application") as step:
             try:
                 self._asked(command, CHECK_LIMIT)
             except Refused as error:

@@ -9,8 +9,7 @@ from slipway.config import envfile, schema, usage
 from slipway.config import values as config_values
 from slipway.config.schema import ENGINES, FILE, PROFILES
 from slipway.config.values import DEFAULT
-from slipway.core.errors import Refused
-from slipway.core.findings import Finding
+from slipway.core.errors import Finding, Refused
 from slipway.secret import encrypted_env, rotation, scan_git, scan_images
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.config import compose_file
 from slipway.config.schema import APPLICATION, FILE, TASKS, hint
-from slipway.core.findings import Finding
+from slipway.core.errors import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

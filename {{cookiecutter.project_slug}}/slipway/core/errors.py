@@ -1,6 +1,8 @@
-"""The one error that a person is meant to read."""
+"""What a person is meant to read of what is wrong: a refusal, or one finding of a check."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from invoke.exceptions import Exit
 
@@ -20,3 +22,13 @@ class Refused(Exit):
     def __str__(self) -> str:
         """Return the message as `inv` prints it."""
         return str(self.message)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing checked: ok, warn (works without) or fail, and what to type if it is not ok."""
+
+    check: str
+    state: str
+    detail: str
+    fix: str = ""

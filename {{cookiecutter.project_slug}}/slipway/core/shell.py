@@ -177,15 +177,15 @@ def lines(
         process = _begun(command, cwd, env, **piped, text=True)
         timer, start = threading.Timer(timeout, process.kill), time.monotonic()
         timer.start()
-        try:
-            yield from process.stdout or ()
-            code = process.wait()
-        except BaseException:  # whoever reads has seen enough, or was interrupted
-            process.kill()
-            raise
-        finally:
-            timer.cancel()
-            process.wait()
+        with process:
+            try:
+                yield from process.stdout or ()
+                code = process.wait()
+            except BaseException:  # whoever reads has seen enough, or was interrupted
+                process.kill()
+                raise
+            finally:
+                timer.cancel()
         if code < 0 and time.monotonic() - start >= timeout:
             raise _too_long(command, timeout)
         if code:

@@ -1,4 +1,7 @@
-"""What every change of the stack has in common: one at a time, recorded, ended in good order."""
+"""What every change of the stack has in common: one at a time, recorded, ended in good order.
+
+A change may be made in numbered steps, and other rooms may observe that there was one.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,29 @@ import fcntl
 import json
 import os
 import signal
-from contextlib import contextmanager, suppress
+import time
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit
 
-from slipway.backup import metrics
-from slipway.core import journal
+from slipway.core import journal, output
 from slipway.core.errors import Refused
 from slipway.core.files import replaced
 from slipway.core.redaction import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from types import FrameType
 
 INTERRUPTED = 130
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a process, unless it handles them."""
+
+_observers: list[Callable[[Path], None]] = []
 
 
 class Busy(Refused):
@@ -56,6 +63,12 @@ class Change:
         self.committed = True
 
 
+def on_change(observer: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Have a function called with the repository's folder after each change, however it ended."""
+    _observers.append(observer)
+    return observer
+
+
 @contextmanager
 def change(root: Path, verb: str, **known: object) -> Iterator[Change]:
     """Make one change: nobody else changes anything meanwhile, and how it ended is in the journal.
@@ -75,8 +88,9 @@ def change(root: Path, verb: str, **known: object) -> Iterator[Change]:
                 with _recorded(made):
                     yield made
             finally:
-                with suppress(OSError):  # they follow from the rest, and are written anew
-                    metrics.renew(root)
+                for observer in _observers:
+                    with suppress(OSError):  # what they write follows from the rest
+                        observer(root)
     except KeyboardInterrupt as error:
         raise Exit(str(error) or "interrupted", INTERRUPTED) from None
     except OSError as error:
@@ -180,34 +194,123 @@ def _under_way(root: Path, verb: str) -> Refused:
     return Busy(f"{what}: no {verb} at the same time", "wait for it to end, then try again")
 
 
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Handle a signal as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Treat a request to end, and the end of the terminal, as Ctrl-C."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
     with _handled(interrupt, signal.SIGTERM, signal.SIGHUP):
         yield
 
 
 @contextmanager
-def _handled(handler: Any, *numbers: signal.Signals) -> Iterator[None]:  # noqa: ANN401 - of signal
-    """Let a handler take signals; a hang-up that is ignored, as under nohup, stays ignored."""
-    before = {number: signal.getsignal(number) for number in numbers}
-    ignored = before.get(signal.SIGHUP) == signal.SIG_IGN
-    taken = [number for number in numbers if not (number == signal.SIGHUP and ignored)]
-    for number in taken:
-        signal.signal(number, handler)
-    try:
+def uninterrupted() -> Iterator[None]:
+    """Let what puts things back come to its end, whatever is pressed meanwhile."""
+    with _handled(signal.SIG_IGN, *ENDING):
         yield
-    finally:
-        for number in taken:
-            signal.signal(number, before[number])
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let what puts things back come to its end, whatever is pressed meanwhile."""
-    with _handled(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+def kept_handlers() -> Iterator[dict[signal.Signals, Any]]:
+    """Put back the handlers of all signals that end a process; gives those that there are."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        yield before
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _handled(handler: Any, *numbers: signal.Signals) -> Iterator[None]:  # noqa: ANN401 - of signal
+    """Let a handler take signals; a hang-up that is ignored, as under nohup, stays ignored."""
+    with kept_handlers() as before:
+        for number in numbers:
+            if number != signal.SIGHUP or before[number] != signal.SIG_IGN:
+                signal.signal(number, handler)
         yield
+
+
+class StepFailed(Refused):
+    """A step could not be made."""
+
+    def __init__(self, number: str, step: str, why: str, fix: str = "") -> None:
+        """Take the number and the name of the step."""
+        super().__init__(f"step {number} ({step}): {why}", fix)
+        self.step = step
+        self.why = why
+
+
+@dataclass
+class StepUnderWay:
+    """A step being made; its `detail` is printed when it has ended."""
+
+    detail: str = ""
+
+
+class Steps:
+    """The numbered steps of one change: each is noted before it is made, and printed at its end."""
+
+    def __init__(self, change: Change, names: Sequence[str], within: str = "") -> None:
+        """Take their names in order; `within` is what comes before the numbers of a part."""
+        self.change = change
+        self.names = names
+        self.within = within
+        self.current = names[0]
+        """The step under way, or the last one."""
+        self.seconds: dict[str, float] = {}
+        """What each took that has ended."""
+
+    def number(self, name: str) -> str:
+        """Return the number that a step is printed with."""
+        return f"{self.within}{self.names.index(name) + 1}"
+
+    def begin(self, name: str, **facts: object) -> None:
+        """Note which step is made now, and what else is to be known of the change."""
+        self.current = name
+        self.change.note(**{"part" if self.within else "step": name}, **facts)
+
+    @contextmanager
+    def run(self, name: str, doing: str = "") -> Iterator[StepUnderWay]:
+        """Make a step; one that may last says what it is `doing`.
+
+        Raises:
+            StepFailed: it was refused, or the disk does not take what has to be written.
+        """
+        self.begin(name)
+        step, mark, start = StepUnderWay(), "stopped", time.monotonic()
+        try:
+            with output.waiting(self.line(name, doing)) if doing else nullcontext():
+                yield step
+            mark = "ok"
+        except (Refused, OSError) as error:
+            refused = error if isinstance(error, Refused) else unwritable(error)
+            mark, step.detail = "FAILED", refused.what.partition("\n")[0]
+            raise self.failure(name, refused.what, refused.fix) from error
+        finally:
+            self.report(name, mark, time.monotonic() - start, step.detail)
+
+    def skip(self, name: str, why: str) -> None:
+        """Print that a step is not needed."""
+        self._print(name, "skipped", 0.0, why)
+
+    def report(self, name: str, mark: str, seconds: float, detail: str = "") -> None:
+        """Print how a step ended: ok, FAILED or stopped."""
+        self.seconds[name] = round(seconds, 1)
+        self._print(name, mark, self.seconds[name], detail)
+
+    def failure(self, name: str, why: str, fix: str = "") -> StepFailed:
+        """Return the error that says which step could not be made, and why."""
+        return StepFailed(self.number(name), name, why, fix)
+
+    def line(self, name: str, rest: str) -> str:
+        """Begin a line with the number and the name of a step, in columns."""
+        number = f"{self.number(name):>{len(self.number(self.names[-1]))}}"
+        return f"{number} {name:<10} {rest}"
+
+    def _print(self, name: str, mark: str, seconds: float, detail: str) -> None:
+        shown = self.line(name, f"{mark:<8} {seconds:5.1f} s  {detail}")
+        output.say(f"  {shown}".rstrip())

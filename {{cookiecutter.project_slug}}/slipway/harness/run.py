@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from docker.errors import DockerException, NotFound
@@ -13,6 +12,7 @@ from docker.errors import DockerException, NotFound
 from slipway.core import output, shell
 from slipway.core.errors import Refused
 from slipway.core.redaction import masked
+from slipway.core.transaction import interruptible, uninterrupted
 from slipway.harness import plan as harness_plan
 from slipway.harness import report as harness_report
 from slipway.harness import scenarios
@@ -26,9 +26,8 @@ from slipway.stack.engines import cleanup
 from slipway.stack.engines.compose import ComposeEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
-    from types import FrameType
 
     from slipway.harness.plan import Plan
 
@@ -65,7 +64,7 @@ class Trial:
         """Run the parts, collect what there is whatever happens, and return the summary."""
         start, ended = time.monotonic(), ""
         try:
-            with signals(interrupt):
+            with interruptible():
                 self._run_parts()
         except KeyboardInterrupt:
             ended = "interrupted"
@@ -74,7 +73,7 @@ class Trial:
             ended = "broken off"
             raise
         finally:
-            with signals(signal.SIG_IGN):
+            with uninterrupted():
                 self._finish()
                 said = harness_plan.summary(self.plan, self.found, time.monotonic() - start, ended)
                 self._report(said)
@@ -208,20 +207,3 @@ class Trial:
 def _write(path: Path, text: str) -> None:
     """Write a report; what containers have printed is in it, and no secret."""
     path.write_text(masked(text), encoding="utf-8")
-
-
-def interrupt(_number: int, _frame: FrameType | None) -> None:
-    """End what is under way as Ctrl-C does."""
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def signals(handler: Any) -> Iterator[None]:  # noqa: ANN401 - what signal.signal takes
-    """Let both ways of being told to end do the same."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, handler) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, old in zip(numbers, before, strict=True):
-            signal.signal(number, old)

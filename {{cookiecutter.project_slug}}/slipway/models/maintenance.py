@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from slipway.core import transaction
-from slipway.core.findings import Finding
+from slipway.core.errors import Finding
 from slipway.models import history, promotion, registry, replicas
 
 if TYPE_CHECKING:

@@ -7,19 +7,18 @@ same bytes here as one without.
 from __future__ import annotations
 
 import os
-import signal
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slipway.core import files
 from slipway.core.errors import Refused
+from slipway.core.transaction import kept_handlers
 from slipway.pipeline import fingerprint, ray_remote
 from slipway.pipeline.runner import Stopped
 from slipway.pipeline.runners import ONE_THREAD, POLL, RUN, Local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from slipway.core.project import Project
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 HERE = "local"
 """What Ray takes for starting a cluster of one machine."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a run."""
 MEMORY = 128 * 1024**2
 """Bytes for what is on its way between processes of this machine."""
 
@@ -49,17 +46,6 @@ def library() -> Any:  # noqa: ANN401 - it carries no types that would be there 
         fix = "pip install -r services/pipeline/ray.txt"
         raise Refused(f"--engine ray needs Ray, which is not there: {error}", fix) from error
     return ray
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Have this process end in good order: Ray gives it handlers that end it at once."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _belongs(path: Path) -> bool:
@@ -90,7 +76,7 @@ class Cluster:
             options |= {"num_cpus": self.here.lanes, "include_dashboard": False}
             options |= {"object_store_memory": MEMORY}
         try:
-            with _signals_kept():
+            with kept_handlers():  # Ray's own end this process at once
                 self.ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             said = str(error).strip().partition("\n")[0]

@@ -15,8 +15,7 @@ from slipway.backup.schedule import nightly
 from slipway.config import check as config_check
 from slipway.config import values
 from slipway.core import journal, shell, transaction
-from slipway.core.errors import Refused
-from slipway.core.findings import Finding
+from slipway.core.errors import Finding, Refused
 from slipway.models import history, maintenance
 from slipway.secret import due, encrypted_env
 from slipway.stack import health, services

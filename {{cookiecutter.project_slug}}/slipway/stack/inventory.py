@@ -109,7 +109,9 @@ def port_text(item: str | Mapping[str, Any]) -> str:
 
 def _runs(entry: Mapping[str, Any]) -> str:
     """Write what compose has a container run; nothing where that is the image's own."""
-    return " ".join(filter(None, (typed_command(entry.get(key)) for key in ("entrypoint", "command"))))
+    return " ".join(
+        filter(None, (typed_command(entry.get(key)) for key in ("entrypoint", "command")))
+    )
 
 
 def _needs(entry: Mapping[str, Any]) -> list[str]:

@@ -35,8 +35,7 @@ from slipway.backup.schedule import timetable as times
 from slipway.config import values as config_values
 from slipway.core import journal, output, project
 from slipway.core.errors import Refused
-from slipway.core.steps import Steps
-from slipway.core.transaction import change
+from slipway.core.transaction import Steps, change
 from slipway.secret.rotation import SecretProbe, secret_probes
 from slipway.stack import session
 from slipway.tasks import env, options

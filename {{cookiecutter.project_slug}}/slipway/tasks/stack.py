@@ -21,4 +21,6 @@ def inventory(_c: Context, json: bool = False) -> None:
     """Print every component: command, image, ports, health."""
     here = project.load()
     found = read_components(here.root, schema.read_by(schema.read(here)))
-    output.say(output.dumps([asdict(item) for item in found]) if json else inventory_page(found).rstrip())
+    output.say(
+        output.dumps([asdict(item) for item in found]) if json else inventory_page(found).rstrip()
+    )

@@ -12,8 +12,7 @@ from slipway.backup.retention import Policy
 from slipway.config import values
 from slipway.core import journal, output
 from slipway.core.errors import Refused
-from slipway.core.steps import Steps
-from slipway.core.transaction import change
+from slipway.core.transaction import Steps, change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,7 +8,6 @@ with `--engine local` as a process beside the others.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -27,12 +26,11 @@ from slipway.backup.schedule.timetable import Timetable
 from slipway.config import values
 from slipway.core import files, journal, output, project
 from slipway.core.errors import Refused
-from slipway.core.transaction import Busy, unwritable
+from slipway.core.transaction import Busy, interruptible, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
-    from types import FrameType
 
     from slipway.backup.restore_point import Point
     from slipway.core.project import Project
@@ -227,13 +225,9 @@ def _first(run: Path, now: datetime) -> datetime:
 
 def until_ended(serve: Callable[[], None]) -> int:
     """Serve until a signal asks to end; that ends at once what is not at work."""
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, end)
     try:
-        serve()
+        with interruptible():
+            serve()
     except (KeyboardInterrupt, Exit):
         output.say(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  ended")
     return 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from slipway.core.findings import Finding
+from slipway.core.errors import Finding
 from slipway.models import history
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from slipway.core import output
 from slipway.core.errors import Refused
-from slipway.core.steps import Steps
-from slipway.core.transaction import uninterrupted
+from slipway.core.transaction import Steps, uninterrupted
 from slipway.secret.rotation import OVERLAP, VERB, interrupted_rotation
 
 if TYPE_CHECKING:
