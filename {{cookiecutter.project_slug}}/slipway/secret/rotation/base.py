@@ -134,13 +134,13 @@ class SecretRotation(ABC):
         printer = Steps(change, [step.name for step in self.steps])
         for step in self.steps:
             if self._is_behind(step):
-                printer.skipped(step.name, BEHIND)
+                printer.skip(step.name, BEHIND)
                 continue
             changes = step.changes or self.resumed
             if changes or self.interrupted:  # stays on record if this one is refused too
                 change.note(touched=True)
             self.changed |= changes
-            with printer.made(step.name, step.doing) as made:
+            with printer.run(step.name, step.doing) as made:
                 made.detail = step.action()
         change.commit()
 
