@@ -10,6 +10,7 @@ from devtools import bench_images as image_benchmark
 from devtools import bench_jobs as job_benchmark
 from devtools import bench_models as model_benchmark
 from devtools import demo as demonstration
+from devtools import sizes as preset_sizes
 from devtools.console import say
 
 
@@ -87,3 +88,21 @@ def bench_models(
     """Measure rotations of models under load, beside `ln -sf` and a restart."""
     found = model_benchmark.measure(rotations, swaps, engine)
     say(model_benchmark.report(found, as_json=json))
+
+
+@task(
+    help={
+        "commit": "of an older version, to print its figures alone",
+        "write": "renew the table in docs/architecture.md",
+    }
+)
+def sizes(_c: Context, commit: str = "", write: bool = False) -> None:
+    """Count the lines and files of what each preset generates, beside 0.1.0."""
+    counted = preset_sizes.measure(commit)
+    if commit:
+        say(preset_sizes.report(preset_sizes.rows(commit, counted)))
+        return
+    lines = preset_sizes.comparison(counted)
+    if write:
+        preset_sizes.write(lines)
+    say(preset_sizes.report(lines))

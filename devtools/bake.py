@@ -22,9 +22,10 @@ TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 BAKED_FROM = (ROOT / "cookiecutter.json", ROOT / "hooks", TEMPLATE)
 
 
-def settings() -> dict[str, Any]:
-    """Read cookiecutter.json."""
-    found: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+def settings(template: Path | None = None) -> dict[str, Any]:
+    """Read cookiecutter.json, of this template or of another version of it."""
+    text = ((template or ROOT) / "cookiecutter.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
     return found
 
 
@@ -44,14 +45,16 @@ def parse(answers: Iterable[str]) -> dict[str, str]:
     return pairs
 
 
-def bake(parent: Path, answers: Mapping[str, str] | None = None) -> Path:
+def bake(
+    parent: Path, answers: Mapping[str, str] | None = None, template: Path | None = None
+) -> Path:
     """Bake into a new folder under the parent, and return that folder."""
     # Its log of a refused answer is a traceback; the hook has already said what is wrong.
     logging.getLogger("cookiecutter").setLevel(logging.CRITICAL)
     parent.mkdir(parents=True, exist_ok=True)
     try:
         made = cookiecutter(
-            str(ROOT),
+            str(template or ROOT),
             no_input=True,
             extra_context=dict(answers or {}),
             output_dir=str(parent),

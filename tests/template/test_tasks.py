@@ -38,7 +38,7 @@ def inv(*arguments: str) -> str:
 def test_the_tasks_that_there_are() -> None:
     names = {task["name"] for task in json.loads(inv("--list", "-F", "json"))["tasks"]}
     benches = {"bench", "bench-backups", "bench-images", "bench-jobs", "bench-models"}
-    assert names == {"bake", "demo"} | benches
+    assert names == {"bake", "demo", "sizes"} | benches
 
 
 def test_answers_are_read_from_key_value_pairs() -> None:
