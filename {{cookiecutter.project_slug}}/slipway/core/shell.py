@@ -86,21 +86,26 @@ def attempt(
     return Ended(process.returncode, out, err)
 
 
-def fed(command: Sequence[str], text: str, *, cwd: Path, timeout: float = 60) -> Ended:
+def fed(
+    command: Sequence[str], text: str, *, cwd: Path, timeout: float = 60, alone: bool = False
+) -> Ended:
     """Run a command over a text: others can read a list of arguments, but not that.
+
+    Nothing that one which runs `alone` has started outlives it.
 
     Raises:
         Refused: the command is not found or takes longer than `timeout` seconds.
     """
     piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with _begun(command, cwd, None, **piped, text=True) as process:
+    read = {"text": True, "errors": "replace", "start_new_session": alone}
+    with _begun(command, cwd, None, **piped, **read) as process:
         try:
             out, err = process.communicate(text, timeout)
         except subprocess.TimeoutExpired as error:
             raise _too_long(command, timeout) from error
         finally:
             with suppress(ProcessLookupError):
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL) if alone else process.kill()
     return Ended(process.returncode, out, err)
 
 

@@ -37,7 +37,7 @@ from slipway.core import journal, output, project
 from slipway.core.errors import Refused
 from slipway.core.transaction import Steps, change
 from slipway.secret.rotation import SecretProbe, secret_probes
-from slipway.stack import session
+from slipway.stack import hooks, session
 from slipway.tasks import env, options
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def create(
     with change(opened.project.root, "backup.create", kind=kind) as made:
         steps = Steps(made, backup_create.STEPS)
         point = backup_create.create(opened, steps, database, kind, prove=verify, away=away)
+    hooks.run_after(hooks.POST_BACKUP, made)
     proven = "" if point.verified else ", NOT VERIFIED"
     output.say(f"Restore point {point.id}{proven}. Next: inv backup.list")
 

@@ -13,7 +13,7 @@ from slipway.core import journal, output, project
 from slipway.core.errors import Refused
 from slipway.core.transaction import change
 from slipway.secret import encrypted_env
-from slipway.stack import engines, services, session
+from slipway.stack import engines, hooks, services, session
 from slipway.tasks import options
 
 if TYPE_CHECKING:
@@ -49,10 +49,12 @@ def up(
         output.say(f"  In containers only, and not here: {', '.join(sorted(left))}")
     _refuse_wrong_password(opened)
     with change(here.root, "deploy.up", profile=opened.profile, engine=name) as made:
+        hooks.run_before(hooks.PRE_DEPLOY, made)
         started = opened.engine.up(limit)
         engines.note_use(here, name, opened.profile, gpu=gpu)
         provenance.leave(opened)
         made.note(models=_served_models(here))
+    hooks.run_after(hooks.POST_DEPLOY, made)
     if not started:
         output.say("Everything was up already.")
     _show(opened.engine.status())

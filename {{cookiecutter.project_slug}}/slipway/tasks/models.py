@@ -15,7 +15,7 @@ from slipway.core.transaction import change, under_way
 from slipway.models import history as past
 from slipway.models import maintenance, promotion, registry
 from slipway.models.promotion import Limits, Rotation, StepFailed
-from slipway.stack import session
+from slipway.stack import hooks, session
 from slipway.tasks import options
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ NONE_YET = "No model yet. Next: inv models.train"
 TIER = {"tier": "such as tier1"}
 WHY = {"why": "the reason, for the journal"}
 WINDOW_DAYS = 30
+CHECK = "models.check"
 NICENESS = 10
 
 
@@ -149,7 +150,7 @@ def _promote(
     if served and not dry_run and not under_way(opened.project.root):
         output.say(f"{model.tier} serves {model.version} already.")
         return
-    verb = "models.check" if dry_run else "models.promote"
+    verb = CHECK if dry_run else "models.promote"
     with _rotation(opened, verb, model, why, limits) as turn:
         promotion.promote(turn, model, dry_run=dry_run)
     if dry_run:
@@ -205,6 +206,8 @@ def _rotation(
     output.say(f"{verb}: {model.tier} {old or 'nothing'} -> {model.version} ({where})")
     with change(root, verb, **facts) as made:
         yield Rotation(opened, made, model.tier, limits, before)
+    if verb != CHECK:
+        hooks.run_after(hooks.POST_PROMOTE, made)
 
 
 def _unproven(here: Project, tier: str) -> str | None:

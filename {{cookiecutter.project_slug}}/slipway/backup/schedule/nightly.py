@@ -13,6 +13,7 @@ from slipway.config import values
 from slipway.core import journal, output
 from slipway.core.errors import Refused
 from slipway.core.transaction import Steps, change
+from slipway.stack import hooks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,6 +50,7 @@ def run(setting: Setting, database: Database) -> Point:
             raise
         except Exception as error:  # noqa: BLE001 - of a library; the night was a good one
             output.say(f"NOT {what}: {type(error).__name__}: {error}")
+    hooks.run_after(hooks.POST_BACKUP, made)
     return point
 
 
