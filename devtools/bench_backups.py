@@ -32,13 +32,13 @@ POLL = 0.1
 MB = 1e6
 STEP = re.compile(r"^  1 database +ok +([\d.]+) s", re.MULTILINE)
 MADE = re.compile(r"^Restore point ([\w-]+)", re.MULTILINE)
-START = "session.opened().engine.start('postgres', 120)"
+START = "session.open_session().engine.start_service('postgres', 120)"
 STAGE = """
 import json, sys, time
 from slipway.backup import databases, restore_point
 from slipway.stack import session
 
-database = databases.of(session.opened())
+database = databases.of(session.open_session())
 point = restore_point.find(session.project.load().backups, sys.argv[1])
 start = time.perf_counter()
 restored = database.stage(point.database, "staged")

@@ -12,7 +12,7 @@ import pytest
 from cookiecutter.main import cookiecutter
 
 from devtools.bake import ROOT, TEMPLATE
-from slipway.stack.engines.supervisor import Places, Supervisor
+from slipway.stack.engines.supervisor import Supervisor, SupervisorFiles
 from tests.support.scratch import COMPOSE, SCHEMA, WEB, Scratch, free_port
 
 pytest.register_assert_rewrite(
@@ -132,7 +132,7 @@ def make_scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], S
 
     yield make
     for scratch in made:
-        Supervisor(Places(scratch.root, scratch.root / "run" / "local")).stop()
+        Supervisor(SupervisorFiles(scratch.root, scratch.root / "run" / "local")).stop()
 
 
 @pytest.fixture

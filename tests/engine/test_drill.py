@@ -29,8 +29,8 @@ class Containers(drills.Stack):
         """Return what is there of the stack of a drill."""
         name = drills.name_in(said)
         folders = [str(path) for path in self.folders if path.name == name]
-        commands = [str(process) for process in cleanup.commands(name)]
-        return [*dict(cleanup.there(self.stack.client, name)), *folders, *commands]
+        commands = [str(process) for process in cleanup.compose_processes(name)]
+        return [*dict(cleanup.stack_parts(self.stack.client, name)), *folders, *commands]
 
 
 def test_what_a_drill_needs_is_its_own_and_goes_with_it(stack: conftest.Stack) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 START = """
 from slipway.stack import session
-session.opened().engine.start("postgres", 120)
+session.open_session().engine.start_service("postgres", 120)
 """
 ROWS = "CREATE TABLE rows AS SELECT n, md5(n::text) AS t FROM generate_series(1, {}) n"
 COUNT = "SELECT count(*) FROM rows"

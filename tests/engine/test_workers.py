@@ -53,7 +53,7 @@ def chat() -> Iterator[str]:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
     with subprocess.Popen(command, env=environment) as process:
         try:
-            awaited(lambda: not health.ask(f"tcp://127.0.0.1:{port}"))
+            awaited(lambda: not health.probe_health(f"tcp://127.0.0.1:{port}"))
             yield f"http://host.docker.internal:{port}"
         finally:
             process.terminate()

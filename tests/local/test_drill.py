@@ -17,7 +17,7 @@ import pytest
 
 from slipway.backup import restore_point
 from slipway.stack import processes
-from slipway.stack.engines.supervisor import Places
+from slipway.stack.engines.supervisor import SupervisorFiles
 from tests.local.test_restore import BREAK
 from tests.support import drills
 from tests.support.copies import Copy
@@ -41,9 +41,9 @@ class Local(drills.Stack):
     def left(self, name: str) -> list[str]:
         """Return what is there of a scratch stack: its folder, its processes, its socket."""
         folder = self.copy.root / "run" / "drill" / name
-        socket = Places(folder, folder / "run" / "local").socket
+        socket = SupervisorFiles(folder, folder / "run" / "local").socket
         places = [str(path) for path in (folder, socket) if path.exists()]
-        return [*places, *map(processes.describe, processes.marked(folder))]
+        return [*places, *map(processes.describe_process, processes.marked_processes(folder))]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_a_killed_one_is_removed_by_the_next_which_touches_nothing_live(stack: L
     before, rows = stack.untouched(), stack.rows
     code, killed = stack.drill_but("check", KILL, "latest")
     (folder,) = stack.folders
-    assert (code, bool(processes.marked(folder))) == (-signal.SIGKILL, True)
+    assert (code, bool(processes.marked_processes(folder))) == (-signal.SIGKILL, True)
     assert any(f"{folder.name} is still there" in line for line in doctor(stack))
     said = stack.drill("latest")
     assert f"Removing what an earlier drill left: {folder.name}" in said

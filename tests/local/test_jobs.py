@@ -34,7 +34,9 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
 
 def process(copy: Copy, words: str) -> psutil.Process:
     """Return the process of a service."""
-    (found,) = [one for one in processes.marked(copy.root) if words in " ".join(one.cmdline())]
+    (found,) = [
+        one for one in processes.marked_processes(copy.root) if words in " ".join(one.cmdline())
+    ]
     return found
 
 

@@ -84,8 +84,8 @@ def test_a_night_that_comes_and_one_that_was_missed(copy: Copy) -> None:
     beat = f"file://{service.beat_of(copy.root / 'run')}"
     with running(copy, "-c", SOON):
         first = made(copy, 1)
-        assert health.ask(beat) == ""
-    assert "No such file" in health.ask(beat)
+        assert health.probe_health(beat) == ""
+    assert "No such file" in health.probe_health(beat)
     assert (first.kind, first.series) == ("scheduled", ("dev", "local"))
     assert first.content.tables.keys() >= {"observations", "predictions"}
     assert [*first.models] == ["tier1"]

@@ -386,9 +386,9 @@ def test_a_run_that_is_ended_leaves_nothing_running_and_nothing_half_done(
 
 def running(root: Path) -> list[str]:
     """Return the stages that run for a repository."""
-    from slipway.stack.processes import marked  # noqa: PLC0415 - only here
+    from slipway.stack.processes import marked_processes  # noqa: PLC0415 - only here
 
-    return [" ".join(item.cmdline()) for item in marked(root)]
+    return [" ".join(item.cmdline()) for item in marked_processes(root)]
 
 
 def test_two_runs_do_not_mix(steps: Scratch) -> None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def test_a_key_is_handed_on_as_a_file_that_nobody_writes(tmp_path: Path) -> None:
     key = tmp_path / "public.pem"
     key.touch()
-    assert compose_cli.keys({}) == []
-    assert compose_cli.keys({"MODELS_PUBLIC_KEY": str(key), "OTHER_KEY": str(key)}) == [
+    assert compose_cli.key_options({}) == []
+    assert compose_cli.key_options({"MODELS_PUBLIC_KEY": str(key), "OTHER_KEY": str(key)}) == [
         f"--volume={key}:/run/keys/models_public_key.pem:ro",
         "--env=MODELS_PUBLIC_KEY=/run/keys/models_public_key.pem",
     ]
@@ -23,4 +23,4 @@ def test_a_key_is_handed_on_as_a_file_that_nobody_writes(tmp_path: Path) -> None
 
 def test_a_key_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"MODELS_SIGNING_KEY names .*, which is no file"):
-        compose_cli.keys({"MODELS_SIGNING_KEY": str(tmp_path / "gone.pem")})
+        compose_cli.key_options({"MODELS_SIGNING_KEY": str(tmp_path / "gone.pem")})

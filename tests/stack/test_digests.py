@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ONE, TWO, THREE = (f"sha256:{digit * 64}" for digit in "123")
-WANTED = digests.Wanted(
+WANTED = digests.ExternalImages(
     {"api": ("astral/uv:latest", "python:3.13-slim"), "job": ("python:3.13-slim",), "own": ()},
     {"db": "r.example:5000/postgres:17"},
 )
@@ -55,18 +55,20 @@ def test_what_is_wanted_comes_from_the_models_and_their_dockerfiles(tmp_path: Pa
         "db": {"image": "postgres:17"},
     }
     without_db = {name: entry for name, entry in model.items() if name != "db"}
-    found = digests.wanted([{"services": model}, {"services": without_db}], tmp_path)
-    assert found == digests.Wanted(
+    found = digests.external_images([{"services": model}, {"services": without_db}], tmp_path)
+    assert found == digests.ExternalImages(
         {"api": ("python:3.13-slim",)}, {"cache": "redis:latest"}, ("db",)
     )
-    assert digests.wanted([{"services": without_db}, {"services": model}], tmp_path) == found
+    assert (
+        digests.external_images([{"services": without_db}, {"services": model}], tmp_path) == found
+    )
     assert found.names == ["python:3.13-slim", "redis:latest"]
 
 
 def test_the_lock_is_a_compose_file_that_builds_and_deployments_use() -> None:
     uv = f"docker-image://astral/uv:latest@{ONE}"
     python = f"docker-image://python:3.13-slim@{TWO}"
-    assert digests.lock(WANTED, DIGESTS) == {
+    assert digests.lock_content(WANTED, DIGESTS) == {
         "services": {
             "api": {
                 "build": {"additional_contexts": {"astral/uv": uv, "python:3.13-slim": python}}
@@ -78,27 +80,27 @@ def test_the_lock_is_a_compose_file_that_builds_and_deployments_use() -> None:
 
 
 def test_a_lock_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    text = digests.written(digests.lock(WANTED, DIGESTS))
-    digests.write(tmp_path / "compose.lock.yaml", text)
+    text = digests.lock_text(digests.lock_content(WANTED, DIGESTS))
+    digests.write_lock(tmp_path / "compose.lock.yaml", text)
     assert [path.name for path in tmp_path.iterdir()] == ["compose.lock.yaml"]
     read = (tmp_path / "compose.lock.yaml").read_text()
-    assert yaml.safe_load(read) == digests.lock(WANTED, DIGESTS)
-    assert digests.locked(read) == DIGESTS
+    assert yaml.safe_load(read) == digests.lock_content(WANTED, DIGESTS)
+    assert digests.locked_digests(read) == DIGESTS
     python = f"docker-image://python:3.13-slim@{TWO}"
     uv = f"docker-image://astral/uv:latest@{ONE}"
-    assert digests.contexts(tmp_path) == {"astral/uv": uv, "python:3.13-slim": python}
+    assert digests.locked_contexts(tmp_path) == {"astral/uv": uv, "python:3.13-slim": python}
 
 
 def test_without_a_lock_a_build_gets_its_base_images_by_name(tmp_path: Path) -> None:
-    assert digests.contexts(tmp_path) == {}
+    assert digests.locked_contexts(tmp_path) == {}
     (tmp_path / "compose.lock.yaml").write_text("services: {db: {image: postgres}, own: {}}")
-    assert digests.contexts(tmp_path) == {}
+    assert digests.locked_contexts(tmp_path) == {}
 
 
 def test_what_moved_is_named() -> None:
-    assert digests.moved(DIGESTS, DIGESTS) == []
+    assert digests.moved_images(DIGESTS, DIGESTS) == []
     now = {"python:3.13-slim": THREE, "r.example:5000/postgres:17": THREE, "caddy:2": ONE}
-    assert digests.moved(DIGESTS, now) == [
+    assert digests.moved_images(DIGESTS, now) == [
         "caddy:2 is not in compose.lock.yaml",
         "astral/uv:latest is no longer used",
         "python:3.13-slim has moved from sha256:222222222222 to sha256:333333333333",

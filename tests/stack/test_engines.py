@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 def test_a_task_asks_the_engine_that_the_stack_is_on(scratch: Scratch) -> None:
     for name in engines.NAMES:
-        engines.note_use(scratch.project, name, "prod")
-        assert engines.in_use(scratch.project) == name
+        engines.note_stack(scratch.project, name, "prod")
+        assert engines.engine_in_use(scratch.project) == name
         assert engines.profile_in_use(scratch.project) == "prod"
-    engines.note_end(scratch.project)
-    assert engines.in_use(scratch.project) == ""
+    engines.forget_stack(scratch.project)
+    assert engines.engine_in_use(scratch.project) == ""
 
 
 def test_a_stack_with_gpus_is_asked_as_one_until_it_is_brought_up_without(
@@ -28,13 +28,13 @@ def test_a_stack_with_gpus_is_asked_as_one_until_it_is_brought_up_without(
     monkeypatch.delenv("SLIPWAY_ENGINE", raising=False)
 
     def files(*, gpu: bool | None = None) -> tuple[str, ...]:
-        engine = engines.choose("", scratch.project, {"APP_ENV": "prod"}, gpu=gpu)
+        engine = engines.choose_engine("", scratch.project, {"APP_ENV": "prod"}, gpu=gpu)
         assert isinstance(engine, ComposeEngine)
         return engine.composition.files
 
-    engines.note_use(scratch.project, "compose", "prod", gpu=True)
+    engines.note_stack(scratch.project, "compose", "prod", gpu=True)
     assert files() == ("compose.prod.yaml", "compose.gpu.yaml")
     assert files(gpu=False) == ("compose.prod.yaml",)
-    engines.note_use(scratch.project, "compose", "prod")
+    engines.note_stack(scratch.project, "compose", "prod")
     assert files() == ("compose.prod.yaml",)
     assert files(gpu=True) == ("compose.prod.yaml", "compose.gpu.yaml")

@@ -9,12 +9,12 @@ from slipway.config.schema import Variable
 from slipway.core.errors import Refused
 from slipway.core.project import Project
 from slipway.stack import ephemeral
-from slipway.stack.ephemeral import Scratch
+from slipway.stack.ephemeral import EphemeralStack
 from tests.backup.test_archive import full_disk
 from tests.support.copies import REPOSITORY
 
 PROJECT = Project(Path("/p"), "Weather", "weather", "weather_app")
-OWN = Scratch(PROJECT, "drill", "staging", "compose", "20261122-063000", "ab12")
+OWN = EphemeralStack(PROJECT, "drill", "staging", "compose", "20261122-063000", "ab12")
 NAME = "weather-drill-20261122-063000-ab12"
 
 
@@ -24,7 +24,7 @@ def test_everything_goes_by_its_own_name() -> None:
 
 
 def test_two_of_the_same_second_have_different_names() -> None:
-    names = {ephemeral.planned(PROJECT, "drill", "prod", "compose").name for _ in range(5)}
+    names = {ephemeral.plan_stack(PROJECT, "drill", "prod", "compose").name for _ in range(5)}
     assert len(names) == 5
 
 
@@ -39,7 +39,7 @@ def test_variables_owe_nothing_to_this_machine(monkeypatch: pytest.MonkeyPatch) 
         Variable("ONLY_DEV", "", default={"dev": "x"}),
     ]
     monkeypatch.setenv("API_KEY", "the developer's")
-    assert ephemeral.variables(OWN, schema, [1, 2, 3], lambda length: f"s{length}") == {
+    assert ephemeral.own_variables(OWN, schema, [1, 2, 3], lambda length: f"s{length}") == {
         "APP_ENV": "staging",
         "REGISTRY": "localhost",
         "VERSION": NAME,
@@ -55,7 +55,7 @@ def test_variables_are_taken_out_of_the_environment_and_put_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("BACKUP_URL", "of the live stack")
-    with ephemeral.unset(["BACKUP_URL", "NEVER_SET"]):
+    with ephemeral.unset_variables(["BACKUP_URL", "NEVER_SET"]):
         assert "BACKUP_URL" not in os.environ
     assert os.environ["BACKUP_URL"] == "of the live stack"
     assert "NEVER_SET" not in os.environ
@@ -83,7 +83,7 @@ def test_free_ports_differ() -> None:
 )
 def test_a_copy_leaves_out_what_git_ignores(path: str, is_ignored: bool) -> None:
     text = (REPOSITORY / ".gitignore").read_text(encoding="utf-8")
-    assert ephemeral.ignored(path, text.splitlines()) is is_ignored
+    assert ephemeral.is_ignored(path, text.splitlines()) is is_ignored
 
 
 def repository(root: Path) -> Path:
@@ -95,7 +95,7 @@ def repository(root: Path) -> Path:
 
 def test_a_copy_holds_the_rest(tmp_path: Path) -> None:
     root = repository(tmp_path / "repository")
-    ephemeral.copy(root, root / "run" / "copy")
+    ephemeral.copy_repository(root, root / "run" / "copy")
     found = {
         str(path.relative_to(root / "run" / "copy"))
         for path in (root / "run" / "copy").rglob("*")
@@ -108,4 +108,4 @@ def test_a_copy_for_which_there_is_no_room_says_so(tmp_path: Path) -> None:
     root, full = repository(tmp_path / "repository"), tmp_path / "full"
     (root / "src" / "large").write_bytes(bytes(2**20))
     with full_disk(full), pytest.raises(Refused, match=r"cannot be copied.*No space left"):
-        ephemeral.copy(root, full / "copy")
+        ephemeral.copy_repository(root, full / "copy")

@@ -39,31 +39,34 @@ def server() -> Iterator[str]:
 
 def test_a_file_is_well_while_it_is_touched(tmp_path: Path) -> None:
     beat = tmp_path / "a beat's 100%"
-    assert health.ask(f"file://{beat}") == f"{beat}: No such file or directory"
+    assert health.probe_health(f"file://{beat}") == f"{beat}: No such file or directory"
     beat.touch()
-    assert health.ask(f"file://{beat}") == ""
+    assert health.probe_health(f"file://{beat}") == ""
     os.utime(beat, (0, 0))
-    assert "was last touched" in health.ask(f"file://{beat}")
+    assert "was last touched" in health.probe_health(f"file://{beat}")
 
 
 def test_http_is_well_when_it_answers_200(server: str) -> None:
-    assert health.ask(f"http://{server}/well") == ""
-    assert health.ask(f"http://{server}/ill") == f"GET http://{server}/ill answered 503: reason"
+    assert health.probe_health(f"http://{server}/well") == ""
+    assert (
+        health.probe_health(f"http://{server}/ill")
+        == f"GET http://{server}/ill answered 503: reason"
+    )
 
 
 def test_nobody_there_is_said_in_a_line() -> None:
     port = free_port()
-    assert "refused" in health.ask(f"http://127.0.0.1:{port}/")
-    assert "refused" in health.ask(f"tcp://127.0.0.1:{port}")
+    assert "refused" in health.probe_health(f"http://127.0.0.1:{port}/")
+    assert "refused" in health.probe_health(f"tcp://127.0.0.1:{port}")
 
 
 def test_tcp_is_well_when_it_accepts(server: str) -> None:
-    assert health.ask(f"tcp://{server}") == ""
+    assert health.probe_health(f"tcp://{server}") == ""
 
 
 def test_what_accepts_and_never_answers_has_a_limit() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert "timed out" in health.ask(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        assert "timed out" in health.probe_health(f"http://127.0.0.1:{silent.getsockname()[1]}/")
 
 
 def test_the_holder_of_a_port_is_named() -> None:

@@ -20,8 +20,8 @@ import pytest
 from slipway.core.errors import Refused
 from slipway.stack import processes
 from slipway.stack.engines.base import ServiceStatus
-from slipway.stack.engines.supervisor import Places, configuration
-from slipway.stack.services import Service
+from slipway.stack.engines.supervisor import SupervisorFiles, supervisor_config
+from slipway.stack.services import LocalService
 from tests.support.scratch import free_port
 
 if TYPE_CHECKING:
@@ -223,11 +223,11 @@ def test_a_stale_process_id_is_not_taken_for_a_running_stack(scratch: Scratch) -
 
 def test_configuration_is_complete_and_holds_no_value_of_the_environment() -> None:
     services = [
-        Service("step", ("python", "step.py"), once=True),
-        Service("web", ("python", "web 1%.py"), "http://127.0.0.1:80/"),
+        LocalService("step", ("python", "step.py"), once=True),
+        LocalService("web", ("python", "web 1%.py"), "http://127.0.0.1:80/"),
     ]
     own = {"web": {"API_KEY_FILE": ".env.d/web/API_KEY"}}
-    text = configuration(services, Places(Path("/p"), Path("/p/run")), own)
+    text = supervisor_config(services, SupervisorFiles(Path("/p"), Path("/p/run")), own)
     assert text.split("\n\n")[-1] == (
         "[program:web]\n"
         "command = python 'web 1%%.py'\n"
@@ -304,7 +304,7 @@ def test_what_a_killed_supervisord_left_is_ended(scratch: Scratch) -> None:
         assert child.is_running()
         if verb == "down":
             assert engine.down() is True
-            assert processes.await_end([child], 0) == []
+            assert processes.await_exit([child], 0) == []
         else:
             assert engine.up(limit=20) is True
             assert answers(scratch.port)

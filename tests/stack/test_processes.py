@@ -20,7 +20,7 @@ def test_what_has_ended_is_not_waited_for_though_nobody_has_reaped_it() -> None:
         found = psutil.Process(child.pid)
         while found.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
-        assert processes.await_end([found], 0) == []
+        assert processes.await_exit([found], 0) == []
 
 
 @pytest.mark.parametrize(("code", "signal"), [(LIVES, -15), (STAYS, -9)])
@@ -29,6 +29,6 @@ def test_who_does_not_end_when_asked_is_made_to(code: str, signal: int) -> None:
         assert child.stdout
         child.stdout.readline()
         found = psutil.Process(child.pid)
-        assert processes.await_end([found], 0) == [found]
-        processes.end([found], 1)
+        assert processes.await_exit([found], 0) == [found]
+        processes.end_processes([found], 1)
         assert child.wait() == signal

@@ -6,11 +6,11 @@ import pytest
 
 from slipway.core.errors import Refused
 from slipway.stack.services import (
-    Service,
-    configured,
-    in_containers_only,
+    LocalService,
+    container_only_services,
     local_services,
-    shared,
+    mounted_configuration,
+    shared_run_folders,
 )
 
 if TYPE_CHECKING:
@@ -21,17 +21,19 @@ def test_services_come_after_what_they_need_and_without_what_only_containers_run
     scratch: Scratch,
 ) -> None:
     assert local_services(scratch.root, {"WEB_PORT": "8123"}) == [
-        Service("first", ("python", "first.py"), once=True),
-        Service("web", ("python", "web.py", "8123"), "http://127.0.0.1:8123/", needs=("first",)),
+        LocalService("first", ("python", "first.py"), once=True),
+        LocalService(
+            "web", ("python", "web.py", "8123"), "http://127.0.0.1:8123/", needs=("first",)
+        ),
     ]
 
 
 def test_the_address_and_the_port_follow_from_the_health_check() -> None:
-    web = Service("web", (), "http://127.0.0.1:8000/health")
-    cache = Service("cache", (), "tcp://127.0.0.1:6379")
+    web = LocalService("web", (), "http://127.0.0.1:8000/health")
+    cache = LocalService("cache", (), "tcp://127.0.0.1:6379")
     assert (web.url, web.port) == ("http://127.0.0.1:8000", 8000)
     assert (cache.url, cache.port) == (None, 6379)
-    nights = Service("nights", (), "file:///srv/app/run/beat")
+    nights = LocalService("nights", (), "file:///srv/app/run/beat")
     assert (nights.url, nights.port) == (None, None)
 
 
@@ -51,7 +53,7 @@ def test_folders_of_run_that_services_mount_are_named_once(scratch: Scratch) -> 
         )
     paths = "services/one/compose.yaml, services/two/compose.yaml"
     scratch.write("compose.yaml", f"include: [{paths}]")
-    assert shared(scratch.root) == [scratch.root / "run/one", scratch.root / "run/two"]
+    assert shared_run_folders(scratch.root) == [scratch.root / "run/one", scratch.root / "run/two"]
 
 
 def test_what_services_mount_of_their_own_folders_is_named_with_all_in_it(scratch: Scratch) -> None:
@@ -61,12 +63,14 @@ def test_what_services_mount_of_their_own_folders_is_named_with_all_in_it(scratc
     scratch.write("services/one/start.sh", "")
     scratch.write("compose.yaml", "include: [services/one/compose.yaml]")
     names = ["rules", "rules/deep", "rules/deep/a.yaml", "start.sh"]
-    assert configured(scratch.root) == [scratch.root / "services/one" / name for name in names]
+    assert mounted_configuration(scratch.root) == [
+        scratch.root / "services/one" / name for name in names
+    ]
 
 
 def test_what_runs_in_containers_only_is_named(scratch: Scratch) -> None:
     scratch.write("compose.yaml", "services: {a: {x-local: {}}, b: {image: b}, c: {profiles: [c]}}")
-    assert in_containers_only(scratch.root) == ["b"]
+    assert container_only_services(scratch.root) == ["b"]
 
 
 @pytest.mark.parametrize(

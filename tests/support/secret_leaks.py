@@ -36,7 +36,7 @@ from slipway.stack import session
 @task
 def break_down(_c):
     """Fail with every secret at hand."""
-    opened = session.opened(whole=False)
+    opened = session.open_session(whole=False)
     name = opened.project.env_file(opened.profile).name
     text = (opened.project.root / name).read_text(encoding="utf-8")
     output.say(text)

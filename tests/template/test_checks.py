@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from slipway.ci import lint
-from slipway.stack.build.compose_cli import LOCK, composition
+from slipway.stack.build.compose_cli import LOCK, profile_composition
 from slipway.stack.build.images import declared_version
 from tests.support.copies import REPOSITORY
 
@@ -176,7 +176,7 @@ def test_github_brings_up_what_a_deployment_would(tmp_path: Path, *, locked: boo
     held = {"GITHUB_ENV": "held", "GITHUB_REPOSITORY_OWNER": "Team", "PATH": os.environ["PATH"]}
     command = ["bash", "-euc", f"inv() {{ :; }}; {script}"]
     subprocess.run(command, cwd=tmp_path, env=held, check=True, timeout=20)
-    files = composition(tmp_path, "shop", {"APP_ENV": "prod"}).files
+    files = profile_composition(tmp_path, "shop", {"APP_ENV": "prod"}).files
     assert f"COMPOSE_FILE={':'.join(files)}" in (tmp_path / "held").read_text().splitlines()
 
 

@@ -66,7 +66,7 @@ class Trial:
         ):
             try:
                 limit = time.monotonic() + PATIENCE
-                while problem := health.ask(url):
+                while problem := health.probe_health(url):
                     if process.poll() is not None or time.monotonic() > limit:
                         raise Refused(f"{module} does not answer: {problem}")
                     time.sleep(0.1)

@@ -14,13 +14,13 @@ from slipway.config import reference, schema, usage
 from slipway.config.compose_file import PROFILE_FILES
 from slipway.core.project import load
 from slipway.stack import inventory
-from slipway.stack.build.locks import WHOLE, compile_commands, parts
+from slipway.stack.build.locks import WHOLE, compile_commands, image_locks
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROJECT = load(REPOSITORY)
 ON_TOP = {"services/pipeline/ray.txt", "services/worker-llm/transformers.txt"}
 """Locks of what is installed beside the rest, and only on request."""
-LOCKS = WHOLE | parts(REPOSITORY)
+LOCKS = WHOLE | image_locks(REPOSITORY)
 
 
 def read(name: str) -> str:
@@ -67,7 +67,7 @@ def test_every_locked_package_has_a_hash(lock: str) -> None:
         assert "--hash=sha256:" in entry, entry
 
 
-@pytest.mark.parametrize("lock", sorted({*parts(REPOSITORY).values()} - ON_TOP))
+@pytest.mark.parametrize("lock", sorted({*image_locks(REPOSITORY).values()} - ON_TOP))
 def test_images_have_the_versions_of_requirements_txt(lock: str) -> None:
     assert pins(lock) <= pins("requirements.txt")
 

@@ -22,8 +22,8 @@ from slipway.core import journal, output
 from slipway.core.errors import Refused
 from slipway.core.transaction import Change, StepFailed, Steps, uninterrupted
 from slipway.stack import ephemeral
-from slipway.stack.engines import NAMES, choose
-from slipway.stack.engines.containers import connect
+from slipway.stack.engines import NAMES, choose_engine
+from slipway.stack.engines.containers import connect_engine
 from slipway.stack.session import Session
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Drill:
         self.profile = profile
         self.wanted, self.point = wanted, wanted.point
         self.keep = keep
-        self.scratch = ephemeral.planned(source, PURPOSE, profile, wanted.point.engine)
+        self.scratch = ephemeral.plan_stack(source, PURPOSE, profile, wanted.point.engine)
         self.engine: Engine | None = None
         self.start = time.monotonic()
 
@@ -78,7 +78,7 @@ class Drill:
         own, values = Steps(made, names), self.scratch.values()
         self.start = time.monotonic()
         try:
-            with ephemeral.unset(ephemeral.inherited(self.source, values)):
+            with ephemeral.unset_variables(ephemeral.inherited_variables(self.source, values)):
                 self._recover(own, values)
         except Refused as error:
             raise self._explained(error) from error
@@ -93,7 +93,7 @@ class Drill:
         """Make all steps."""
         project = self.scratch.project
         with own.run("copy") as step:
-            ephemeral.copy(self.source.root, project.root)
+            ephemeral.copy_repository(self.source.root, project.root)
             project.run.mkdir()
             session = Session(project, self.profile, self._engine(project, values))
             step.detail = f"the repository, into {project.root.relative_to(self.source.root)}"
@@ -107,7 +107,7 @@ class Drill:
     def _engine(self, project: Project, values: dict[str, str]) -> Engine:
         """Return the engine that the restore point is of; it goes by no name of the live one."""
         name, engine = self.scratch.name, self.point.engine
-        self.engine = choose(engine, project, values, gpu=False, stack_name=name)
+        self.engine = choose_engine(engine, project, values, gpu=False, stack_name=name)
         return self.engine
 
     def _prepare(self, own: Steps, session: Session) -> None:
@@ -161,7 +161,7 @@ def clear(source: Project) -> None:
 
 def left(source: Project) -> list[Path]:
     """Return the folders of earlier drills; a drill that runs holds the lock of all changes."""
-    return sorted(path for path in ephemeral.place(source, PURPOSE).glob("*") if path.is_dir())
+    return sorted(path for path in ephemeral.stacks_folder(source, PURPOSE).glob("*") if path.is_dir())
 
 
 def remove(folder: Path) -> None:
@@ -174,14 +174,14 @@ def remove(folder: Path) -> None:
     if (folder / "run" / "compose").is_dir():
         from slipway.stack.engines import cleanup  # noqa: PLC0415 - speed: only one engine is used
 
-        cleanup.remove(connect(), folder.name)
+        cleanup.remove_stack(connect_engine(), folder.name)
     if (folder / "run").is_dir():
         from slipway.stack.engines.supervisor import (  # noqa: PLC0415 - speed: only one is used
-            Places,
+            SupervisorFiles,
             Supervisor,
         )
 
-        places = Places(folder, folder / "run" / "local")
+        places = SupervisorFiles(folder, folder / "run" / "local")
         Supervisor(places).stop()
         places.socket.unlink(missing_ok=True)
     if folder.is_dir():

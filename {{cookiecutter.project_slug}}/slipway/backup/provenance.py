@@ -31,7 +31,7 @@ def seen(project: Project, profile: str, engine: Engine) -> dict[str, Any]:
         "profile": profile,
         "engine": engine.name,
         "images": engine.images(),
-        "revision": images.origin(project.root).revision,
+        "revision": images.image_origin(project.root).revision,
         "env": {"names": names, "fingerprint": hashlib.sha256(text).hexdigest() if text else ""},
     }
 

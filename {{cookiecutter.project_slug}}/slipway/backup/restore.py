@@ -338,7 +338,7 @@ class Recovery:
         """Bring everything up, which upgrades an older migration first."""
         with self.steps.run("start") as step:
             self.engine.up(self.limit)
-            engines.note_use(self.session.project, self.engine.name, self.session.profile)
+            engines.note_stack(self.session.project, self.engine.name, self.session.profile)
             provenance.leave(self.session)
             found = self.engine.status()
             step.detail = f"{sum(item.state == 'healthy' for item in found)} services are healthy"

@@ -99,7 +99,7 @@ def effective(project: Project, profile: str, engine: str = "") -> list[Value]:
 def usual_engine(project: Project, profile: str) -> str:
     """Name the engine in use; where none is, processes for dev and containers for a server."""
     local, compose = schema.ENGINES
-    return engines.in_use(project) or (local if profile == PROFILES[0] else compose)
+    return engines.engine_in_use(project) or (local if profile == PROFILES[0] else compose)
 
 
 def surrounding(variables: Iterable[Variable]) -> dict[str, str]:

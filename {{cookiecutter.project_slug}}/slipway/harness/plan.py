@@ -17,7 +17,7 @@ from slipway.harness import report
 from slipway.harness.report import FAILED, PASSED, SKIPPED, Case
 from slipway.stack import ephemeral
 from slipway.stack.build import images
-from slipway.stack.ephemeral import Scratch
+from slipway.stack.ephemeral import EphemeralStack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,9 +52,9 @@ class Plan:
     keep: bool = False
 
     @property
-    def scratch(self) -> Scratch:
+    def scratch(self) -> EphemeralStack:
         """The stack that it is tried on."""
-        return Scratch(self.project, "harness", self.profile, COMPOSE, self.stamp, self.token)
+        return EphemeralStack(self.project, "harness", self.profile, COMPOSE, self.stamp, self.token)
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ class Plan:
     @property
     def image(self) -> str:
         """The image that the tests run in."""
-        return f"{images.NOWHERE}/{self.project.slug}-test:{self.name}"
+        return f"{images.LOCAL_REGISTRY}/{self.project.slug}-test:{self.name}"
 
     @property
     def folder(self) -> Path:
@@ -108,7 +108,7 @@ def plan(project: Project, profile: str, **options: Any) -> Plan:  # noqa: ANN40
     if profile not in SERVERS:
         what = f"profile {profile}: the harness runs what servers run"
         raise Refused(what, f"choose one of: {', '.join(SERVERS)}", code=2)
-    own = ephemeral.planned(project, "harness", profile, COMPOSE)
+    own = ephemeral.plan_stack(project, "harness", profile, COMPOSE)
     return Plan(project, profile, own.stamp, own.token, **options)
 
 

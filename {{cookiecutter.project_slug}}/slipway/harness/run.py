@@ -56,7 +56,7 @@ class Trial:
         self.logs = plan.reports / "logs"
         self.logs.mkdir(parents=True)
         self.kept: dict[str, str] = {}
-        ephemeral.copy(plan.project.root, plan.folder)
+        ephemeral.copy_repository(plan.project.root, plan.folder)
         own, values = plan.scratch.project, plan.scratch.values() | harness_plan.VARIABLES
         self.engine = ComposeEngine(own, values, name=plan.name, before_removal=self._keep_logs)
 
@@ -118,7 +118,7 @@ class Trial:
 
     def _build(self) -> None:
         with output.step("test image", "building what changed"):
-            command = harness_plan.build_command(self.plan, digests.contexts(self.plan.folder))
+            command = harness_plan.build_command(self.plan, digests.locked_contexts(self.plan.folder))
             self._logged("build.log", command, BUILD_LIMIT)
 
     def _logged(self, name: str, command: list[str], limit: float) -> None:
@@ -187,7 +187,7 @@ class Trial:
         self.engine.down(volumes=True)
 
     def _remove_images(self) -> None:
-        for tag in cleanup.tags(self.engine.stack.client, self.plan.name):
+        for tag in cleanup.version_tags(self.engine.stack.client, self.plan.name):
             self.engine.stack.client.images.remove(tag)
 
     def _report(self, said: dict[str, Any]) -> None:

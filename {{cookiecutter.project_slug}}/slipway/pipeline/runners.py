@@ -21,8 +21,8 @@ from slipway.pipeline import fingerprint, permissions
 from slipway.pipeline.runner import Stopped
 from slipway.stack import processes
 from slipway.stack.build import images
-from slipway.stack.build.compose_cli import composition
-from slipway.stack.engines.local import environment, on_path
+from slipway.stack.build.compose_cli import profile_composition
+from slipway.stack.engines.local import process_environment, with_this_python
 from slipway.stack.engines.permissions import application_group, application_user
 
 if TYPE_CHECKING:
@@ -100,13 +100,13 @@ class Local:
         self.lanes = cores()
         self.handed = service_env.planned(project, values, self.name)
         own = {processes.MARK: str(project.root), RUN: run}
-        self.environment = {**environment(project, values), **ONE_THREAD, **own}
+        self.environment = {**process_environment(project, values), **ONE_THREAD, **own}
 
     def prepare(self, chosen: Sequence[Stage]) -> None:
         """Hand out secrets, and end what a killed run left."""
-        if left := [item for item in processes.marked(self.project.root) if _of_a_run(item)]:
+        if left := [item for item in processes.marked_processes(self.project.root) if _of_a_run(item)]:
             output.say(f"  Ending what a killed run left: {len(left)} processes")
-            processes.end(left, PATIENCE)
+            processes.end_processes(left, PATIENCE)
         for handed in (self.handed[stage.name] for stage in chosen):
             if handed.secret:
                 service_env.renew(self.project, handed.service, handed.secret)
@@ -123,7 +123,7 @@ class Local:
 
     def run(self, stage: Stage, work: Work, parameters: Sequence[str], how: How) -> None:
         """Run a stage to its end."""
-        command = [*on_path(stage.command), *work.options, *parameters]
+        command = [*with_this_python(stage.command), *work.options, *parameters]
         env = self.environment | self.handed[stage.name].named(self.name)
         watched(command, how, cwd=self.project.root, env=env)
 
@@ -156,9 +156,9 @@ class Containers:
         self.lanes = cores()
         self.values = values
         self.handed = service_env.planned(project, values, self.name)
-        self.composition = composition(project.root, project.slug, values)
+        self.composition = profile_composition(project.root, project.slug, values)
         user = {"APP_UID": str(application_user()), "APP_GID": str(application_group())}
-        source = images.origin(project.root, values.get("VERSION", ""))
+        source = images.image_origin(project.root, values.get("VERSION", ""))
         self.environment = {**source.variables, **values, **user}
         self.layers: dict[str, str] = {}
 
@@ -174,7 +174,7 @@ class Containers:
         self._remove(f"^{self.mark}")
         permissions.share(self.project.root)
         service_env.add(self.project, [self.handed[stage.name] for stage in chosen], self.name)
-        pulled = images.come_from_registry(self.environment)
+        pulled = images.pulled_from_registry(self.environment)
         verb, doing = ("pull", "pulling") if pulled else ("build", "building what changed")
         services = self._services()
         first = {services[stage.name]["image"]: stage.name for stage in reversed(chosen)}

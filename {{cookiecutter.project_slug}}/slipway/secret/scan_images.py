@@ -23,7 +23,7 @@ from slipway.config import compose_file
 from slipway.core import files, shell
 from slipway.core.errors import Refused
 from slipway.core.redaction import hidden, written
-from slipway.stack.build.compose_cli import composition
+from slipway.stack.build.compose_cli import profile_composition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +85,7 @@ def search(
     needles = {name: {*written(value)} for name, value in known.items()}
     try:
         client = docker.from_env(timeout=ANSWER)
-        stack = composition(project.root, project.slug, values).name
+        stack = profile_composition(project.root, project.slug, values).name
         said.found += _of_containers(client, stack, needles)
         images = {name: there for name in named(project, values) for there in _image(client, name)}
         for name, image in images.items():

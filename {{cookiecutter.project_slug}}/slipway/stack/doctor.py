@@ -19,7 +19,7 @@ from slipway.core.errors import Finding, Refused
 from slipway.models import history, maintenance
 from slipway.secret import due, encrypted_env
 from slipway.stack import health, services
-from slipway.stack.engines import choose, named
+from slipway.stack.engines import choose_engine, engine_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,8 +46,8 @@ class Machine:
     @cached_property
     def engine(self) -> Engine:
         """The engine that the next task would use."""
-        name = named("", self.project)
-        return choose(name, self.project, values.held(self.project, self.profile, name))
+        name = engine_name("", self.project)
+        return choose_engine(name, self.project, values.held(self.project, self.profile, name))
 
     @cached_property
     def status(self) -> list[ServiceStatus]:
@@ -69,7 +69,7 @@ def examine(project: Project, profile: str) -> list[Finding]:
 def _stays_up(project: Project) -> bool:
     """Say whether a deployment is of anything; where that cannot be told, checks will say why."""
     try:
-        return bool(services.brought_up(project.root))
+        return bool(services.deployed_services(project.root))
     except Refused:
         return True
 

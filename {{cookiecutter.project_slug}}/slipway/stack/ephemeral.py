@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Scratch:
+class EphemeralStack:
     """One such stack: what it goes by, and where it is."""
 
     source: Project
@@ -47,7 +47,7 @@ class Scratch:
     @property
     def folder(self) -> Path:
         """Where the copy is that the stack runs from."""
-        return place(self.source, self.purpose) / self.name
+        return stacks_folder(self.source, self.purpose) / self.name
 
     @property
     def project(self) -> Project:
@@ -57,33 +57,33 @@ class Scratch:
     def values(self) -> dict[str, str]:
         """Return variables with ports that are free now, and secrets that nobody knows."""
         described = schema.read(self.source)
-        made = variables(self, described, free_ports(len(described)), secrets.token_urlsafe)
+        made = own_variables(self, described, free_ports(len(described)), secrets.token_urlsafe)
         redaction.learn(
             made[item.name] for item in described if item.is_secret and item.name in made
         )
         return made
 
 
-def planned(source: Project, purpose: str, profile: str, engine: str) -> Scratch:
+def plan_stack(source: Project, purpose: str, profile: str, engine: str) -> EphemeralStack:
     """Return a stack with a name that no other has; nothing is made yet."""
     stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    return Scratch(source, purpose, profile, engine, stamp, secrets.token_hex(2))
+    return EphemeralStack(source, purpose, profile, engine, stamp, secrets.token_hex(2))
 
 
-def place(source: Project, purpose: str) -> Path:
+def stacks_folder(source: Project, purpose: str) -> Path:
     """Return the folder of all copies for one purpose."""
     return source.run / purpose
 
 
-def variables(
-    scratch: Scratch,
+def own_variables(
+    scratch: EphemeralStack,
     described: Sequence[Variable],
     ports: Sequence[int],
     secret: Callable[[int], str],
 ) -> dict[str, str]:
     """Return variables that owe nothing to this machine: own secrets and ports, else defaults."""
     free = iter(ports)
-    own = {"APP_ENV": scratch.profile, "REGISTRY": images.NOWHERE, "VERSION": scratch.name}
+    own = {"APP_ENV": scratch.profile, "REGISTRY": images.LOCAL_REGISTRY, "VERSION": scratch.name}
     for item in described:
         if item.name.endswith("_PORT"):
             own[item.name] = str(next(free))
@@ -97,7 +97,7 @@ def variables(
 
 
 @contextmanager
-def unset(names: Sequence[str]) -> Iterator[None]:
+def unset_variables(names: Sequence[str]) -> Iterator[None]:
     """Take variables out of the environment for a while: what is for the live stack only."""
     kept = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
@@ -106,7 +106,7 @@ def unset(names: Sequence[str]) -> Iterator[None]:
         os.environ.update(kept)
 
 
-def inherited(source: Project, values: Mapping[str, str]) -> list[str]:
+def inherited_variables(source: Project, values: Mapping[str, str]) -> list[str]:
     """Name the variables that a stack would have from this machine, had it not others."""
     return [item.name for item in schema.read(source) if item.name not in values]
 
@@ -120,7 +120,7 @@ def free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
-def ignored(path: str, patterns: Sequence[str]) -> bool:
+def is_ignored(path: str, patterns: Sequence[str]) -> bool:
     """Say whether a path of the repository is one that git ignores, which .gitignore says."""
     found = False
     for pattern in [".git", *patterns]:
@@ -136,7 +136,7 @@ def _hit(path: str, pattern: str) -> bool:
     return fnmatch(path if anchored else PurePath(path).name, pattern.lstrip("/"))
 
 
-def copy(root: Path, target: Path) -> None:
+def copy_repository(root: Path, target: Path) -> None:
     """Copy the repository without what running it leaves behind.
 
     Raises:
@@ -146,7 +146,7 @@ def copy(root: Path, target: Path) -> None:
 
     def left_out(folder: str, names: list[str]) -> set[str]:
         inside = Path(folder).relative_to(root)
-        return {name for name in names if ignored((inside / name).as_posix(), patterns)}
+        return {name for name in names if is_ignored((inside / name).as_posix(), patterns)}
 
     try:
         shutil.copytree(root, target, symlinks=True, ignore=left_out)

@@ -25,7 +25,7 @@ BEAT = 60.0
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback needs no proxy
 
 
-def ask(url: str) -> str:
+def probe_health(url: str) -> str:
     """Ask a health address; return an empty string if it is well, else what is wrong.
 
     `http://` must answer 200; `tcp://` must accept a connection; the file of `file://` must have
@@ -80,7 +80,7 @@ def port_taken(port: int) -> bool:
     return False
 
 
-def refuse_taken(wanted: Mapping[str, int]) -> None:
+def refuse_taken_ports(wanted: Mapping[str, int]) -> None:
     """Check that the ports that services want are free.
 
     Raises:
@@ -110,6 +110,6 @@ def port_holder(port: int) -> str:
             and held.status == psutil.CONN_LISTEN
             and held.pid
         ]
-        return processes.describe(psutil.Process(pids[0])) if pids else "another process"
+        return processes.describe_process(psutil.Process(pids[0])) if pids else "another process"
     except psutil.Error:
         return "another process"

@@ -19,19 +19,19 @@ KILL_WAIT = 5.0
 POLL = 0.02
 
 
-def marked(root: Path) -> list[psutil.Process]:
+def marked_processes(root: Path) -> list[psutil.Process]:
     """Return the processes that run for a repository's stack."""
     return [item for item in psutil.process_iter() if _mark(item) == str(root)]
 
 
-def describe(process: psutil.Process) -> str:
+def describe_process(process: psutil.Process) -> str:
     """Name a process, and the stack that it belongs to if it belongs to one."""
     stack = _mark(process)
     of = f", of the stack in {stack}" if stack else ""
     return f"process {process.pid} ({process.name()}{of})"
 
 
-def end(processes: Sequence[psutil.Process], patience: float) -> None:
+def end_processes(processes: Sequence[psutil.Process], patience: float) -> None:
     """End processes: they are asked to, and after `patience` seconds made to.
 
     Raises:
@@ -39,14 +39,14 @@ def end(processes: Sequence[psutil.Process], patience: float) -> None:
     """
     for process in processes:
         _send(process, kill=False)
-    left = await_end(processes, patience)
+    left = await_exit(processes, patience)
     for process in left:
         _send(process, kill=True)
-    if left := await_end(left, KILL_WAIT):
-        raise Refused(f"still running: {', '.join(map(describe, left))}")
+    if left := await_exit(left, KILL_WAIT):
+        raise Refused(f"still running: {', '.join(map(describe_process, left))}")
 
 
-def await_end(processes: Sequence[psutil.Process], patience: float) -> list[psutil.Process]:
+def await_exit(processes: Sequence[psutil.Process], patience: float) -> list[psutil.Process]:
     """Wait until processes have ended, at most `patience` seconds; return those that have not."""
     deadline = time.monotonic() + patience
     while (left := [item for item in processes if _alive(item)]) and time.monotonic() < deadline:

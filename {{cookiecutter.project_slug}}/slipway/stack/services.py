@@ -24,7 +24,7 @@ RUNS_ONCE = "runs=once"
 
 
 @dataclass(frozen=True)
-class Service:
+class LocalService:
     """A service that can run as a process: the `x-local` part of its compose.yaml.
 
     Variables stand there as `{NAME}`, the repository's folder as `{ROOT}`; compose would read
@@ -56,13 +56,13 @@ class Service:
         return f"{parts.scheme}://{parts.netloc}" if parts.scheme == "http" else None
 
 
-def shared(root: Path) -> list[Path]:
+def shared_run_folders(root: Path) -> list[Path]:
     """Return the folders of run/ that services mount, each once."""
     run = root / "run"
     return sorted(path for path in _mounted(root) if path.is_relative_to(run) and path != run)
 
 
-def configured(root: Path) -> list[Path]:
+def mounted_configuration(root: Path) -> list[Path]:
     """Return what services mount of services/, each file and folder once."""
     folder = root / "services"
     found = {path for path in _mounted(root) if path.is_relative_to(folder) and path.exists()}
@@ -79,16 +79,16 @@ def _mounted(root: Path) -> set[Path]:
     }
 
 
-def in_containers_only(root: Path) -> list[str]:
+def container_only_services(root: Path) -> list[str]:
     """Name the services that stay up and are left out where services run as processes.
 
     Raises:
         Refused: a file is missing or is not a compose file, or a name is defined twice.
     """
-    return [name for name, entry in brought_up(root).items() if "x-local" not in entry]
+    return [name for name, entry in deployed_services(root).items() if "x-local" not in entry]
 
 
-def local_services(root: Path, values: Mapping[str, str]) -> list[Service]:
+def local_services(root: Path, values: Mapping[str, str]) -> list[LocalService]:
     """Return the services that run as processes, each after what it needs.
 
     What has no `x-local` runs in containers only: here it is left out, also where it is needed.
@@ -98,8 +98,8 @@ def local_services(root: Path, values: Mapping[str, str]) -> list[Service]:
         Refused: a variable of an `x-local` has no value, or services need each other in a circle.
     """
     values = {"ROOT": str(root), **values}
-    known = {name: entry for name, entry in brought_up(root).items() if "x-local" in entry}
-    once = awaited_to_end(known.values())
+    known = {name: entry for name, entry in deployed_services(root).items() if "x-local" in entry}
+    once = one_shot_services(known.values())
     built = {
         name: _service(
             name, entry["x-local"], values, filter(known.__contains__, needed_services(entry)), once
@@ -115,7 +115,7 @@ def local_services(root: Path, values: Mapping[str, str]) -> list[Service]:
         ) from error
 
 
-def brought_up(root: Path) -> dict[str, dict[str, Any]]:
+def deployed_services(root: Path) -> dict[str, dict[str, Any]]:
     """Read the services that a deployment is of: what has a compose profile runs when asked for.
 
     Raises:
@@ -124,7 +124,7 @@ def brought_up(root: Path) -> dict[str, dict[str, Any]]:
     return {name: entry for name, entry in read_services(root).items() if not entry.get("profiles")}
 
 
-def awaited_to_end(entries: Iterable[Mapping[str, Any]]) -> set[str]:
+def one_shot_services(entries: Iterable[Mapping[str, Any]]) -> set[str]:
     """Return the services that others wait for to complete: steps that run once."""
     needs = (need for entry in entries for need in needed_services(entry).items())
     return {name for name, how in needs if how == COMPLETED}
@@ -170,7 +170,7 @@ def _service(
     values: Mapping[str, str],
     needs: Iterable[str],
     once: set[str],
-) -> Service:
+) -> LocalService:
     try:
         command = [word.format_map(values) for word in shlex.split(local["command"])]
         health = local.get("health", "").format_map(values)
@@ -179,4 +179,4 @@ def _service(
         raise Refused(f"service {name}: x-local has or names no {error.args[0]}", fix) from error
     signal = local.get("signal", "TERM")
     serves = local.get("serves", "")
-    return Service(name, tuple(command), health, tuple(needs), serves, signal, name in once)
+    return LocalService(name, tuple(command), health, tuple(needs), serves, signal, name in once)

@@ -44,7 +44,7 @@ class Session:
         return provenance.seen(self.project, self.profile, self.engine)
 
 
-def opened(
+def open_session(
     profile: str = "", engine: str = "", *, gpu: bool | None = None, whole: bool = True
 ) -> Session:
     """Open a session; by default every variable must have a value.
@@ -57,9 +57,9 @@ def opened(
     name = profile_name(here, profile)
     if whole:
         _refuse_another(here, name, engine or os.environ.get("SLIPWAY_ENGINE", ""))
-    where = engines.named(engine, here)
+    where = engines.engine_name(engine, here)
     read = values.require if whole else values.held
-    return Session(here, name, engines.choose(where, here, read(here, name, where), gpu=gpu))
+    return Session(here, name, engines.choose_engine(where, here, read(here, name, where), gpu=gpu))
 
 
 def profile_name(here: Project, asked: str) -> str:
@@ -70,7 +70,7 @@ def profile_name(here: Project, asked: str) -> str:
 
 def _refuse_another(here: Project, profile: str, engine: str) -> None:
     """Refuse to change a stack by way of another profile or engine than it is up with."""
-    up = {"profile": engines.profile_in_use(here), "engine": engines.in_use(here)}
+    up = {"profile": engines.profile_in_use(here), "engine": engines.engine_in_use(here)}
     for what, asked in {"profile": profile, "engine": engine}.items():
         known = {"profile": schema.PROFILES, "engine": engines.NAMES}[what]
         if asked in known and up[what] and asked != up[what]:

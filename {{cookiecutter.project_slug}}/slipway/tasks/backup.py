@@ -70,7 +70,7 @@ def create(
 ) -> None:
     """Make a restore point of database and models, and prove it."""
     _refuse_unknown(kind)
-    opened = session.opened(profile, engine)
+    opened = session.open_session(profile, engine)
     database = databases.of(opened)
     _announce(opened, "backup.create", f"{database.kind} and models")
     if kind == nightly.KIND and verify:
@@ -124,7 +124,7 @@ def _away(here: Project) -> Offsite | None:
 @task(help=options.WHERE | {"id": f"{ID['id']}; or {restore_point.LATEST}; or {ALL}"})
 def verify(_c: Context, id: str, profile: str = "", engine: str = "") -> None:
     """Prove restore points again: their files, then a restore."""
-    opened = session.opened(profile, engine)
+    opened = session.open_session(profile, engine)
     chosen = _chosen(opened, id)
     database = databases.of(opened)
     failed: list[Refused] = []
@@ -248,7 +248,7 @@ def schedule(
     _c: Context, cron: bool = False, systemd: str = "", profile: str = "", engine: str = ""
 ) -> None:
     """Show when nights make restore points, and how the last did."""
-    opened = session.opened(profile, engine, whole=False)
+    opened = session.open_session(profile, engine, whole=False)
     values = config_values.held(opened.project, opened.profile)
     at = times.parsed(values.get("BACKUP_AT") or times.DEFAULT)
     here = host_timers.host(opened.project, opened.profile, opened.engine.name, at)
@@ -315,7 +315,7 @@ def restore(
     if only not in backup_restore.STEPS:
         raise Refused(f"there is no part {only!r}", "--only database, or --only models", code=2)
     limit = options.seconds(timeout)
-    opened = session.opened(profile, engine)
+    opened = session.open_session(profile, engine)
     database = databases.of(opened)
     point = backup_restore.chosen(opened, id, identity)
     if only != backup_restore.MODELS:
@@ -363,7 +363,7 @@ def drill(
 ) -> None:
     """Restore into a scratch stack, timed, and remove that."""
     limit = options.seconds(timeout)
-    opened = session.opened(profile, engine, whole=False)
+    opened = session.open_session(profile, engine, whole=False)
     point = backup_restore.chosen(opened, id, identity)
     backup_drill.refuse_engine(point, engine)
     turn = Drill(opened.project, profile or point.profile, Wanted(point, limit=limit), keep=keep)

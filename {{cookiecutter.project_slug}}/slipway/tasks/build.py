@@ -44,7 +44,7 @@ def images_(
 ) -> None:
     """Build all images of the stack in one parallel go."""
     build = _prepared(profile, tag)
-    wanted = images.chosen(service, build.targets())
+    wanted = images.choose_targets(service, build.targets())
     if push:
         _push(build, wanted, yes=yes)
         return
@@ -79,7 +79,7 @@ def push_(
 ) -> None:
     """Push the images, with SBOM and provenance attached."""
     build = _prepared(profile, tag, version)
-    _push(build, images.chosen(service, build.targets()), yes=yes)
+    _push(build, images.choose_targets(service, build.targets()), yes=yes)
 
 
 @task(help={"check": "change nothing; fail and name what has moved"})
@@ -89,18 +89,18 @@ def pin(_c: Context, check: bool = False) -> None:
     path = here.root / LOCK
     if check and not path.is_file():
         raise Refused(f"there is no {LOCK}, so nothing is locked", "inv build.pin")
-    before = digests.locked(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    wanted = digests.in_use(here)
+    before = digests.locked_digests(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    wanted = digests.images_in_use(here)
     if wanted.some:
         output.say(f"Left as they are, for not every profile has them: {', '.join(wanted.some)}")
     now = {name: images.registry_digest(name) for name in wanted.names}
-    news = digests.moved(before, now)
+    news = digests.moved_images(before, now)
     if check:
         if news:
             raise Refused("\n".join(news), "inv build.pin")
         output.say(f"{LOCK}: all {len(now)} images are where they were.")
         return
-    digests.write(path, digests.written(digests.lock(wanted, now)))
+    digests.write_lock(path, digests.lock_text(digests.lock_content(wanted, now)))
     output.show([{"image": name, "digest": now[name]} for name in now], as_json=False, empty="")
     output.say("\n".join(news) or "Nothing has moved.")
     output.say(f"Next: git add {LOCK}; inv deploy.up")
@@ -116,38 +116,38 @@ def pin(_c: Context, check: bool = False) -> None:
 def scan(_c: Context, json: bool = False, profile: str = "", strict: bool = False) -> None:
     """Look for known vulnerabilities and bad Dockerfiles."""
     root = project.load().root
-    found = [build_scan.audit(lock, root) for lock in ("requirements.txt", "requirements-dev.txt")]
+    found = [build_scan.audit_packages(lock, root) for lock in ("requirements.txt", "requirements-dev.txt")]
     found += _scanned(_prepared(profile))
     output.show(found, as_json=json, empty="")
-    if why := build_scan.failure(found, strict=strict):
+    if why := build_scan.scan_failure(found, strict=strict):
         raise Exit("" if json else why, code=1)
 
 
-def _scanned(build: images.Build) -> list[build_scan.Scan]:
+def _scanned(build: images.ImageBuild) -> list[build_scan.ScanResult]:
     """Scan what the compose files build; where they cannot be read, say so."""
     root = build.project.root
     try:
         targets = build.targets()
     except Refused as error:
         return [
-            build_scan.Scan("images", "hadolint, trivy", build_scan.LEFT_OUT, error.what, error.fix)
+            build_scan.ScanResult("images", "hadolint, trivy", build_scan.LEFT_OUT, error.what, error.fix)
         ]
-    linted = build_scan.lint(sorted({item.dockerfile for item in targets}), root)
-    if not build_scan.installed("trivy"):
+    linted = build_scan.lint_dockerfiles(sorted({item.dockerfile for item in targets}), root)
+    if not build_scan.find_scanner("trivy"):
         return [
             linted,
-            build_scan.Scan("images", "trivy", build_scan.LEFT_OUT, "trivy is not installed"),
+            build_scan.ScanResult("images", "trivy", build_scan.LEFT_OUT, "trivy is not installed"),
         ]
-    return [linted, *(build_scan.scan(item.references(build.origin)[0], root) for item in targets)]
+    return [linted, *(build_scan.scan_image(item.references(build.origin)[0], root) for item in targets)]
 
 
-def _prepared(profile: str, tag: str = "", version: str = "") -> images.Build:
-    return images.prepared(project.load(), values.profile_name(profile), tag, version)
+def _prepared(profile: str, tag: str = "", version: str = "") -> images.ImageBuild:
+    return images.prepare_build(project.load(), values.profile_name(profile), tag, version)
 
 
-def _push(build: images.Build, wanted: Sequence[images.Target], *, yes: bool) -> None:
+def _push(build: images.ImageBuild, wanted: Sequence[images.BuildTarget], *, yes: bool) -> None:
     """Show what would be pushed, ask, push, and look whether the registry has it."""
-    images.refuse_nowhere(wanted)
+    images.refuse_local_only(wanted)
     rows = _rows(build, wanted)
     output.show(rows, as_json=False, empty="")
     attest = images.builder_attests(build.project.root)
@@ -159,20 +159,20 @@ def _push(build: images.Build, wanted: Sequence[images.Target], *, yes: bool) ->
     output.confirm(f"Push {len(rows)} images?", yes=yes)
     names = [name for item in wanted for name in item.references(build.origin)]
     with transaction.change(build.project.root, "build.push", images=names, attested=attest):
-        pushed = images.digests(build.run(wanted, push=True, attest=attest))
-        images.refuse_unlike(wanted, build.origin, pushed)
+        pushed = images.pushed_digests(build.run(wanted, push=True, attest=attest))
+        images.refuse_other_digests(wanted, build.origin, pushed)
     output.say("\n".join(f"{item.repository}@{pushed[item.service]}" for item in wanted))
     output.say(f"Next, on a server: VERSION={build.origin.version} inv deploy.up --profile prod")
 
 
-def _next(build: images.Build, wanted: Sequence[images.Target]) -> str:
+def _next(build: images.ImageBuild, wanted: Sequence[images.BuildTarget]) -> str:
     """Say how what was built comes to run: by way of its registry, where it is named for one."""
-    if all(images.nowhere(item.repository) for item in wanted):
+    if all(images.is_local_only(item.repository) for item in wanted):
         return f"VERSION={build.origin.version} inv deploy.up"
     return "inv build.push"
 
 
-def _rows(build: images.Build, wanted: Sequence[images.Target]) -> list[dict[str, str]]:
+def _rows(build: images.ImageBuild, wanted: Sequence[images.BuildTarget]) -> list[dict[str, str]]:
     tags = build.origin.tags
     return [
         {"service": item.service, "image": item.repository, "tags": ", ".join(tags)}

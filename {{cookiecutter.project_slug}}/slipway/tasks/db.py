@@ -21,7 +21,7 @@ NEEDS = ("api",)
 @task(help=options.WHERE | {"to": "a revision, or head"})
 def migrate(_c: Context, profile: str = "", engine: str = "", to: str = "head") -> None:
     """Bring the database up to the newest migration."""
-    opened = session.opened(profile, engine)
+    opened = session.open_session(profile, engine)
     with change(opened.project.root, "db.migrate", to=to):
         opened.module("alembic", "upgrade", to)
 
@@ -33,7 +33,7 @@ def downgrade(
     _c: Context, profile: str = "", engine: str = "", to: str = "-1", yes: bool = False
 ) -> None:
     """Take migrations back, which drops what they had added."""
-    opened = session.opened(profile, engine)
+    opened = session.open_session(profile, engine)
     if any(item.replicas for item in opened.engine.status() if item.url):
         raise Refused("the stack is running and needs its tables", "inv deploy.down, then again")
     opened.module("alembic", "current", "--verbose")
@@ -46,5 +46,5 @@ def downgrade(
 @task(help=options.WHERE | {"message": "what it changes, in a few words"})
 def revision(_c: Context, message: str, profile: str = "", engine: str = "") -> None:
     """Write a migration of what the database does not have yet."""
-    opened = session.opened(profile, engine)
+    opened = session.open_session(profile, engine)
     opened.module("alembic", "revision", "--autogenerate", "--message", message)

@@ -35,23 +35,23 @@ def up(
     """Set up what is missing, start all, wait for health."""
     limit = options.seconds(timeout)
     here = project.load()
-    if not services.brought_up(here.root):
+    if not services.deployed_services(here.root):
         output.say("Nothing stays up here: its services run to their end when they are asked for.")
         output.say(f"Next: {_next(here)}")
         return
     wanted = session.profile_name(here, profile)
     _make_environment(here, wanted)
-    check.refuse(here, wanted, engines.named(engine, here))
-    opened = session.opened(profile, engine, gpu=gpu)
+    check.refuse(here, wanted, engines.engine_name(engine, here))
+    opened = session.open_session(profile, engine, gpu=gpu)
     name = opened.engine.name
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
-    if name == engines.NAMES[0] and (left := services.in_containers_only(here.root)):
+    if name == engines.NAMES[0] and (left := services.container_only_services(here.root)):
         output.say(f"  In containers only, and not here: {', '.join(sorted(left))}")
     _refuse_wrong_password(opened)
     with change(here.root, "deploy.up", profile=opened.profile, engine=name) as made:
         hooks.run_before(hooks.PRE_DEPLOY, made)
         started = opened.engine.up(limit)
-        engines.note_use(here, name, opened.profile, gpu=gpu)
+        engines.note_stack(here, name, opened.profile, gpu=gpu)
         provenance.leave(opened)
         made.note(models=_served_models(here))
     hooks.run_after(hooks.POST_DEPLOY, made)
@@ -114,7 +114,7 @@ def down(
     _c: Context, profile: str = "", engine: str = "", volumes: bool = False, yes: bool = False
 ) -> None:
     """Stop every service and keep its data."""
-    opened = session.opened(profile, engine, whole=False)
+    opened = session.open_session(profile, engine, whole=False)
     if volumes:
         output.confirm_typed(
             "This removes the database and everything else in the stack's volumes, for good. "
@@ -124,7 +124,7 @@ def down(
         )
     with change(opened.project.root, "deploy.down", engine=opened.engine.name, volumes=volumes):
         ran = opened.engine.down(volumes=volumes)
-        engines.note_end(opened.project)
+        engines.forget_stack(opened.project)
     kept = "its volumes are gone, models/ is kept" if volumes else "the data is kept"
     output.say(f"Stopped; {kept}." if ran else "Nothing was running.")
 
@@ -132,7 +132,7 @@ def down(
 @task(help=options.WHERE | {"json": options.JSON})
 def status(_c: Context, profile: str = "", engine: str = "", json: bool = False) -> None:
     """Show each service: state, address, replicas, image, age."""
-    found = session.opened(profile, engine, whole=False).engine.status()
+    found = session.open_session(profile, engine, whole=False).engine.status()
     if json:
         output.show(found, as_json=True, empty="")
     else:
@@ -157,7 +157,7 @@ def logs(
     engine: str = "",
 ) -> None:
     """Show what the services printed."""
-    opened = session.opened(profile, engine, whole=False)
+    opened = session.open_session(profile, engine, whole=False)
     opened.engine.logs(service, max(lines, 0), follow=follow)
 
 
@@ -168,7 +168,7 @@ def run(c: Context, service: str = "", profile: str = "", engine: str = "") -> N
     if not command:
         fix = "inv deploy.run -- python -m <module>"
         raise Refused("there is no command: it follows --", fix, code=2)
-    session.opened(profile, engine).engine.run(command, service)
+    session.open_session(profile, engine).engine.run(command, service)
 
 
 @task(
@@ -183,7 +183,7 @@ def scale(
     if not number.isdecimal() or not 1 <= int(number) <= MOST:
         what = f"{replicas!r} is not service=number, from 1 to {MOST}"
         raise Refused(what, "inv deploy.scale api=3", code=2)
-    opened = session.opened(profile, engine)
+    opened = session.open_session(profile, engine)
     with change(opened.project.root, "deploy.scale", service=name, replicas=number):
         opened.engine.scale(name, int(number), options.seconds(timeout))
     _show(opened.engine.status())

@@ -59,7 +59,7 @@ def train(
 def _beside_requests(profile: str, engine: str) -> Session:
     """Open a session of which what serves on this machine is to notice as little as can be."""
     os.nice(NICENESS)  # inherited by every process that trains or checks
-    return session.opened(profile, engine)
+    return session.open_session(profile, engine)
 
 
 def _train(opened: Session, tier: str, seed: str = "", *, major: bool = False) -> list[Model]:
@@ -182,7 +182,7 @@ def rollback(
     engine: str = "",
 ) -> None:
     """Make the version live again that was before."""
-    opened = session.opened(profile, engine)
+    opened = session.open_session(profile, engine)
     model = registry.find(opened.project.models, tier, to or _previous(opened.project, tier))
     limits = Limits(swap=options.seconds(limit, "--limit"))
     with _rotation(opened, "models.rollback", model, why, limits) as turn:

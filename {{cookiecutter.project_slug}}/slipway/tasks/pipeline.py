@@ -110,7 +110,7 @@ def _engine(asked: str, here: Project) -> str:
     if asked and asked not in engines.NAMES:
         known = ", ".join((*engines.NAMES, RAY))
         raise Refused(f"there is no engine {asked!r}", f"choose one of: {known}", code=2)
-    return engines.named(asked, here)
+    return engines.engine_name(asked, here)
 
 
 def _launcher(name: str, here: Project, profile: str, id_: str, address: str) -> Launcher:

@@ -38,7 +38,7 @@ def rotate(
     """Replace a secret everywhere, while all runs."""
     from slipway.secret.rotation.choose import choose_rotation  # noqa: PLC0415 - speed
 
-    opened = session.opened(profile, engine)
+    opened = session.open_session(profile, engine)
     turn = choose_rotation(opened, name, options.duration(overlap, "--overlap"))
     where = f"profile {opened.profile}, engine {opened.engine.name}"
     output.say(f"{VERB}: {name} ({where})")

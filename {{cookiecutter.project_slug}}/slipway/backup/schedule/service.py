@@ -192,7 +192,7 @@ def beside(profile: str) -> Callable[[], Point]:
     from slipway.stack import session  # noqa: PLC0415 - they bring what a container has not
 
     def night() -> Point:
-        opened = session.opened(profile, LOCAL, whole=False)  # it is handed what it reads
+        opened = session.open_session(profile, LOCAL, whole=False)  # it is handed what it reads
         return nightly.run(opened, databases.of(opened))
 
     return night

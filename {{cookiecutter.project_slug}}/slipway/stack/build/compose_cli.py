@@ -36,7 +36,7 @@ class Composition:
         return ["docker", "buildx", "bake", *files, *arguments]
 
 
-def composition(
+def profile_composition(
     root: Path, name: str, values: Mapping[str, str], *, gpu: bool = False
 ) -> Composition:
     """Return what a profile is composed of; dev is plain compose.yaml."""
@@ -47,7 +47,7 @@ def composition(
     return Composition(os.environ.get("COMPOSE_PROJECT_NAME") or name, (first, *extra, *lock))
 
 
-def keys(given: Mapping[str, str]) -> list[str]:
+def key_options(given: Mapping[str, str]) -> list[str]:
     """Build the options that hand the files of keys on to a container, under the same variables.
 
     Raises:

@@ -12,7 +12,7 @@ import yaml
 from slipway.config.schema import PROFILES
 from slipway.core import shell
 from slipway.stack.build import images
-from slipway.stack.build.compose_cli import LOCK, Composition, composition
+from slipway.stack.build.compose_cli import LOCK, Composition, profile_composition
 from slipway.stack.build.dockerfile import base_images, dockerfile_path, tagged
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ HEAD = """\
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExternalImages:
     """The images of others that a repository uses, by name and tag."""
 
     bases: Mapping[str, tuple[str, ...]]
@@ -45,7 +45,7 @@ class Wanted:
         return sorted({*bases, *self.services.values()})
 
 
-def wanted(models: Iterable[Mapping[str, Any]], root: Path) -> Wanted:
+def external_images(models: Iterable[Mapping[str, Any]], root: Path) -> ExternalImages:
     """Return what the services of every model use; what only some profiles have stays as it is."""
     all_services = [model["services"] for model in models]
     shared = set.intersection(*(set(services) for services in all_services))
@@ -63,10 +63,10 @@ def wanted(models: Iterable[Mapping[str, Any]], root: Path) -> Wanted:
         if name in shared and "build" not in entry and entry["image"] not in ours
     }
     bases = {name: found for name, found in built.items() if name in shared}
-    return Wanted(bases, others, tuple(sorted(some)))
+    return ExternalImages(bases, others, tuple(sorted(some)))
 
 
-def lock(images_: Wanted, digest: Mapping[str, str]) -> dict[str, Any]:
+def lock_content(images_: ExternalImages, digest: Mapping[str, str]) -> dict[str, Any]:
     """Build the content of the lock file: a compose file to put on top of a profile's."""
     services: dict[str, Any] = {
         name: {"build": {"additional_contexts": _contexts(bases, digest)}}
@@ -84,19 +84,19 @@ def _contexts(bases: Iterable[str], digest: Mapping[str, str]) -> dict[str, str]
     return {name.removesuffix(":latest"): f"docker-image://{name}@{digest[name]}" for name in bases}
 
 
-def written(content: Mapping[str, Any]) -> str:
+def lock_text(content: Mapping[str, Any]) -> str:
     """Write the lock file's text."""
     return HEAD + yaml.safe_dump(dict(content), sort_keys=False, width=1000)
 
 
-def write(path: Path, text: str) -> None:
+def write_lock(path: Path, text: str) -> None:
     """Put a whole lock file in the place of the one before, if there was one."""
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 
-def contexts(root: Path) -> dict[str, str]:
+def locked_contexts(root: Path) -> dict[str, str]:
     """Return where a build gets each base image that is locked; empty where nothing is."""
     path = root / LOCK
     held = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -105,35 +105,35 @@ def contexts(root: Path) -> dict[str, str]:
     return {name: place for each in found for name, place in each.items()}
 
 
-def locked(text: str) -> dict[str, str]:
+def locked_digests(text: str) -> dict[str, str]:
     """Read from a lock file which digest each image has."""
     plain = text.replace("docker-image://", "")
     return dict(sorted(re.findall(r"([\w./:-]+)@(sha256:[0-9a-f]{64})", plain)))
 
 
-def moved(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def moved_images(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Say of each image what is not as the lock file has it."""
     said = [f"{name} is not in {LOCK}" for name in sorted(now.keys() - before.keys())]
     said += [f"{name} is no longer used" for name in sorted(before.keys() - now.keys())]
     return said + [
-        f"{name} has moved from {short(before[name])} to {short(now[name])}"
+        f"{name} has moved from {short_digest(before[name])} to {short_digest(now[name])}"
         for name in sorted(now.keys() & before.keys())
         if now[name] != before[name]
     ]
 
 
-def short(digest: str) -> str:
+def short_digest(digest: str) -> str:
     """Return as much of a digest as a person compares."""
     return digest[: len("sha256:") + 12]
 
 
-def in_use(project: Project) -> Wanted:
+def images_in_use(project: Project) -> ExternalImages:
     """Ask compose what each profile's model is, without the lock file, and read its Dockerfiles."""
     models = []
     for profile in PROFILES:
-        values = images.variables(project, profile)
-        files = composition(project.root, project.slug, values)
+        values = images.build_variables(project, profile)
+        files = profile_composition(project.root, project.slug, values)
         unlocked = Composition(files.name, tuple(name for name in files.files if name != LOCK))
         command = unlocked.command("config", "--format", "json")
         models.append(json.loads(shell.read(command, cwd=project.root, env=values)))
-    return wanted(models, project.root)
+    return external_images(models, project.root)

@@ -15,9 +15,9 @@ from slipway.config import schema
 from slipway.config import values as config_values
 from slipway.core import shell
 from slipway.core.errors import Refused
-from slipway.stack.build.compose_cli import Composition, composition
+from slipway.stack.build.compose_cli import Composition, profile_composition
 from slipway.stack.build.dockerfile import dockerfile_path
-from slipway.stack.engines.containers import connect
+from slipway.stack.engines.containers import connect_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DIRTY = "-dirty"
 """What marks an image that no commit alone accounts for."""
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-NOWHERE = "localhost"
+LOCAL_REGISTRY = "localhost"
 """The registry of images that are for this machine only."""
 UNRELEASED = "dev"
 """The version of images that are built where they run."""
@@ -36,7 +36,7 @@ BUILD_LIMIT = 3600.0
 
 
 @dataclass(frozen=True)
-class Origin:
+class ImageOrigin:
     """What images are built from; it becomes their tags and labels."""
 
     version: str
@@ -52,7 +52,7 @@ class Origin:
         """The tags of every image: the version, and the commit where there is one."""
         if not self.revision:
             return [self.version]
-        return [self.version, f"sha-{abbreviated(self.revision)}"]
+        return [self.version, f"sha-{short_revision(self.revision)}"]
 
     @property
     def variables(self) -> dict[str, str]:
@@ -66,7 +66,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Target:
+class BuildTarget:
     """An image that the compose files have built."""
 
     service: str
@@ -74,12 +74,12 @@ class Target:
     """Its name without the tag."""
     dockerfile: str
 
-    def references(self, origin: Origin) -> list[str]:
+    def references(self, origin: ImageOrigin) -> list[str]:
         """Return every name that the image gets."""
         return [f"{self.repository}:{tag}" for tag in origin.tags]
 
 
-def origin(root: Path, version: str = "") -> Origin:
+def image_origin(root: Path, version: str = "") -> ImageOrigin:
     """Ask git what the tree is; what is not committed marks the version and the revision.
 
     The same tree gives the same answer, and so the same images, whenever they are built: only a
@@ -95,36 +95,36 @@ def origin(root: Path, version: str = "") -> Origin:
     tracked = _git(root, "ls-files", "--error-unmatch", "Dockerfile")
     revision = _git(root, "rev-parse", "HEAD") if tracked else ""
     if not revision:
-        return Origin(f"{version}{DIRTY}")
-    source = address(_git(root, "remote", "get-url", "origin"))
+        return ImageOrigin(f"{version}{DIRTY}")
+    source = remote_url(_git(root, "remote", "get-url", "origin"))
     if _git(root, "status", "--porcelain", "--", "."):
-        return Origin(f"{version}{DIRTY}", f"{revision}{DIRTY}", source=source)
-    return Origin(version, revision, _git(root, "show", "-s", "--format=%cI", "HEAD"), source)
+        return ImageOrigin(f"{version}{DIRTY}", f"{revision}{DIRTY}", source=source)
+    return ImageOrigin(version, revision, _git(root, "show", "-s", "--format=%cI", "HEAD"), source)
 
 
-def labelled(source: Origin, version: str) -> Origin:
+def with_label(source: ImageOrigin, version: str) -> ImageOrigin:
     """Let images say another version than they are tagged with; what is dirty says so too."""
     mark = DIRTY if source.version.endswith(DIRTY) else ""
     return replace(source, label=f"{version}{mark}") if version else source
 
 
-def abbreviated(revision: str) -> str:
+def short_revision(revision: str) -> str:
     """Return as much of a commit as a person reads, and whether more than it was built."""
     return revision[:7] + (DIRTY if revision.endswith(DIRTY) else "")
 
 
-def come_from_registry(values: Mapping[str, str]) -> bool:
+def pulled_from_registry(values: Mapping[str, str]) -> bool:
     """Say whether a deployment's variables have its images pulled: a registry and a version."""
-    version, registry = values.get("VERSION", UNRELEASED), values.get("REGISTRY", NOWHERE)
-    return version != UNRELEASED and not nowhere(registry)
+    version, registry = values.get("VERSION", UNRELEASED), values.get("REGISTRY", LOCAL_REGISTRY)
+    return version != UNRELEASED and not is_local_only(registry)
 
 
-def nowhere(registry: str) -> bool:
+def is_local_only(registry: str) -> bool:
     """Say whether nothing is pushed to a registry, or pulled from it."""
-    return f"{registry}/".startswith(f"{NOWHERE}/")
+    return f"{registry}/".startswith(f"{LOCAL_REGISTRY}/")
 
 
-def not_pulled(version: str, registry: str) -> str:
+def pull_advice(version: str, registry: str) -> str:
     """Say what to type where a version cannot be pulled."""
     host = registry.partition("/")[0]
     push = f"inv build.push --tag {version.removesuffix(DIRTY)}"
@@ -138,7 +138,7 @@ def declared_version(root: Path) -> str:
     return str(tomllib.loads(text)["project"]["version"]).replace("+", "-")
 
 
-def address(remote: str) -> str:
+def remote_url(remote: str) -> str:
     """Return where a browser finds a git remote, without the credentials that may be in it."""
     if match := re.fullmatch(r"[\w.-]+@([\w.-]+):(.+)", remote):
         return f"https://{match[1]}/{match[2].removesuffix('.git')}"
@@ -158,23 +158,23 @@ def _git(root: Path, *arguments: str) -> str:
         return ""
 
 
-def variables(project: Project, profile: str) -> dict[str, str]:
+def build_variables(project: Project, profile: str) -> dict[str, str]:
     """Return the variables that compose files need to be read; no build is handed a secret."""
     unset = {item.name: "unset" for item in config_values.missing(project, profile)}
     secret = {item.name: "unset" for item in schema.read(project) if item.is_secret}
     return unset | config_values.held(project, profile) | secret
 
 
-def targets(printed: str) -> list[Target]:
+def read_targets(printed: str) -> list[BuildTarget]:
     """Read what `docker buildx bake --print` would build."""
     found: dict[str, dict[str, Any]] = json.loads(printed)["target"]
     return [
-        Target(name, entry["tags"][0].rpartition(":")[0], dockerfile_path(entry, Path()).as_posix())
+        BuildTarget(name, entry["tags"][0].rpartition(":")[0], dockerfile_path(entry, Path()).as_posix())
         for name, entry in found.items()
     ]
 
 
-def chosen(asked: Iterable[str], there: Sequence[Target]) -> list[Target]:
+def choose_targets(asked: Iterable[str], there: Sequence[BuildTarget]) -> list[BuildTarget]:
     """Return the targets that were asked for by service; all, where nothing was asked for.
 
     Services may share an image, which then is built once.
@@ -192,19 +192,19 @@ def chosen(asked: Iterable[str], there: Sequence[Target]) -> list[Target]:
     return [*{names[name].repository: names[name] for name in reversed(asked)}.values()][::-1]
 
 
-def refuse_nowhere(wanted: Iterable[Target]) -> None:
+def refuse_local_only(wanted: Iterable[BuildTarget]) -> None:
     """Refuse to push where nothing can be pushed to.
 
     Raises:
         Refused: the images are named for this machine only.
     """
-    if any(nowhere(item.repository) for item in wanted):
+    if any(is_local_only(item.repository) for item in wanted):
         fix = "set REGISTRY, such as registry.example.org/team, in the environment or the env file"
         raise Refused("there is no registry to push to", fix, code=2)
 
 
-def arguments(
-    wanted: Iterable[Target], origin_: Origin, *, push: bool = False, attest: bool = False
+def bake_arguments(
+    wanted: Iterable[BuildTarget], origin_: ImageOrigin, *, push: bool = False, attest: bool = False
 ) -> list[str]:
     """Build what follows `docker buildx bake`: what to build, its tags, and where it goes."""
     wanted = [*wanted]
@@ -228,7 +228,7 @@ def can_attest(builder: str, driver_status: Iterable[Sequence[str]]) -> bool:
     return any("io.containerd.snapshotter" in value for _, value in driver_status)
 
 
-def digests(metadata: str) -> dict[str, str]:
+def pushed_digests(metadata: str) -> dict[str, str]:
     """Read the digest that each service's image has in the registry from bake's metadata file."""
     found: dict[str, Any] = json.loads(metadata)
     return {
@@ -254,14 +254,14 @@ def registry_digest(reference: str) -> str:
     from docker.errors import DockerException  # noqa: PLC0415 - speed: slow to import, rarely used
 
     try:
-        return str(connect().images.get_registry_data(reference).id)
+        return str(connect_engine().images.get_registry_data(reference).id)
     except DockerException as error:
         raise Refused(
             f"{reference}: its registry gives no digest: {error}", "inv doctor"
         ) from error
 
 
-def refuse_unlike(wanted: Iterable[Target], origin_: Origin, pushed: Mapping[str, str]) -> None:
+def refuse_other_digests(wanted: Iterable[BuildTarget], origin_: ImageOrigin, pushed: Mapping[str, str]) -> None:
     """Check that the registry has every name of what was pushed, and under its digest.
 
     Raises:
@@ -275,35 +275,35 @@ def refuse_unlike(wanted: Iterable[Target], origin_: Origin, pushed: Mapping[str
 
 
 @dataclass(frozen=True)
-class Build:
+class ImageBuild:
     """Builds the images of one profile's compose files."""
 
     project: Project
     composition: Composition
     environment: Mapping[str, str]
-    origin: Origin
+    origin: ImageOrigin
 
-    def targets(self) -> list[Target]:
+    def targets(self) -> list[BuildTarget]:
         """Return every image that there is to build."""
         command = self.composition.bake("--print")
         said = shell.read(command, cwd=self.project.root, env=self.environment)
-        return targets(said)
+        return read_targets(said)
 
-    def run(self, wanted: Iterable[Target], *, push: bool = False, attest: bool = False) -> str:
+    def run(self, wanted: Iterable[BuildTarget], *, push: bool = False, attest: bool = False) -> str:
         """Build in one parallel go, in view of the caller; return bake's metadata."""
         metadata = self.project.run / "build.json"
         metadata.parent.mkdir(exist_ok=True)
         options = ["--metadata-file", str(metadata)]
         command = self.composition.bake(
-            *options, *arguments(wanted, self.origin, push=push, attest=attest)
+            *options, *bake_arguments(wanted, self.origin, push=push, attest=attest)
         )
         shell.run(command, cwd=self.project.root, env=self.environment, timeout=BUILD_LIMIT)
         return metadata.read_text(encoding="utf-8")
 
 
-def prepared(project: Project, profile: str, version: str = "", label: str = "") -> Build:
+def prepare_build(project: Project, profile: str, version: str = "", label: str = "") -> ImageBuild:
     """Gather what a build of a profile's images needs; nothing is asked of the engine."""
-    source = labelled(origin(project.root, version), label)
-    values = variables(project, profile)
-    files = composition(project.root, project.slug, values)
-    return Build(project, files, values | source.variables, source)
+    source = with_label(image_origin(project.root, version), label)
+    values = build_variables(project, profile)
+    files = profile_composition(project.root, project.slug, values)
+    return ImageBuild(project, files, values | source.variables, source)

@@ -13,7 +13,7 @@ WHOLE = {"requirements.in": "requirements.txt", "requirements-dev.in": "requirem
 OLDEST_PYTHON = "3.11"
 
 
-def parts(root: Path) -> dict[str, str]:
+def image_locks(root: Path) -> dict[str, str]:
     """Return what the images of services hold, and the lock of each."""
     found = sorted(path.relative_to(root) for path in root.glob("services/*/*.in"))
     return {str(path): str(path.with_suffix(".txt")) for path in found}
@@ -27,7 +27,7 @@ def compile_commands(root: Path, *, upgrade: bool) -> dict[str, list[str]]:
     }
     same = ("--constraint", "requirements.txt")
     return whole | {
-        target: compile_command(source, target, *same) for source, target in parts(root).items()
+        target: compile_command(source, target, *same) for source, target in image_locks(root).items()
     }
 
 

@@ -27,7 +27,7 @@ def pull_or_build(
         Refused: they cannot be pulled or built; what runs is left alone.
     """
     values = compose.environment
-    if not images.come_from_registry(values):
+    if not images.pulled_from_registry(values):
         with output.step("images", "building what changed"):
             compose.logged("build", limit=images.BUILD_LIMIT, env=building)
         return
@@ -38,4 +38,4 @@ def pull_or_build(
             compose.logged("pull", *ours, limit=PULL_LIMIT)
     except Refused as error:
         what = f"version {version} cannot be pulled from {registry}: {error.what}"
-        raise Refused(what, images.not_pulled(version, registry)) from error
+        raise Refused(what, images.pull_advice(version, registry)) from error

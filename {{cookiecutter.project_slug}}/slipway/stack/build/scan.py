@@ -22,7 +22,7 @@ TOOLS = "pip install -r requirements-dev.txt"
 
 
 @dataclass(frozen=True)
-class Scan:
+class ScanResult:
     """How one scan ended: ok, found (something to mend) or left out (and why)."""
 
     what: str
@@ -32,7 +32,7 @@ class Scan:
     fix: str = ""
 
 
-def failure(found: Sequence[Scan], *, strict: bool) -> str:
+def scan_failure(found: Sequence[ScanResult], *, strict: bool) -> str:
     """Say what keeps the scans from passing; under `strict`, also what nobody looked at.
 
     An image may go without trivy, which is no package and not on every machine.
@@ -43,44 +43,44 @@ def failure(found: Sequence[Scan], *, strict: bool) -> str:
     return ", ".join(said + ([f"{unseen} not looked at"] if strict and unseen else []))
 
 
-def pip_audit(lock: str) -> list[str]:
+def pip_audit_command(lock: str) -> list[str]:
     """Build the command that looks every locked package up; nothing is resolved or installed."""
     options = ["--disable-pip", "--require-hashes", "--progress-spinner", "off"]
     return ["pip-audit", *options, "--format", "json", "--requirement", lock]
 
 
-def hadolint(dockerfiles: Iterable[str]) -> list[str]:
+def hadolint_command(dockerfiles: Iterable[str]) -> list[str]:
     """Build the command that lints Dockerfiles."""
     return ["hadolint", "--no-color", *dockerfiles]
 
 
-def trivy(image: str) -> list[str]:
+def trivy_command(image: str) -> list[str]:
     """Build the command that scans an image for what has a remedy."""
     options = ["--severity", "HIGH,CRITICAL", "--ignore-unfixed", "--exit-code", "1", "--quiet"]
     return ["trivy", "image", *options, image]
 
 
-def installed(tool: str) -> str:
+def find_scanner(tool: str) -> str:
     """Return where a scanner is, beside this Python or on the path; empty where it is not."""
     beside = Path(sys.executable).parent / tool
     return str(beside) if beside.is_file() else shutil.which(tool) or ""
 
 
-def audit(lock: str, root: Path) -> Scan:
+def audit_packages(lock: str, root: Path) -> ScanResult:
     """Look for known vulnerabilities of locked packages."""
-    ended = _run(pip_audit(lock), root)
+    ended = _run(pip_audit_command(lock), root)
     if isinstance(ended, str):
-        return Scan(lock, "pip-audit", LEFT_OUT, ended, TOOLS)
-    return audited(lock, ended)
+        return ScanResult(lock, "pip-audit", LEFT_OUT, ended, TOOLS)
+    return read_audit(lock, ended)
 
 
-def audited(lock: str, ended: shell.Ended) -> Scan:
+def read_audit(lock: str, ended: shell.Ended) -> ScanResult:
     """Read pip-audit's report; what could not be looked up is not called well."""
     try:
         packages: list[dict[str, Any]] = json.loads(ended.out)["dependencies"]
     except (ValueError, KeyError):
         said = (ended.err.strip().splitlines() or ["it printed no report"])[-1]
-        return Scan(lock, "pip-audit", LEFT_OUT, said, "try again where its database is reached")
+        return ScanResult(lock, "pip-audit", LEFT_OUT, said, "try again where its database is reached")
     known = [
         f"{item['name']} {item['version']}: {hole['id']}{_mended(hole)}"
         for item in packages
@@ -88,11 +88,11 @@ def audited(lock: str, ended: shell.Ended) -> Scan:
     ]
     missed = [item for item in packages if "skip_reason" in item]
     if known:
-        return Scan(lock, "pip-audit", FOUND, "; ".join(known), "inv deps.lock --upgrade")
+        return ScanResult(lock, "pip-audit", FOUND, "; ".join(known), "inv deps.lock --upgrade")
     if missed:
         why = f"{len(missed)} of {len(packages)} packages: {missed[0]['skip_reason']}"
-        return Scan(lock, "pip-audit", LEFT_OUT, why, "try again where its database is reached")
-    return Scan(lock, "pip-audit", OK, f"{len(packages)} packages")
+        return ScanResult(lock, "pip-audit", LEFT_OUT, why, "try again where its database is reached")
+    return ScanResult(lock, "pip-audit", OK, f"{len(packages)} packages")
 
 
 def _mended(hole: dict[str, Any]) -> str:
@@ -100,34 +100,34 @@ def _mended(hole: dict[str, Any]) -> str:
     return f" (mended in {versions})" if versions else ""
 
 
-def lint(dockerfiles: Sequence[str], root: Path) -> Scan:
+def lint_dockerfiles(dockerfiles: Sequence[str], root: Path) -> ScanResult:
     """Lint the Dockerfiles."""
     what = ", ".join(dockerfiles)
-    ended = _run(hadolint(dockerfiles), root)
+    ended = _run(hadolint_command(dockerfiles), root)
     if isinstance(ended, str):
-        return Scan(what, "hadolint", LEFT_OUT, ended, TOOLS)
+        return ScanResult(what, "hadolint", LEFT_OUT, ended, TOOLS)
     said = "; ".join((ended.out + ended.err).strip().splitlines())
-    return Scan(what, "hadolint", FOUND if ended.code else OK, said)
+    return ScanResult(what, "hadolint", FOUND if ended.code else OK, said)
 
 
-def scan(image: str, root: Path) -> Scan:
+def scan_image(image: str, root: Path) -> ScanResult:
     """Scan an image for vulnerabilities that have a remedy."""
-    ended = _run(trivy(image), root)
+    ended = _run(trivy_command(image), root)
     if isinstance(ended, str):
-        return Scan(image, "trivy", LEFT_OUT, ended)
+        return ScanResult(image, "trivy", LEFT_OUT, ended)
     if ended.code == 1 and ended.out.strip():
-        return Scan(
+        return ScanResult(
             image, "trivy", FOUND, ended.out.strip(), "inv build.pin, then inv build.images"
         )
     if ended.code:
         said = (ended.err.strip().splitlines() or [f"exit code {ended.code}"])[-1]
-        return Scan(image, "trivy", LEFT_OUT, said)
-    return Scan(image, "trivy", OK)
+        return ScanResult(image, "trivy", LEFT_OUT, said)
+    return ScanResult(image, "trivy", OK)
 
 
 def _run(command: Sequence[str], root: Path) -> shell.Ended | str:
     """Run a scanner; a text says why it could not."""
-    tool = installed(command[0])
+    tool = find_scanner(command[0])
     if not tool:
         return f"{command[0]} is not installed"
     try:

@@ -22,7 +22,7 @@ GPU = "gpu"
 """Noted beside the engine's name where the stack has GPUs."""
 
 
-def choose(
+def choose_engine(
     name: str,
     project: Project,
     values: Mapping[str, str],
@@ -38,7 +38,7 @@ def choose(
     Raises:
         Refused: there is no engine of that name.
     """
-    if named(name, project) == "compose":
+    if engine_name(name, project) == "compose":
         from slipway.stack.engines.compose import ComposeEngine  # noqa: PLC0415 - speed: one engine
 
         reserve = GPU in _noted(project) if gpu is None else gpu
@@ -48,7 +48,7 @@ def choose(
     return LocalEngine(project, values)
 
 
-def named(asked: str, project: Project) -> str:
+def engine_name(asked: str, project: Project) -> str:
     """Name the engine: asked for by option or SLIPWAY_ENGINE, else the one in use.
 
     Where nothing is in use, it is containers if they can run here, else processes.
@@ -59,10 +59,10 @@ def named(asked: str, project: Project) -> str:
     name = asked or os.environ.get("SLIPWAY_ENGINE", "")
     if name not in ("", *NAMES):
         raise Refused(f"there is no engine {name!r}", f"choose one of: {', '.join(NAMES)}", code=2)
-    return name or in_use(project) or ("compose" if containers_can_run(project) else "local")
+    return name or engine_in_use(project) or ("compose" if containers_can_run(project) else "local")
 
 
-def in_use(project: Project) -> str:
+def engine_in_use(project: Project) -> str:
     """Return the engine that the stack was last brought up on; empty when it was taken down."""
     return next((word for word in _noted(project) if word in NAMES), "")
 
@@ -72,14 +72,14 @@ def profile_in_use(project: Project) -> str:
     return next((word for word in _noted(project) if word in schema.PROFILES), "")
 
 
-def note_use(project: Project, name: str, profile: str, *, gpu: bool = False) -> None:
+def note_stack(project: Project, name: str, profile: str, *, gpu: bool = False) -> None:
     """Remember how the stack was brought up, so that the next task asks the same engine."""
     _note(project).parent.mkdir(exist_ok=True)
     words = [name, profile, *([GPU] if gpu else [])]
     _note(project).write_text(" ".join(words), encoding="utf-8")
 
 
-def note_end(project: Project) -> None:
+def forget_stack(project: Project) -> None:
     """Forget how the stack was brought up."""
     _note(project).unlink(missing_ok=True)
 

@@ -26,13 +26,13 @@ PATIENCE = 10.0
 POLL = 0.2
 
 
-def remove(engine: docker.DockerClient, name: str) -> None:
+def remove_stack(engine: docker.DockerClient, name: str) -> None:
     """Take away a stack's containers, networks, volumes and images, and who is making more.
 
     Raises:
         Refused: something is there still.
     """
-    processes.end(commands(name), PATIENCE)
+    processes.end_processes(compose_processes(name), PATIENCE)
     deadline = time.monotonic() + LIMIT
     while found := _once(engine, name):
         if time.monotonic() > deadline:
@@ -43,7 +43,7 @@ def remove(engine: docker.DockerClient, name: str) -> None:
 def _once(engine: docker.DockerClient, name: str) -> list[str]:
     """Take away all that is there; return what that was."""
     try:
-        found = dict(there(engine, name))
+        found = dict(stack_parts(engine, name))
         for take_away in found.values():
             with suppress(NotFound, APIError):  # it is going already, or is needed by what is
                 take_away()
@@ -52,7 +52,7 @@ def _once(engine: docker.DockerClient, name: str) -> list[str]:
     return [*found]
 
 
-def commands(name: str) -> list[psutil.Process]:
+def compose_processes(name: str) -> list[psutil.Process]:
     """Return the `docker compose` that are at work on a stack: one may outlive who called it."""
     wanted = ["--project-name", name]
     found = []
@@ -64,7 +64,7 @@ def commands(name: str) -> list[psutil.Process]:
     return found
 
 
-def there(client: docker.DockerClient, name: str) -> Iterator[tuple[str, Callable[[], object]]]:
+def stack_parts(client: docker.DockerClient, name: str) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield what a stack consists of, with what takes it away; what needs others comes first."""
     ours = {"label": f"{PROJECT}={name}"}
     for container in client.containers.list(all=True, filters=ours, ignore_removed=True):
@@ -73,11 +73,11 @@ def there(client: docker.DockerClient, name: str) -> Iterator[tuple[str, Callabl
         yield f"network {network.name}", network.remove
     for volume in client.volumes.list(filters=ours):
         yield f"volume {volume.name}", partial(volume.remove, force=True)
-    for tag in tags(client, name):
+    for tag in version_tags(client, name):
         yield f"image {tag}", partial(client.images.remove, tag)
 
 
-def tags(client: docker.DockerClient, version: str) -> list[str]:
+def version_tags(client: docker.DockerClient, version: str) -> list[str]:
     """Return the names of all images of a version."""
     named = (tag for image in client.api.images() for tag in image["RepoTags"] or ())
     return [tag for tag in named if tag.endswith(f":{version}")]

@@ -20,7 +20,7 @@ from slipway.core.errors import Refused
 from slipway.core.transaction import uninterrupted
 from slipway.stack import health
 from slipway.stack.build import images
-from slipway.stack.build.compose_cli import composition, keys
+from slipway.stack.build.compose_cli import profile_composition, key_options
 from slipway.stack.build.pull import pull_or_build
 from slipway.stack.engines import permissions
 from slipway.stack.engines.base import Replica, ReplicaAccess, refuse_unknown
@@ -76,7 +76,7 @@ class ComposeEngine:
         called while there still are containers to look at.
         """
         self.project = project
-        files = composition(project.root, project.slug, values, gpu=gpu)
+        files = profile_composition(project.root, project.slug, values, gpu=gpu)
         self.composition = replace(files, name=name or files.name)
         self.before_removal = before_removal
         user = str(permissions.application_user())
@@ -105,7 +105,7 @@ class ComposeEngine:
     @cached_property
     def building(self) -> dict[str, str]:
         """The variables of what may build: labels too, under the version that is to run."""
-        source = images.origin(self.project.root, self.environment.get("VERSION", ""))
+        source = images.image_origin(self.project.root, self.environment.get("VERSION", ""))
         return {**source.variables, **self.environment}
 
     def containers(self, service: str = "") -> list[Container]:
@@ -143,7 +143,7 @@ class ComposeEngine:
     def _refuse_taken_ports(self) -> None:
         """Check that every port to be published is free, or published by this stack already."""
         ours = {item.labels[SERVICE] for item in self.stack.running()}
-        health.refuse_taken({name: port for name, port in self.ports().items() if name not in ours})
+        health.refuse_taken_ports({name: port for name, port in self.ports().items() if name not in ours})
 
     def _prepare_files(self, *, hand_out: bool) -> None:
         """Make the folders that containers write to; `hand_out` the variables of each service.
@@ -259,7 +259,7 @@ class ComposeEngine:
         service = running[0].labels[SERVICE] if running else self._serving_service()
         env = self.environment if running else self.building
         with self._with_image(service, running[0].attrs["Image"] if running else "") as files:
-            options = ("--rm", "--no-TTY", "--no-deps", "--name", name, *keys(os.environ))
+            options = ("--rm", "--no-TTY", "--no-deps", "--name", name, *key_options(os.environ))
             words = files.command("run", *options, service)
             root = self.project.root
             try:
@@ -297,7 +297,7 @@ class ComposeEngine:
         places = [(self.project.root / name.partition(":")[0], name) for name in folders]
         mounts = [f"--volume={path}:/app/{name}" for path, name in places]
         needs = ["--no-deps"] if runs else []
-        options = ["--rm", "--no-TTY", *needs, *mounts, *keys(os.environ)]
+        options = ["--rm", "--no-TTY", *needs, *mounts, *key_options(os.environ)]
         self.compose.show("run", *options, service or "prepare", *inside, env=self.building)
 
     def start_service(self, service: str, limit: float) -> bool:

@@ -20,7 +20,7 @@ ANSWER_LIMIT = 30
 """Seconds that one answer of the container engine may take."""
 
 
-def connect() -> docker.DockerClient:
+def connect_engine() -> docker.DockerClient:
     """Connect to the container engine.
 
     Raises:
@@ -46,7 +46,7 @@ class StackContainers:
     @cached_property
     def client(self) -> docker.DockerClient:
         """The connection to the container engine."""
-        return connect()
+        return connect_engine()
 
     def of(self, service: str = "") -> list[Container]:
         """Return the containers of a service, or of all, running or not, without one-offs."""

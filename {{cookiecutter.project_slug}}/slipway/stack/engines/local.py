@@ -22,9 +22,9 @@ from slipway.core.errors import Refused
 from slipway.core.transaction import uninterrupted
 from slipway.stack import health
 from slipway.stack.engines.base import Replica, ReplicaAccess, ServiceStatus, refuse_unknown
-from slipway.stack.engines.supervisor import DIED, Places, Supervisor, configuration
-from slipway.stack.processes import MARK, describe
-from slipway.stack.services import Service, local_services
+from slipway.stack.engines.supervisor import DIED, SupervisorFiles, Supervisor, supervisor_config
+from slipway.stack.processes import MARK, describe_process
+from slipway.stack.services import LocalService, local_services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,22 +42,22 @@ WATCHED = ("src", "services", "slipway", "config", "compose.yaml", "requirements
 
 
 @dataclass(frozen=True)
-class State:
+class LocalState:
     """A stack that is running, or is to run: enough to look at it and to bring it back."""
 
     made_from: str
-    services: tuple[Service, ...]
+    services: tuple[LocalService, ...]
 
     def write(self, path: Path) -> None:
         """Keep it beside the logs; it holds no secret."""
         path.write_text(output.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
-    def read(cls, path: Path) -> State | None:
+    def read(cls, path: Path) -> LocalState | None:
         """Return what was kept; None where nothing can be read."""
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
-            services = (Service(**_tuples(item)) for item in said["services"])
+            services = (LocalService(**_tuples(item)) for item in said["services"])
             return cls(said["made_from"], tuple(services))
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -69,10 +69,10 @@ def _tuples(item: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Previous:
+class PreviousStack:
     """What ran before a change: its state, configuration, environment and files."""
 
-    state: State
+    state: LocalState
     configuration: str
     environment: dict[str, str]
     handed: dict[str, str]
@@ -88,13 +88,13 @@ class LocalEngine:
         """Take the project and its effective variables; nothing is started yet."""
         self.project = project
         self.services = [
-            replace(item, command=tuple(on_path(item.command)))
+            replace(item, command=tuple(with_this_python(item.command)))
             for item in local_services(project.root, values)
         ]
-        self.places = Places(project.root, project.run / "local")
+        self.places = SupervisorFiles(project.root, project.run / "local")
         self.supervisor = Supervisor(self.places)
         self.values = values
-        self.environment = environment(project, values)
+        self.environment = process_environment(project, values)
 
     def up(self, limit: float) -> bool:
         """Bring every service up and wait for its health; say whether any had to be started.
@@ -102,15 +102,15 @@ class LocalEngine:
         Whatever can be refused is refused, and the steps run, before anything that runs is touched.
         """
         self._end_orphans()
-        target = State(
-            fingerprint(self.project, self._handed(), self.services), tuple(self.services)
+        target = LocalState(
+            stack_fingerprint(self.project, self._handed(), self.services), tuple(self.services)
         )
         running = self.running()
         if running and running.made_from == target.made_from:
             return self._heal(limit)
         held = {item.port for item in running.services} if running else set()
         wanted = {item.name: item.port for item in self.services if item.port}
-        health.refuse_taken({name: port for name, port in wanted.items() if port not in held})
+        health.refuse_taken_ports({name: port for name, port in wanted.items() if port not in held})
         if running:
             output.say("  The code, the configuration or a variable changed: starting anew.")
         previous = self._previous(running)
@@ -122,7 +122,7 @@ class LocalEngine:
             raise
         try:
             self.supervisor.stop()
-            config = configuration(self.services, self.places, self._files())
+            config = supervisor_config(self.services, self.places, self._files())
             self._launch(target, self.environment, config, limit)
         except BaseException:
             self._put_back(previous, limit)
@@ -149,7 +149,7 @@ class LocalEngine:
             service_env.write(self.project, self.handouts, self.name)
         return self.environment | self._files().get(reader, {})
 
-    def _hand_back(self, previous: Previous | None) -> None:
+    def _hand_back(self, previous: PreviousStack | None) -> None:
         """Hand out again what runs now was started with."""
         if previous:
             service_env.put_back(self.project, previous.handed)
@@ -164,9 +164,9 @@ class LocalEngine:
             raise Refused("processes have no volumes; their data is in data/ and models/")
         return self.supervisor.stop()
 
-    def running(self) -> State | None:
+    def running(self) -> LocalState | None:
         """Return the stack that runs, as it was started; None if none does."""
-        return State.read(self.places.state) if self.supervisor.process() else None
+        return LocalState.read(self.places.state) if self.supervisor.process() else None
 
     def ports(self) -> dict[str, int]:
         """Return the port of this machine that each service has, or will have."""
@@ -184,13 +184,13 @@ class LocalEngine:
         if service:
             refuse_unknown(service, [item.name for item in self.services])
         env = self._application(service or APPLICATION)
-        shell.run(on_path(command), cwd=self.project.root, env=env)
+        shell.run(with_this_python(command), cwd=self.project.root, env=env)
 
     def status(self) -> list[ServiceStatus]:
         """Look at every service that stays up."""
         states = self.supervisor.states()
         services = self._in_force()
-        return [look(item, states.get(item.name)) for item in services if not item.once]
+        return [process_status(item, states.get(item.name)) for item in services if not item.once]
 
     def replicas(self) -> list[Replica]:
         """Return the running services that serve models."""
@@ -218,7 +218,7 @@ class LocalEngine:
 
     def trial(self, command: Sequence[str], limit: float) -> Iterator[str]:
         """Run a command with this environment; yield the lines that it prints."""
-        words, root = on_path(command), self.project.root
+        words, root = with_this_python(command), self.project.root
         yield from shell.lines(words, cwd=root, env=self._application(), timeout=limit)
 
     def halt(self, needed: str) -> Callable[[float], None]:
@@ -260,7 +260,7 @@ class LocalEngine:
         command = ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, files)]
         shell.run(command, cwd=self.project.root)
 
-    def _in_force(self) -> tuple[Service, ...]:
+    def _in_force(self) -> tuple[LocalService, ...]:
         """Return the services as they were started; as they would be, where nothing runs."""
         running = self.running()
         return running.services if running else tuple(self.services)
@@ -269,7 +269,7 @@ class LocalEngine:
         """End what a killed supervisord, or a killed `inv`, left running."""
         left = self.supervisor.orphans()
         if left:
-            output.say(f"  Ending what an earlier start left: {', '.join(map(describe, left))}")
+            output.say(f"  Ending what an earlier start left: {', '.join(map(describe_process, left))}")
             self.supervisor.stop()
 
     def _heal(self, limit: float) -> bool:
@@ -293,15 +293,15 @@ class LocalEngine:
                 with output.step(service.name, "running to its end"):
                     self._run_once(service)
 
-    def _previous(self, running: State | None) -> Previous | None:
+    def _previous(self, running: LocalState | None) -> PreviousStack | None:
         """Remember what runs now, so that it can be put back."""
         process = self.supervisor.process()
         if not (running and process):
             return None
         config = self.places.config.read_text(encoding="utf-8")
-        return Previous(running, config, process.environ(), service_env.taken(self.project))
+        return PreviousStack(running, config, process.environ(), service_env.taken(self.project))
 
-    def _put_back(self, previous: Previous | None, limit: float) -> None:
+    def _put_back(self, previous: PreviousStack | None, limit: float) -> None:
         """Stop what a failed start left, and bring back what ran before it."""
         with uninterrupted():
             self.supervisor.stop()
@@ -316,7 +316,7 @@ class LocalEngine:
                 self.supervisor.stop()
                 output.say(f"  That failed too: {error.what}")
 
-    def _launch(self, state: State, env: Mapping[str, str], config: str, limit: float) -> None:
+    def _launch(self, state: LocalState, env: Mapping[str, str], config: str, limit: float) -> None:
         """Start supervisord and each service after what it needs; await every one's health."""
         self.places.folder.mkdir(parents=True, exist_ok=True)
         self.places.config.write_text(config, encoding="utf-8")
@@ -346,7 +346,7 @@ class LocalEngine:
             lines = [f"{item.service} is {item.state}: {item.detail}" for item in ill]
             raise Refused("\n".join(lines), "inv deploy.logs")
 
-    def _run_once(self, service: Service) -> None:
+    def _run_once(self, service: LocalService) -> None:
         log = self.places.log(service.name)
         try:
             with log.open("wb") as file:
@@ -362,7 +362,7 @@ class LocalEngine:
                 f"{service.name}: {error.what}\n{output.last_lines(log)}", code=error.code
             ) from error
 
-    def _run(self, service: Service, limit: float) -> None:
+    def _run(self, service: LocalService, limit: float) -> None:
         log = self.places.log(service.name)
         offset = log.stat().st_size if log.exists() else 0
         self.supervisor.call("startProcess", service.name, False)  # noqa: FBT003 - an RPC takes no keywords
@@ -372,13 +372,13 @@ class LocalEngine:
             said = f"  (it printed nothing: {log})" if quiet else output.last_lines(log)
             raise Refused(f"{service.name} {wrong}\n{said}")
 
-    def _await_health(self, service: Service, deadline: float, limit: float) -> str:
+    def _await_health(self, service: LocalService, deadline: float, limit: float) -> str:
         """Wait until a process is well; return what is wrong if it dies or the deadline passes."""
         while True:
             info = self.supervisor.call("getProcessInfo", service.name)
             if info["state"] in DIED:
                 return f"died at start ({info['spawnerr'] or info['description']})"
-            wrong = health.ask(service.health)
+            wrong = health.probe_health(service.health)
             if not wrong:
                 return ""
             if time.monotonic() > deadline:
@@ -386,7 +386,7 @@ class LocalEngine:
             time.sleep(POLL)
 
 
-def environment(project: Project, values: Mapping[str, str]) -> dict[str, str]:
+def process_environment(project: Project, values: Mapping[str, str]) -> dict[str, str]:
     """Return what the processes get on top of this process's environment.
 
     Secrets are in files: what this environment says of them is not passed on.
@@ -396,7 +396,7 @@ def environment(project: Project, values: Mapping[str, str]) -> dict[str, str]:
     return {**values, **dict.fromkeys(hidden, ""), **own}
 
 
-def fingerprint(project: Project, env: Mapping[str, str], services: Iterable[Service]) -> str:
+def stack_fingerprint(project: Project, env: Mapping[str, str], services: Iterable[LocalService]) -> str:
     """Digest what a running stack is made from; values go in, but cannot be read back."""
     digest = hashlib.sha256(repr([sorted(env.items()), list(services), sys.executable]).encode())
     for name in WATCHED:
@@ -407,7 +407,7 @@ def fingerprint(project: Project, env: Mapping[str, str], services: Iterable[Ser
     return digest.hexdigest()
 
 
-def look(service: Service, info: Mapping[str, Any] | None) -> ServiceStatus:
+def process_status(service: LocalService, info: Mapping[str, Any] | None) -> ServiceStatus:
     """Describe a service by what supervisord and its health check say."""
     if info is None or info["state"] in (ProcessStates.STOPPED, ProcessStates.STOPPING):
         return ServiceStatus(service.name, "stopped", None, 0, "not running")
@@ -415,7 +415,7 @@ def look(service: Service, info: Mapping[str, Any] | None) -> ServiceStatus:
         return ServiceStatus(
             service.name, "failed", None, 0, info["spawnerr"] or info["description"]
         )
-    wrong = health.ask(service.health)
+    wrong = health.probe_health(service.health)
     state = (
         "starting"
         if wrong and info["state"] == ProcessStates.STARTING
@@ -429,7 +429,7 @@ def look(service: Service, info: Mapping[str, Any] | None) -> ServiceStatus:
     return ServiceStatus(service.name, state, service.url, 1, said, ports=ports, uptime=uptime)
 
 
-def on_path(command: Sequence[str]) -> list[str]:
+def with_this_python(command: Sequence[str]) -> list[str]:
     """Let `python` be this environment's, whatever the caller's PATH says."""
     return [sys.executable, *command[1:]] if command[0] == "python" else list(command)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from slipway.core import journal
 from slipway.core.files import handed_over, replaced
-from slipway.stack.services import configured, shared
+from slipway.stack.services import mounted_configuration, shared_run_folders
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,14 +49,14 @@ def write_dotenv(root: Path) -> None:
 
 def make_writable_folders(project: Project) -> None:
     """Make the folders that containers write to: models, and what they mount of run/."""
-    for folder in (project.models, *shared(project.root)):
+    for folder in (project.models, *shared_run_folders(project.root)):
         folder.mkdir(parents=True, exist_ok=True)
         give_to_application(folder)
 
 
 def make_mounts_readable(root: Path) -> None:
     """Let containers read what they mount of services/, whatever their user."""
-    for path in configured(root):
+    for path in mounted_configuration(root):
         make_readable(path)
 
 

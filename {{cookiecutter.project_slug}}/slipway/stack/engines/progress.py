@@ -11,7 +11,7 @@ from slipway.core.errors import Refused
 from slipway.stack.build import images
 from slipway.stack.engines.base import ServiceStatus
 from slipway.stack.engines.containers import SERVICE, container_state, started_at
-from slipway.stack.services import awaited_to_end
+from slipway.stack.services import one_shot_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ class HealthWatch:
         """Take the containers, and the services as compose resolves them."""
         self.stack = stack
         self.services = services
-        self.once = awaited_to_end(services.values())
+        self.once = one_shot_services(services.values())
         """The services that run to their end before others start."""
 
     def status(self) -> list[ServiceStatus]:
@@ -158,7 +158,7 @@ def container_summary(container: Container) -> str:
     """Say which image runs, since when, and which ports of this machine lead to it."""
     image = container.attrs["Config"]["Image"].rsplit("/", 1)[-1]
     revision = container.labels.get(REVISION)
-    built = f"{image} ({images.abbreviated(revision)})" if revision else image
+    built = f"{image} ({images.short_revision(revision)})" if revision else image
     return ", ".join([built, f"up {_age(container)}", *_ports(container)])
 
 

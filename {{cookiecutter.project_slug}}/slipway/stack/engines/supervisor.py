@@ -27,7 +27,7 @@ from slipway.stack import processes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from slipway.stack.services import Service
+    from slipway.stack.services import LocalService
 
 DIED = (ProcessStates.BACKOFF, ProcessStates.EXITED, ProcessStates.FATAL)
 PATIENCE = 5.0
@@ -42,7 +42,7 @@ _LONGEST_SOCKET = 90  # the kernel takes 107 bytes (macOS 103), and supervisord 
 
 
 @dataclass(frozen=True)
-class Places:
+class SupervisorFiles:
     """The files of one supervised stack."""
 
     root: Path
@@ -104,8 +104,8 @@ def _private(folder: Path) -> Path:
     return folder
 
 
-def configuration(
-    services: Iterable[Service], places: Places, own: Mapping[str, Mapping[str, str]]
+def supervisor_config(
+    services: Iterable[LocalService], places: SupervisorFiles, own: Mapping[str, Mapping[str, str]]
 ) -> str:
     """Write supervisord's configuration, for a supervisord that is started in the root.
 
@@ -133,7 +133,7 @@ def configuration(
     return "\n".join(_section(name, keys) for name, keys in (general | programs).items())
 
 
-def _program(service: Service, places: Places, own: Mapping[str, str]) -> dict[str, object]:
+def _program(service: LocalService, places: SupervisorFiles, own: Mapping[str, str]) -> dict[str, object]:
     return {
         "command": shlex.join(service.command),
         "environment": ",".join(f'{name}="{value}"' for name, value in own.items()),
@@ -179,7 +179,7 @@ class _Transport(SupervisorTransport):  # type: ignore[misc]  # the library has 
 class Supervisor:
     """The supervisord of one stack."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: SupervisorFiles) -> None:
         """Take the files to find it by; nothing is started or asked yet."""
         self.places = places
 
@@ -244,7 +244,7 @@ class Supervisor:
 
     def orphans(self) -> list[psutil.Process]:
         """Return what runs for this stack without a supervisord, as after its being killed."""
-        return [] if self.process() else processes.marked(self.places.root)
+        return [] if self.process() else processes.marked_processes(self.places.root)
 
     def stop(self) -> bool:
         """End it and every process of its stack; say whether anything ran.
@@ -256,8 +256,8 @@ class Supervisor:
         if process:
             process.terminate()  # it ends its processes in good order
             self._await_end(process, STOP_WAIT + 5)
-        left = processes.marked(self.places.root)
-        processes.end(left, STOP_WAIT)
+        left = processes.marked_processes(self.places.root)
+        processes.end_processes(left, STOP_WAIT)
         self.places.state.unlink(missing_ok=True)
         return bool(process or left)
 
@@ -267,6 +267,6 @@ class Supervisor:
         It looks once a second for what has ended, one process each time, unless somebody asks.
         """
         deadline = time.monotonic() + limit
-        while processes.await_end([process], POLL) and time.monotonic() < deadline:
+        while processes.await_exit([process], POLL) and time.monotonic() < deadline:
             with suppress(Refused):
                 self.call("getState")
