@@ -20,20 +20,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LEFT_BEHIND = shutil.ignore_patterns(
-    ".git", ".nox", ".venv", ".env", ".env.[!e]*", "run", "models", "journal.jsonl", "*.db*",
-    "__pycache__", ".*_cache", "reports", "backups", "node_modules",
-)  # fmt: skip
-"""What a clone would not have."""
+GENERATED = {"run", "models", "backups", "reports", "journal.jsonl"}
+"""What using a repository leaves at its root; a clone has none of it."""
+CACHES = shutil.ignore_patterns(
+    ".git", ".nox", ".venv", ".env", ".env.[!e]*", "*.db*", "__pycache__", ".*_cache"
+)
 SETTINGS = ("API_KEY", "API_URL", "APP_ENV", "BACKUP_URL", "DATABASE_URL", "REDIS_URL")
 """Variables of whoever runs the tests, which would be the copy's too."""
+
+
+def not_cloned(folder: str, names: list[str]) -> set[str]:
+    """Name what a clone would not have of a folder."""
+    return CACHES(folder, names) | (GENERATED if folder == str(REPOSITORY) else set())
 
 
 class FreshCopy:
     """A copy of this repository with ports of its own."""
 
     def __init__(self, root: Path) -> None:
-        shutil.copytree(REPOSITORY, root, ignore=LEFT_BEHIND)
+        shutil.copytree(REPOSITORY, root, ignore=not_cloned)
         self.root = root
         schema = tomllib.loads((root / "env" / "schema.toml").read_text(encoding="utf-8"))
         ports = [name for name, entry in schema.items() if entry.get("type") == "port"]
