@@ -19,8 +19,7 @@ ROOT = Path(__file__).resolve().parent
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 sys.path.insert(0, str(TEMPLATE))  # slipway/ is used in place
 
-from slipway.ci import lint as linters  # noqa: E402 - after the path is set
-from slipway.ci import summary  # noqa: E402 - the same
+from slipway.ci import linters, summary  # noqa: E402 - after the path is set
 
 REPORTS = ROOT / "build" / "reports"
 PARTS = ("lint", "types", "tests", "engine", "projects")

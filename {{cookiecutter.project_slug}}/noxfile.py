@@ -12,8 +12,7 @@ import nox
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))  # nox does not, and slipway/ is found there
 
-from slipway.ci import lint as linters  # noqa: E402 - after the path is set
-from slipway.ci import summary  # noqa: E402 - the same
+from slipway.ci import linters, summary  # noqa: E402 - after the path is set
 
 REPORTS = ROOT / "reports"
 PROFILES = ("compose.yaml", "compose.staging.yaml", "compose.prod.yaml")
@@ -83,8 +82,7 @@ def tests(session: nox.Session) -> None:
     install_extras(session)
     report = REPORTS / "tests.xml"
     report.unlink(missing_ok=True)
-    # A module stays in one process, which makes what its tests share once.
-    side_by_side = ("--numprocesses=auto", "--dist=loadfile")
+    side_by_side = ("--numprocesses=auto", "--dist=loadfile")  # a module stays in one process
     session.run("pytest", *side_by_side, f"--junitxml={report}", *session.posargs)
 
 
@@ -101,8 +99,7 @@ def backtest(session: nox.Session) -> None:
     """Judge every tier from a few origins in time; one must beat the baselines."""
     summary.require_files(session, ROOT, NEEDED["backtest"])
     install(session)
-    project = tomllib.loads((ROOT / "project.toml").read_text(encoding="utf-8"))["project"]
-    package = project["package"]
+    package = tomllib.loads((ROOT / "project.toml").read_text("utf-8"))["project"]["package"]
     database = Path(session.create_tmp()).resolve() / "backtest.db"
     database.unlink(missing_ok=True)
     session.env.update({"DATABASE_URL": f"sqlite:///{database}", "PYTHONPATH": "src"})

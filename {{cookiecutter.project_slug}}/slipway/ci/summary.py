@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as ET
 
-from slipway.ci.lint import succeeds
+from slipway.ci.linters import succeeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
