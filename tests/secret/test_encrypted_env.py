@@ -269,11 +269,11 @@ def behind(team: Team) -> list[str]:
 
 
 def test_a_missing_env_file_is_to_be_decrypted_where_it_can_be(team: Team) -> None:
-    assert encrypted_env.how_to_make(team.project, "prod") == "inv env.init --profile prod"
+    assert config_values.how_to_make(team.project, "prod") == "inv env.init --profile prod"
     team.encrypted.touch()
     fixes = [item.fix for item in check.examine(team.project, "prod")]
     assert "inv env.decrypt --profile prod --identity FILE" in fixes
-    with pytest.raises(Refused, match="no new secrets are made"):
+    with pytest.raises(Refused, match="no new secrets are generated"):
         config_values.init(team.project, "prod")
     config_values.init(team.project, "dev")
 

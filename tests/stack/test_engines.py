@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slipway.config import values
+from slipway.config.schema import ENGINES
 from slipway.stack import engines
 from slipway.stack.engines.compose import ComposeEngine
 
@@ -14,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def test_a_task_asks_the_engine_that_the_stack_is_on(scratch: Scratch) -> None:
-    for name in engines.NAMES:
+    for name in ENGINES:
         engines.note_stack(scratch.project, name, "prod")
-        assert engines.engine_in_use(scratch.project) == name
-        assert engines.profile_in_use(scratch.project) == "prod"
+        assert values.engine_in_use(scratch.project) == name
+        assert values.profile_in_use(scratch.project) == "prod"
     engines.forget_stack(scratch.project)
-    assert engines.engine_in_use(scratch.project) == ""
+    assert values.engine_in_use(scratch.project) == ""
 
 
 def test_a_stack_with_gpus_is_asked_as_one_until_it_is_brought_up_without(

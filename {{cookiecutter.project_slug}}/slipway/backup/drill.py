@@ -18,11 +18,12 @@ import psutil
 
 from slipway.backup import create, databases, metrics, objectives, restore, restore_point
 from slipway.backup.restore import Recovery
+from slipway.config.schema import COMPOSE, LOCAL
 from slipway.core import journal, output
 from slipway.core.errors import Refused
 from slipway.core.transaction import Change, StepFailed, Steps, uninterrupted
 from slipway.stack import ephemeral
-from slipway.stack.engines import NAMES, choose_engine
+from slipway.stack.engines import choose_engine
 from slipway.stack.engines.containers import connect_engine
 from slipway.stack.session import Session
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 VERB = metrics.DRILL
 PURPOSE = "drill"
-LOCAL, COMPOSE = NAMES
 PREPARED = {LOCAL: ("copy",), COMPOSE: ("copy", "images", "server")}
 """The steps before those of the recovery: what a machine needs that has nothing yet."""
 TALKED = ("stage", "swap", "models", "check")
@@ -161,7 +161,9 @@ def clear(source: Project) -> None:
 
 def left(source: Project) -> list[Path]:
     """Return the folders of earlier drills; a drill that runs holds the lock of all changes."""
-    return sorted(path for path in ephemeral.stacks_folder(source, PURPOSE).glob("*") if path.is_dir())
+    return sorted(
+        path for path in ephemeral.stacks_folder(source, PURPOSE).glob("*") if path.is_dir()
+    )
 
 
 def remove(folder: Path) -> None:
@@ -177,8 +179,8 @@ def remove(folder: Path) -> None:
         cleanup.remove_stack(connect_engine(), folder.name)
     if (folder / "run").is_dir():
         from slipway.stack.engines.supervisor import (  # noqa: PLC0415 - speed: only one is used
-            SupervisorFiles,
             Supervisor,
+            SupervisorFiles,
         )
 
         places = SupervisorFiles(folder, folder / "run" / "local")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotenv import dotenv_values
 
+from slipway.config.schema import COMPOSE
 from slipway.core import files
 from slipway.stack.build import images
 
@@ -38,7 +39,7 @@ def seen(project: Project, profile: str, engine: Engine) -> dict[str, Any]:
 
 def leave(session: Session) -> None:
     """Leave word of them where services run in containers; a process can look itself."""
-    if session.engine.name == "compose":
+    if session.engine.name == COMPOSE:
         note(session.project, session.surroundings())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from slipway.config import envfile, schema, usage
 from slipway.config import values as config_values
-from slipway.config.schema import ENGINES, FILE, PROFILES
+from slipway.config.schema import FILE, LOCAL, PROFILES
 from slipway.config.values import DEFAULT
 from slipway.core.errors import Finding, Refused
 from slipway.secret import encrypted_env, rotation, scan_git, scan_images
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from slipway.config.values import Value
     from slipway.core.project import Project
 
-LOCAL, _ = ENGINES
 QUICK, THOROUGH = 5.0, 60.0
 """Seconds that the search through git may take: before every deployment, and when asked for."""
 LAYERS = 60.0
@@ -216,7 +215,7 @@ class Profile:
         """Return what gives a variable a value."""
         name, path = variable.name, self.path.name
         if not self.path.is_file():
-            return encrypted_env.how_to_make(self.project, self.profile)
+            return config_values.how_to_make(self.project, self.profile)
         if name in file.values:
             return self._how_to_edit(file, variable)
         if variable.secret:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from slipway.core.project import Project
 
 PROFILES = ("dev", "staging", "prod")
-ENGINES = ("local", "compose")
+ENGINES = LOCAL, COMPOSE = ("local", "compose")
+"""What a stack can run on: processes of this machine, or containers."""
 FILE = "env/schema.toml"
 APPLICATION, TASKS = "application", "tasks"
 READERS = (APPLICATION, TASKS)

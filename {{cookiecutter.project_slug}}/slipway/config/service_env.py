@@ -17,7 +17,7 @@ from dotenv import dotenv_values
 
 from slipway.config import compose_file, envfile, schema
 from slipway.config import values as config_values
-from slipway.config.schema import APPLICATION, ENGINES
+from slipway.config.schema import APPLICATION, COMPOSE
 from slipway.config.values import FILE_SUFFIX
 from slipway.core import files
 from slipway.core.redaction import SHORTEST
@@ -34,7 +34,6 @@ INSIDE = "/run/secrets"
 """Where compose mounts secrets in a container."""
 STAMP = "SECRETS_CHANGED"
 """Handed beside the secrets: what runs is made anew when it changes, as with any variable."""
-LOCAL, COMPOSE = ENGINES
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,10 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from slipway.config import envfile, reference, schema
-from slipway.config.schema import PROFILES, TASKS
+from slipway.config.schema import COMPOSE, ENGINES, LOCAL, PROFILES, TASKS
 from slipway.core import redaction
 from slipway.core.errors import Refused
 from slipway.core.transaction import change
-from slipway.secret import encrypted_env
-from slipway.stack import engines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -64,6 +62,40 @@ def profile_name(asked: str) -> str:
     return name
 
 
+def engine_in_use(project: Project) -> str:
+    """Return the engine that the stack was last brought up on; empty when it was taken down."""
+    return next((word for word in project.stack_note if word in ENGINES), "")
+
+
+def profile_in_use(project: Project) -> str:
+    """Return the profile that the stack was last brought up with; empty when it was taken down."""
+    return next((word for word in project.stack_note if word in PROFILES), "")
+
+
+def refuse_hidden(project: Project, profile: str) -> None:
+    """Refuse to generate new secrets where the existing ones are there, but only encrypted.
+
+    Raises:
+        Refused: they are.
+    """
+    encrypted = project.encrypted_env_file(profile)
+    if encrypted.exists() and not project.env_file(profile).exists():
+        name = encrypted.relative_to(project.root)
+        what = f"the values of the profile {profile} are in {name}: no new secrets are generated"
+        raise Refused(what, how_to_decrypt(profile), code=2)
+
+
+def how_to_make(project: Project, profile: str) -> str:
+    """Return what to type where a profile has no env file."""
+    encrypted = project.encrypted_env_file(profile).exists()
+    return how_to_decrypt(profile) if encrypted else f"inv env.init --profile {profile}"
+
+
+def how_to_decrypt(profile: str) -> str:
+    """Return what to type to get the env file that git keeps encrypted."""
+    return f"inv env.decrypt --profile {profile} --identity FILE"
+
+
 def init(project: Project, profile: str) -> Path | None:
     """Write a profile's secrets into its env file; leave a file that exists alone.
 
@@ -75,7 +107,7 @@ def init(project: Project, profile: str) -> Path | None:
     path = project.env_file(profile)
     if path.exists():
         return None
-    encrypted_env.refuse_hidden(project, profile)
+    refuse_hidden(project, profile)
     variables = schema.read(project)
     names = reference.made(variables, profile)
     with change(project.root, "env.init", profile=profile, names=names):
@@ -98,8 +130,7 @@ def effective(project: Project, profile: str, engine: str = "") -> list[Value]:
 
 def usual_engine(project: Project, profile: str) -> str:
     """Name the engine in use; where none is, processes for dev and containers for a server."""
-    local, compose = schema.ENGINES
-    return engines.engine_in_use(project) or (local if profile == PROFILES[0] else compose)
+    return engine_in_use(project) or (LOCAL if profile == PROFILES[0] else COMPOSE)
 
 
 def surrounding(variables: Iterable[Variable]) -> dict[str, str]:
@@ -237,8 +268,6 @@ def require(project: Project, profile: str, engine: str = "") -> dict[str, str]:
     if lacking := absent(variables, (profile, engine), values):
         listed = "".join(f"\n  {item.name}: {item.about}" for item in lacking)
         path = project.env_file(profile)
-        fix = (
-            f"set them in {path}" if path.exists() else encrypted_env.how_to_make(project, profile)
-        )
+        fix = f"set them in {path}" if path.exists() else how_to_make(project, profile)
         raise Refused(f"profile {profile}: no value for{listed}", fix)
     return {value.name: value.value for value in values}

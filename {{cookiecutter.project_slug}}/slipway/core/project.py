@@ -45,9 +45,24 @@ class Project:
         """The file that describes every variable."""
         return self.root / "env" / "schema.toml"
 
+    @property
+    def stack_note_file(self) -> Path:
+        """The file that says how the stack was last brought up."""
+        return self.run / "engine"
+
+    @property
+    def stack_note(self) -> list[str]:
+        """The words in it: an engine, a profile, and more; none when the stack was taken down."""
+        path = self.stack_note_file
+        return path.read_text(encoding="utf-8").split() if path.is_file() else []
+
     def env_file(self, profile: str) -> Path:
         """Return the ignored file that holds a profile's values."""
         return self.root / f".env.{profile}"
+
+    def encrypted_env_file(self, profile: str) -> Path:
+        """Return the file that git keeps of a profile's values, encrypted."""
+        return self.root / "env" / f"{profile}.env.age"
 
 
 def has_room(name: str) -> bool:

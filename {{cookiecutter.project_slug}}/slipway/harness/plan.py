@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from slipway.config.schema import ENGINES
+from slipway.config.schema import COMPOSE
 from slipway.core import output
 from slipway.core.errors import Refused
 from slipway.harness import report
@@ -30,7 +30,6 @@ SERVERS = ("staging", "prod")
 """The profiles with replicas, limits and images as they are deployed."""
 ELSEWHERE = ("tests/engine", "tests/test_first_run.py", "tests/test_*local.py")
 """Tests that bring up stacks of their own, in containers or as processes."""
-_, COMPOSE = ENGINES
 VARIABLES = {"API_WORKERS": "2"}
 """What the scenarios count on."""
 TESTS_XML = "/tmp/tests.xml"  # noqa: S108 - in a container of its own
@@ -54,7 +53,9 @@ class Plan:
     @property
     def scratch(self) -> EphemeralStack:
         """The stack that it is tried on."""
-        return EphemeralStack(self.project, "harness", self.profile, COMPOSE, self.stamp, self.token)
+        return EphemeralStack(
+            self.project, "harness", self.profile, COMPOSE, self.stamp, self.token
+        )
 
     @property
     def name(self) -> str:

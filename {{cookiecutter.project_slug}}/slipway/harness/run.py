@@ -118,7 +118,9 @@ class Trial:
 
     def _build(self) -> None:
         with output.step("test image", "building what changed"):
-            command = harness_plan.build_command(self.plan, digests.locked_contexts(self.plan.folder))
+            command = harness_plan.build_command(
+                self.plan, digests.locked_contexts(self.plan.folder)
+            )
             self._logged("build.log", command, BUILD_LIMIT)
 
     def _logged(self, name: str, command: list[str], limit: float) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from slipway.config import service_env
+from slipway.config.schema import COMPOSE, LOCAL
 from slipway.core import output, shell
 from slipway.core.errors import Refused
 from slipway.pipeline import fingerprint, permissions
@@ -92,7 +93,7 @@ def _too_slow(how: How) -> Refused:
 class Local:
     """Runs stages as processes of this machine."""
 
-    name = "local"
+    name = LOCAL
 
     def __init__(self, project: Project, values: Mapping[str, str], run: str) -> None:
         """Take the project, a profile's variables and the name of the run."""
@@ -104,7 +105,9 @@ class Local:
 
     def prepare(self, chosen: Sequence[Stage]) -> None:
         """Hand out secrets, and end what a killed run left."""
-        if left := [item for item in processes.marked_processes(self.project.root) if _of_a_run(item)]:
+        if left := [
+            item for item in processes.marked_processes(self.project.root) if _of_a_run(item)
+        ]:
             output.say(f"  Ending what a killed run left: {len(left)} processes")
             processes.end_processes(left, PATIENCE)
         for handed in (self.handed[stage.name] for stage in chosen):
@@ -147,7 +150,7 @@ def variables_of(handed: service_env.Handout) -> dict[str, str]:
 class Containers:
     """Runs stages in containers of the engine that `docker` talks to."""
 
-    name = "compose"
+    name = COMPOSE
 
     def __init__(self, project: Project, values: Mapping[str, str], run: str) -> None:
         """Take the project, a profile's variables and the name of the run."""

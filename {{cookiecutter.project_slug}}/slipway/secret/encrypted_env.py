@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from slipway.config import envfile, schema
+from slipway.config import values as config_values
 from slipway.core import files, redaction
 from slipway.core.errors import Refused
 from slipway.secret import age
@@ -25,34 +26,12 @@ RECIPIENTS = "env/recipients.txt"
 
 def place(project: Project, profile: str) -> Path:
     """Return the file that holds a profile's env file encrypted."""
-    return project.root / "env" / f"{profile}.env{age.SUFFIX}"
+    return project.encrypted_env_file(profile)
 
 
 def shown(profile: str) -> str:
     """Name that file as people type it."""
     return f"env/{profile}.env{age.SUFFIX}"
-
-
-def refuse_hidden(project: Project, profile: str) -> None:
-    """Let nobody make new secrets while there are some, only encrypted.
-
-    Raises:
-        Refused: there are.
-    """
-    if place(project, profile).exists() and not project.env_file(profile).exists():
-        what = f"the values of the profile {profile} are in {shown(profile)}"
-        raise Refused(f"{what}: no new secrets are made", opening(profile), code=2)
-
-
-def how_to_make(project: Project, profile: str) -> str:
-    """Return what to type where a profile has no env file."""
-    there = place(project, profile).exists()
-    return opening(profile) if there else f"inv env.init --profile {profile}"
-
-
-def opening(profile: str) -> str:
-    """Return what to type to open that file."""
-    return f"inv env.decrypt --profile {profile} --identity FILE"
 
 
 def recipients(project: Project) -> list[Any]:
@@ -187,7 +166,11 @@ def difference(project: Project, profile: str) -> tuple[str, str] | None:
     name, by = project.env_file(profile).name, later(project, profile)
     if by > 0:
         return f"{name} is newer than {shown(profile)}", f"inv env.encrypt --profile {profile}"
-    return (f"{shown(profile)} is newer than {name}", opening(profile)) if by else None
+    return (
+        (f"{shown(profile)} is newer than {name}", config_values.how_to_decrypt(profile))
+        if by
+        else None
+    )
 
 
 def people(count: int) -> str:

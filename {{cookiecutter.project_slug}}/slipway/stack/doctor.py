@@ -14,6 +14,7 @@ from slipway.backup import drill as backup_drill
 from slipway.backup.schedule import nightly
 from slipway.config import check as config_check
 from slipway.config import values
+from slipway.config.schema import COMPOSE, LOCAL
 from slipway.core import journal, shell, transaction
 from slipway.core.errors import Finding, Refused
 from slipway.models import history, maintenance
@@ -97,7 +98,7 @@ def _python(_machine: Machine) -> Iterator[Finding]:
 
 def _engine(machine: Machine) -> Iterator[Finding]:
     name = machine.engine.name
-    what = {"local": "processes of this machine", "compose": "containers (docker compose)"}
+    what = {LOCAL: "processes of this machine", COMPOSE: "containers (docker compose)"}
     yield Finding("engine", "ok", f"{name}: {what[name]}")
 
 
@@ -115,7 +116,7 @@ def _env(machine: Machine) -> Iterator[Finding]:
         found = config_check.examine(project, profile)
         yield from (replace(item, check="env") for item in found)
     else:
-        fix = encrypted_env.how_to_make(project, profile)
+        fix = values.how_to_make(project, profile)
         yield Finding("env", "warn", f"no {path.name} yet", fix)
 
 

@@ -65,14 +65,14 @@ def open_session(
 def profile_name(here: Project, asked: str) -> str:
     """Return the profile that is meant: what was asked for, else APP_ENV, else the one in use."""
     given = asked or os.environ.get("APP_ENV", "")
-    return values.profile_name(given or engines.profile_in_use(here))
+    return values.profile_name(given or values.profile_in_use(here))
 
 
 def _refuse_another(here: Project, profile: str, engine: str) -> None:
     """Refuse to change a stack by way of another profile or engine than it is up with."""
-    up = {"profile": engines.profile_in_use(here), "engine": engines.engine_in_use(here)}
+    up = {"profile": values.profile_in_use(here), "engine": values.engine_in_use(here)}
     for what, asked in {"profile": profile, "engine": engine}.items():
-        known = {"profile": schema.PROFILES, "engine": engines.NAMES}[what]
+        known = {"profile": schema.PROFILES, "engine": schema.ENGINES}[what]
         if asked in known and up[what] and asked != up[what]:
             fix = f"--{what} {up[what]}, or first: inv deploy.down"
             raise Refused(f"the stack is up with the {what} {up[what]}, not {asked}", fix)

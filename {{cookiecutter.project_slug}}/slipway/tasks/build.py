@@ -116,7 +116,10 @@ def pin(_c: Context, check: bool = False) -> None:
 def scan(_c: Context, json: bool = False, profile: str = "", strict: bool = False) -> None:
     """Look for known vulnerabilities and bad Dockerfiles."""
     root = project.load().root
-    found = [build_scan.audit_packages(lock, root) for lock in ("requirements.txt", "requirements-dev.txt")]
+    found = [
+        build_scan.audit_packages(lock, root)
+        for lock in ("requirements.txt", "requirements-dev.txt")
+    ]
     found += _scanned(_prepared(profile))
     output.show(found, as_json=json, empty="")
     if why := build_scan.scan_failure(found, strict=strict):
@@ -130,7 +133,9 @@ def _scanned(build: images.ImageBuild) -> list[build_scan.ScanResult]:
         targets = build.targets()
     except Refused as error:
         return [
-            build_scan.ScanResult("images", "hadolint, trivy", build_scan.LEFT_OUT, error.what, error.fix)
+            build_scan.ScanResult(
+                "images", "hadolint, trivy", build_scan.LEFT_OUT, error.what, error.fix
+            )
         ]
     linted = build_scan.lint_dockerfiles(sorted({item.dockerfile for item in targets}), root)
     if not build_scan.find_scanner("trivy"):
@@ -138,7 +143,10 @@ def _scanned(build: images.ImageBuild) -> list[build_scan.ScanResult]:
             linted,
             build_scan.ScanResult("images", "trivy", build_scan.LEFT_OUT, "trivy is not installed"),
         ]
-    return [linted, *(build_scan.scan_image(item.references(build.origin)[0], root) for item in targets)]
+    return [
+        linted,
+        *(build_scan.scan_image(item.references(build.origin)[0], root) for item in targets),
+    ]
 
 
 def _prepared(profile: str, tag: str = "", version: str = "") -> images.ImageBuild:

@@ -9,6 +9,7 @@ from invoke.tasks import task
 
 from slipway.backup import provenance
 from slipway.config import check, values
+from slipway.config.schema import LOCAL
 from slipway.core import journal, output, project
 from slipway.core.errors import Refused
 from slipway.core.transaction import change
@@ -45,7 +46,7 @@ def up(
     opened = session.open_session(profile, engine, gpu=gpu)
     name = opened.engine.name
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
-    if name == engines.NAMES[0] and (left := services.container_only_services(here.root)):
+    if name == LOCAL and (left := services.container_only_services(here.root)):
         output.say(f"  In containers only, and not here: {', '.join(sorted(left))}")
     _refuse_wrong_password(opened)
     with change(here.root, "deploy.up", profile=opened.profile, engine=name) as made:
@@ -95,7 +96,7 @@ def _make_environment(here: project.Project, profile: str) -> None:
         Refused: they are there, encrypted; or the profile was deployed before, so that new secrets
             would lock its owner out.
     """
-    encrypted_env.refuse_hidden(here, profile)
+    values.refuse_hidden(here, profile)
     path = here.env_file(profile)
     deployed = [item for item in journal.entries(here.root) if item["verb"] == "deploy.up"]
     if not path.exists() and any(item.get("profile") == profile for item in deployed):

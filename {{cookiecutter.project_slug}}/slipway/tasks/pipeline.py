@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
+from slipway.config import schema
 from slipway.config import values as config_values
 from slipway.core import output, project, shell
 from slipway.core.errors import Refused
@@ -107,8 +108,8 @@ def _engine(asked: str, here: Project) -> str:
     """Name the engine that is meant; stages know one more than the stack does."""
     if asked == RAY:
         return RAY
-    if asked and asked not in engines.NAMES:
-        known = ", ".join((*engines.NAMES, RAY))
+    if asked and asked not in schema.ENGINES:
+        known = ", ".join((*schema.ENGINES, RAY))
         raise Refused(f"there is no engine {asked!r}", f"choose one of: {known}", code=2)
     return engines.engine_name(asked, here)
 
@@ -118,12 +119,12 @@ def _launcher(name: str, here: Project, profile: str, id_: str, address: str) ->
     from slipway.pipeline.runners import Containers, Local  # noqa: PLC0415
 
     where = session.profile_name(here, profile)
-    values = _values(here, where, "compose" if name == "compose" else "local")
+    values = _values(here, where, schema.COMPOSE if name == schema.COMPOSE else schema.LOCAL)
     if name == RAY:
         from slipway.pipeline.ray_runner import Cluster  # noqa: PLC0415 - it brings Ray
 
         return Cluster(here, values, id_, address)
-    return Containers(here, values, id_) if name == "compose" else Local(here, values, id_)
+    return Containers(here, values, id_) if name == schema.COMPOSE else Local(here, values, id_)
 
 
 def _values(here: Project, profile: str, engine: str) -> Mapping[str, str]:

@@ -24,6 +24,7 @@ from slipway.backup.schedule import nightly
 from slipway.backup.schedule import timetable as schedule_timetable
 from slipway.backup.schedule.timetable import Timetable
 from slipway.config import values
+from slipway.config.schema import COMPOSE, LOCAL
 from slipway.core import files, journal, output, project
 from slipway.core.errors import Refused
 from slipway.core.transaction import Busy, interruptible, unwritable
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from slipway.backup.restore_point import Point
     from slipway.core.project import Project
 
-COMPOSE, LOCAL = "compose", "local"
 TICK = 5.0
 """Seconds between two looks at the clock: it may be set, and the machine may have slept."""
 PATIENCE = 3600.0

@@ -159,7 +159,7 @@ class EnvFileRotation(SecretRotation):
         profile = self.session.profile
         if encrypted_env.later(self.project, profile) < 0:
             what = f"{encrypted_env.shown(profile)} is newer than {self.path.name}, and would be"
-            raise Refused(f"{what} overwritten", encrypted_env.opening(profile))
+            raise Refused(f"{what} overwritten", config_values.how_to_decrypt(profile))
 
     @cached_property
     def values(self) -> dict[str, config_values.Value]:

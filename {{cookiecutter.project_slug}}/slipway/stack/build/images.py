@@ -169,7 +169,9 @@ def read_targets(printed: str) -> list[BuildTarget]:
     """Read what `docker buildx bake --print` would build."""
     found: dict[str, dict[str, Any]] = json.loads(printed)["target"]
     return [
-        BuildTarget(name, entry["tags"][0].rpartition(":")[0], dockerfile_path(entry, Path()).as_posix())
+        BuildTarget(
+            name, entry["tags"][0].rpartition(":")[0], dockerfile_path(entry, Path()).as_posix()
+        )
         for name, entry in found.items()
     ]
 
@@ -261,7 +263,9 @@ def registry_digest(reference: str) -> str:
         ) from error
 
 
-def refuse_other_digests(wanted: Iterable[BuildTarget], origin_: ImageOrigin, pushed: Mapping[str, str]) -> None:
+def refuse_other_digests(
+    wanted: Iterable[BuildTarget], origin_: ImageOrigin, pushed: Mapping[str, str]
+) -> None:
     """Check that the registry has every name of what was pushed, and under its digest.
 
     Raises:
@@ -289,7 +293,9 @@ class ImageBuild:
         said = shell.read(command, cwd=self.project.root, env=self.environment)
         return read_targets(said)
 
-    def run(self, wanted: Iterable[BuildTarget], *, push: bool = False, attest: bool = False) -> str:
+    def run(
+        self, wanted: Iterable[BuildTarget], *, push: bool = False, attest: bool = False
+    ) -> str:
         """Build in one parallel go, in view of the caller; return bake's metadata."""
         metadata = self.project.run / "build.json"
         metadata.parent.mkdir(exist_ok=True)

@@ -27,7 +27,8 @@ def compile_commands(root: Path, *, upgrade: bool) -> dict[str, list[str]]:
     }
     same = ("--constraint", "requirements.txt")
     return whole | {
-        target: compile_command(source, target, *same) for source, target in image_locks(root).items()
+        target: compile_command(source, target, *same)
+        for source, target in image_locks(root).items()
     }
 
 

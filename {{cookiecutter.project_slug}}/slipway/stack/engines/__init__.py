@@ -6,18 +6,17 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from slipway.config import schema
+from slipway.config.schema import COMPOSE, ENGINES, LOCAL
+from slipway.config.values import engine_in_use
 from slipway.core import shell
 from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from slipway.core.project import Project
     from slipway.stack.engines.base import Engine
 
-NAMES = schema.ENGINES
 GPU = "gpu"
 """Noted beside the engine's name where the stack has GPUs."""
 
@@ -38,10 +37,10 @@ def choose_engine(
     Raises:
         Refused: there is no engine of that name.
     """
-    if engine_name(name, project) == "compose":
+    if engine_name(name, project) == COMPOSE:
         from slipway.stack.engines.compose import ComposeEngine  # noqa: PLC0415 - speed: one engine
 
-        reserve = GPU in _noted(project) if gpu is None else gpu
+        reserve = GPU in project.stack_note if gpu is None else gpu
         return ComposeEngine(project, values, gpu=reserve, name=stack_name)
     from slipway.stack.engines.local import LocalEngine  # noqa: PLC0415 - speed: one engine
 
@@ -57,40 +56,23 @@ def engine_name(asked: str, project: Project) -> str:
         Refused: there is no engine of that name.
     """
     name = asked or os.environ.get("SLIPWAY_ENGINE", "")
-    if name not in ("", *NAMES):
-        raise Refused(f"there is no engine {name!r}", f"choose one of: {', '.join(NAMES)}", code=2)
-    return name or engine_in_use(project) or ("compose" if containers_can_run(project) else "local")
-
-
-def engine_in_use(project: Project) -> str:
-    """Return the engine that the stack was last brought up on; empty when it was taken down."""
-    return next((word for word in _noted(project) if word in NAMES), "")
-
-
-def profile_in_use(project: Project) -> str:
-    """Return the profile that the stack was last brought up with; empty when it was taken down."""
-    return next((word for word in _noted(project) if word in schema.PROFILES), "")
+    if name not in ("", *ENGINES):
+        raise Refused(
+            f"there is no engine {name!r}", f"choose one of: {', '.join(ENGINES)}", code=2
+        )
+    return name or engine_in_use(project) or (COMPOSE if containers_can_run(project) else LOCAL)
 
 
 def note_stack(project: Project, name: str, profile: str, *, gpu: bool = False) -> None:
     """Remember how the stack was brought up, so that the next task asks the same engine."""
-    _note(project).parent.mkdir(exist_ok=True)
+    project.run.mkdir(exist_ok=True)
     words = [name, profile, *([GPU] if gpu else [])]
-    _note(project).write_text(" ".join(words), encoding="utf-8")
+    project.stack_note_file.write_text(" ".join(words), encoding="utf-8")
 
 
 def forget_stack(project: Project) -> None:
     """Forget how the stack was brought up."""
-    _note(project).unlink(missing_ok=True)
-
-
-def _noted(project: Project) -> list[str]:
-    path = _note(project)
-    return path.read_text(encoding="utf-8").split() if path.is_file() else []
-
-
-def _note(project: Project) -> Path:
-    return project.run / "engine"
+    project.stack_note_file.unlink(missing_ok=True)
 
 
 def containers_can_run(project: Project) -> bool:

@@ -64,7 +64,9 @@ def compose_processes(name: str) -> list[psutil.Process]:
     return found
 
 
-def stack_parts(client: docker.DockerClient, name: str) -> Iterator[tuple[str, Callable[[], object]]]:
+def stack_parts(
+    client: docker.DockerClient, name: str
+) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield what a stack consists of, with what takes it away; what needs others comes first."""
     ours = {"label": f"{PROJECT}={name}"}
     for container in client.containers.list(all=True, filters=ours, ignore_removed=True):

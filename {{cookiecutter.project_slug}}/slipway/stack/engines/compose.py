@@ -15,12 +15,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from slipway.config import service_env
+from slipway.config.schema import COMPOSE
 from slipway.core import output, shell
 from slipway.core.errors import Refused
 from slipway.core.transaction import uninterrupted
 from slipway.stack import health
 from slipway.stack.build import images
-from slipway.stack.build.compose_cli import profile_composition, key_options
+from slipway.stack.build.compose_cli import key_options, profile_composition
 from slipway.stack.build.pull import pull_or_build
 from slipway.stack.engines import permissions
 from slipway.stack.engines.base import Replica, ReplicaAccess, refuse_unknown
@@ -59,7 +60,7 @@ API_PORT = 8000
 class ComposeEngine:
     """Runs the services of a profile's compose files."""
 
-    name = "compose"
+    name = COMPOSE
 
     def __init__(
         self,
@@ -143,7 +144,9 @@ class ComposeEngine:
     def _refuse_taken_ports(self) -> None:
         """Check that every port to be published is free, or published by this stack already."""
         ours = {item.labels[SERVICE] for item in self.stack.running()}
-        health.refuse_taken_ports({name: port for name, port in self.ports().items() if name not in ours})
+        health.refuse_taken_ports(
+            {name: port for name, port in self.ports().items() if name not in ours}
+        )
 
     def _prepare_files(self, *, hand_out: bool) -> None:
         """Make the folders that containers write to; `hand_out` the variables of each service.

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from supervisor.states import ProcessStates
 
 from slipway.config import schema, service_env
-from slipway.config.schema import APPLICATION
+from slipway.config.schema import APPLICATION, LOCAL
 from slipway.config.service_env import STAMP
 from slipway.core import output, shell
 from slipway.core.errors import Refused
 from slipway.core.transaction import uninterrupted
 from slipway.stack import health
 from slipway.stack.engines.base import Replica, ReplicaAccess, ServiceStatus, refuse_unknown
-from slipway.stack.engines.supervisor import DIED, SupervisorFiles, Supervisor, supervisor_config
+from slipway.stack.engines.supervisor import DIED, Supervisor, SupervisorFiles, supervisor_config
 from slipway.stack.processes import MARK, describe_process
 from slipway.stack.services import LocalService, local_services
 
@@ -82,7 +82,7 @@ class PreviousStack:
 class LocalEngine:
     """Runs each service's `x-local` under supervisord, and its one-shots before it."""
 
-    name = "local"
+    name = LOCAL
 
     def __init__(self, project: Project, values: Mapping[str, str]) -> None:
         """Take the project and its effective variables; nothing is started yet."""
@@ -269,7 +269,9 @@ class LocalEngine:
         """End what a killed supervisord, or a killed `inv`, left running."""
         left = self.supervisor.orphans()
         if left:
-            output.say(f"  Ending what an earlier start left: {', '.join(map(describe_process, left))}")
+            output.say(
+                f"  Ending what an earlier start left: {', '.join(map(describe_process, left))}"
+            )
             self.supervisor.stop()
 
     def _heal(self, limit: float) -> bool:
@@ -396,7 +398,9 @@ def process_environment(project: Project, values: Mapping[str, str]) -> dict[str
     return {**values, **dict.fromkeys(hidden, ""), **own}
 
 
-def stack_fingerprint(project: Project, env: Mapping[str, str], services: Iterable[LocalService]) -> str:
+def stack_fingerprint(
+    project: Project, env: Mapping[str, str], services: Iterable[LocalService]
+) -> str:
     """Digest what a running stack is made from; values go in, but cannot be read back."""
     digest = hashlib.sha256(repr([sorted(env.items()), list(services), sys.executable]).encode())
     for name in WATCHED:

@@ -133,7 +133,9 @@ def supervisor_config(
     return "\n".join(_section(name, keys) for name, keys in (general | programs).items())
 
 
-def _program(service: LocalService, places: SupervisorFiles, own: Mapping[str, str]) -> dict[str, object]:
+def _program(
+    service: LocalService, places: SupervisorFiles, own: Mapping[str, str]
+) -> dict[str, object]:
     return {
         "command": shlex.join(service.command),
         "environment": ",".join(f'{name}="{value}"' for name, value in own.items()),
