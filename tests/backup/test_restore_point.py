@@ -38,7 +38,7 @@ def test_a_point_says_what_it_holds_and_only_its_owner_reads_it(folder: Path) ->
     assert restore_point.damaged(found) == []
     assert restore_point.ID.fullmatch(found.id)
     assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE(found.folder.stat().st_mode) == 0o700
-    assert maintenance.restore_points(folder) == {"tier1_v1.0_2026-11-22.onnx": found.id}
+    assert maintenance.restore_point_files(folder) == {"tier1_v1.0_2026-11-22.onnx": found.id}
 
 
 def test_a_point_without_a_database_or_models_is_one_too(folder: Path) -> None:

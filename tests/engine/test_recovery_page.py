@@ -68,7 +68,7 @@ def test_the_page_of_the_recovery_can_be_followed(stack: Stack, tmp_path: Path) 
     follow(database)
     assert rows(stack) == held
 
-    lost = registry.find(stack.root / "models", TIER).file
+    lost = registry.find_model(stack.root / "models", TIER).file
     content = lost.read_bytes()
     lost.write_bytes(content[:1000])
     follow(model)

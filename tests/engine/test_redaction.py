@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from slipway.core.project import load
 from slipway.core.redaction import MASK
-from slipway.secret.scan_images import Layers
+from slipway.secret.scan_images import LayerSearch
 from tests.support.secret_leaks import Hunt
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def test_nothing_that_a_session_leaves_behind_holds_a_secret(
 
 def remember_older_layers(stack: Stack, hunt: Hunt) -> None:
     """Let env.check leave out the layers that are older than the values."""
-    layers = Layers(load(stack.root), hunt.planted, 0)
+    layers = LayerSearch(load(stack.root), hunt.planted, 0)
     for item in stack.client.api.images():
         layers.clean |= {*stack.client.api.inspect_image(item["Id"])["RootFS"].get("Layers", ())}
     layers.remember()

@@ -32,7 +32,7 @@ def here(tmp_path: Path) -> Project:
 
 
 def states(here: Project) -> dict[str, str]:
-    return {item.check: item.state for item in maintenance.verify(here)}
+    return {item.check: item.state for item in maintenance.verify_models(here)}
 
 
 def test_all_is_well_where_nothing_was_harmed(here: Project) -> None:
@@ -45,7 +45,7 @@ def test_every_harm_is_named(here: Project) -> None:
     file = here.models / "tier1_v1.2_2026-11-22.onnx"
     file.write_bytes(b"flipped")
     (here.models / "tier1_v1.3_2026-11-22.json").write_text("{")
-    registry.point(here.models, "tier1", "tier1_v1.3_2026-11-22.onnx")
+    registry.point_link(here.models, "tier1", "tier1_v1.3_2026-11-22.onnx")
     (here.models / ".tier1_v1.4_2026-11-22.onnx.77").write_bytes(b"half")
     found = states(here)
     assert found["tier1 v1.2"] == "fail"
@@ -57,7 +57,7 @@ def test_every_harm_is_named(here: Project) -> None:
 def test_what_a_link_names_is_never_deleted(here: Project) -> None:
     metadata = here.models / "tier1_v1.0_2026-11-22.json"
     metadata.write_text("{}")
-    found = maintenance.plan(here, 0, 0)
+    found = maintenance.plan_pruning(here, 0, 0)
     assert [item.version for item in found.going] == ["v1.1", "v1.2", "v1.3"]
     assert found.left == ()
     found.carry_out()
@@ -66,15 +66,15 @@ def test_what_a_link_names_is_never_deleted(here: Project) -> None:
 
 
 def test_a_tier_without_a_link_is_named_with_what_brings_it_back(here: Project) -> None:
-    registry.point(here.models, "tier1", "")
-    found = {item.check: item for item in maintenance.verify(here)}
+    registry.point_link(here.models, "tier1", "")
+    found = {item.check: item for item in maintenance.verify_models(here)}
     assert found["tier1_current"].state == "fail"
     assert found["tier1_current"].fix == "inv models.rollback tier1 --to v1.3"
 
 
 def test_where_nothing_is_whole_training_is_what_is_left(tmp_path: Path) -> None:
     write(tmp_path / "models", "tier1", "v1.0", current=True).write_bytes(b"flipped")
-    (found,) = maintenance.verify(Project(tmp_path, "A", "a", "a"))
+    (found,) = maintenance.verify_models(Project(tmp_path, "A", "a", "a"))
     assert (found.state, found.fix) == ("fail", "inv models.train --tier tier1")
 
 
@@ -82,7 +82,7 @@ def test_metrics_that_cannot_be_read_are_named_and_harm_no_other(here: Project) 
     metadata = here.models / "tier1_v1.2_2026-11-22.json"
     metadata.write_text(metadata.read_text().replace('"beats_baselines": false', '"model": null'))
     assert states(here)["tier1 v1.2"] == "fail"
-    rows = [registry.summary(model) for model in registry.models(here.models)]
+    rows = [registry.score_summary(model) for model in registry.list_models(here.models)]
     assert {"beats baselines": "?"} in rows
 
 
@@ -95,7 +95,9 @@ def test_metrics_that_cannot_be_read_are_named_and_harm_no_other(here: Project) 
     ],
 )
 def test_a_killed_rotation_is_explained(step: str, pointed: str, state: str, detail: str) -> None:
-    found = maintenance.explained({**LEFT, "step": step}, f"tier1_{pointed}_2026-11-22.onnx")
+    found = maintenance.explain_interruption(
+        {**LEFT, "step": step}, f"tier1_{pointed}_2026-11-22.onnx"
+    )
     assert found.check == "models.promote of tier1, v1.0 to v1.1"
     assert found.state == state
     assert found.detail.startswith(detail)
@@ -116,7 +118,7 @@ def test_a_killed_rotation_is_told_until_another_of_its_tier_followed(here: Proj
 
 
 def kept(here: Project, keep: int, days: int = 30) -> dict[str, str]:
-    found = maintenance.kept(here, keep, timedelta(days=days))
+    found = maintenance.kept_files(here, keep, timedelta(days=days))
     return {name.split("_")[1]: reason for name, reason in found.items()}
 
 
@@ -133,6 +135,6 @@ def test_what_is_needed_is_never_deleted(here: Project) -> None:
 
 def test_a_version_is_removed_with_all_that_belongs_to_it(here: Project) -> None:
     (here.models / "tier1_v1.1_2026-11-22.sig").write_text("signed")
-    maintenance.remove(registry.find(here.models, "tier1", "v1.1"))
+    maintenance.remove_model(registry.find_model(here.models, "tier1", "v1.1"))
     assert not list(here.models.glob("tier1_v1.1*"))
     assert states(here).keys() == {"tier1 v1.0", "tier1 v1.2", "tier1 v1.3"}

@@ -5,17 +5,17 @@ import json
 import pytest
 
 from slipway.models import promotion
-from slipway.models.replicas import Answers
+from slipway.models.replicas import AnswerCounts
 
 BOUNDS = (0.05, 0.1, 0.25, 1.0)
 FAST, MIDDLING, SLOW = (100, 0, 0, 0, 0), (0, 0, 100, 0, 0), (0, 0, 0, 100, 0)
 
 
-def answers(buckets: tuple[int, ...], errors: int = 0, failures: int = 0) -> Answers:
-    return Answers(sum(buckets), errors, failures, buckets, BOUNDS)
+def answers(buckets: tuple[int, ...], errors: int = 0, failures: int = 0) -> AnswerCounts:
+    return AnswerCounts(sum(buckets), errors, failures, buckets, BOUNDS)
 
 
-NONE = Answers(0, 0, 0, (), ())
+NONE = AnswerCounts(0, 0, 0, (), ())
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ NONE = Answers(0, 0, 0, (), ())
         (answers((0, 0, 0, 9, 0)), answers(FAST), ""),
     ],
 )
-def test_what_is_within_bounds(now: Answers, usual: Answers, said: str) -> None:
-    found = promotion.verdict(now, usual, last=True)
+def test_what_is_within_bounds(now: AnswerCounts, usual: AnswerCounts, said: str) -> None:
+    found = promotion.judge_requests(now, usual, last=True)
     assert found.startswith(said)
     assert bool(found) == bool(said)
 
 
 def test_latency_is_judged_at_the_end_only() -> None:
-    assert promotion.verdict(answers(SLOW), answers(FAST), last=False) == ""
+    assert promotion.judge_requests(answers(SLOW), answers(FAST), last=False) == ""
 
 
 def test_a_step_is_named_by_number_and_name() -> None:
@@ -51,6 +51,6 @@ def test_a_step_is_named_by_number_and_name() -> None:
 
 @pytest.mark.parametrize("line", ["", "a warning of a library", "[]", '{"checks": []}', '"name"'])
 def test_what_is_no_check_is_passed_over(line: str) -> None:
-    assert promotion.check_said(line) == {}
+    assert promotion.read_check(line) == {}
     said = {"name": "load", "ok": True, "detail": "", "seconds": 0.1}
-    assert promotion.check_said(json.dumps(said)) == said
+    assert promotion.read_check(json.dumps(said)) == said

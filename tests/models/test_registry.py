@@ -41,7 +41,7 @@ def write(folder: Path, tier: str, version: str, *, current: bool = False) -> Pa
 def test_versions_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for version in ("v1.10", "v1.9", "v2.0"):
         write(tmp_path, "tier1", version, current=version == "v1.10")
-    found = registry.models(tmp_path)
+    found = registry.list_models(tmp_path)
     assert [(item.version, item.current) for item in found] == [
         ("v1.9", False),
         ("v1.10", True),
@@ -52,41 +52,41 @@ def test_versions_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"tier": "tier1", "version": "v1.0"}'])
 def test_without_complete_metadata_there_is_no_model(tmp_path: Path, text: str) -> None:
     write(tmp_path, "tier1", "v1.0").with_suffix(".json").write_text(text)
-    assert registry.models(tmp_path) == []
+    assert registry.list_models(tmp_path) == []
 
 
 def test_without_its_artifact_there_is_no_model(tmp_path: Path) -> None:
     write(tmp_path, "tier1", "v1.0").unlink()
-    assert registry.models(tmp_path) == []
+    assert registry.list_models(tmp_path) == []
 
 
 def test_find_takes_a_version_or_what_is_current(tmp_path: Path) -> None:
     write(tmp_path, "tier1", "v1.0")
     write(tmp_path, "tier1", "v1.1", current=True)
-    assert registry.find(tmp_path, "tier1", "").version == "v1.1"
-    assert registry.find(tmp_path, "tier1", "1.0").version == "v1.0"
+    assert registry.find_model(tmp_path, "tier1", "").version == "v1.1"
+    assert registry.find_model(tmp_path, "tier1", "1.0").version == "v1.0"
     with pytest.raises(Refused, match=r"no model tier1 v9.9; there are: tier1 v1.0, tier1 v1.1"):
-        registry.find(tmp_path, "tier1", "v9.9")
+        registry.find_model(tmp_path, "tier1", "v9.9")
 
 
 def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
     file = write(tmp_path, "tier1", "v1.0", current=True)
-    (model,) = registry.models(tmp_path)
-    assert registry.damaged(model) == ""
+    (model,) = registry.list_models(tmp_path)
+    assert registry.find_damage(model) == ""
     file.write_bytes(b"tier1 v1.1")
-    assert "sha256" in registry.damaged(model)
+    assert "sha256" in registry.find_damage(model)
 
 
 def test_a_pointer_to_nothing_is_still_a_tier(tmp_path: Path) -> None:
     write(tmp_path, "tier1", "v1.0", current=True).unlink()
     write(tmp_path, "tier2", "v1.0")
-    assert registry.tiers(tmp_path) == ["tier1"]
+    assert registry.served_tiers(tmp_path) == ["tier1"]
 
 
 def test_a_tier_that_does_not_beat_its_baselines_says_so(tmp_path: Path) -> None:
     write(tmp_path, "tier1", "v1.0")
-    (model,) = registry.models(tmp_path)
-    assert registry.summary(model) == {
+    (model,) = registry.list_models(tmp_path)
+    assert registry.score_summary(model) == {
         "rain": "brier 0.200 (climatology 0.190)",
         "beats baselines": "not in rain",
     }
@@ -95,13 +95,13 @@ def test_a_tier_that_does_not_beat_its_baselines_says_so(tmp_path: Path) -> None
 def test_the_link_of_a_tier_is_moved_and_taken_away(tmp_path: Path) -> None:
     for version in ("v1.0", "v1.1"):
         file = write(tmp_path, "tier1", version)
-        registry.point(tmp_path, "tier1", file.name)
-        assert registry.pointed(tmp_path, "tier1") == file.name
+        registry.point_link(tmp_path, "tier1", file.name)
+        assert registry.served_file(tmp_path, "tier1") == file.name
         assert (tmp_path / "tier1_current.onnx").read_bytes() == f"tier1 {version}".encode()
-    registry.point(tmp_path, "tier1", "tier1_v2.0_2026-11-22.skops")
+    registry.point_link(tmp_path, "tier1", "tier1_v2.0_2026-11-22.skops")
     assert [path.name for path in tmp_path.glob("*_current.*")] == ["tier1_current.skops"]
-    registry.point(tmp_path, "tier1", "")
-    assert registry.pointed(tmp_path, "tier1") == ""
+    registry.point_link(tmp_path, "tier1", "")
+    assert registry.served_file(tmp_path, "tier1") == ""
 
 
 def test_what_a_killed_writer_left_is_found_and_nothing_else(tmp_path: Path) -> None:
@@ -112,15 +112,15 @@ def test_what_a_killed_writer_left_is_found_and_nothing_else(tmp_path: Path) -> 
     left = [".tier1_current.onnx.7", ".tier1_v1.1_2026-11-22.json.7", "tier1_v1.1_2026-11-22.onnx"]
     for name in left:
         (tmp_path / name).write_text("")
-    assert [path.name for path in registry.leftovers(tmp_path)] == left
+    assert [path.name for path in registry.leftover_files(tmp_path)] == left
 
 
 def test_metrics_stand_side_by_side(tmp_path: Path) -> None:
     for version in ("v1.0", "v1.1"):
         write(tmp_path, "tier1", version)
-    old, new = registry.models(tmp_path)
+    old, new = registry.list_models(tmp_path)
     new.metadata["metrics"]["rain"]["model"] = {"brier": 0.15, "ece": 0.05}
-    assert [*registry.differences(old, new)] == [
+    assert [*registry.metric_differences(old, new)] == [
         {"target": "rain", "metric": "brier", "v1.0": 0.2, "v1.1": 0.15, "change": "-0.050"},
         {"target": "rain", "metric": "ece", "v1.0": None, "v1.1": 0.05, "change": None},
     ]

@@ -16,7 +16,7 @@ import pytest
 
 from slipway.core.errors import Refused
 from slipway.models import replicas as models_replicas
-from slipway.models.replicas import Answers, Process
+from slipway.models.replicas import AnswerCounts, ServingProcess
 from slipway.stack.engines.base import Replica
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ def test_a_process_lives_as_long_as_it_holds_its_lock(tmp_path: Path) -> None:
         assert process.stdout
         process.stdout.readline()
         (tmp_path / "one.7.json").write_text(json.dumps(report()))
-        (found,) = models_replicas.processes(tmp_path)
+        (found,) = models_replicas.serving_processes(tmp_path)
         assert (found.name, found.host, found.tier("tier1")["file"]) == ("one.7", "one", OLD)
         os.kill(process.pid, signal.SIGKILL)
-    assert models_replicas.processes(tmp_path) == []
+    assert models_replicas.serving_processes(tmp_path) == []
 
 
 def test_where_no_lock_is_seen_a_report_is_believed_while_it_is_fresh(
@@ -74,41 +74,45 @@ def test_where_no_lock_is_seen_a_report_is_believed_while_it_is_fresh(
     for name, at in {"new.7": now, "old.7": now - timedelta(seconds=60), "none.7": ""}.items():
         (tmp_path / f"{name}.lock").touch()
         (tmp_path / f"{name}.json").write_text(json.dumps(report(at=str(at))))
-    assert models_replicas.processes(tmp_path) == []
+    assert models_replicas.serving_processes(tmp_path) == []
     monkeypatch.setattr(models_replicas, "LOCKS_ARE_SEEN", False)
-    assert [item.name for item in models_replicas.processes(tmp_path)] == ["new.7"]
+    assert [item.name for item in models_replicas.serving_processes(tmp_path)] == ["new.7"]
 
 
 def test_a_process_that_has_not_reported_yet_is_awaited(
     tmp_path: Path, live: Callable[..., None]
 ) -> None:
     live("one.7", None)
-    (found,) = models_replicas.processes(tmp_path)
-    assert models_replicas.behind([found], [API], "tier1", NEW) == {"api-1 (process 7)": ""}
+    (found,) = models_replicas.serving_processes(tmp_path)
+    assert models_replicas.lagging_processes([found], [API], "tier1", NEW) == {
+        "api-1 (process 7)": ""
+    }
 
 
 def test_everyone_who_is_behind_is_named() -> None:
     live = [
-        Process("one.7", report(NEW)),
-        Process("one.8", report()),
-        Process("two.7", report(OLD, NEW, "not a model")),
+        ServingProcess("one.7", report(NEW)),
+        ServingProcess("one.8", report()),
+        ServingProcess("two.7", report(OLD, NEW, "not a model")),
     ]
     replicas = [API, Replica("api-2", "two"), Replica("api-3", "three")]
-    assert models_replicas.behind(live, replicas, "tier1", NEW) == {
+    assert models_replicas.lagging_processes(live, replicas, "tier1", NEW) == {
         "api-3": "",
         "api-1 (process 8)": "",
         "api-2 (process 7)": "not a model",
     }
-    assert models_replicas.behind(live[:1], replicas[:1], "tier1", NEW) == {}
+    assert models_replicas.lagging_processes(live[:1], replicas[:1], "tier1", NEW) == {}
 
 
 def test_who_serves_other_tiers_only_is_not_waited_for(
     tmp_path: Path, live: Callable[..., None]
 ) -> None:
-    (one, two) = (Process("one.7", report()), Process("one.8", {}))
-    assert models_replicas.behind([one], [API], "policy", NEW) == {}
-    assert models_replicas.behind([one, two], [API], "policy", NEW) == {"api-1 (process 8)": ""}
-    assert models_replicas.behind([], [API], "policy", NEW) == {"api-1": ""}
+    (one, two) = (ServingProcess("one.7", report()), ServingProcess("one.8", {}))
+    assert models_replicas.lagging_processes([one], [API], "policy", NEW) == {}
+    assert models_replicas.lagging_processes([one, two], [API], "policy", NEW) == {
+        "api-1 (process 8)": ""
+    }
+    assert models_replicas.lagging_processes([], [API], "policy", NEW) == {"api-1": ""}
     live("one.7", report())
     assert models_replicas.await_everywhere(tmp_path, lambda: [API], "policy", NEW, 10) == 0
 
@@ -152,17 +156,21 @@ def counted(requests: int, errors: int = 0, failures: int = 0) -> dict[str, Any]
 
 
 def test_answers_are_added_up_and_taken_from_each_other() -> None:
-    live = [Process("one.7", counted(10)), Process("one.8", counted(20, 1, 2)), Process("x.1", {})]
-    total = models_replicas.answers(live, NEW)
-    assert total == Answers(30, 1, 2, (28, 0, 2), (0.1, 0.5))
-    assert total - models_replicas.answers(live[:1], NEW) == Answers(
+    live = [
+        ServingProcess("one.7", counted(10)),
+        ServingProcess("one.8", counted(20, 1, 2)),
+        ServingProcess("x.1", {}),
+    ]
+    total = models_replicas.count_answers(live, NEW)
+    assert total == AnswerCounts(30, 1, 2, (28, 0, 2), (0.1, 0.5))
+    assert total - models_replicas.count_answers(live[:1], NEW) == AnswerCounts(
         20, 1, 2, (19, 0, 1), (0.1, 0.5)
     )
-    assert total - models_replicas.answers(live, OLD) == total
+    assert total - models_replicas.count_answers(live, OLD) == total
 
 
 def test_p99_is_the_bound_that_99_of_100_kept() -> None:
-    assert Answers(100, 0, 0, (98, 1, 1), (0.1, 0.5)).p99 == 0.5
-    assert Answers(100, 0, 0, (99, 0, 1), (0.1, 0.5)).p99 == 0.1
-    assert Answers(1, 0, 0, (0, 0, 1), (0.1, 0.5)).p99 == math.inf
-    assert Answers(0, 0, 0, (), ()).p99 == 0.0
+    assert AnswerCounts(100, 0, 0, (98, 1, 1), (0.1, 0.5)).p99 == 0.5
+    assert AnswerCounts(100, 0, 0, (99, 0, 1), (0.1, 0.5)).p99 == 0.1
+    assert AnswerCounts(1, 0, 0, (0, 0, 1), (0.1, 0.5)).p99 == math.inf
+    assert AnswerCounts(0, 0, 0, (), ()).p99 == 0.0

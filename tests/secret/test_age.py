@@ -34,13 +34,13 @@ def recipient(key: Path) -> str:
 @pytest.fixture
 def sealed(key: Path) -> bytes:
     file = io.BytesIO()
-    secret_age.sealed([TEXT[:5], TEXT[5:]], file, recipient(key))
+    secret_age.encrypt_blocks([TEXT[:5], TEXT[5:]], file, recipient(key))
     return file.getvalue()
 
 
 def opened(content: bytes, identity: Path | None) -> bytes:
     file = io.BytesIO()
-    secret_age.unsealed([content[:100], content[100:]], file, identity, WHAT)
+    secret_age.decrypt_blocks([content[:100], content[100:]], file, identity, WHAT)
     return file.getvalue()
 
 
@@ -54,8 +54,8 @@ def test_what_is_sealed_comes_out_as_it_went_in(key: Path, sealed: bytes) -> Non
 def test_the_measure_is_of_what_was_written(key: Path) -> None:
     for to in ("", recipient(key)):
         file = io.BytesIO()
-        measure = secret_age.sealed([TEXT], file, to)
-        assert measure == secret_age.measured([file.getvalue()])
+        measure = secret_age.encrypt_blocks([TEXT], file, to)
+        assert measure == secret_age.measure_blocks([file.getvalue()])
 
 
 @pytest.mark.skipif(not AGE, reason="age is not installed")
@@ -95,16 +95,18 @@ def test_without_its_key_it_stays_closed(tmp_path: Path, sealed: bytes) -> None:
 
 def test_the_key_may_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(secret_age.IDENTITY, raising=False)
-    assert secret_age.identity("") is None
+    assert secret_age.identity_file("") is None
     monkeypatch.setenv(secret_age.IDENTITY, "~/key")
-    assert secret_age.identity("") == Path.home() / "key"
-    assert secret_age.identity("other") == Path("other")
+    assert secret_age.identity_file("") == Path.home() / "key"
+    assert secret_age.identity_file("other") == Path("other")
 
 
 def test_a_text_can_be_encrypted_for_several(tmp_path: Path, key: Path) -> None:
     secret_age.make_key(tmp_path / "other")
     keys = [key, tmp_path / "other"]
-    text = secret_age.armored("V=é\n", [secret_age.known(recipient(one)) for one in keys])
+    text = secret_age.encrypt_text(
+        "V=é\n", [secret_age.parse_recipient(recipient(one)) for one in keys]
+    )
     assert text.encode().startswith(secret_age.ARMOR)
     assert [opened(text.encode(), one).decode() for one in keys] == ["V=é\n"] * 2
 
@@ -141,26 +143,26 @@ def test_what_goes_wrong_at_either_end_is_told_as_it_was(key: Path, sealed: byte
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        secret_age.sealed(interrupted(), io.BytesIO(), recipient(key))
+        secret_age.encrypt_blocks(interrupted(), io.BytesIO(), recipient(key))
     with pytest.raises(OSError, match="No space left"):
-        secret_age.sealed([TEXT], Full(), recipient(key))
+        secret_age.encrypt_blocks([TEXT], Full(), recipient(key))
     with pytest.raises(OSError, match="No space left"):
-        secret_age.unsealed([sealed], Full(), key, WHAT)
+        secret_age.decrypt_blocks([sealed], Full(), key, WHAT)
 
 
 @pytest.mark.parametrize("text", ["age1xyz", "hello", "ssh-ed25519 AAAA"])
 def test_what_is_no_recipient_is_refused(text: str) -> None:
     with pytest.raises(Refused, match=f"no recipient of age: '{text}'"):
-        secret_age.refuse_bad(text)
+        secret_age.refuse_bad_recipient(text)
 
 
 def test_a_secret_key_in_place_of_a_recipient_is_not_printed(key: Path) -> None:
     secret = key.read_text().splitlines()[-1]
     with pytest.raises(Refused, match="holds a secret key, not a recipient") as caught:
-        secret_age.refuse_bad(secret)
+        secret_age.refuse_bad_recipient(secret)
     assert secret not in str(caught.value)
 
 
 def test_files_are_read_piece_by_piece(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(bytes(BLOCK + 1))
-    assert [len(block) for block in secret_age.content(tmp_path / "x")] == [BLOCK, 1]
+    assert [len(block) for block in secret_age.file_blocks(tmp_path / "x")] == [BLOCK, 1]

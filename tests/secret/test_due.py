@@ -11,7 +11,7 @@ from slipway.secret import due
 from tests.support.scratch import SCHEMA
 
 if TYPE_CHECKING:
-    from slipway.secret.due import Period
+    from slipway.secret.due import DueSecret
     from tests.support.scratch import Scratch
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -41,8 +41,8 @@ def note(scratch: Scratch, verb: str, at: datetime, **facts: object) -> None:
     journal.append(scratch.root, verb, **{"profile": "dev", "at": at.isoformat(), **facts})
 
 
-def known(scratch: Scratch, days: int = 14) -> dict[str, Period]:
-    return {item.name: item for item in due.known(scratch.project, "dev", days, NOW)}
+def known(scratch: Scratch, days: int = 14) -> dict[str, DueSecret]:
+    return {item.name: item for item in due.due_secrets(scratch.project, "dev", days, NOW)}
 
 
 def test_what_is_most_urgent_comes_first(rotated: Scratch) -> None:
@@ -96,7 +96,7 @@ def test_a_clock_that_was_set_back_makes_nothing_last_longer(rotated: Scratch) -
 )
 def test_periods_are_those_of_the_calendar(start: str, every: str, end: str) -> None:
     begin = datetime.fromisoformat(start).replace(tzinfo=UTC)
-    assert f"{due.after(begin, every):%Y-%m-%d}" == end
+    assert f"{due.period_end(begin, every):%Y-%m-%d}" == end
 
 
 def test_it_exits_with_1_where_something_is_due(rotated: Scratch) -> None:

@@ -37,8 +37,8 @@ class Desk:
         scratch.write(encrypted_env.RECIPIENTS, age.make_key(self.key))
         self.path = scratch.write(".env.dev", TEXT)
         self.path.chmod(0o600)
-        encrypted_env.write(self.project, "dev", TEXT)
-        encrypted_env.put(self.project, "dev", TEXT)
+        encrypted_env.write_encrypted(self.project, "dev", TEXT)
+        encrypted_env.write_plain(self.project, "dev", TEXT)
 
     def editor(self, *lines: str) -> str:
         """Return an editor that runs lines of Python over the `file`, and notes where it was."""
@@ -60,10 +60,10 @@ class Desk:
     @property
     def held(self) -> str:
         """What is encrypted."""
-        return encrypted_env.opened(self.project, "dev", self.key)
+        return encrypted_env.decrypt_env(self.project, "dev", self.key)
 
     def edit(self) -> list[str] | None:
-        return secret_edit.edit(self.project, "dev", self.key)
+        return secret_edit.edit_env(self.project, "dev", self.key)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_what_was_edited_is_encrypted_and_the_env_file_follows(
     assert desk.held == desk.path.read_text() == TEXT.replace(BEFORE, AFTER)
     assert stat.S_IMODE(desk.path.stat().st_mode) == 0o600
     assert modes.read_text() == str([0o600, 0o700])
-    assert encrypted_env.difference(desk.project, "dev") is None
+    assert encrypted_env.find_difference(desk.project, "dev") is None
     assert not desk.edited.parent.exists()
     assert Path("/dev/shm").is_dir() == desk.edited.is_relative_to("/dev/shm")  # noqa: S108
     assert BEFORE not in done.stdout + done.stderr
@@ -118,7 +118,7 @@ def test_an_env_file_that_was_another_stays(desk: Desk, use: Callable[..., None]
 
 
 def test_what_is_not_changed_stays_as_it_is(desk: Desk, use: Callable[..., None]) -> None:
-    before = encrypted_env.place(desk.project, "dev").read_bytes()
+    before = encrypted_env.encrypted_path(desk.project, "dev").read_bytes()
     use("pass")
     assert desk.edit() is None
     done = desk.scratch.inv("env.edit", "--profile=dev", f"--identity={desk.key}")
@@ -128,7 +128,7 @@ def test_what_is_not_changed_stays_as_it_is(desk: Desk, use: Callable[..., None]
         with pytest.raises(Refused, match="nothing was changed"):
             desk.edit()
         assert not desk.edited.parent.exists()
-    assert encrypted_env.place(desk.project, "dev").read_bytes() == before
+    assert encrypted_env.encrypted_path(desk.project, "dev").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_what_is_wrong_is_said_and_a_person_may_give_up(
 def test_a_placeholder_is_wrong_on_a_server(scratch: Scratch, tmp_path: Path) -> None:
     scratch.write("env/schema.toml", SCHEMA.format(port=1).replace("{ dev =", "{ prod ="))
     desk = Desk(scratch, tmp_path)
-    encrypted_env.write(desk.project, "prod", TEXT)
+    encrypted_env.write_encrypted(desk.project, "prod", TEXT)
     use = {**os.environ, "EDITOR": desk.editor(replacing(BEFORE, "changeme"))}
     done = scratch.inv("env.edit", "--profile=prod", f"--identity={desk.key}", env=use)
     assert (done.returncode, "API_KEY is a placeholder" in done.stdout) == (1, True)

@@ -98,7 +98,7 @@ def test_age_itself_opens_it_and_is_opened(team: Team) -> None:
     key = team.key("key")
     team.name(key)
     text = team.env_file()
-    encrypted_env.write(team.project, "prod", text)
+    encrypted_env.write_encrypted(team.project, "prod", text)
 
     def age(given: str, *command: str) -> str:
         whole = [AGE or "age", *command]
@@ -110,7 +110,7 @@ def test_age_itself_opens_it_and_is_opened(team: Team) -> None:
         command = [AGE or "age", *armor, *recipients]
         made = subprocess.run(command, input=text.encode(), capture_output=True, check=True)
         team.encrypted.write_bytes(made.stdout)
-        assert encrypted_env.opened(team.project, "prod", key) == text
+        assert encrypted_env.decrypt_env(team.project, "prod", key) == text
 
 
 @pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="there is no ssh-keygen")
@@ -121,10 +121,10 @@ def test_a_key_of_ssh_will_do(team: Team, tmp_path: Path) -> None:
     lines = [(tmp_path / f"{name}.pub").read_text() for name in ("ssh", "closed")]
     team.scratch.write(encrypted_env.RECIPIENTS, "".join(lines))
     text = team.env_file()
-    assert encrypted_env.write(team.project, "prod", text) == 2
-    assert encrypted_env.opened(team.project, "prod", tmp_path / "ssh") == text
+    assert encrypted_env.write_encrypted(team.project, "prod", text) == 2
+    assert encrypted_env.decrypt_env(team.project, "prod", tmp_path / "ssh") == text
     with pytest.raises(Refused, match="closed is a key of SSH that cannot be used"):
-        encrypted_env.opened(team.project, "prod", tmp_path / "closed")
+        encrypted_env.decrypt_env(team.project, "prod", tmp_path / "closed")
 
 
 def test_it_stays_closed_without_its_key(team: Team) -> None:
@@ -143,24 +143,26 @@ def test_damaged_anywhere_it_is_refused(team: Team) -> None:
     key = team.key("key")
     team.name(key)
     team.env_file()
-    encrypted_env.write(team.project, "prod", encrypted_env.plain(team.project, "prod"))
+    encrypted_env.write_encrypted(
+        team.project, "prod", encrypted_env.read_plain(team.project, "prod")
+    )
     whole = team.encrypted.read_bytes()
     for size in (0, 20, 40, 100, len(whole) // 2, len(whole) - 40):
         team.encrypted.write_bytes(whole[:size])
         with pytest.raises(Refused, match=r"damaged|not encrypted|no key"):
-            encrypted_env.opened(team.project, "prod", key)
+            encrypted_env.decrypt_env(team.project, "prod", key)
     for at in range(0, len(whole) - 1, 23):
         flipped = bytearray(whole)
         flipped[at] ^= 1
         team.encrypted.write_bytes(flipped)
         with pytest.raises(Refused, match=r"damaged|not encrypted|no key"):
-            encrypted_env.opened(team.project, "prod", key)
+            encrypted_env.decrypt_env(team.project, "prod", key)
     team.encrypted.write_text(team.path.read_text())
     with pytest.raises(Refused, match=r"env/prod\.env\.age is not encrypted"):
-        encrypted_env.opened(team.project, "prod", key)
+        encrypted_env.decrypt_env(team.project, "prod", key)
     team.encrypted.unlink()
     with pytest.raises(Refused, match=r"there is no env/prod\.env\.age"):
-        encrypted_env.opened(team.project, "prod", key)
+        encrypted_env.decrypt_env(team.project, "prod", key)
 
 
 def test_without_recipients_nothing_is_encrypted(team: Team) -> None:
@@ -178,10 +180,10 @@ def test_without_recipients_nothing_is_encrypted(team: Team) -> None:
     }.items():
         team.scratch.write(encrypted_env.RECIPIENTS, text)
         with pytest.raises(Refused, match=expected) as refused:
-            encrypted_env.recipients(team.project)
+            encrypted_env.read_recipients(team.project)
         assert secret_age.SECRET not in refused.value.what
     team.scratch.write(encrypted_env.RECIPIENTS, f"{good} # me\n\n{good}\n")
-    assert len(encrypted_env.recipients(team.project)) == 1
+    assert len(encrypted_env.read_recipients(team.project)) == 1
     assert not team.encrypted.exists()
 
 
@@ -242,15 +244,15 @@ def test_what_code_changes_is_encrypted_anew_where_git_keeps_it(team: Team) -> N
     key = team.key("key")
     team.name(key)
     team.env_file()
-    assert not encrypted_env.renew(team.project, "prod")
+    assert not encrypted_env.renew_encrypted(team.project, "prod")
     assert not team.encrypted.exists()
     team.inv("env.encrypt")
     envfile.changed(team.path, {"API_KEY": "another-that-is-long-enough"})
     assert behind(team) == ["inv env.encrypt --profile prod"]
-    assert encrypted_env.renew(team.project, "prod")
+    assert encrypted_env.renew_encrypted(team.project, "prod")
     assert behind(team) == []
-    assert encrypted_env.opened(team.project, "prod", key) == team.path.read_text()
-    encrypted_env.put(team.project, "prod", team.path.read_text())
+    assert encrypted_env.decrypt_env(team.project, "prod", key) == team.path.read_text()
+    encrypted_env.write_plain(team.project, "prod", team.path.read_text())
     assert behind(team) == []
     later = team.encrypted.stat().st_mtime + 1
     os.utime(team.encrypted, (later, later))  # as of a colleague's, that git brought
@@ -260,7 +262,7 @@ def test_what_code_changes_is_encrypted_anew_where_git_keeps_it(team: Team) -> N
     assert behind(team) == []
     (team.root / encrypted_env.RECIPIENTS).unlink()
     with pytest.raises(Refused, match="names nobody"):
-        encrypted_env.renew(team.project, "prod")
+        encrypted_env.renew_encrypted(team.project, "prod")
 
 
 def behind(team: Team) -> list[str]:
@@ -302,14 +304,14 @@ def test_a_disk_that_refuses_leaves_what_was_there(
     key = team.key("key")
     team.name(key)
     team.env_file()
-    encrypted_env.write(team.project, "prod", "A=1\n")
+    encrypted_env.write_encrypted(team.project, "prod", "A=1\n")
     before = team.encrypted.read_bytes()
 
     def refuse(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    for change in (encrypted_env.write, encrypted_env.put):
+    for change in (encrypted_env.write_encrypted, encrypted_env.write_plain):
         with pytest.raises(OSError, match="No space left"):
             change(team.project, "prod", "A=2\n")
     assert team.encrypted.read_bytes() == before

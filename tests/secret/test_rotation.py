@@ -196,11 +196,11 @@ def test_nothing_is_begun_while_something_is_ill(stand: Stand) -> None:
 def test_what_git_keeps_encrypted_is_encrypted_again(stand: Stand, tmp_path: Path) -> None:
     key_file, project = tmp_path / "age.key", stand.scratch.project
     stand.scratch.write(encrypted_env.RECIPIENTS, age.make_key(key_file))
-    encrypted_env.encrypt(project, "dev")
+    encrypted_env.encrypt_env(project, "dev")
     stand.run(stand.of("TOKEN"))
-    assert f"TOKEN={stand.held()}" in encrypted_env.opened(project, "dev", key_file)
+    assert f"TOKEN={stand.held()}" in encrypted_env.decrypt_env(project, "dev", key_file)
     before, later = stand.held(), time.time() + 60  # as after a `git pull`
-    os.utime(encrypted_env.place(project, "dev"), (later, later))
+    os.utime(encrypted_env.encrypted_path(project, "dev"), (later, later))
     with pytest.raises(Refused, match="would be overwritten"):
         stand.run(stand.of("TOKEN"))
     assert stand.held() == before
@@ -331,7 +331,7 @@ def test_options_of_a_storage_are_tried_on_it_first(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     name, before = "BACKUP_URL_OPTIONS", stand.held("BACKUP_URL_OPTIONS")
-    assert name in backup.secret_probes  # the tasks of backups bring it
+    assert name in rotation.secret_probes, f"{backup.__name__} brings it"
     path = stand.scratch.project.env_file("dev")
     envfile.changed(path, {"BACKUP_URL": f"file://{tmp_path}/away"})
     for given, said in (("no JSON", "is no JSON"), ('{"strange": 1}', "strange")):
@@ -510,7 +510,7 @@ def test_every_model_is_signed_again(signed: Signed) -> None:
 
 
 def is_signed(signed: Signed, version: str, by: Ed25519PrivateKey) -> bool:
-    known = registry.models(signed.models)
+    known = registry.list_models(signed.models)
     (model,) = (item for item in known if item.version == version)
     return signing_key.is_signed_by(model, by.public_key())
 
@@ -541,7 +541,7 @@ def test_one_that_was_killed_leaves_keys_that_the_same_command_finishes(
         step.action()
     trusted = signing_key.read_public_keys(signed.public)
     for version in ("v1.0", "v1.1"):
-        known = registry.models(signed.models)
+        known = registry.list_models(signed.models)
         (model,) = (item for item in known if item.version == version)
         keys = [load_pem_public_key(one) for one in trusted]
         assert any(signing_key.is_signed_by(model, one) for one in keys)  # type: ignore[arg-type]

@@ -36,7 +36,7 @@ def commit(root: Path, name: str, text: str, message: str = "more") -> None:
 
 
 def found(root: Path, **values: str) -> dict[str, str]:
-    search = scan_git.search(root, values or {"KEY": SECRET, "OTHER": OTHER}, 30)
+    search = scan_git.search_git(root, values or {"KEY": SECRET, "OTHER": OTHER}, 30)
     assert not search.left_out
     return {**search.found}
 
@@ -88,21 +88,21 @@ def test_what_is_short_stands_in_many_files_by_chance(repository: Path) -> None:
 
 def test_where_there_is_no_repository_nothing_is_found(tmp_path: Path) -> None:
     assert found(tmp_path) == {}
-    assert not scan_git.tracks(tmp_path, "x")
+    assert not scan_git.is_tracked(tmp_path, "x")
 
 
 def test_a_file_is_known_as_tracked(repository: Path) -> None:
-    assert scan_git.tracks(repository, "clean.txt")
-    assert not scan_git.tracks(repository, ".env.dev")
+    assert scan_git.is_tracked(repository, "clean.txt")
+    assert not scan_git.is_tracked(repository, ".env.dev")
 
 
 def test_the_search_ends_in_time_and_says_what_it_has_not_seen(repository: Path) -> None:
     start = time.monotonic()
-    assert scan_git.search(repository, {"KEY": SECRET}, 0).left_out
+    assert scan_git.search_git(repository, {"KEY": SECRET}, 0).left_out
     assert time.monotonic() - start < 5
 
 
 @pytest.mark.usefixtures("repository")  # skips where there is no git
 def test_a_repository_that_git_cannot_read_is_no_clean_one(tmp_path: Path) -> None:
     (tmp_path / ".git").write_text("gitdir: nowhere")
-    assert "git" in scan_git.search(tmp_path, {"KEY": SECRET}, 30).left_out
+    assert "git" in scan_git.search_git(tmp_path, {"KEY": SECRET}, 30).left_out

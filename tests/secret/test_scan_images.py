@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from slipway.secret import scan_images
-from slipway.secret.scan_images import Layers, Search
+from slipway.secret.scan_images import ImageSearch, LayerSearch
 from tests.support.scratch import SCHEMA
 
 if TYPE_CHECKING:
@@ -62,20 +62,20 @@ class Engine:
         """Let it write this when it is asked for an image, or for several."""
         (self.folder / image).write_bytes(saved)
 
-    def search(self, limit: float = 60, **images: list[bytes]) -> Search:
+    def search(self, limit: float = 60, **images: list[bytes]) -> ImageSearch:
         """Look through images, each with its layers."""
         there = {
             name: cast("Image", SimpleNamespace(attrs=attributes(layers)))
             for name, layers in images.items()
         }
-        said = Search()
-        Layers(self.scratch.project, {"KEY": VALUE}, limit).look(there, said)
+        said = ImageSearch()
+        LayerSearch(self.scratch.project, {"KEY": VALUE}, limit).look(there, said)
         return said
 
     @property
     def clean(self) -> set[str]:
         """What is remembered."""
-        return Layers(self.scratch.project, {"KEY": VALUE}, 1).clean
+        return LayerSearch(self.scratch.project, {"KEY": VALUE}, 1).clean
 
 
 def attributes(layers: list[bytes]) -> dict[str, object]:
@@ -93,7 +93,7 @@ def engine(scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return Engine(scratch, tmp_path)
 
 
-def places(said: Search) -> list[str]:
+def places(said: ImageSearch) -> list[str]:
     """Return where something was found."""
     return sorted(item.place for item in said.found)
 
@@ -121,11 +121,11 @@ def test_a_layer_that_is_clean_is_remembered_for_these_values_alone(
     engine: Engine, packed: Callable[[bytes], bytes]
 ) -> None:
     engine.saves(tar(layer=packed(CLEAN)))
-    assert engine.search(web=[CLEAN]) == Search()
+    assert engine.search(web=[CLEAN]) == ImageSearch()
     assert engine.clean == {named(CLEAN)}
-    assert Layers(engine.scratch.project, {"KEY": VALUE[1:]}, 1).clean == set()
+    assert LayerSearch(engine.scratch.project, {"KEY": VALUE[1:]}, 1).clean == set()
     engine.saves(b"not to be asked again")
-    assert engine.search(web=[CLEAN]) == Search()
+    assert engine.search(web=[CLEAN]) == ImageSearch()
 
 
 @pytest.mark.parametrize(
@@ -196,13 +196,13 @@ def test_a_link_to_a_layer_is_no_layer(engine: Engine) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "../layer"
         archive.addfile(link)
     engine.saves(made.getvalue())
-    assert engine.search(web=[CLEAN]) == Search()
+    assert engine.search(web=[CLEAN]) == ImageSearch()
 
 
 def test_an_image_is_called_as_its_compose_file_says(scratch: Scratch) -> None:
     scratch.write("env/schema.toml", SCHEMA.format(port=1))
     ours = 'a: {image: "${REGISTRY:-localhost}/a:${VERSION:-dev}", build: .}'
     scratch.write("compose.yaml", f"services: {{{ours}, b: {{image: b}}}}")
-    assert scan_images.named(scratch.project, {"APP_ENV": "dev"}) == ["localhost/a:dev"]
+    assert scan_images.built_images(scratch.project, {"APP_ENV": "dev"}) == ["localhost/a:dev"]
     held = {"APP_ENV": "dev", "REGISTRY": "r.example/team", "VERSION": "2"}
-    assert scan_images.named(scratch.project, held) == ["r.example/team/a:2"]
+    assert scan_images.built_images(scratch.project, held) == ["r.example/team/a:2"]

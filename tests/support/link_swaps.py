@@ -33,12 +33,12 @@ def swaps(folder: Path, count: int) -> dict[str, float]:
         (folder / name).write_bytes(content)
     whole = {hashlib.sha256(content).hexdigest() for content in contents.values()}
     names = list(contents)
-    registry.point(folder, TIER, names[0])
+    registry.point_link(folder, TIER, names[0])
     with ProcessPoolExecutor(READERS) as pool:
         readers = [pool.submit(read, folder, whole) for _ in range(READERS)]
         start = time.monotonic()
         for number in range(1, count + 1):
-            registry.point(folder, TIER, names[number % 2])
+            registry.point_link(folder, TIER, names[number % 2])
         seconds = time.monotonic() - start
         (folder / STOP).touch()
         seen = sum((reader.result() for reader in readers), Counter[str]())

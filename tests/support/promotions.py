@@ -90,10 +90,10 @@ class Stand:
     @property
     def served(self) -> str:
         """The version that the link names."""
-        return registry.find(self.models, TIER).version
+        return registry.find_model(self.models, TIER).version
 
-    def processes(self) -> list[replicas.Process]:
-        return replicas.processes(replicas.folder(self.copy.root / "run"))
+    def processes(self) -> list[replicas.ServingProcess]:
+        return replicas.serving_processes(replicas.report_folder(self.copy.root / "run"))
 
     def versions(self) -> set[str]:
         """Return what the processes say that they serve."""
@@ -180,7 +180,7 @@ class Rotations:
     def tidy(self, stand: Stand) -> Iterator[None]:
         """Leave only what is served to the next test."""
         yield
-        served = registry.find(stand.models, TIER).file.stem
+        served = registry.find_model(stand.models, TIER).file.stem
         for path in stand.models.glob(f"{TIER}_v*"):
             if path.stem != served:
                 path.unlink()
@@ -305,7 +305,7 @@ class Rotations:
 
     def test_a_link_that_was_moved_by_hand_is_followed_or_said_why_not(self, stand: Stand) -> None:
         old, new, bad = stand.served, stand.make(), stand.make("truncated")
-        names = {item.version: item.file.name for item in registry.models(stand.models)}
+        names = {item.version: item.file.name for item in registry.list_models(stand.models)}
         with stand.traffic.only(old, new):
             link(stand.models, names[new])
             code, said = stand.reload()

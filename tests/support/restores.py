@@ -125,7 +125,7 @@ class Recoveries:
         self, stack: Stack, point: str, lost: int
     ) -> None:
         folder = stack.copy.root / "models"
-        model = registry.find(folder, TIER)
+        model = registry.find_model(folder, TIER)
         content = model.file.read_bytes()
         model.file.write_bytes(content[: len(content) // 2])
         said = stack.restore(point)

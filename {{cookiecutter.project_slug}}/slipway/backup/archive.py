@@ -55,10 +55,10 @@ def write(point: Point, to: Path, recipient: str = "") -> Path:
     with files.moved_to(to) as partial:
         descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            wanted = age.sealed(blocks(point), file, recipient)
+            wanted = age.encrypt_blocks(blocks(point), file, recipient)
             file.flush()
             os.fsync(file.fileno())
-        if age.measured(age.content(partial)) != wanted:
+        if age.measure_blocks(age.file_blocks(partial)) != wanted:
             raise Refused(f"{to} reads otherwise than it was written", "use another disk")
         if not recipient:
             checked(partial)

@@ -168,15 +168,15 @@ def _copied(models: Path, to: Path) -> tuple[dict[str, str], dict[str, str]]:
     A model that is damaged is no reason to have no backup of the database.
     """
     copied, broken = {}, {}
-    for tier in registry.tiers(models):
+    for tier in registry.served_tiers(models):
         try:
-            model = registry.find(models, tier)
+            model = registry.find_model(models, tier)
         except Refused:
             broken[tier] = "its link leads to no complete model"
             continue
         for path in model.files:
             shutil.copyfile(path, to / path.name)
-        if wrong := registry.damaged(replace(model, file=to / model.file.name)):
+        if wrong := registry.find_damage(replace(model, file=to / model.file.name)):
             broken[tier] = wrong
             for path in model.files:
                 (to / path.name).unlink()

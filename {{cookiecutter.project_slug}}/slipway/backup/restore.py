@@ -174,7 +174,7 @@ class Recovery:
                 yield dict(zip(("what", "now", "then"), (f"table {name}", *sides), strict=True))
         if self.only != DATABASE:
             for tier, file in sorted(self.point.models.items()):
-                served = registry.pointed(self.folder, tier)
+                served = registry.served_file(self.folder, tier)
                 yield {"what": f"model {tier}", "now": served, "then": file}
 
     def run(self, ask: Callable[[], None]) -> None:
@@ -302,12 +302,12 @@ class Recovery:
         """Bring back what is missing or damaged of the models, and move the links."""
         with self.steps.run("models") as step:
             self.done.links = {
-                tier: registry.pointed(self.folder, tier) for tier in self.point.models
+                tier: registry.served_file(self.folder, tier) for tier in self.point.models
             }
             self.folder.mkdir(exist_ok=True)
             brought = self._bring()
             for tier, file in self.point.models.items():
-                registry.point(self.folder, tier, file)
+                registry.point_link(self.folder, tier, file)
             self._serve(self.point.models)
             moved = [f"{tier} -> {file}" for tier, file in self.point.models.items()]
             said = [f"copied back: {', '.join(brought)}"] if brought else []
@@ -329,7 +329,7 @@ class Recovery:
     def _serve(self, models: Mapping[str, str]) -> None:
         """Wait until everything that runs serves them."""
         running = self.engine.replicas
-        reports = replicas.folder(self.session.project.run)
+        reports = replicas.report_folder(self.session.project.run)
         for tier, file in models.items():
             if file and running():
                 replicas.await_everywhere(reports, running, tier, file, SERVE_LIMIT)
@@ -356,7 +356,7 @@ class Recovery:
             step.detail = ", ".join(names)
 
     def _record(self) -> None:
-        served = {tier: history.served(self.folder, tier) for tier in self.done.links or {}}
+        served = {tier: history.served_version(self.folder, tier) for tier in self.done.links or {}}
         self.change.commit(**({"models": served} if served else {}))
 
     def undo(self) -> str:
@@ -392,8 +392,8 @@ class Recovery:
 
     def _links_back(self) -> None:
         for tier, file in (self.done.links or {}).items():
-            if registry.pointed(self.folder, tier) != file:
-                registry.point(self.folder, tier, file)
+            if registry.served_file(self.folder, tier) != file:
+                registry.point_link(self.folder, tier, file)
         if self.only == MODELS:
             self._serve(self.done.links or {})
 

@@ -168,13 +168,13 @@ class Profile:
         name = self.path.name
         if self.path.is_file() and self.path.stat().st_mode & 0o077:
             yield Finding("file", "fail", f"other users can read {name}", f"chmod 600 {name}")
-        if scan_git.tracks(self.root, name):
+        if scan_git.is_tracked(self.root, name):
             fix = f"git rm --cached {name}, then replace every secret in it"
             yield Finding("file", "fail", f"git tracks {name}", fix)
 
     def _sealed(self) -> Iterator[Finding]:
         """Find what git keeps encrypted, and is not what holds."""
-        if found := encrypted_env.difference(self.project, self.profile):
+        if found := encrypted_env.find_difference(self.project, self.profile):
             yield Finding("sealed", "warn", *found)
 
     def _lines(self, file: EnvFile) -> Iterator[Finding]:
@@ -258,7 +258,7 @@ class Profile:
 
     def _in_git(self, given: Mapping[str, str], limit: float) -> Iterator[Finding]:
         """Find secrets that git keeps; what it has once had in a commit is no secret any more."""
-        search = scan_git.search(self.root, given, limit)
+        search = scan_git.search_git(self.root, given, limit)
         for name, place in search.found.items():
             detail = f"the value of {name} is in git: {place}"
             yield Finding("git", "fail", detail, f"replace {name}: git keeps the old value")
@@ -279,7 +279,7 @@ class Profile:
             return
         thorough = limit >= THOROUGH
         held = {value.name: value.value for value in values}
-        search = scan_images.search(self.project, held, given, LAYERS if thorough else 0)
+        search = scan_images.search_images(self.project, held, given, LAYERS if thorough else 0)
         for name, place, service in search.found:
             detail = f"the value of {name} can be read in {place}"
             if not service:

@@ -26,7 +26,7 @@ FIRST = "nothing is recorded before it"
 
 
 @dataclass(frozen=True)
-class Period:
+class ServedPeriod:
     """A time in which a tier served one version."""
 
     tier: str
@@ -39,57 +39,57 @@ class Period:
     how: str
 
 
-def periods(root: Path, models: Path) -> list[Period]:
+def served_periods(root: Path, models: Path) -> list[ServedPeriod]:
     """Return all periods, oldest first."""
-    return told(known(root), served_now(models))
+    return join_periods(recorded_changes(root), served_versions(models))
 
 
-def known(root: Path) -> list[dict[str, Any]]:
+def recorded_changes(root: Path) -> list[dict[str, Any]]:
     """Return the journal, and after it a change that was killed and that none has followed yet."""
     left = transaction.killed(root)
     noted = {**left, "at": left["since"], "by": left["owner"], "outcome": "killed"} if left else {}
     return [*journal.entries(root), *([noted] if noted else [])]
 
 
-def interrupted(root: Path) -> dict[str, Any] | None:
+def interrupted_promotion(root: Path) -> dict[str, Any] | None:
     """Return the last rotation, if it was killed and none of its tier came to an end after it."""
-    moves = [item for item in known(root) if item["verb"] in MOVES and "tier" in item]
+    moves = [item for item in recorded_changes(root) if item["verb"] in MOVES and "tier" in item]
     killed = [item for item in moves if item["outcome"] == "killed"]
     last = killed[-1] if killed else None
     after = moves[moves.index(last) + 1 :] if last else []
     return None if last is None or any(item["tier"] == last["tier"] for item in after) else last
 
 
-def served_now(models: Path) -> dict[str, str]:
+def served_versions(models: Path) -> dict[str, str]:
     """Return the version that each tier serves."""
-    return {tier: served(models, tier) for tier in registry.tiers(models)}
+    return {tier: served_version(models, tier) for tier in registry.served_tiers(models)}
 
 
-def served(models: Path, tier: str) -> str:
+def served_version(models: Path, tier: str) -> str:
     """Return the version that a tier's link names; the file's name where that has no metadata."""
-    name = registry.pointed(models, tier)
+    name = registry.served_file(models, tier)
     return version_of(models, tier, name)
 
 
 def version_of(models: Path, tier: str, file: str) -> str:
     """Return the version of a tier that a file is; its name where it is none."""
-    known_ = registry.models(models)
+    known_ = registry.list_models(models)
     versions = {item.file.name: item.version for item in known_ if item.tier == tier}
     return versions.get(file, file)
 
 
-def told(entries: Iterable[Mapping[str, Any]], now: Mapping[str, str]) -> list[Period]:
+def join_periods(entries: Iterable[Mapping[str, Any]], now: Mapping[str, str]) -> list[ServedPeriod]:
     """Put the periods together from what was recorded and what is served `now`, by tier."""
-    found: list[Period] = []
+    found: list[ServedPeriod] = []
     for entry in entries:
         how = " ".join(filter(None, [entry["verb"], entry.get("why")]))
         for tier, version in _moved(entry).items():
             if entry["verb"] in MOVES and entry.get("from"):
-                _turn(found, Period(tier, entry["from"], "", None, "", OTHERWISE))
-            _turn(found, Period(tier, version, entry["at"], None, entry["by"], how))
+                _turn(found, ServedPeriod(tier, entry["from"], "", None, "", OTHERWISE))
+            _turn(found, ServedPeriod(tier, version, entry["at"], None, entry["by"], how))
     for tier, version in now.items():
         how = OTHERWISE if any(item.tier == tier for item in found) else FIRST
-        _turn(found, Period(tier, version, "", None, "", how))
+        _turn(found, ServedPeriod(tier, version, "", None, "", how))
     return found
 
 
@@ -103,7 +103,7 @@ def _moved(entry: Mapping[str, Any]) -> dict[str, str]:
     return dict(entry.get("models") or {}) if moved else {}
 
 
-def _turn(found: list[Period], following: Period) -> None:
+def _turn(found: list[ServedPeriod], following: ServedPeriod) -> None:
     """Begin a period and end the tier's last one, unless that goes on."""
     last = next((n for n in reversed(range(len(found))) if found[n].tier == following.tier), None)
     if last is not None:
@@ -113,7 +113,7 @@ def _turn(found: list[Period], following: Period) -> None:
     found.append(following)
 
 
-def live_since(all_: Iterable[Period], window: timedelta) -> set[tuple[str, str]]:
+def live_since(all_: Iterable[ServedPeriod], window: timedelta) -> set[tuple[str, str]]:
     """Return tier and version of what was live at any time in a window that ends now."""
     start = datetime.now(UTC) - window
     return {
@@ -123,7 +123,7 @@ def live_since(all_: Iterable[Period], window: timedelta) -> set[tuple[str, str]
     }
 
 
-def before(all_: Sequence[Period], tier: str) -> list[str]:
+def previous_versions(all_: Sequence[ServedPeriod], tier: str) -> list[str]:
     """Return the versions that a tier served before the present one, the last one first.
 
     What was rolled back from, and not made live again since, is none of them.

@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from slipway.models.registry import Model
 
 
-def verify(project: Project) -> Iterator[Finding]:
+def verify_models(project: Project) -> Iterator[Finding]:
     """Look at every file, every link and the last change."""
     folder = project.models
-    known = registry.models(folder)
+    known = registry.list_models(folder)
     for model in known:
-        wrong = registry.damaged(model) or registry.unreadable(model)
+        wrong = registry.find_damage(model) or registry.metrics_problem(model)
         detail = wrong or ("current" if model.current else "")
         fix = _instead(project, model.tier) if wrong and model.current else ""
         yield Finding(f"{model.tier} {model.version}", "fail" if wrong else "ok", detail, fix)
-    for tier in sorted({*registry.tiers(folder), *(model.tier for model in known)}):
+    for tier in sorted({*registry.served_tiers(folder), *(model.tier for model in known)}):
         yield from _link(project, tier)
     yield from _processes(project)
-    for path in registry.leftovers(folder):
+    for path in registry.leftover_files(folder):
         detail = "left by a writer that was killed; nothing reads it"
         yield Finding(path.name, "warn", detail, "inv models.prune")
     if transaction.under_way(project.root):
         yield Finding("changes", "warn", "one is under way: this may look otherwise after it")
-    elif left := history.interrupted(project.root):
-        yield explained(left, registry.pointed(folder, left["tier"]))
+    elif left := history.interrupted_promotion(project.root):
+        yield explain_interruption(left, registry.served_file(folder, left["tier"]))
 
 
 def _link(project: Project, tier: str) -> Iterator[Finding]:
     """Find a link that leads to no complete model, or is not there."""
-    name = registry.pointed(project.models, tier)
-    known = {item.file.name for item in registry.models(project.models) if item.tier == tier}
+    name = registry.served_file(project.models, tier)
+    known = {item.file.name for item in registry.list_models(project.models) if item.tier == tier}
     if name not in known:
         gone = f"{tier} has no link: a process that starts serves nothing of it"
         detail = f"{tier} -> {name}, which is no complete model of it" if name else gone
@@ -52,13 +52,13 @@ def _link(project: Project, tier: str) -> Iterator[Finding]:
 
 def _instead(project: Project, tier: str) -> str:
     """Say what brings a tier back whose current model is not whole."""
-    now = registry.pointed(project.models, tier)
+    now = registry.served_file(project.models, tier)
     whole = [
         item.version
-        for item in registry.models(project.models)
-        if item.tier == tier and item.file.name != now and not registry.damaged(item)
+        for item in registry.list_models(project.models)
+        if item.tier == tier and item.file.name != now and not registry.find_damage(item)
     ]
-    was = [*history.before(history.periods(project.root, project.models), tier), *reversed(whole)]
+    was = [*history.previous_versions(history.served_periods(project.root, project.models), tier), *reversed(whole)]
     back = next((version for version in was if version in whole), "")
     return f"inv models.rollback {tier} --to {back}" if back else f"inv models.train --tier {tier}"
 
@@ -66,16 +66,16 @@ def _instead(project: Project, tier: str) -> str:
 def _processes(project: Project) -> Iterator[Finding]:
     """Find processes that serve something else than the links name."""
     folder = project.models
-    for process in replicas.processes(replicas.folder(project.run)):
-        for tier in registry.tiers(folder):
-            said, named = process.tier(tier), registry.pointed(folder, tier)
+    for process in replicas.serving_processes(replicas.report_folder(project.run)):
+        for tier in registry.served_tiers(folder):
+            said, named = process.tier(tier), registry.served_file(folder, tier)
             if said and said["file"] != named:
                 why = said["wrong"] or "it has not come to that yet"
                 detail = f"serves {said['file'] or 'nothing'} of {tier}, not {named}: {why}"
                 yield Finding(process.name, "fail", detail, "inv deploy.logs")
 
 
-def explained(left: Mapping[str, Any], pointed: str) -> Finding:
+def explain_interruption(left: Mapping[str, Any], pointed: str) -> Finding:
     """Say of a killed rotation what it had done, and how to finish or undo it."""
     tier, old, new = left["tier"], left["from"], left["to"]
     step = left.get("step", promotion.STEPS[0])
@@ -90,7 +90,7 @@ def explained(left: Mapping[str, Any], pointed: str) -> Finding:
     return Finding(what, "fail", detail, finish + undo)
 
 
-def restore_points(backups: Path) -> dict[str, str]:
+def restore_point_files(backups: Path) -> dict[str, str]:
     """Return the model files that restore points name, each with one that names it."""
     found: dict[str, str] = {}
     for path in sorted(backups.glob("*/manifest.json")):
@@ -103,7 +103,7 @@ def restore_points(backups: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ModelPrunePlan:
     """What is to be deleted, and what stays for which reason."""
 
     known: tuple[Model, ...]
@@ -131,23 +131,23 @@ class Plan:
     def carry_out(self) -> None:
         """Delete it."""
         for model in self.going:
-            remove(model)
+            remove_model(model)
         for path in self.left:
             path.unlink(missing_ok=True)
 
 
-def plan(project: Project, keep: int, days: int) -> Plan:
+def plan_pruning(project: Project, keep: int, days: int) -> ModelPrunePlan:
     """Return what can go, if the newest `keep` and what was live within `days` stay."""
-    found = registry.models(project.models)
-    left = registry.leftovers(project.models)
-    return Plan(tuple(found), kept(project, keep, timedelta(days=days)), tuple(left))
+    found = registry.list_models(project.models)
+    left = registry.leftover_files(project.models)
+    return ModelPrunePlan(tuple(found), kept_files(project, keep, timedelta(days=days)), tuple(left))
 
 
-def kept(project: Project, keep: int, window: timedelta) -> dict[str, str]:
+def kept_files(project: Project, keep: int, window: timedelta) -> dict[str, str]:
     """Return the file of each version that is not to go, with the reason."""
-    known = registry.models(project.models)
-    recent = history.live_since(history.periods(project.root, project.models), window)
-    points = restore_points(project.backups)
+    known = registry.list_models(project.models)
+    recent = history.live_since(history.served_periods(project.root, project.models), window)
+    points = restore_point_files(project.backups)
     return {
         model.file.name: reason
         for model in known
@@ -172,7 +172,7 @@ def _reason(
     return f"of the newest {keep}" if model in newest else ""
 
 
-def remove(model: Model) -> None:
+def remove_model(model: Model) -> None:
     """Delete a version: its metadata first, so that it is gone at once or not at all."""
     for path in model.files:
         path.unlink()

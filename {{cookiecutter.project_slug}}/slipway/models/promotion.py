@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from slipway.core.transaction import Change
     from slipway.models.registry import Model
-    from slipway.models.replicas import Answers, Process
+    from slipway.models.replicas import AnswerCounts, ServingProcess
     from slipway.stack.session import Session
 
 CHECKS = ("checksum", "load", "features", "golden", "metrics")
@@ -56,7 +56,7 @@ class StepFailed(Refused):
 
 
 @dataclass(frozen=True)
-class Limits:
+class PromotionLimits:
     """Seconds that the steps may take."""
 
     checks: float = CHECK_LIMIT
@@ -64,7 +64,7 @@ class Limits:
     watch: float = WATCH
 
 
-class Rotation:
+class Promotion:
     """One change of what one tier serves."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Rotation:
         session: Session,
         change: Change,
         tier: str,
-        limits: Limits,
+        limits: PromotionLimits,
         before: str | None = None,
     ) -> None:
         """Look at what is served; nothing is changed yet.
@@ -85,8 +85,8 @@ class Rotation:
         self.tier = tier
         self.limits = limits
         self.folder = session.project.models
-        self.reports = replicas.folder(session.project.run)
-        self.before = registry.pointed(self.folder, tier) if before is None else before
+        self.reports = replicas.report_folder(session.project.run)
+        self.before = registry.served_file(self.folder, tier) if before is None else before
         self.replicas = session.engine.replicas()
         self.step = STEPS[0]
 
@@ -102,7 +102,7 @@ class Rotation:
         self._begin(STEPS[0])
         try:
             for line in self.session.engine.trial(command, self.limits.checks):
-                if one := check_said(line):
+                if one := read_check(line):
                     said.append(one)
                     self._begin(STEPS[len(said) - (not one["ok"])], checks=said)
                     detail = one["detail"] if one["ok"] else ""  # else it is said at the end
@@ -119,7 +119,7 @@ class Rotation:
 
     def _refuse_too_big(self, needed: int) -> None:
         """Check that every replica has the memory to hold the version beside the one it serves."""
-        live = replicas.processes(self.reports)
+        live = replicas.serving_processes(self.reports)
         for replica in self.replicas:
             there = [item.available for item in live if item.host == replica.host]
             free = min(filter(None, there), default=needed * len(there))
@@ -146,7 +146,7 @@ class Rotation:
         """
         started = time.monotonic()
         self._begin("checksum")
-        if wrong := registry.damaged(model):
+        if wrong := registry.find_damage(model):
             raise StepFailed("checksum", wrong, self._served())
         _tell("checksum", time.monotonic() - started, f"sha256 {model.metadata['sha256'][:12]}...")
 
@@ -155,7 +155,7 @@ class Rotation:
         started = time.monotonic()
         self._begin("pointer")
         try:
-            registry.point(self.folder, self.tier, model.file.name)
+            registry.point_link(self.folder, self.tier, model.file.name)
         except OSError as error:
             raise StepFailed("pointer", unwritable(error).what) from error
         _tell("pointer", time.monotonic() - started, f"{self.tier} -> {model.file.name}")
@@ -179,26 +179,26 @@ class Rotation:
 
     def watch(self, model: Model) -> None:
         """Make step 8: see that requests are answered as well as before, for a while."""
-        first = replicas.processes(self.reports)
+        first = replicas.serving_processes(self.reports)
         served = not first or any(process.serves(self.tier) for process in first)
         if not self.replicas or not self.limits.watch or not served:
             return
         self._begin("watch")
         started = time.monotonic()
-        usual = replicas.answers(first, self.before)
-        before = replicas.answers(first, model.file.name)
+        usual = replicas.count_answers(first, self.before)
+        before = replicas.count_answers(first, model.file.name)
         with output.waiting(f"{STEPS.index('watch') + 1} watch      for {self.limits.watch:g} s"):
             while True:
-                live = replicas.processes(self.reports)
-                now = replicas.answers(live, model.file.name) - before
+                live = replicas.serving_processes(self.reports)
+                now = replicas.count_answers(live, model.file.name) - before
                 over = time.monotonic() - started >= self.limits.watch
-                wrong = _gone(first, live) or verdict(now, usual, last=over)
+                wrong = _gone(first, live) or judge_requests(now, usual, last=over)
                 if wrong:
                     raise StepFailed("watch", wrong)
                 if over:
                     break
                 time.sleep(POLL)
-        _tell("watch", time.monotonic() - started, described(now, usual))
+        _tell("watch", time.monotonic() - started, describe_requests(now, usual))
 
     def interrupted(self, served: str) -> KeyboardInterrupt:
         """Return what says at which step it was interrupted, and what is served."""
@@ -208,9 +208,9 @@ class Rotation:
     def put_back(self) -> str:
         """Let the version before be live again everywhere; say how that came out."""
         back = history.version_of(self.folder, self.tier, self.before) or "nothing"
-        if registry.pointed(self.folder, self.tier) != self.before:
+        if registry.served_file(self.folder, self.tier) != self.before:
             output.say(f"  Putting back: {self.tier} -> {back}")
-            registry.point(self.folder, self.tier, self.before)
+            registry.point_link(self.folder, self.tier, self.before)
         if self.before and self.replicas:
             running, limit = self.session.engine.replicas, min(self.limits.swap, BACK_LIMIT)
             try:
@@ -220,7 +220,7 @@ class Rotation:
         return self._served()
 
 
-def promote(rotation: Rotation, model: Model, *, dry_run: bool) -> None:
+def promote_model(rotation: Promotion, model: Model, *, dry_run: bool) -> None:
     """Make all steps.
 
     Raises:
@@ -232,7 +232,7 @@ def promote(rotation: Rotation, model: Model, *, dry_run: bool) -> None:
         _live(rotation, model, watched=True)
 
 
-def roll_back(rotation: Rotation, model: Model) -> None:
+def roll_back(rotation: Promotion, model: Model) -> None:
     """Make the steps of a version that was live before: the checksum, the link, the processes.
 
     Raises:
@@ -244,7 +244,7 @@ def roll_back(rotation: Rotation, model: Model) -> None:
 
 
 @contextmanager
-def _told(rotation: Rotation) -> Iterator[None]:
+def _told(rotation: Promotion) -> Iterator[None]:
     """Say at which step Ctrl-C was pressed, where nothing had changed yet."""
     try:
         yield
@@ -252,7 +252,7 @@ def _told(rotation: Rotation) -> Iterator[None]:
         raise rotation.interrupted(rotation.put_back()) from error
 
 
-def _live(rotation: Rotation, model: Model, *, watched: bool) -> None:
+def _live(rotation: Promotion, model: Model, *, watched: bool) -> None:
     """Make the steps that others notice; undo them if one fails, or cannot be recorded."""
     try:
         rotation.switch(model)
@@ -273,7 +273,7 @@ def _live(rotation: Rotation, model: Model, *, watched: bool) -> None:
         raise
 
 
-def verdict(now: Answers, usual: Answers, *, last: bool) -> str:
+def judge_requests(now: AnswerCounts, usual: AnswerCounts, *, last: bool) -> str:
     """Say what is wrong with how requests are answered now; nothing if it is within bounds.
 
     Latency is judged at the end (`last`) only, errors at once.
@@ -288,7 +288,7 @@ def verdict(now: Answers, usual: Answers, *, last: bool) -> str:
     return ""
 
 
-def described(now: Answers, usual: Answers) -> str:
+def describe_requests(now: AnswerCounts, usual: AnswerCounts) -> str:
     """Say how requests were answered."""
     if not now.requests:
         return "not judged: no request reached the model"
@@ -296,13 +296,13 @@ def described(now: Answers, usual: Answers) -> str:
     return f"{said} (before: {_ms(usual.p99)})" if usual.requests else said
 
 
-def _gone(first: Sequence[Process], live: Sequence[Process]) -> str:
+def _gone(first: Sequence[ServingProcess], live: Sequence[ServingProcess]) -> str:
     """Name the processes that ended while they were watched."""
     gone = {item.name for item in first} - {item.name for item in live}
     return f"ended meanwhile: {', '.join(sorted(gone))}" if gone else ""
 
 
-def check_said(line: str) -> dict[str, Any]:
+def read_check(line: str) -> dict[str, Any]:
     """Read what was printed of one check; a library may print other things."""
     try:
         said: dict[str, Any] = json.loads(line)

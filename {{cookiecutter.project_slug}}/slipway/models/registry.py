@@ -46,10 +46,10 @@ class Model:
         return [path for path in (*beside, self.file) if path.is_file()]
 
 
-def models(folder: Path) -> list[Model]:
+def list_models(folder: Path) -> list[Model]:
     """Return every artifact that has complete metadata, by tier and version, oldest first."""
     found = [_model(path) for path in folder.glob("*_v*.json")]
-    return sorted(filter(None, found), key=lambda item: (item.tier, number(item.version)))
+    return sorted(filter(None, found), key=lambda item: (item.tier, version_number(item.version)))
 
 
 def _model(path: Path) -> Model | None:
@@ -57,15 +57,15 @@ def _model(path: Path) -> Model | None:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         tier, version, file = said["tier"], said["version"], path.with_name(said["file"])
-        number(version)
+        version_number(version)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not file.is_file():
         return None
-    return Model(tier, version, pointed(path.parent, tier) == file.name, file, said)
+    return Model(tier, version, served_file(path.parent, tier) == file.name, file, said)
 
 
-def number(version: str) -> tuple[int, ...]:
+def version_number(version: str) -> tuple[int, ...]:
     """Return what versions are ordered by: v1.10 comes after v1.9.
 
     Raises:
@@ -74,13 +74,13 @@ def number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.lstrip("v").split("."))
 
 
-def find(folder: Path, tier: str, version: str = "") -> Model:
+def find_model(folder: Path, tier: str, version: str = "") -> Model:
     """Return one artifact: the named version, or what the tier serves when none is named.
 
     Raises:
         Refused: there is none; the message names what there is.
     """
-    known = models(folder)
+    known = list_models(folder)
     wanted = version.lstrip("v")
     for model in known:
         if model.tier == tier and (
@@ -92,20 +92,20 @@ def find(folder: Path, tier: str, version: str = "") -> Model:
     raise Refused(what, "inv models.list")
 
 
-def pointer(folder: Path, tier: str) -> Path | None:
+def link_of_tier(folder: Path, tier: str) -> Path | None:
     """Return the link that says what a tier serves; None where there is none."""
     found = [path for path in folder.glob(f"{tier}_current.*") if path.is_symlink()]
     # Two are there for a moment when a tier changes its format: the newer one holds.
     return max(found, key=lambda path: path.lstat().st_mtime_ns, default=None)
 
 
-def pointed(folder: Path, tier: str) -> str:
+def served_file(folder: Path, tier: str) -> str:
     """Return the name of the file that a tier's link names; empty where there is no link."""
-    link = pointer(folder, tier)
+    link = link_of_tier(folder, tier)
     return link.readlink().name if link else ""
 
 
-def point(folder: Path, tier: str, file: str) -> None:
+def point_link(folder: Path, tier: str, file: str) -> None:
     """Make a file the one that a tier serves; an empty name takes the link away.
 
     Raises:
@@ -119,13 +119,13 @@ def point(folder: Path, tier: str, file: str) -> None:
             link.unlink()
 
 
-def tiers(folder: Path) -> list[str]:
+def served_tiers(folder: Path) -> list[str]:
     """Return the tiers that serve something, or whose pointer says that they should."""
     names = (path.name for path in folder.glob("[!.]*_current.*"))
     return sorted({name.partition("_current.")[0] for name in names})
 
 
-def summary(model: Model) -> dict[str, str]:
+def score_summary(model: Model) -> dict[str, str]:
     """Return each target's score beside its best baseline, and the targets that do not beat it.
 
     Less is better in every score.
@@ -146,7 +146,7 @@ def _beside(said: dict[str, Any]) -> str:
     return f"{score} {said['model'][score]:.3f} ({best} {baselines[best]:.3f})"
 
 
-def differences(old: Model, new: Model) -> Iterator[dict[str, object]]:
+def metric_differences(old: Model, new: Model) -> Iterator[dict[str, object]]:
     """Return each metric of each target of two versions, side by side."""
     before, after = (_measured(item) for item in (old, new))
     for target in dict.fromkeys([*before, *after]):
@@ -171,12 +171,12 @@ def _measured(model: Model) -> dict[str, dict[str, float]]:
         return {}
 
 
-def unreadable(model: Model) -> str:
+def metrics_problem(model: Model) -> str:
     """Say that the metrics of a version are not what they should be; nothing where they are."""
     return "" if _measured(model) else f"{model.file.stem}.json: its metrics cannot be read"
 
 
-def damaged(model: Model) -> str:
+def find_damage(model: Model) -> str:
     """Compare an artifact with its metadata; return what is wrong, or an empty string."""
     with model.file.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -188,13 +188,13 @@ def damaged(model: Model) -> str:
     )
 
 
-def leftovers(folder: Path) -> list[Path]:
+def leftover_files(folder: Path) -> list[Path]:
     """Return what a writer left that was killed: temporary files, and parts of an artifact.
 
     An artifact without complete metadata is one too: as a model, it does not exist.
     """
-    kept = {path.name for model in models(folder) for path in model.files}
-    for name in filter(None, (pointed(folder, tier) for tier in tiers(folder))):
+    kept = {path.name for model in list_models(folder) for path in model.files}
+    for name in filter(None, (served_file(folder, tier) for tier in served_tiers(folder))):
         # What a link names is served, whatever is wrong with its metadata.
         kept |= {path.name for path in folder.glob(f"{name.rpartition('.')[0]}.*")}
     found = folder.iterdir() if folder.is_dir() else ()

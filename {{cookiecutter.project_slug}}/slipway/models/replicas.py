@@ -35,7 +35,7 @@ FRESH = 10.0
 
 
 @dataclass(frozen=True)
-class Process:
+class ServingProcess:
     """A live process, by its newest report; a process that has just started may have none yet."""
 
     name: str
@@ -63,15 +63,15 @@ class Process:
         return tier in self.said.get("tiers", [tier])
 
 
-def folder(run: Path) -> Path:
+def report_folder(run: Path) -> Path:
     """Return where the reports are."""
     return run / "serving"
 
 
-def processes(reports: Path) -> list[Process]:
+def serving_processes(reports: Path) -> list[ServingProcess]:
     """Return every process that lives, by name."""
     return [
-        Process(lock.stem, _report(lock.with_suffix(".json")))
+        ServingProcess(lock.stem, _report(lock.with_suffix(".json")))
         for lock in sorted(reports.glob("*.lock"))
         if (_held(lock) if LOCKS_ARE_SEEN else _fresh(lock.with_suffix(".json")))
     ]
@@ -104,8 +104,8 @@ def _report(path: Path) -> dict[str, Any]:
     return said
 
 
-def behind(
-    live: Iterable[Process], replicas: Iterable[Replica], tier: str, file: str
+def lagging_processes(
+    live: Iterable[ServingProcess], replicas: Iterable[Replica], tier: str, file: str
 ) -> dict[str, str]:
     """Return who does not serve a file, and why: processes by name, replicas without any process.
 
@@ -118,14 +118,14 @@ def behind(
     return missing | {_called(item, replicas): _reason(item, tier, file) for item in late}
 
 
-def _called(process: Process, replicas: Iterable[Replica]) -> str:
+def _called(process: ServingProcess, replicas: Iterable[Replica]) -> str:
     """Name a process by its replica, as a person knows it."""
     names = {item.host: item.name for item in replicas}
     host, _, pid = process.name.rpartition(".")
     return f"{names.get(host, host)} (process {pid})"
 
 
-def _reason(process: Process, tier: str, file: str) -> str:
+def _reason(process: ServingProcess, tier: str, file: str) -> str:
     """Say why a process will not come to serve a file by itself; nothing while it may."""
     said = process.tier(tier)
     return str(said.get("wrong", "")) if said.get("wanted") == file else ""
@@ -143,7 +143,7 @@ def await_everywhere(
     """
     replicas, start = running(), time.monotonic()
     deadline, look = start + limit, start + LOOK
-    while late := behind(live := processes(reports), replicas, tier, file):
+    while late := lagging_processes(live := serving_processes(reports), replicas, tier, file):
         if time.monotonic() > look:
             still, look = running(), time.monotonic() + LOOK
             if gone := [item.name for item in replicas if item not in still]:
@@ -158,7 +158,7 @@ def await_everywhere(
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerCounts:
     """How requests to a model ended, over all processes."""
 
     requests: int
@@ -171,12 +171,12 @@ class Answers:
     bounds: tuple[float, ...]
     """Seconds, ascending; the last bucket has none."""
 
-    def __sub__(self, before: Answers) -> Answers:
+    def __sub__(self, before: AnswerCounts) -> AnswerCounts:
         """Return what came on top of what there was before."""
         if not before.requests:
             return self
         buckets = (now - then for now, then in zip(self.buckets, before.buckets, strict=True))
-        return Answers(
+        return AnswerCounts(
             self.requests - before.requests,
             self.errors - before.errors,
             self.failures - before.failures,
@@ -200,7 +200,7 @@ class Answers:
         return 0.0
 
 
-def answers(live: Iterable[Process], file: str) -> Answers:
+def count_answers(live: Iterable[ServingProcess], file: str) -> AnswerCounts:
     """Add up what all processes say of their requests to a model."""
     total: Counter[str] = Counter()
     buckets: list[int] = []
@@ -212,4 +212,4 @@ def answers(live: Iterable[Process], file: str) -> Answers:
             counts = said["buckets"]
             buckets = [a + b for a, b in zip(buckets, counts, strict=True)] if buckets else counts
             bounds = tuple(process.said["bounds"])
-    return Answers(total["requests"], total["errors"], total["failures"], tuple(buckets), bounds)
+    return AnswerCounts(total["requests"], total["errors"], total["failures"], tuple(buckets), bounds)

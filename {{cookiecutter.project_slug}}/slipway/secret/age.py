@@ -37,7 +37,7 @@ SSH = re.compile(rb"-----BEGIN (OPENSSH|RSA) PRIVATE KEY-----")
 """What a file with a secret key of SSH begins with."""
 
 
-class Writable(Protocol):
+class WritableFile(Protocol):
     """What takes bytes."""
 
     def write(self, data: bytes, /) -> int:
@@ -45,14 +45,14 @@ class Writable(Protocol):
 
 
 @dataclass(frozen=True)
-class Measure:
+class BlockMeasure:
     """How long a file is, and its checksum."""
 
     bytes: int
     sha256: str
 
 
-class Measured:
+class MeasuredBlocks:
     """Blocks on their way, measured; none is kept."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
@@ -69,20 +69,20 @@ class Measured:
             yield block
 
     @property
-    def measure(self) -> Measure:
+    def measure(self) -> BlockMeasure:
         """What went by."""
-        return Measure(self.count, self.digest.hexdigest())
+        return BlockMeasure(self.count, self.digest.hexdigest())
 
 
-def measured(blocks: Iterable[bytes]) -> Measure:
+def measure_blocks(blocks: Iterable[bytes]) -> BlockMeasure:
     """Read all blocks, and return how long they are."""
-    passing = Measured(blocks)
+    passing = MeasuredBlocks(blocks)
     for _ in passing:
         pass
     return passing.measure
 
 
-def content(path: Path) -> Iterator[bytes]:
+def file_blocks(path: Path) -> Iterator[bytes]:
     """Yield a file piece by piece."""
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -114,7 +114,7 @@ class _Source:
 class _Target:
     """A file to write, for the library: what it takes is measured."""
 
-    def __init__(self, file: Writable) -> None:
+    def __init__(self, file: WritableFile) -> None:
         self.file = file
         self.count = 0
         self.digest = hashlib.sha256()
@@ -146,17 +146,17 @@ def _unwrapped(*ends: _Source | _Target) -> Iterator[None]:
         raise
 
 
-def refuse_bad(recipient: str) -> None:
+def refuse_bad_recipient(recipient: str) -> None:
     """Check a recipient.
 
     Raises:
         Refused: it is none.
     """
     if recipient:
-        known(recipient)
+        parse_recipient(recipient)
 
 
-def known(recipient: str, where: str = "BACKUP_RECIPIENT") -> Any:  # noqa: ANN401 - of the library
+def parse_recipient(recipient: str, where: str = "BACKUP_RECIPIENT") -> Any:  # noqa: ANN401 - of the library
     """Return a recipient as the library has it: a key of age, or one of SSH.
 
     Raises:
@@ -177,7 +177,7 @@ def known(recipient: str, where: str = "BACKUP_RECIPIENT") -> Any:  # noqa: ANN4
 _WRONG = f"it begins with age1; {MAKE}"
 
 
-def armored(text: str, recipients: list[Any]) -> str:
+def encrypt_text(text: str, recipients: list[Any]) -> str:
     """Encrypt a text into another one, which any of the recipients can open."""
     import pyrage  # noqa: PLC0415 - speed
 
@@ -185,24 +185,24 @@ def armored(text: str, recipients: list[Any]) -> str:
     return content.decode("ascii")
 
 
-def identity(given: str) -> Path | None:
+def identity_file(given: str) -> Path | None:
     """Return the file of the secret key: the one that was given, or that the environment names."""
     name = given or os.environ.get(IDENTITY, "")
     return Path(name).expanduser() if name else None
 
 
-def sealed(blocks: Iterable[bytes], to: Writable, recipient: str = "") -> Measure:
+def encrypt_blocks(blocks: Iterable[bytes], to: WritableFile, recipient: str = "") -> BlockMeasure:
     """Write blocks, encrypted if there is a recipient; return the measure of what was written."""
     source, target = _Source(blocks), _Target(to)
     if recipient:
         import pyrage  # noqa: PLC0415 - speed
 
         with _unwrapped(source, target):
-            pyrage.encrypt_io(source, target, [known(recipient)])
+            pyrage.encrypt_io(source, target, [parse_recipient(recipient)])
     else:
         for block in blocks:
             target.write(block)
-    return Measure(target.count, target.digest.hexdigest())
+    return BlockMeasure(target.count, target.digest.hexdigest())
 
 
 def is_encrypted(path: Path) -> bool:
@@ -211,7 +211,7 @@ def is_encrypted(path: Path) -> bool:
         return file.read(len(BEGIN)) == BEGIN
 
 
-def unsealed(blocks: Iterable[bytes], to: Writable, identity: Path | None, what: str) -> None:
+def decrypt_blocks(blocks: Iterable[bytes], to: WritableFile, identity: Path | None, what: str) -> None:
     """Write what blocks hold, decrypted where they are encrypted.
 
     Raises:
@@ -238,7 +238,7 @@ class _NoKeyError(Exception):
     """No key opens it."""
 
 
-def _decrypted(blocks: Iterable[bytes], to: Writable, keys: list[Any]) -> None:
+def _decrypted(blocks: Iterable[bytes], to: WritableFile, keys: list[Any]) -> None:
     """Decrypt blocks.
 
     Raises:

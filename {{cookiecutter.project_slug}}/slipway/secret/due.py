@@ -26,7 +26,7 @@ DAYS = {"day": 1, "week": 7}
 
 
 @dataclass(frozen=True)
-class Period:
+class DueSecret:
     """How long ago a secret was made, and what is to be done."""
 
     name: str
@@ -40,7 +40,7 @@ class Period:
     """What to type; empty where nothing is due."""
 
 
-def known(project: Project, profile: str, days: int, now: datetime | None = None) -> list[Period]:
+def due_secrets(project: Project, profile: str, days: int, now: datetime | None = None) -> list[DueSecret]:
     """Return the secrets of a profile that are to be rotated, what is most urgent first.
 
     Those are due soon that are within so many days.
@@ -56,25 +56,25 @@ def known(project: Project, profile: str, days: int, now: datetime | None = None
     return sorted(found, key=lambda period: (period.due, period.name))
 
 
-def urgent(periods: Sequence[Period]) -> list[Period]:
+def urgent_secrets(periods: Sequence[DueSecret]) -> list[DueSecret]:
     """Return those that something is to be done about."""
     return [period for period in periods if period.state != OK]
 
 
 def _period(
     variable: Variable, profile: str, last: datetime | None, when: tuple[datetime, int]
-) -> Period:
+) -> DueSecret:
     every, command = (
         variable.rotation.every if variable.rotation else "",
         f"inv {ROTATED} {variable.name} --profile {profile}",
     )
     if not last:
-        return Period(variable.name, every, "", "", UNKNOWN, command)
+        return DueSecret(variable.name, every, "", "", UNKNOWN, command)
     now, days = when
     last = min(last, now)  # the clock may have been set back
-    due = after(last, every)
+    due = period_end(last, every)
     state = OVERDUE if due <= now else SOON if due - now <= timedelta(days=days) else OK
-    return Period(
+    return DueSecret(
         *(variable.name, every, f"{last:%Y-%m-%d}", f"{due:%Y-%m-%d}", state),
         next="" if state == OK else command,
     )
@@ -90,7 +90,7 @@ def _last(entries: Sequence[dict[str, Any]], name: str) -> datetime | None:
     return None
 
 
-def after(start: datetime, every: str) -> datetime:
+def period_end(start: datetime, every: str) -> datetime:
     """Return when a period ends: months and years are those of the calendar."""
     count, unit = re.split(" ", every.removesuffix("s"), maxsplit=1)
     try:

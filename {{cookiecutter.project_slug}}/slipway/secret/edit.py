@@ -37,7 +37,7 @@ class UnsavedError(Refused):
     """What was edited could not be saved, and is kept where it is."""
 
 
-def edit(project: Project, profile: str, identity: Path | None) -> list[str] | None:
+def edit_env(project: Project, profile: str, identity: Path | None) -> list[str] | None:
     """Let a person edit a profile's encrypted env file; return the names of what they changed.
 
     There may be none, where a comment was changed; None is for a text that is the same as before.
@@ -47,26 +47,26 @@ def edit(project: Project, profile: str, identity: Path | None) -> list[str] | N
         Refused: it cannot be decrypted, edited or saved, or the person gave up.
         Exit: they were interrupted; its code is 130.
     """
-    encrypted_env.recipients(project)  # before anybody's work depends on them
-    encrypted, path = encrypted_env.place(project, profile), project.env_file(profile)
-    before = encrypted_env.opened(project, profile, identity)
+    encrypted_env.read_recipients(project)  # before anybody's work depends on them
+    encrypted, path = encrypted_env.encrypted_path(project, profile), project.env_file(profile)
+    before = encrypted_env.decrypt_env(project, profile, identity)
     seen = encrypted.read_bytes()
-    follows = path.is_file() and encrypted_env.plain(project, profile) == before
+    follows = path.is_file() and encrypted_env.read_plain(project, profile) == before
     if path.is_file() and not follows:
         output.say(
-            f"  {path.name} is not what {encrypted_env.shown(profile)} holds: it stays as it is."
+            f"  {path.name} is not what {encrypted_env.encrypted_name(profile)} holds: it stays as it is."
         )
     try:
         with transaction.interruptible(), _private(path.name, before) as file:
             after = _settled(project, profile, file, before)
             if after == before:
                 return None
-            names = encrypted_env.differing(before, after)
+            names = encrypted_env.differing_names(before, after)
             with _kept(file), transaction.change(project.root, VERB, profile=profile, names=names):
                 _refuse_changed(encrypted, seen)
-                encrypted_env.write(project, profile, after)
+                encrypted_env.write_encrypted(project, profile, after)
                 if follows:
-                    encrypted_env.put(project, profile, after)
+                    encrypted_env.write_plain(project, profile, after)
             return names
     except KeyboardInterrupt:
         raise Exit(f"interrupted: {NOTHING}", transaction.INTERRUPTED) from None

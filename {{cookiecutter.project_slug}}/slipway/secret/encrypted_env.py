@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 RECIPIENTS = "env/recipients.txt"
 
 
-def place(project: Project, profile: str) -> Path:
+def encrypted_path(project: Project, profile: str) -> Path:
     """Return the file that holds a profile's env file encrypted."""
     return project.encrypted_env_file(profile)
 
 
-def shown(profile: str) -> str:
+def encrypted_name(profile: str) -> str:
     """Name that file as people type it."""
     return f"env/{profile}.env{age.SUFFIX}"
 
 
-def recipients(project: Project) -> list[Any]:
+def read_recipients(project: Project) -> list[Any]:
     """Return for whom env files are encrypted, as the library has them.
 
     Raises:
@@ -51,16 +51,16 @@ def recipients(project: Project) -> list[Any]:
     if not named:
         fix = f"inv env.keygen --to FILE, then its age1... as a line into {RECIPIENTS}"
         raise Refused(f"{RECIPIENTS} names nobody who could decrypt it", fix, code=2)
-    return [age.known(line, f"{RECIPIENTS}:{at}") for line, at in sorted(named.items())]
+    return [age.parse_recipient(line, f"{RECIPIENTS}:{at}") for line, at in sorted(named.items())]
 
 
-def opened(project: Project, profile: str, identity: Path | None) -> str:
+def decrypt_env(project: Project, profile: str, identity: Path | None) -> str:
     """Return the text of a profile's env file, decrypted.
 
     Raises:
         Refused: it is not there, not encrypted or damaged, or the key does not open it.
     """
-    path, name = place(project, profile), shown(profile)
+    path, name = encrypted_path(project, profile), encrypted_name(profile)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -70,7 +70,7 @@ def opened(project: Project, profile: str, identity: Path | None) -> str:
     if not content.startswith((age.ARMOR, age.BEGIN)):
         raise Refused(f"{name} is not encrypted", f"git log -- {name} has the one before")
     text = BytesIO()
-    age.unsealed([content], text, identity, name)
+    age.decrypt_blocks([content], text, identity, name)
     try:
         found = text.getvalue().decode("utf-8")
     except UnicodeDecodeError as error:
@@ -81,20 +81,20 @@ def opened(project: Project, profile: str, identity: Path | None) -> str:
     return found
 
 
-def write(project: Project, profile: str, text: str) -> int:
+def write_encrypted(project: Project, profile: str, text: str) -> int:
     """Encrypt the text of a profile's env file for git; return for how many.
 
     Raises:
         Refused: nobody is named who could decrypt it.
         OSError: it cannot be written; what was there is there still.
     """
-    known, path = recipients(project), place(project, profile)
-    files.replaced(path, age.armored(text, known))
+    known, path = read_recipients(project), encrypted_path(project, profile)
+    files.replaced(path, age.encrypt_text(text, known))
     files.handed_over(path)
     return len(known)
 
 
-def encrypt(project: Project, profile: str) -> int:
+def encrypt_env(project: Project, profile: str) -> int:
     """Encrypt a profile's env file for git, and make both equally old; return for how many.
 
     Raises:
@@ -103,25 +103,25 @@ def encrypt(project: Project, profile: str) -> int:
     """
     path = project.env_file(profile)
     at = path.stat().st_mtime_ns if path.exists() else 0  # before it is read: it may change then
-    count = write(project, profile, plain(project, profile))
-    os.utime(place(project, profile), ns=(at, at))
+    count = write_encrypted(project, profile, read_plain(project, profile))
+    os.utime(encrypted_path(project, profile), ns=(at, at))
     return count
 
 
-def renew(project: Project, profile: str) -> bool:
+def renew_encrypted(project: Project, profile: str) -> bool:
     """Encrypt what a profile's env file is now, if git keeps it; tell whether it does.
 
     Raises:
         Refused: nobody is named who could decrypt it.
         OSError: it cannot be written; what was there is there still.
     """
-    if not place(project, profile).exists():
+    if not encrypted_path(project, profile).exists():
         return False
-    encrypt(project, profile)
+    encrypt_env(project, profile)
     return True
 
 
-def plain(project: Project, profile: str) -> str:
+def read_plain(project: Project, profile: str) -> str:
     """Return the text of a profile's env file.
 
     Raises:
@@ -137,48 +137,48 @@ def plain(project: Project, profile: str) -> str:
         raise Refused(what, f"edit {path.name}") from error
 
 
-def put(project: Project, profile: str, text: str) -> None:
+def write_plain(project: Project, profile: str, text: str) -> None:
     """Write a profile's env file as it was encrypted; it is as old as that.
 
     Raises:
         OSError: it cannot be written; what was there is there still.
     """
-    path, at = project.env_file(profile), place(project, profile).stat().st_mtime_ns
+    path, at = project.env_file(profile), encrypted_path(project, profile).stat().st_mtime_ns
     files.replaced_privately(path, text.encode("utf-8"))
     os.utime(path, ns=(at, at))
 
 
-def later(project: Project, profile: str) -> int:
+def age_difference(project: Project, profile: str) -> int:
     """Return how much later the env file was changed than the encrypted one, in nanoseconds.
 
     It is less than 0 where it was earlier, and 0 where one is missing. Only their times are
     compared: it takes a key to look into the one that is encrypted.
     """
     try:
-        path, encrypted = project.env_file(profile), place(project, profile)
+        path, encrypted = project.env_file(profile), encrypted_path(project, profile)
         return path.stat().st_mtime_ns - encrypted.stat().st_mtime_ns
     except FileNotFoundError:
         return 0
 
 
-def difference(project: Project, profile: str) -> tuple[str, str] | None:
+def find_difference(project: Project, profile: str) -> tuple[str, str] | None:
     """Say which of the two was changed last, and what to type; None where both are equally old."""
-    name, by = project.env_file(profile).name, later(project, profile)
+    name, by = project.env_file(profile).name, age_difference(project, profile)
     if by > 0:
-        return f"{name} is newer than {shown(profile)}", f"inv env.encrypt --profile {profile}"
+        return f"{name} is newer than {encrypted_name(profile)}", f"inv env.encrypt --profile {profile}"
     return (
-        (f"{shown(profile)} is newer than {name}", config_values.how_to_decrypt(profile))
+        (f"{encrypted_name(profile)} is newer than {name}", config_values.how_to_decrypt(profile))
         if by
         else None
     )
 
 
-def people(count: int) -> str:
+def count_recipients(count: int) -> str:
     """Say for how many it is."""
     return "1 recipient" if count == 1 else f"{count} recipients"
 
 
-def differing(one: str, other: str) -> list[str]:
+def differing_names(one: str, other: str) -> list[str]:
     """Return the names of the variables that two env files do not set alike."""
     first, second = envfile.parsed(one).values, envfile.parsed(other).values
     names = sorted(first.keys() | second.keys())

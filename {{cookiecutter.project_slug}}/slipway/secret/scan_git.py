@@ -25,7 +25,7 @@ ASKED = 30.0
 
 
 @dataclass(frozen=True)
-class Search:
+class GitSearch:
     """Where values were found."""
 
     found: Mapping[str, str]
@@ -34,25 +34,25 @@ class Search:
     """Why not everything could be looked at; empty where it was."""
 
 
-def tracks(root: Path, name: str) -> bool:
+def is_tracked(root: Path, name: str) -> bool:
     """Say whether git keeps a file."""
     return bool(_said(root, "ls-files", "--", name))
 
 
-def search(root: Path, values: Mapping[str, str], limit: float) -> Search:
+def search_git(root: Path, values: Mapping[str, str], limit: float) -> GitSearch:
     """Look for values in all that git keeps, for about so many seconds.
 
     Outside a repository nothing is found.
     """
     long = {name: value.encode() for name, value in values.items() if len(value) >= SHORTEST}
     if not long or not (_said(root, "rev-parse", "--git-dir") or (root / ".git").exists()):
-        return Search({})
+        return GitSearch({})
     try:
         objects, complete = _holding(root, long, limit)
     except Refused as error:
-        return Search({}, error.what.splitlines()[0])
+        return GitSearch({}, error.what.splitlines()[0])
     found = {name: _place(root, *where) for name, where in objects.items()}
-    return Search(found, "" if complete else f"it takes longer than {limit:.0f} s")
+    return GitSearch(found, "" if complete else f"it takes longer than {limit:.0f} s")
 
 
 def _holding(

@@ -60,21 +60,21 @@ class Exposure(NamedTuple):
 
 
 @dataclass
-class Search:
+class ImageSearch:
     """What was found, and why not everything could be looked at."""
 
     found: list[Exposure] = field(default_factory=list)
     left_out: str = ""
 
 
-def search(
+def search_images(
     project: Project, values: Mapping[str, str], secrets: Mapping[str, str], limit: float
-) -> Search:
+) -> ImageSearch:
     """Look for secrets in containers and in what images say of themselves.
 
     With seconds to spend, look into the layers of images too. Where no engine answers, nothing is.
     """
-    said = Search()
+    said = ImageSearch()
     known = {name: value for name, value in secrets.items() if hidden(value)}
     if not known or not _may_answer():
         return said
@@ -87,13 +87,13 @@ def search(
         client = docker.from_env(timeout=ANSWER)
         stack = profile_composition(project.root, project.slug, values).name
         said.found += _of_containers(client, stack, needles)
-        images = {name: there for name in named(project, values) for there in _image(client, name)}
+        images = {name: there for name in built_images(project, values) for there in _image(client, name)}
         for name, image in images.items():
             said.found += _of_image(client, name, image, needles)
     except (DockerException, RequestException, Refused):
         return said
     if limit:
-        Layers(project, known, limit).look(images, said)
+        LayerSearch(project, known, limit).look(images, said)
     return said
 
 
@@ -102,7 +102,7 @@ def _may_answer() -> bool:
     return bool(os.environ.get("DOCKER_HOST")) or SOCKET.exists()
 
 
-def named(project: Project, values: Mapping[str, str]) -> list[str]:
+def built_images(project: Project, values: Mapping[str, str]) -> list[str]:
     """Return the images that this project builds, as the compose files of a profile name them."""
     file = compose_file.PROFILE_FILES[values["APP_ENV"]]
     entries = compose_file.read_services(project.root, file).values()
@@ -166,7 +166,7 @@ def _parts(attrs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "the history", attrs.get("History")
 
 
-class Hashed(io.RawIOBase):
+class HashedStream(io.RawIOBase):
     """A stream that knows the digest of what was read of it."""
 
     def __init__(self, content: IO[bytes] | gzip.GzipFile) -> None:
@@ -187,7 +187,7 @@ class Hashed(io.RawIOBase):
         return f"sha256:{self.digest.hexdigest()}"
 
 
-class Layers:
+class LayerSearch:
     """What images consist of; a layer that was searched for the same values stays as it was.
 
     Layers go by the digest of their content uncompressed, as images name them (OCI image
@@ -216,7 +216,7 @@ class Layers:
         except (OSError, ValueError, KeyError, TypeError):
             return set(), False
 
-    def look(self, images: Mapping[str, Image], said: Search) -> None:
+    def look(self, images: Mapping[str, Image], said: ImageSearch) -> None:
         """Look through the images that have a layer which was not searched.
 
         All are asked for at once: what they share, which is most of them, comes once. Where that
@@ -295,7 +295,7 @@ class Layers:
         first = cast("BufferedReader", content).peek(2)[:2]
         if first[:1] in (b"", b"{", b"[") or blob.name.endswith(VERSION):
             return ""
-        whole = Hashed(gzip.GzipFile(fileobj=content) if first == GZIP else content)
+        whole = HashedStream(gzip.GzipFile(fileobj=content) if first == GZIP else content)
         with tarfile.open(fileobj=cast("IO[bytes]", whole), mode="r|", bufsize=BLOCK) as layer:
             found.update(self._of_files(layer))
         return whole.name()

@@ -122,8 +122,8 @@ def _env(machine: Machine) -> Iterator[Finding]:
 
 def _rotation(machine: Machine) -> Iterator[Finding]:
     """Tell of secrets that are to be replaced, or of which nobody knows how old they are."""
-    found = due.known(machine.project, machine.profile, due.SOON_DAYS)
-    if urgent := due.urgent(found):
+    found = due.due_secrets(machine.project, machine.profile, due.SOON_DAYS)
+    if urgent := due.urgent_secrets(found):
         said = ", ".join(f"{item.name} {item.state} {item.due}".rstrip() for item in urgent)
         fix = f"inv env.due --profile {machine.profile}"
         yield Finding("rotation", "warn", said, fix)
@@ -182,8 +182,8 @@ def _described(status: ServiceStatus) -> str:
 
 
 def _models(machine: Machine) -> Iterator[Finding]:
-    served = history.served_now(machine.project.models)
-    wrong = [item for item in maintenance.verify(machine.project) if item.state != "ok"]
+    served = history.served_versions(machine.project.models)
+    wrong = [item for item in maintenance.verify_models(machine.project) if item.state != "ok"]
     for item in wrong:
         yield Finding("models", item.state, f"{item.check}: {item.detail}", item.fix)
     if not served and _has(machine.project, "prepare"):

@@ -76,7 +76,7 @@ def _served_models(here: project.Project) -> dict[str, str]:
         return {}
     from slipway.models import history  # noqa: PLC0415 - optional: only where models are served
 
-    return history.served_now(here.models)
+    return history.served_versions(here.models)
 
 
 def _next(here: project.Project) -> str:

@@ -64,15 +64,15 @@ def encrypt(_c: Context, profile: str = "", yes: bool = False) -> None:
     """Encrypt an env file for git: for env/recipients.txt."""
     here = project.load()
     name = session.profile_name(here, profile)
-    encrypted_env.recipients(here)  # refused before anything is asked or recorded
-    config_check.refuse_unfit(here, name, encrypted_env.plain(here, name))
-    if encrypted_env.later(here, name) < 0:
-        what = f"{encrypted_env.shown(name)} is newer than {here.env_file(name).name}"
+    encrypted_env.read_recipients(here)  # refused before anything is asked or recorded
+    config_check.refuse_unfit(here, name, encrypted_env.read_plain(here, name))
+    if encrypted_env.age_difference(here, name) < 0:
+        what = f"{encrypted_env.encrypted_name(name)} is newer than {here.env_file(name).name}"
         output.confirm(f"{what}: it may hold what a colleague changed. Overwrite it?", yes=yes)
     with change(here.root, "env.encrypt", profile=name):
-        count = encrypted_env.encrypt(here, name)
-    output.say(f"{encrypted_env.shown(name)}: encrypted anew, for {encrypted_env.people(count)}.")
-    output.say(f"Next: git add {encrypted_env.shown(name)} {encrypted_env.RECIPIENTS}")
+        count = encrypted_env.encrypt_env(here, name)
+    output.say(f"{encrypted_env.encrypted_name(name)}: encrypted anew, for {encrypted_env.count_recipients(count)}.")
+    output.say(f"Next: git add {encrypted_env.encrypted_name(name)} {encrypted_env.RECIPIENTS}")
 
 
 @task(help={"profile": options.PROFILE, "identity": options.IDENTITY, "yes": options.YES})
@@ -80,15 +80,15 @@ def decrypt(_c: Context, profile: str = "", identity: str = "", yes: bool = Fals
     """Write the env file that git keeps encrypted."""
     here = project.load()
     name = session.profile_name(here, profile)
-    text = encrypted_env.opened(here, name, age.identity(identity))
+    text = encrypted_env.decrypt_env(here, name, age.identity_file(identity))
     path = here.env_file(name)
-    if path.exists() and encrypted_env.plain(here, name) != text:
-        names = encrypted_env.differing(encrypted_env.plain(here, name), text)
+    if path.exists() and encrypted_env.read_plain(here, name) != text:
+        names = encrypted_env.differing_names(encrypted_env.read_plain(here, name), text)
         what = ", ".join(names) or "no variable, but comments"
         output.confirm(f"{path.name} is there. What differs: {what}. Overwrite it?", yes=yes)
     with change(here.root, "env.decrypt", profile=name):
-        encrypted_env.put(here, name, text)
-    output.say(f"{path.name} is what {encrypted_env.shown(name)} holds. Next: inv deploy.up")
+        encrypted_env.write_plain(here, name, text)
+    output.say(f"{path.name} is what {encrypted_env.encrypted_name(name)} holds. Next: inv deploy.up")
 
 
 @task(help={"profile": options.PROFILE, "identity": options.IDENTITY})
@@ -96,13 +96,13 @@ def edit(_c: Context, profile: str = "", identity: str = "") -> None:
     """Edit the env file that git keeps encrypted."""
     here = project.load()
     name = session.profile_name(here, profile)
-    names = secret_edit.edit(here, name, age.identity(identity))
+    names = secret_edit.edit_env(here, name, age.identity_file(identity))
     if names is None:
         output.say("Nothing was changed. (A window has to be waited for: EDITOR='code --wait')")
         return
-    output.say(f"{encrypted_env.shown(name)}: changed {', '.join(names) or 'no variable'}.")
+    output.say(f"{encrypted_env.encrypted_name(name)}: changed {', '.join(names) or 'no variable'}.")
     output.say(
-        f"Next: git add {encrypted_env.shown(name)}, and where it is deployed: inv deploy.up"
+        f"Next: git add {encrypted_env.encrypted_name(name)}, and where it is deployed: inv deploy.up"
     )
 
 
@@ -123,9 +123,9 @@ def due(
 ) -> None:
     """List secrets with a period, and when each is to be rotated."""
     here, days = project.load(), options.count(within, "--within")
-    found = secret_due.known(here, session.profile_name(here, profile), days)
+    found = secret_due.due_secrets(here, session.profile_name(here, profile), days)
     output.show(found, as_json=json, empty="No secret has a period and a value here.")
-    if fail and (urgent := secret_due.urgent(found)):
+    if fail and (urgent := secret_due.urgent_secrets(found)):
         raise Exit("" if json else f"{len(urgent)} to rotate", code=1)
 
 

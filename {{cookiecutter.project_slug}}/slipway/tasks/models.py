@@ -14,7 +14,7 @@ from slipway.core.errors import Refused
 from slipway.core.transaction import change, under_way
 from slipway.models import history as past
 from slipway.models import maintenance, promotion, registry
-from slipway.models.promotion import Limits, Rotation, StepFailed
+from slipway.models.promotion import PromotionLimits, Promotion, StepFailed
 from slipway.stack import hooks, session
 from slipway.tasks import options
 
@@ -68,10 +68,10 @@ def _train(opened: Session, tier: str, seed: str = "", *, major: bool = False) -
     arguments = [word for option, value in given.items() if value for word in (option, value)]
     arguments += ["--major"] if major else []
     folder = opened.project.models
-    before = {item.file for item in registry.models(folder)}
+    before = {item.file for item in registry.list_models(folder)}
     with change(opened.project.root, "models.train", tier=tier or None, seed=seed or None) as made:
         opened.module(f"{opened.project.package}.training", *arguments)
-        new = [item for item in registry.models(folder) if item.file not in before]
+        new = [item for item in registry.list_models(folder) if item.file not in before]
         made.note(trained=[f"{item.tier} {item.version}" for item in new])
     return new
 
@@ -79,7 +79,7 @@ def _train(opened: Session, tier: str, seed: str = "", *, major: bool = False) -
 @task(name="list", help={"json": options.JSON})
 def list_(_c: Context, json: bool = False) -> None:
     """List every version with its metrics on held-out data."""
-    found = registry.models(project.load().models)
+    found = registry.list_models(project.load().models)
     output.show([_row(item, plain=json) for item in found], as_json=json, empty=NONE_YET)
 
 
@@ -92,13 +92,13 @@ def _row(model: registry.Model, *, plain: bool) -> dict[str, object]:
         return row | trained
     marked = row | {"current": "yes" if model.current else ""}
     day = {"trained": str(said.get("trained_at"))[:16].replace("T", " ")}
-    return marked | day | registry.summary(model)
+    return marked | day | registry.score_summary(model)
 
 
 @task(help=TIER | {"version": "default: what is served", "json": options.JSON})
 def show(_c: Context, tier: str, version: str = "", json: bool = False) -> None:
     """Show everything known of one version."""
-    model = registry.find(project.load().models, tier, version)
+    model = registry.find_model(project.load().models, tier, version)
     facts = {"current": model.current, "path": str(model.file)} | model.metadata
     if json:
         output.say(output.dumps(facts))
@@ -135,16 +135,16 @@ def promote(
     opened = _beside_requests(profile, engine)
     if not version:
         raise Refused("no version was named", "inv models.list", code=2)
-    model = registry.find(opened.project.models, tier, version)
+    model = registry.find_model(opened.project.models, tier, version)
     watched = 0.0 if watch == "0" else options.seconds(watch, "--watch")
-    limits = Limits(
+    limits = PromotionLimits(
         options.seconds(checks_limit, "--checks-limit"), options.seconds(limit, "--limit"), watched
     )
     _promote(opened, model, why, limits, dry_run=dry_run)
 
 
 def _promote(
-    opened: Session, model: Model, why: str, limits: Limits, *, dry_run: bool = False
+    opened: Session, model: Model, why: str, limits: PromotionLimits, *, dry_run: bool = False
 ) -> None:
     served = model.current and _unproven(opened.project, model.tier) is None
     if served and not dry_run and not under_way(opened.project.root):
@@ -152,7 +152,7 @@ def _promote(
         return
     verb = CHECK if dry_run else "models.promote"
     with _rotation(opened, verb, model, why, limits) as turn:
-        promotion.promote(turn, model, dry_run=dry_run)
+        promotion.promote_model(turn, model, dry_run=dry_run)
     if dry_run:
         output.say(f"{model.tier} {model.version} can be promoted; nothing was changed.")
         return
@@ -161,7 +161,7 @@ def _promote(
     output.say(f"{_serves(turn)} {model.version}.{undo}")
 
 
-def _serves(turn: Rotation) -> str:
+def _serves(turn: Promotion) -> str:
     return f"{turn.tier} {'serves' if turn.replicas else 'will serve'}"
 
 
@@ -183,8 +183,8 @@ def rollback(
 ) -> None:
     """Make the version live again that was before."""
     opened = session.open_session(profile, engine)
-    model = registry.find(opened.project.models, tier, to or _previous(opened.project, tier))
-    limits = Limits(swap=options.seconds(limit, "--limit"))
+    model = registry.find_model(opened.project.models, tier, to or _previous(opened.project, tier))
+    limits = PromotionLimits(swap=options.seconds(limit, "--limit"))
     with _rotation(opened, "models.rollback", model, why, limits) as turn:
         promotion.roll_back(turn, model)
     output.say(f"{_serves(turn)} {model.version} again.")
@@ -192,12 +192,12 @@ def rollback(
 
 @contextmanager
 def _rotation(
-    opened: Session, verb: str, model: Model, why: str, limits: Limits
-) -> Iterator[Rotation]:
+    opened: Session, verb: str, model: Model, why: str, limits: PromotionLimits
+) -> Iterator[Promotion]:
     """Make a change of what one tier serves, and say so first."""
     root, folder = opened.project.root, opened.project.models
     unproven = _unproven(opened.project, model.tier)
-    before = registry.pointed(folder, model.tier) if unproven is None else unproven
+    before = registry.served_file(folder, model.tier) if unproven is None else unproven
     old = past.version_of(folder, model.tier, before)
     facts = {"tier": model.tier, "from": old, "to": model.version}
     facts |= {"before": before, "file": model.file.name}
@@ -205,17 +205,17 @@ def _rotation(
     where = f"profile {opened.profile}, engine {opened.engine.name}"
     output.say(f"{verb}: {model.tier} {old or 'nothing'} -> {model.version} ({where})")
     with change(root, verb, **facts) as made:
-        yield Rotation(opened, made, model.tier, limits, before)
+        yield Promotion(opened, made, model.tier, limits, before)
     if verb != CHECK:
         hooks.run_after(hooks.POST_PROMOTE, made)
 
 
 def _unproven(here: Project, tier: str) -> str | None:
     """Return the file that a killed rotation had begun with, if what it made live still is."""
-    left = past.interrupted(here.root)
+    left = past.interrupted_promotion(here.root)
     if left is None or left["tier"] != tier:
         return None
-    now, before = registry.pointed(here.models, tier), str(left.get("before", ""))
+    now, before = registry.served_file(here.models, tier), str(left.get("before", ""))
     return before if now == left.get("file") != before else None
 
 
@@ -225,8 +225,8 @@ def _previous(here: Project, tier: str) -> str:
     Raises:
         Refused: there is none.
     """
-    there = {item.version for item in registry.models(here.models) if item.tier == tier}
-    known = past.before(past.periods(here.root, here.models), tier)
+    there = {item.version for item in registry.list_models(here.models) if item.tier == tier}
+    known = past.previous_versions(past.served_periods(here.root, here.models), tier)
     for version in known:
         if version in there:
             return version
@@ -238,7 +238,7 @@ def _previous(here: Project, tier: str) -> str:
 def history(_c: Context, tier: str = "", json: bool = False) -> None:
     """Show what was live when, and who changed it."""
     here = project.load()
-    found = past.periods(here.root, here.models)
+    found = past.served_periods(here.root, here.models)
     _refuse_unknown(here, tier)
     rows = [asdict(item) for item in reversed(found) if tier in ("", item.tier)]
     if not json:
@@ -256,7 +256,7 @@ def _when(row: dict[str, Any]) -> dict[str, Any]:
 @task(help={"json": options.JSON})
 def verify(_c: Context, json: bool = False) -> None:
     """Check all files and links; explain a killed change."""
-    found = [*maintenance.verify(project.load())]
+    found = [*maintenance.verify_models(project.load())]
     output.show(found, as_json=json, empty=NONE_YET)
     if failed := [item for item in found if item.state == "fail"]:
         raise Refused(f"{len(failed)} of {len(found)} are not as they should be")
@@ -280,7 +280,7 @@ def prune(
     """Delete old versions that nothing needs any more."""
     here = project.load()
     wanted = (options.count(keep, "--keep"), options.count(days, "--days"))
-    plan = maintenance.plan(here, *wanted)
+    plan = maintenance.plan_pruning(here, *wanted)
     if not plan.going and not plan.left:
         output.say("Nothing to delete.")
         return
@@ -294,7 +294,7 @@ def prune(
     gone = [f"{item.tier} {item.version}" for item in plan.going]
     with change(here.root, "models.prune", deleted=gone):
         if (
-            maintenance.plan(here, *wanted) != plan
+            maintenance.plan_pruning(here, *wanted) != plan
         ):  # what is needed may have changed while it was asked
             raise Refused("the models changed meanwhile; nothing was deleted", "inv models.prune")
         plan.carry_out()
@@ -305,8 +305,8 @@ def prune(
 def diff(_c: Context, tier: str, old: str, new: str, json: bool = False) -> None:
     """Show the metrics of two versions side by side."""
     folder = project.load().models
-    pair = (registry.find(folder, tier, version) for version in (old, new))
-    output.show([*registry.differences(*pair)], as_json=json, empty="They have no metrics.")
+    pair = (registry.find_model(folder, tier, version) for version in (old, new))
+    output.show([*registry.metric_differences(*pair)], as_json=json, empty="They have no metrics.")
 
 
 @task(help=options.WHERE | {"tier": "only this one", "file": "new data (default: the usual file)"})
@@ -324,7 +324,7 @@ def retrain(
         if _drop_same(opened.project, model):
             continue
         try:
-            _promote(opened, model, "retrained", Limits())
+            _promote(opened, model, "retrained", PromotionLimits())
         except StepFailed as error:
             output.say(f"{error.what}\n{model.tier} stays as it is.")
             # A model that is not good enough is what the gates are for, and no failure.
@@ -337,18 +337,18 @@ def retrain(
 
 def _drop_same(here: Project, model: Model) -> bool:
     """Delete what was trained if it is, to the byte, what is served already."""
-    served = [item for item in registry.models(here.models) if item.current]
+    served = [item for item in registry.list_models(here.models) if item.current]
     same = {item.metadata.get("sha256") for item in served if item.tier == model.tier}
     if model.current or model.metadata.get("sha256") not in same:
         return False
     with change(here.root, "models.drop", deleted=f"{model.tier} {model.version}"):
-        maintenance.remove(model)
+        maintenance.remove_model(model)
     output.say(f"{model.tier} {model.version} is the very model that is served: deleted again.")
     return True
 
 
 def _refuse_unknown(here: Project, tier: str) -> None:
     """Refuse a tier that no model is of; where there is none at all, nobody can tell."""
-    known = sorted({item.tier for item in registry.models(here.models)})
+    known = sorted({item.tier for item in registry.list_models(here.models)})
     if tier and known and tier not in known:
         raise Refused(f"there is no tier {tier!r}", f"choose one of: {', '.join(known)}", code=2)

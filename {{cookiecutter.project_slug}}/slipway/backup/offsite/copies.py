@@ -21,7 +21,7 @@ from slipway.config import values
 from slipway.core import output
 from slipway.core.errors import Refused
 from slipway.secret import age as secret_age
-from slipway.secret.age import Measured
+from slipway.secret.age import MeasuredBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -233,10 +233,10 @@ class Offsite:
         name = archive.name(point.id, encrypted=bool(self.recipient))
         part = self.storage.part(name)
         with self.storage.writing(part, point.size) as file:
-            wanted = secret_age.sealed(archive.blocks(point), file, self.recipient)
+            wanted = secret_age.encrypt_blocks(archive.blocks(point), file, self.recipient)
             if part == name:  # at the end of this it replaces one, of which the facts are not its
                 self.storage.remove(f"{point.id}.json")
-        if secret_age.measured(self.storage.blocks(part)) != wanted:
+        if secret_age.measure_blocks(self.storage.blocks(part)) != wanted:
             self.storage.remove(part)
             what = f"{self.shown}/{part} reads otherwise than it was written"
             raise Refused(what, "look at the storage, then try again")
@@ -277,7 +277,7 @@ class Offsite:
             if copy.stored < 0:
                 said = f"{what} is not there any more"
             raise Refused(said, "use another one: inv backup.list")
-        passing = Measured(self.storage.blocks(copy.file))
+        passing = MeasuredBlocks(self.storage.blocks(copy.file))
         received(passing, to, identity, what)
         if (passing.measure.bytes, passing.measure.sha256) != (copy.size, copy.facts["sha256"]):
             raise Refused(f"{what} is damaged: its checksum is another", "inv backup.list")
@@ -294,10 +294,10 @@ class Offsite:
         self.storage.remove(copy.file)
 
 
-def received(blocks: Measured, to: Path, identity: Path | None, what: str) -> None:
+def received(blocks: MeasuredBlocks, to: Path, identity: Path | None, what: str) -> None:
     """Write what comes into a private file, decrypted; all that comes is read."""
     with open(to, "xb", opener=_private) as file:
-        secret_age.unsealed(blocks, file, identity, what)
+        secret_age.decrypt_blocks(blocks, file, identity, what)
     for _ in blocks:
         pass
 
@@ -325,7 +325,7 @@ def recipient(project: Project, profile: str) -> str:
         Refused: it is no recipient of age.
     """
     said = values.held(project, profile).get("BACKUP_RECIPIENT", "")
-    secret_age.refuse_bad(said)
+    secret_age.refuse_bad_recipient(said)
     return said
 
 

@@ -12,7 +12,7 @@ from slipway.config.values import without_password
 from slipway.core.errors import Refused
 from slipway.core.transaction import change
 from slipway.secret import age
-from slipway.secret.age import Measured
+from slipway.secret.age import MeasuredBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,14 +78,14 @@ def fetched(project: Project, profile: str, name: str, identity: str) -> Iterato
     Raises:
         Refused: there is none, it is damaged, or the secret key is missing or another one.
     """
-    key = age.identity(identity)
+    key = age.identity_file(identity)
     path = Path(name)
     if path.is_file() and not age.is_encrypted(path):
         yield path
         return
     with restore_point.arriving(project.backups) as partial:
         if path.is_file():
-            copies.received(Measured(age.content(path)), partial, key, name)
+            copies.received(MeasuredBlocks(age.file_blocks(path)), partial, key, name)
         elif storage.is_url(name):
             _from_url(project, profile, name, partial, key)
         else:
@@ -125,4 +125,4 @@ def _from_url(
                 return
     if name not in sizes:
         raise Refused(f"there is no {shown(url)}", "inv backup.list", code=2)
-    copies.received(Measured(away.storage.blocks(name)), partial, identity, shown(url))
+    copies.received(MeasuredBlocks(away.storage.blocks(name)), partial, identity, shown(url))

@@ -61,7 +61,7 @@ class SecretHandover:
 
     def _write(self, values: Mapping[str, str | None]) -> None:
         envfile.changed(self.path, values)
-        encrypted_env.renew(self.project, self.session.profile)
+        encrypted_env.renew_encrypted(self.project, self.session.profile)
 
     def hand_over(self) -> list[str]:
         """Hand each service what the env file says; return the services that lacked something.
@@ -157,8 +157,8 @@ class EnvFileRotation(SecretRotation):
     def _refuse_lost_edit(self) -> None:
         """Keep what a colleague has encrypted since from being overwritten."""
         profile = self.session.profile
-        if encrypted_env.later(self.project, profile) < 0:
-            what = f"{encrypted_env.shown(profile)} is newer than {self.path.name}, and would be"
+        if encrypted_env.age_difference(self.project, profile) < 0:
+            what = f"{encrypted_env.encrypted_name(profile)} is newer than {self.path.name}, and would be"
             raise Refused(f"{what} overwritten", config_values.how_to_decrypt(profile))
 
     @cached_property
@@ -255,7 +255,7 @@ class EnvFileRotation(SecretRotation):
     def make_steps(self, change: Change) -> None:
         """Make all steps; what an interrupted rotation recorded is encrypted first."""
         if self.resumed:
-            encrypted_env.renew(self.project, self.session.profile)
+            encrypted_env.renew_encrypted(self.project, self.session.profile)
         super().make_steps(change)
 
     def undo(self) -> None:

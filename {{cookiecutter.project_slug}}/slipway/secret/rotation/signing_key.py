@@ -111,7 +111,7 @@ class SigningKeyRotation(SecretRotation):
             metadata = model.file.with_suffix(".json").read_bytes()
             lines = [base64.b64encode(key.sign(metadata)) + b"\n" for key in (self.new, self.old)]
             self._replace_public(model.file.with_suffix(".sig"), b"".join(lines))
-        left = len(registry.models(self.project.models)) - len(models)
+        left = len(registry.list_models(self.project.models)) - len(models)
         more = f"; {left} that it had not signed are unchanged" if left else ""
         return f"{count_of(len(models), 'model')}{more}"
 
@@ -143,7 +143,7 @@ class SigningKeyRotation(SecretRotation):
         return f"Models are signed with a new key.{then}"
 
     def _signed_by(self, key: Ed25519PublicKey) -> list[Model]:
-        return [item for item in registry.models(self.project.models) if is_signed_by(item, key)]
+        return [item for item in registry.list_models(self.project.models) if is_signed_by(item, key)]
 
     def _remember(self, path: Path) -> None:
         self.replaced.setdefault(path, path.read_bytes() if path.exists() else None)
