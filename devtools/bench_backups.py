@@ -36,10 +36,11 @@ START = "session.open_session().engine.start_service('postgres', 120)"
 STAGE = """
 import json, sys, time
 from slipway.backup import databases, restore_point
+from slipway.core import project
 from slipway.stack import session
 
 database = databases.of(session.open_session())
-point = restore_point.find(session.project.load().backups, sys.argv[1])
+point = restore_point.find(project.load().backups, sys.argv[1])
 start = time.perf_counter()
 restored = database.stage(point.database, "staged")
 took = time.perf_counter() - start

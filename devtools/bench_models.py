@@ -17,7 +17,7 @@ from pathlib import Path
 
 from invoke.exceptions import Exit
 
-from devtools import bake, bench, environment, process
+from devtools import bake, bench, environment, link_swaps, process
 from devtools.bench import Bench, Figure
 from devtools.load import CLIENTS, RATE, Answer, Load, failed, load, outage, p99
 from devtools.project import Project
@@ -158,8 +158,9 @@ def set_up() -> Project:
 def swapped(project: Project, count: int) -> Iterator[Figure]:
     """Move a link under the eyes of other processes."""
     bench.progress(f"{count} swaps of a link")
-    command = ["python", "-m", "tests.swaps", str(count)]
-    said = json.loads(process.read(command, cwd=project.root, env=project.env))
+    command = ["python", link_swaps.__file__, str(count)]
+    path = project.env | {"PYTHONPATH": str(project.root)}
+    said = json.loads(process.read(command, cwd=project.root, env=path))
     what = f"{said['swaps']} swaps of a link, readers that found it missing, dangling or partial"
     wrong = said["missing"] + said["dangling"] + said["partial"]
     yield Figure(what, wrong, f"of {said['reads']}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from slipway.ci import summary
 from slipway.ci.summary import SessionResult
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 NOXFILE = """
 import nox

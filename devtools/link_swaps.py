@@ -1,6 +1,6 @@
-"""Move a link under the eyes of readers: `python -m tests.support.link_swaps [--swaps N]`.
+"""Move a link N times while others follow it: `python devtools/link_swaps.py N`.
 
-Each reader is a process of its own. It prints as JSON how often the link was followed, and how
+slipway/ has to be on the path. Each reader is a process of its own. It prints as JSON how often the link was followed, and how
 often it was missing, led nowhere, or led to a file that is not whole.
 """
 
@@ -63,4 +63,4 @@ def read(folder: Path, whole: set[str]) -> Counter[str]:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="swaps-") as temporary:
-        print(json.dumps(swaps(Path(temporary), int(sys.argv[1]))))
+        json.dump(swaps(Path(temporary), int(sys.argv[1])), sys.stdout)

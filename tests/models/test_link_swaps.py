@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.support.link_swaps import swaps
+from devtools.link_swaps import swaps
 
 if TYPE_CHECKING:
     from pathlib import Path
