@@ -1,7 +1,7 @@
 """Move a link N times while others follow it: `python devtools/link_swaps.py N`.
 
-slipway/ has to be on the path. Each reader is a process of its own. It prints as JSON how often the link was followed, and how
-often it was missing, led nowhere, or led to a file that is not whole.
+slipway/ has to be on the path. Each reader is a process of its own. It prints as JSON how often the
+link was followed, and how often it was missing, led nowhere, or led to a file that is not whole.
 """
 
 from __future__ import annotations
