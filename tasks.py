@@ -1,6 +1,10 @@
 """What `inv` offers in the template's own repository."""
 
+import sys
+
 from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.main import program
 from invoke.tasks import task
 
 from devtools import bake as baking
@@ -10,8 +14,23 @@ from devtools import bench_images as image_benchmark
 from devtools import bench_jobs as job_benchmark
 from devtools import bench_models as model_benchmark
 from devtools import demo as demonstration
+from devtools import environment, process
 from devtools import sizes as preset_sizes
 from devtools.console import say
+
+
+@task(name="list", default=True)
+def list_(_c: Context) -> None:
+    """List the tasks, as `inv` alone does."""
+    program.list_tasks()
+
+
+@task(help={"part": "lint, types, tests, engine or projects (default: all)"})
+def ci(_c: Context, part: str = "ci") -> None:
+    """Run the checks of the template, as `nox` does."""
+    command = [sys.executable, "-m", "nox", "--session", part]
+    if code := process.run(command, cwd=baking.ROOT, env=environment.variables()):
+        raise Exit(code=code)
 
 
 @task(

@@ -38,7 +38,20 @@ def inv(*arguments: str) -> str:
 def test_the_tasks_that_there_are() -> None:
     names = {task["name"] for task in json.loads(inv("--list", "-F", "json"))["tasks"]}
     benches = {"bench", "bench-backups", "bench-images", "bench-jobs", "bench-models"}
-    assert names == {"bake", "demo", "sizes"} | benches
+    assert names == {"bake", "ci", "demo", "list", "sizes"} | benches
+    assert inv() == inv("--list")
+
+
+def test_the_checks_run_part_by_part() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "invoke", "ci", "--part=no-such"],
+        cwd=bake.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 3
+    assert "Sessions not found: no-such" in said.stderr
 
 
 def test_answers_are_read_from_key_value_pairs() -> None:
