@@ -17,12 +17,14 @@ from pathlib import Path
 
 from invoke.exceptions import Exit
 
-from devtools import bake, bench, environment, link_swaps, process
+from devtools import bake, bench, environment, process
 from devtools.bench import Bench, Figure
 from devtools.load import CLIENTS, RATE, Answer, Load, failed, load, outage, p99
 from devtools.project import Project
 
 FOLDER = bake.BUILD / "bench-models"
+LINK_SWAPS = bake.ROOT / "devtools" / "link_swaps.py"
+"""Run in the repository, whose slipway/ it uses."""
 TIER = "tier1"
 VERSIONS = 3
 """Versions that are rotated: one that was served just before is kept, and need not be loaded."""
@@ -158,7 +160,7 @@ def set_up() -> Project:
 def swapped(project: Project, count: int) -> Iterator[Figure]:
     """Move a link under the eyes of other processes."""
     bench.progress(f"{count} swaps of a link")
-    command = ["python", link_swaps.__file__, str(count)]
+    command = ["python", str(LINK_SWAPS), str(count)]
     path = project.env | {"PYTHONPATH": str(project.root)}
     said = json.loads(process.read(command, cwd=project.root, env=path))
     what = f"{said['swaps']} swaps of a link, readers that found it missing, dangling or partial"
