@@ -18,7 +18,7 @@ REPORTS = ROOT / "reports"
 PROFILES = ("compose.yaml", "compose.staging.yaml", "compose.prod.yaml")
 WITHOUT_ENGINE = ("lint", "types", "tests", "smoke", "backtest")
 WITH_ENGINE = ("images", "harness")
-NEEDED = {"smoke": "tests/smoke.py", "backtest": "src/*/backtest.py", "harness": "tests/scenarios*"}
+NEEDED = {"smoke": "tests/smoke.py", "backtest": "src/*/backtest.py", "harness": "tests/scenarios"}
 """The files that a session is about; without them it is left out."""
 
 nox.needs_version = ">=2025.2"

@@ -1,337 +1,289 @@
 from __future__ import annotations
 
-import http.server
-import threading
-import time
-from typing import TYPE_CHECKING, Any
+import os
+import subprocess
+import sys
+from textwrap import dedent
+from typing import TYPE_CHECKING, NamedTuple, cast
+from xml.etree import ElementTree as ET
 
 import pytest
 
+from slipway.core import redaction
 from slipway.core.errors import Refused
-from slipway.harness import http as harness_http
-from slipway.harness.chaos import Stage
-from slipway.harness.http import Answer, content, pieces
-from slipway.harness.player import Player
-from slipway.harness.scenarios import (
-    DISTURBANCES,
-    Disturb,
-    Examples,
-    Expected,
-    Inside,
-    Restore,
-    Scenario,
-    Send,
-    Table,
-    at,
-    described,
-    differences,
-    fill,
-    matches,
-    named,
-    read,
-    repeated,
-    step,
-    table,
-)
+from slipway.harness import scenarios
+from slipway.harness.scenarios import ScenarioRun
+from tests.support.bakes import baked
 from tests.support.copies import REPOSITORY
+from tests.support.web import counting_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from slipway.harness.report import Case
-    from slipway.harness.scenarios import Step
+    from slipway.harness.chaos import HarnessStack
+    from slipway.harness.report import HarnessCase
 
-OK = Expected(status=(200,))
+SETTINGS = '[tool.pytest.ini_options]\naddopts = ["--of-a-plugin-that-is-not-here"]\n'
+HEALTHY = """
+import pytest
 
-
-def test_the_table_of_this_repository_holds_at_least_20_cases_with_names_of_their_own() -> None:
-    held = read(REPOSITORY / "tests" / "scenarios.yaml")
-    names = [scenario.name for scenario in held.scenarios]
-    assert len(names) == len(set(names)) >= 20
-    assert held.before
-
-
-@pytest.mark.parametrize(
-    ("entry", "expected"),
-    [
-        ("restore", Restore()),
-        ({"stop": "redis"}, Disturb("stop", "redis")),
-        ({"scale": {"api": 3}}, Disturb("scale", {"api": 3})),
-        ({"send": "GET /", "expect": 200}, Send("GET /", OK)),
-        ({"send": "GET /", "expect": [413, 422]}, Send("GET /", Expected(status=(413, 422)))),
-        (
-            {"send": "GET /", "expect": {"status": 503, "json": {"a.0": 1}}, "within": 5},
-            Send("GET /", Expected((503,), json={"a.0": 1}), within=5),
-        ),
-        (
-            {"send": "GET /", "expect": 200, "during": {"kill": "api"}},
-            Send("GET /", OK, during=Disturb("kill", "api")),
-        ),
-        ({"examples": "POST /predict", "expect": 200}, Examples("POST /predict", OK)),
-        ({"inside": "api", "command": "true"}, Inside("api", "true")),
-    ],
-)
-def test_a_step_is_read(entry: str | dict[str, Any], expected: Step) -> None:
-    assert step(entry) == expected
+@pytest.fixture(autouse=True)
+def healthy(stack, client):
+    stack.await_health()
+"""
 
 
-@pytest.mark.parametrize(
-    ("entry", "reason"),
-    [
-        ("stop", "'stop' is no step"),
-        ({"break": "api"}, "'break' starts no step"),
-        ({"send": "GET /", "expects": 200}, "unexpected keyword argument 'expects'"),
-        ({"send": "GET /"}, "missing 1 required positional argument: 'expect'"),
-        ({"send": "GET /", "expect": {"state": 200}}, "unexpected keyword argument 'state'"),
-        ({"stop": "api", "kill": "api"}, "too many values"),
-        ({"send": "GET /", "expect": 200, "during": {"burn": "api"}}, "'burn' is none of stop"),
-    ],
-)
-def test_what_is_no_step_is_refused_with_its_scenario(
-    tmp_path: Path, entry: object, reason: str
-) -> None:
-    with pytest.raises((ValueError, TypeError), match=reason):
-        step(entry)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=f"the case: .*{reason}"):
-        table({"scenarios": [{"name": "the case", "steps": [entry]}]})
-    with pytest.raises(Refused, match=r"scenarios\.yaml"):
-        read(tmp_path / "scenarios.yaml")
+class FakeStack:
+    """Notes what is done to it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.healthy = True
+        self.done: list[str] = []
+        self.engine = self
+
+    def await_health(self) -> None:
+        self.done.append("health")
+        if not self.healthy:
+            raise Refused("postgres is stopped")
+
+    def running(self, service: str) -> list[FakeContainer]:
+        return [FakeContainer(service, self.done)]
 
 
-def test_names_are_filled_in_with_their_type_where_they_stand_alone() -> None:
-    known = {"number": 7, "KEY": "hush"}
-    assert fill({"a": ["$number", "is $number"], "b": "/^v$/", "c": 1}, known) == {
-        "a": [7, "is 7"],
-        "b": "/^v$/",
-        "c": 1,
-    }
-    assert fill("$unknown costs $5", known) == "$unknown costs $5"
+class FakeContainer(NamedTuple):
+    name: str
+    done: list[str]
+
+    def pause(self) -> None:
+        self.done.append(f"pause {self.name}")
+
+    def unpause(self) -> None:
+        self.done.append(f"unpause {self.name}")
+        if self.name == "stuck":
+            raise OSError("stuck is frozen")
 
 
-def test_values_are_found_by_their_path() -> None:
-    said = {"checks": {"cache": {"ok": False}}, "detail": [{"loc": ["body", "at"]}]}
-    assert at(said, "checks.cache.ok") is False
-    assert at(said, "detail.0.loc.1") == "at"
-    assert at([{"id": 3}], "0.id") == 3
-    for path in ("none", "detail.7.loc", "detail.loc", "checks.cache.ok.more"):
-        assert at(said, path) is None
+class Played(NamedTuple):
+    """What came of some scenarios."""
+
+    cases: list[HarnessCase]
+    log: str
+    xml: ET.Element
 
 
-def test_values_match_by_equality_or_a_regular_expression() -> None:
-    assert matches(3, 3)
-    assert not matches(3, "3")
-    assert matches("/^v\\d/", "v1.0")
-    assert matches("/^7$/", 7)
-    assert not matches("/x/", None)
-    assert not matches("/", "x")
+class Player:
+    """Runs scenarios of a repository of their own."""
 
+    def __init__(self, root: Path, stack: FakeStack) -> None:
+        self.root, self.stack = root, stack
+        self.cases: list[HarnessCase] = []
+        (root / scenarios.FOLDER).mkdir(parents=True)
+        (root / "pyproject.toml").write_text(SETTINGS)
+        self.write("conftest.py", HEALTHY)
 
-def test_an_answer_is_compared_in_all_that_is_said_of_it() -> None:
-    wanted = Expected((200,), {"Retry-After": r"/^\d+$/"}, {"id": "$number"}, "/id/", seconds=2)
-    good = Answer(200, '{"id": 7}', {"retry-after": "3"}, 1)
-    assert list(differences(wanted, good, {"number": 7})) == []
-    assert list(differences(wanted, Answer(503, "no", {}, 3), {"number": 7})) == [
-        "the status is 503, not 200",
-        r"the header Retry-After is None, not /^\d+$/",
-        "id is None, not 7",
-        "it took 3.0 s, not at most 2",
-        "its text is not /id/",
-    ]
+    def write(self, name: str, text: str) -> None:
+        (self.root / scenarios.FOLDER / name).write_text(dedent(text))
 
-
-def test_a_value_that_answers_share_is_seen() -> None:
-    answers = [Answer(200, f'{{"id": {number}}}') for number in (1, 2, 1)]
-    assert repeated("id", answers)
-    assert not repeated("id", answers[:2])
-
-
-def test_an_answer_is_told_in_one_line_that_is_not_long() -> None:
-    assert str(Answer(200, "a\nb")) == "200 a b"
-    assert len(str(Answer(200, "x" * 1000))) < 320
-
-
-def test_bodies() -> None:
-    assert content(Send("GET /", OK)) is None
-    assert content(Send("POST /", OK, body={})) == b"{}"
-    assert content(Send("POST /", OK, text="{")) == b"{"
-    assert len(content(Send("POST /", OK, size=1000)) or b"") == 1000
-
-
-def test_a_body_is_cut_into_pieces_that_make_it_up() -> None:
-    assert pieces(b"abcdefg", 3) == [b"abc", b"def", b"g"]
-    assert pieces(b"ab", 20) == [b"a", b"b"]
-    assert pieces(b"", 1) == []
-
-
-def test_steps_are_described() -> None:
-    said = [
-        described(one)
-        for one in (
-            Send("GET /", OK),
-            Examples("POST /", OK),
-            Inside("api", "true"),
-            Disturb("stop", "api"),
-            Restore(),
-        )
-    ]
-    assert said == ["GET /", "the examples of POST /", "in api: true", "stop api", "restore"]
-
-
-def test_every_disturbance_is_one_that_a_stage_knows() -> None:
-    assert [verb for verb in DISTURBANCES if not hasattr(Stage, f"_{verb}")] == []
-
-
-class Web(http.server.BaseHTTPRequestHandler):
-    """Counts what it is sent; answers 200 from the third on."""
-
-    seen: list[tuple[str, str, bytes]]
-
-    def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.seen.append((self.command, self.headers.get("X-API-Key", ""), body))
-        self.send_response(200 if len(self.seen) > 2 else 503)
-        self.end_headers()
-        self.wfile.write(b'{"id": %d}' % len(self.seen))
-
-    do_POST = do_GET  # noqa: N815 - the library's name
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing."""
+    def play(self, text: str, selected: str = "") -> Played:
+        self.write("test_it.py", text)
+        log, junit = self.root / "scenarios.log", self.root / "scenarios.xml"
+        plugin = ScenarioRun(cast("HarnessStack", self.stack), selected, self.cases.append)
+        with log.open("w") as opened:
+            scenarios.run(self.root, plugin, log=opened, junit=junit)
+        return Played(self.cases, log.read_text(), ET.parse(junit).getroot())  # noqa: S314 - ours
 
 
 @pytest.fixture
-def web() -> Iterator[tuple[str, list[tuple[str, str, bytes]]]]:
-    """Serve on a free port; return the address and what it was sent."""
-    seen: list[tuple[str, str, bytes]] = []
-    handler = type("Handler", (Web,), {"seen": seen})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", seen
-        server.shutdown()
+def player(tmp_path: Path) -> Iterator[Player]:
+    """Return one; the modules that it imports are forgotten."""
+    with counting_server() as (url, _):
+        before = {*sys.modules}
+        yield Player(tmp_path, FakeStack(url))
+        for name in {*sys.modules} - before:
+            if name.startswith("tests.scenarios"):
+                del sys.modules[name]
 
 
-class FakeStage:
-    """Notes what is done to it."""
-
-    def __init__(self, url: str, well: bool = True) -> None:
-        self.url = url
-        self.well = well
-        self.done: list[str] = []
-
-    def await_health(self) -> None:
-        if not self.well:
-            raise Refused("postgres is stopped")
-
-    def disturb(self, asked: Disturb) -> None:
-        if asked.what == "nothing":
-            raise Refused("nothing has no container")
-        self.done.append(f"{asked.verb} {asked.what}")
-
-    def restore(self) -> None:
-        self.done.append("restore")
-
-    def inside(self, service: str, command: list[str]) -> tuple[int, str, str]:
-        self.done.append(f"{service}: {command}")
-        return (0 if "well" in command else 3), "said", " and complained"
-
-
-def play(stage: FakeStage, *steps: Step, notes: Callable[[str], None] = print) -> Case:
-    """Play one scenario and return what came of it."""
-    player = Player(stage, {"KEY": "hush"}, notes)  # type: ignore[arg-type]
-    (case,) = player.play(Table((), (Scenario("case", steps),)))
-    return case
-
-
-def test_a_request_is_sent_until_it_comes_out_as_expected(
-    web: tuple[str, list[tuple[str, str, bytes]]],
-) -> None:
-    url, seen = web
-    notes: list[str] = []
-    case = play(
-        FakeStage(url),
-        Send("POST /", OK, body={}, headers={"X-API-Key": "$KEY"}, within=5, keep={"id": "it"}),
-        Send("GET /", Expected(json={"id": 4}), tries=3),
-        notes=notes.append,
+def test_a_scenario_that_passes_is_reported_with_its_name_in_words(player: Player) -> None:
+    played = player.play(
+        """
+        def test_a_forecast_is_served(client, stack, disturb):
+            assert client.get("/a").status_code == 503
+            disturb.pause("redis")
+        """
     )
+    (case,) = played.cases
+    assert (case.part, case.name) == ("scenarios", "a forecast is served")
     assert (case.state, case.detail) == ("passed", "")
-    assert seen == [("POST", "hush", b"{}")] * 3 + [("GET", "", b"")]
-    assert "hush" not in "".join(notes)
+    assert player.stack.done == ["health", "pause redis", "unpause redis"]
+    assert 'GET /a: 503 {"id": 1}' in played.log
+    (suite,) = played.xml
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("scenarios", "1", "0")
 
 
-def test_a_step_that_does_not_come_out_so_ends_the_scenario_and_says_in_what(
-    web: tuple[str, list[tuple[str, str, bytes]]],
-) -> None:
-    url, seen = web
-    stage = FakeStage(url)
-    case = play(stage, Disturb("stop", "redis"), Send("GET /", OK), Send("GET /", OK))
-    assert case.state == "failed"
-    assert case.detail == 'step 2 (GET /): the status is 503, not 200: 503 {"id": 1}'
-    assert len(seen) == 1
-    assert stage.done == ["stop redis", "restore"]
+def test_a_scenario_that_fails_says_where_and_what_was_answered_last(player: Player) -> None:
+    played = player.play(
+        """
+        def test_one(client, disturb):
+            disturb.pause("redis")
+            assert client.get("/").status_code == 200
 
-
-def test_what_does_not_answer_is_a_difference_and_no_crash() -> None:
-    case = play(FakeStage("http://127.0.0.1:9"), Send("GET /", OK))
-    assert "the status is 0, not 200: 0 ConnectionRefusedError" in case.detail
-
-
-def test_one_bad_answer_of_many_is_told(web: tuple[str, list[tuple[str, str, bytes]]]) -> None:
-    case = play(FakeStage(web[0]), Send("GET /", OK, times=6, clients=3))
-    assert "(2 of 6 answers)" in case.detail
-    assert (
-        play(FakeStage(web[0]), Send("GET /", Expected((200,), distinct="id"), times=3)).detail
-        == ""
+        def test_other(client):
+            raise ValueError
+        """
     )
+    one, other = played.cases
+    assert (one.state, other.state) == ("failed", "failed")
+    assert one.detail.splitlines()[0] == (
+        'test_it.py:4: assert 503 == 200 (last answer: GET /: 503 {"id": 1})'
+    )
+    assert other.detail == "test_it.py:7: ValueError"
+    assert player.stack.done[:3] == ["health", "pause redis", "unpause redis"]
 
 
-def test_requests_go_on_while_something_is_done(
-    web: tuple[str, list[tuple[str, str, bytes]]], monkeypatch: pytest.MonkeyPatch
+def test_what_cannot_be_put_back_fails_a_scenario_and_the_rest_is_put_back(player: Player) -> None:
+    played = player.play(
+        """
+        def test_one(disturb):
+            disturb.pause("redis")
+            disturb.pause("stuck")
+            assert not "as it should be"
+        """
+    )
+    (case,) = played.cases
+    assert "test_it.py:5: assert not 'as it should be'" in case.detail
+    assert "; not put back: stuck is frozen" in case.detail
+    assert player.stack.done[-2:] == ["unpause stuck", "unpause redis"]
+
+
+def test_nothing_is_run_on_a_stack_that_is_not_healthy_and_none_waits_twice(player: Player) -> None:
+    player.stack.healthy = False
+    played = player.play(
+        """
+        def test_one(disturb): disturb.pause("redis")
+        def test_other(disturb): disturb.pause("redis")
+        """
+    )
+    assert [(case.name, case.state) for case in played.cases] == [
+        ("one", "failed"),
+        ("other", "failed"),
+    ]
+    for case in played.cases:
+        assert case.detail == "the stack was not healthy before it: postgres is stopped"
+    assert player.stack.done == ["health"]
+
+
+def test_a_scenario_may_skip_itself_or_be_known_to_fail(player: Player) -> None:
+    played = player.play(
+        """
+        import pytest
+
+        def test_one(): pytest.skip("no GPU")
+
+        @pytest.mark.xfail(reason="it is known")
+        def test_other(): assert 0
+        """
+    )
+    assert [(case.state, case.detail) for case in played.cases] == [
+        ("skipped", "Skipped: no GPU"),
+        ("skipped", "it is known"),
+    ]
+
+
+def test_an_interrupted_scenario_is_put_back(player: Player) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        player.play(
+            """
+            def test_one(): pass
+
+            def test_other(disturb):
+                disturb.pause("redis")
+                raise KeyboardInterrupt
+            """
+        )
+    assert [case.name for case in player.cases] == ["one"]
+    assert player.stack.done[-1] == "unpause redis"
+
+
+def test_the_log_has_no_secrets(player: Player, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_forms", [])
+    redaction.learn(["of-the-developer"])
+    played = player.play("""def test_one(): assert "of-the-developer" == "another" """)
+    assert "of-the-developer" not in played.log.replace("test_it.py", "")
+    assert redaction.MASK in played.log
+
+
+def test_what_pytest_cannot_run_is_refused_with_where_to_read_why(player: Player) -> None:
+    player.write("conftest.py", "def pytest_runtest_protocol(): raise SystemError('broken')")
+    with pytest.raises(Refused, match=r"pytest ended with exit code 3: read .*scenarios\.log"):
+        player.play("def test_one(): pass")
+
+
+def test_only_the_selected_scenarios_run(player: Player) -> None:
+    played = player.play("def test_a_cache_hit(): pass\ndef test_a_slow_client(): pass", "slow")
+    assert [case.name for case in played.cases] == ["a slow client"]
+
+
+BOTH = "def test_a_cache_hit(): pass\ndef test_a_SLOW_client(): pass\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "selected"),
+    [("", ["a cache hit", "a SLOW client"]), ("slow", ["a SLOW client"]), ("cache hit", None)],
+)
+def test_scenarios_are_selected_by_a_part_of_their_name(
+    player: Player, text: str, selected: list[str] | None
 ) -> None:
-    monkeypatch.setattr(harness_http, "PAUSE", 0.01)
-    monkeypatch.setattr(harness_http, "AFTERWARDS", 0.3)
-    url, seen = web
-    stage = FakeStage(url)
-    wanted = Expected(status=(200, 503))
-    case = play(stage, Send("GET /", wanted, clients=2, during=Disturb("kill", "api")))
-    assert case.state == "passed"
-    assert stage.done == ["kill api", "restore"]
-    assert len(seen) > 4
-    broken = play(stage, Send("GET /", wanted, during=Disturb("kill", "nothing")))
-    assert "nothing has no container" in broken.detail
+    player.write("test_it.py", BOTH)
+    assert scenarios.select(player.root, text) == (selected or ["a cache hit"])
 
 
-def test_a_body_is_sent_slowly(web: tuple[str, list[tuple[str, str, bytes]]]) -> None:
-    url, seen = web
-    start = time.monotonic()
-    harness_http.ask(url, Send("POST /", OK, text="slowly", slowly=0.5))
-    assert time.monotonic() - start >= 0.5
-    assert seen == [("POST", "", b"slowly")]
+def test_a_name_that_no_scenario_has_is_refused_with_those_there_are(player: Player) -> None:
+    player.write("test_it.py", BOTH)
+    with pytest.raises(Refused, match="'fast' in its name; there are\n  a cache hit\n  a SLOW"):
+        scenarios.select(player.root, "fast")
 
 
-def test_commands_inside_are_judged_by_exit_code_and_text(
-    web: tuple[str, list[tuple[str, str, bytes]]],
+def test_a_module_that_cannot_be_imported_is_refused_before_anything_starts(player: Player) -> None:
+    player.write("test_it.py", "import nothing_such")
+    with pytest.raises(Refused, match=r"(?s)tests/scenarios cannot be collected.*nothing_such"):
+        scenarios.select(player.root, "")
+
+
+@pytest.fixture
+def titles(player: Player) -> Callable[[str], list[str]]:
+    """Return the titles of a preset's scenarios."""
+    del player  # which forgets what is imported
+    return lambda preset: scenarios.select(baked(preset), "")
+
+
+def test_a_repository_has_at_least_20_scenarios_with_names_of_their_own(
+    titles: Callable[[str], list[str]],
 ) -> None:
-    stage = FakeStage(web[0])
-    assert play(stage, Inside("api", "be well", text="/said/")).state == "passed"
-    assert play(stage, Inside("api", "fail", code=3)).state == "passed"
-    assert "exit code 3, not 0: said and complained" in play(stage, Inside("api", "fail")).detail
-    assert "does not print /shouted/" in play(stage, Inside("api", "be well", "/shouted/")).detail
+    names = titles("serving")
+    assert len(names) == len({*names}) >= 20
+    assert [name for name in names if "dashboard" in name]
 
 
-def test_nothing_is_played_on_a_stack_that_is_not_well() -> None:
-    stage = FakeStage("http://127.0.0.1:9", well=False)
-    cases = Table((), (Scenario("one", (Disturb("stop", "redis"),)), Scenario("two", ())))
-    found = list(Player(stage, {}, print).play(cases))  # type: ignore[arg-type]
-    assert [(case.name, case.state) for case in found] == [("one", "failed"), ("two", "failed")]
-    assert "the stack was not well before it: postgres is stopped" in found[1].detail
-    assert stage.done == []
+def test_without_a_dashboard_no_scenario_is_of_it(titles: Callable[[str], list[str]]) -> None:
+    assert [name for name in titles("workers") if "dashboard" in name] == []
 
 
-def test_scenarios_are_chosen_by_a_part_of_their_name() -> None:
-    one, other = Scenario("a cache hit", ()), Scenario("a slow client", ())
-    both = Table((Restore(),), (one, other))
-    assert named(both, "") == both
-    assert named(both, "slow") == Table((Restore(),), (other,))
-    with pytest.raises(Refused, match="'fast' in its name; there are\n  a cache hit\n  a slow"):
-        named(both, "fast")
+def collected(*paths: str) -> str:
+    """Collect tests as their users do, and return what pytest says."""
+    words = ("--collect-only", "-q", "-p", "no:cacheprovider", *paths)
+    command = [sys.executable, "-m", "pytest", *words]
+    variables = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr
+
+
+def test_scenarios_are_not_among_the_other_tests_and_say_what_runs_them() -> None:
+    others = collected("tests")
+    assert "tests/test_first_run.py" in others
+    assert "tests/scenarios" not in others
+    assert "need a stack; run: inv harness.run --only scenarios" in collected("tests/scenarios")

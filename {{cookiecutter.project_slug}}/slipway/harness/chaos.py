@@ -1,68 +1,84 @@
-"""A stack in containers that scenarios are played on: disturbed, and put back as it was."""
+"""A stack in containers that is disturbed, and put back as it was."""
 
 from __future__ import annotations
 
-import io
+import logging
+import shlex
 import time
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
+
+from docker.errors import DockerException
 
 from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from docker.models.containers import Container
 
-    from slipway.harness.scenarios import Disturb
     from slipway.stack.engines.compose import ComposeEngine
 
 GRACE = 5
 """Seconds that a service is given to stop."""
 POLL = 0.3
 HIDDEN = "hidden-"
+log = logging.getLogger(__name__)
 
 
-class Stage:
-    """The stack, and how to undo what was done to it."""
+class HarnessStack:
+    """The stack of one run of the harness, as its scenarios see it."""
 
-    def __init__(self, engine: ComposeEngine, limit: float) -> None:
-        """Take a stack that is up; `limit` is the seconds it may take to become healthy again."""
+    def __init__(self, engine: ComposeEngine, package: str, limit: float) -> None:
+        """Take a stack that is up.
+
+        `package` is the application's; `limit` is how many seconds a service may take to become
+        healthy again.
+        """
         self.engine = engine
+        self.package = package
         self.limit = limit
-        self._undo = ExitStack()
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The variables that the stack runs with, its secrets among them."""
+        return self.engine.environment
+
+    @property
+    def services(self) -> list[str]:
+        """The services that stay up."""
+        return [item.service for item in self.engine.status()]
 
     @property
     def url(self) -> str:
-        """Where the stack is reached: at its proxy.
+        """Where clients reach the stack: at its proxy.
 
         Raises:
-            Refused: nothing of it is reached from outside.
+            Refused: no service can be reached from outside.
         """
         urls = {item.service: item.url for item in self.engine.status() if item.url}
         if not urls:
             raise Refused("no service of the stack has a port for HTTP")
         return urls.get("proxy") or next(iter(urls.values()))
 
-    def disturb(self, step: Disturb) -> None:
-        """Do something to the stack.
-
-        Raises:
-            Refused: that cannot be done to it.
-        """
-        act: Callable[[object], None] = getattr(self, f"_{step.verb}")
-        act(step.what)
-
-    def restore(self) -> None:
-        """Undo what was done, the last first."""
-        self._undo.close()
-
-    def inside(self, service: str, command: Sequence[str]) -> tuple[int, str, str]:
+    def execute(self, service: str, command: Sequence[str]) -> tuple[int, str, str]:
         """Run a command in a container of a service; return its exit code, output and errors."""
-        code, streams = self._running(service)[0].exec_run(list(command), demux=True)
+        code, streams = self.running(service)[0].exec_run(list(command), demux=True)
         output, errors = ((stream or b"").decode(errors="replace") for stream in streams)
         return int(code), output, errors
+
+    def run(self, service: str, *command: str) -> str:
+        """Run a command in a container of a service, and return what it printed.
+
+        Raises:
+            Refused: its exit code is not 0.
+        """
+        code, output, errors = self.execute(service, command)
+        log.info("in %s: %s: exit code %s: %s%s", service, command, code, output, errors)
+        if code:
+            (*_, last) = ["", *f"{output}{errors}".strip().splitlines()]
+            raise Refused(f"in {service}: {last} (exit code {code} from: {shlex.join(command)})")
+        return output
 
     def await_health(self) -> None:
         """Wait until every service is healthy.
@@ -77,55 +93,93 @@ class Stage:
                 raise Refused(f"not healthy within {self.limit:.0f} s: {states}")
             time.sleep(POLL)
 
-    def _replicas(self, service: str) -> list[Container]:
+    def replicas(self, service: str) -> list[Container]:
+        """Return the containers of a service, running or not."""
         found = sorted(self.engine.containers(service), key=lambda item: str(item.name))
         if not found:
             raise Refused(f"{service} has no container")
         return found
 
-    def _running(self, service: str) -> list[Container]:
-        found = [item for item in self._replicas(service) if item.status == "running"]
+    def running(self, service: str) -> list[Container]:
+        """Return the running containers of a service, at least one."""
+        found = [item for item in self.replicas(service) if item.status == "running"]
         if not found:
             raise Refused(f"no container of {service} is running")
         return found
 
-    def _stop(self, service: str) -> None:
-        for item in self._running(service):
+
+class Chaos:
+    """Disturbs a stack, and undoes it all."""
+
+    def __init__(self, stack: HarnessStack) -> None:
+        """Take a stack that is up."""
+        self.stack = stack
+        self._undo = ExitStack()
+
+    def restore(self) -> None:
+        """Undo what was disturbed, the last first; if one part fails, the others still follow.
+
+        Raises:
+            Refused: a part could not be undone.
+        """
+        try:
+            self._undo.close()
+        except (Refused, DockerException, OSError) as error:
+            raise Refused(f"not put back: {error}") from error
+
+    def stop(self, service: str) -> None:
+        """Stop a service."""
+        log.info("stop %s", service)
+        for item in self.stack.running(service):
             self._undo.callback(item.start)
             item.stop(timeout=GRACE)
 
-    def _pause(self, service: str) -> None:
-        for item in self._running(service):
+    def pause(self, service: str) -> None:
+        """Freeze a service: it accepts connections, and does not answer."""
+        log.info("pause %s", service)
+        for item in self.stack.running(service):
             self._undo.callback(item.unpause)
             item.pause()
 
-    def _kill(self, service: str) -> None:
-        """End one replica; the engine leaves it so."""
-        item = self._running(service)[0]
+    def kill(self, service: str) -> None:
+        """Kill one replica; it stays down."""
+        item = self.stack.running(service)[0]
+        log.info("kill %s", item.name)
         self._undo.callback(item.start)
         item.kill()
 
-    def _crash(self, service: str) -> None:
-        """End the processes of one replica, and wait until the engine brings it back."""
-        item = self._running(service)[0]
-        self._undo.callback(item.start)  # no more than a look where it runs already
-        before, deadline = item.attrs["State"]["StartedAt"], time.monotonic() + self.limit
+    def crash(self, service: str) -> None:
+        """Kill the processes of one replica, and wait until the engine has restarted it.
+
+        Raises:
+            Refused: it was not restarted within the limit.
+        """
+        item = self.stack.running(service)[0]
+        log.info("crash %s", item.name)
+        self._undo.callback(item.start)  # does nothing if it is running
+        before, deadline = item.attrs["State"]["StartedAt"], time.monotonic() + self.stack.limit
         item.exec_run(["sh", "-c", "kill -9 -1"])
         while item.attrs["State"]["StartedAt"] == before or item.status != "running":
             if time.monotonic() > deadline:
-                raise Refused(f"{item.name} did not come back within {self.limit:.0f} s")
+                raise Refused(f"{item.name} was not restarted within {self.stack.limit:.0f} s")
             time.sleep(POLL)
             item.reload()
 
-    def _restart(self, services: str) -> None:
-        for service in services.split():
-            for item in self._running(service):
+    def restart(self, *services: str) -> None:
+        """Restart services, one after another."""
+        log.info("restart %s", ", ".join(services))
+        for service in services:
+            for item in self.stack.running(service):
                 item.restart(timeout=GRACE)
 
-    def _hide(self, pattern: str) -> None:
-        """Take files of the stack's folder out of sight."""
-        root: Path = self.engine.project.root
-        found = sorted(root.glob(pattern))
+    def hide(self, pattern: str) -> None:
+        """Rename files of the stack's repository, so that they are not found.
+
+        Raises:
+            Refused: no file matches.
+        """
+        log.info("hide %s", pattern)
+        found = sorted(self.stack.engine.project.root.glob(pattern))
         if not found:
             raise Refused(f"there is no {pattern} to hide")
         for path in found:
@@ -133,16 +187,19 @@ class Stage:
             path.rename(hidden)
             self._undo.callback(hidden.rename, path)
 
-    def _scale(self, asked: dict[str, int]) -> None:
-        for service, replicas in asked.items():
-            before = len(self._running(service))
-            self._undo.callback(self._to, service, before)
-            self._to(service, replicas)
+    def scale(self, service: str, replicas: int) -> None:
+        """Run a service as so many replicas.
 
-    def _to(self, service: str, replicas: int) -> None:
-        if len(self.engine.containers(service)) != replicas:
-            with redirect_stdout(io.StringIO()):  # a scenario is one line of progress
-                self.engine.scale(service, replicas, self.limit)
-        found = len(self._running(service))
+        Raises:
+            Refused: it does not run so.
+        """
+        log.info("scale %s to %s", service, replicas)
+        self._undo.callback(self._run_as, service, len(self.stack.running(service)))
+        self._run_as(service, replicas)
+
+    def _run_as(self, service: str, replicas: int) -> None:
+        if len(self.stack.engine.containers(service)) != replicas:
+            self.stack.engine.scale(service, replicas, self.stack.limit)
+        found = len(self.stack.running(service))
         if found != replicas:
-            raise Refused(f"{service} runs {found} times, not {replicas}")
+            raise Refused(f"{service} has {found} running replicas, not {replicas}")

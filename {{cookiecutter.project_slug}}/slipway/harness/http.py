@@ -1,130 +1,144 @@
-"""Requests to a running stack, as its clients send them: at once, slowly, or too many."""
+"""Requests to a running stack, as clients send them: many at once, slowly, or all the time."""
 
 from __future__ import annotations
 
-import json
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
+from contextlib import contextmanager
 from threading import Event
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+
+import httpx
+
+from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from slipway.harness.scenarios import Send
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
 
 PATIENCE = 15.0
 """Seconds that a client waits for an answer."""
 PIECES = 20
-"""Into how many a body is cut that is sent slowly."""
-SHOWN = 300
-"""Characters of an answer that a message has."""
+"""How many pieces a body is cut into that is sent slowly."""
+EXCERPT = 300
+"""How many characters of an answer a message holds."""
 PAUSE = 0.2
-"""Seconds between requests that go on while something is done, which keeps to the rate limit."""
+"""Seconds between the requests of traffic, which keeps it below the rate limit."""
 AFTERWARDS = 3.0
-"""Seconds that they go on after it."""
+"""Seconds that traffic goes on after the block."""
+BETWEEN = 0.25
+"""Seconds between two attempts."""
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came back; status 0 where nothing did, and then the text says why."""
+class ScenarioClient(httpx.Client):
+    """Sends requests to one address, each on a connection of its own, and remembers the last."""
 
-    status: int
-    text: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """By name in small letters."""
-    seconds: float = 0
+    def __init__(self, url: str) -> None:
+        """Take the address; this machine's own proxy settings do not count."""
+        super().__init__(
+            base_url=url,
+            timeout=PATIENCE,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            trust_env=False,
+            event_hooks={"response": [self._remember]},
+        )
+        self.last = ""
+        """The last request and its answer, for a message."""
 
-    def json(self) -> Any:  # noqa: ANN401 - whatever was answered
-        """Return the body as JSON; None where it is none."""
-        try:
-            return json.loads(self.text)
-        except ValueError:
-            return None
-
-    def __str__(self) -> str:
-        """Return status and the start of the body, for a message."""
-        text = " ".join(self.text.split())
-        return f"{self.status} {text if len(text) <= SHOWN else text[:SHOWN] + '...'}"
-
-
-def content(step: Send) -> bytes | None:
-    """Return the body of a request."""
-    if step.size:
-        return b'"' + b"x" * (step.size - 2) + b'"'
-    if step.text is not None:
-        return step.text.encode()
-    return None if step.body is None else json.dumps(step.body).encode()
+    def _remember(self, answer: httpx.Response) -> None:
+        answer.read()
+        request = answer.request
+        path = request.url.raw_path.decode()
+        self.last = f"{request.method} {path}: {answer.status_code} {excerpt(answer.text)}"
+        log.info("%s (%.2f s)", self.last, answer.elapsed.total_seconds())
 
 
-def ask(base: str, step: Send) -> Answer:
-    """Send a request once; what goes wrong is an answer too."""
-    start = time.monotonic()
-    try:
-        status, headers, text = _ask(base, step)
-    except (OSError, HTTPException) as error:
-        said = f"{type(error).__name__}: {error}"
-        return Answer(0, said, seconds=time.monotonic() - start)
-    return Answer(status, text, headers, time.monotonic() - start)
+def excerpt(text: str) -> str:
+    """Return the start of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= EXCERPT else f"{line[:EXCERPT]}..."
 
 
-def _ask(base: str, step: Send) -> tuple[int, dict[str, str], str]:
-    parts = urlsplit(base)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
-    try:
-        _send(connection, step, content(step))
-        answer = connection.getresponse()
-        headers = {name.lower(): value for name, value in answer.getheaders()}
-        return answer.status, headers, answer.read().decode(errors="replace")
-    finally:
-        connection.close()
+class Attempt:
+    """One of several attempts: it may fail as long as there is time for another."""
+
+    def __init__(self, deadline: float) -> None:
+        """Take the time after which no other attempt follows."""
+        self.deadline = deadline
+        self.passed = False
+
+    def __enter__(self) -> None:
+        """Begin it."""
+
+    def __exit__(
+        self, _kind: object, error: BaseException | None, _traceback: TracebackType | None
+    ) -> bool:
+        """Suppress a failure, unless this was the last attempt."""
+        self.passed = error is None
+        expected = isinstance(error, (AssertionError, httpx.HTTPError, Refused))
+        return expected and time.monotonic() < self.deadline
 
 
-def _send(connection: HTTPConnection, step: Send, body: bytes | None) -> None:
-    connection.putrequest(step.method, step.path)
-    headers = {} if body is None else {"Content-Type": "application/json"}
-    for name, value in (headers | dict(step.headers)).items():
-        connection.putheader(name, value)
-    if body is not None:
-        connection.putheader("Content-Length", str(len(body)))
-    connection.endheaders()
-    if body is not None:
-        cut = pieces(body, PIECES if step.slowly else 1)
-        for piece in cut:
-            time.sleep(step.slowly / len(cut))
-            connection.send(piece)
+def within(seconds: float) -> Iterator[Attempt]:
+    """Yield attempts until one passes; after so many seconds, the next one's failure counts.
+
+    for attempt in within(30):
+        with attempt:
+            assert client.get("/health").is_success
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        yield (attempt := Attempt(deadline))
+        if attempt.passed:
+            return
+        time.sleep(BETWEEN)
 
 
-def pieces(body: bytes, count: int) -> list[bytes]:
-    """Cut a body into at most so many pieces of one length."""
-    length = max(1, -(-len(body) // count))
-    return [body[start : start + length] for start in range(0, len(body), length)]
+def at_once(
+    send: Callable[[], httpx.Response], *, times: int, clients: int
+) -> list[httpx.Response]:
+    """Send a request so many times, by so many clients at once."""
+    with ThreadPoolExecutor(clients) as pool:
+        return list(pool.map(lambda _: send(), range(times)))
 
 
-def ask_many(base: str, step: Send) -> list[Answer]:
-    """Send a request as many times as the step says, by as many clients at once."""
-    with ThreadPoolExecutor(step.clients) as pool:
-        return list(pool.map(lambda _: ask(base, step), range(step.times)))
+@contextmanager
+def traffic(
+    send: Callable[[], httpx.Response], *, clients: int = 1
+) -> Iterator[list[httpx.Response]]:
+    """Send a request again and again during a block and for a while after it; give the answers.
 
-
-def ask_during(base: str, step: Send, act: Callable[[], object]) -> list[Answer]:
-    """Go on sending a request, by every client in turn, while something is done and after it."""
-    answers: list[Answer] = []
+    The clients take turns. A request that is not answered fails the block.
+    """
+    answers: list[httpx.Response] = []
     over = Event()
 
-    def go_on(_client: int) -> None:
-        while not over.wait(PAUSE * step.clients):
-            answers.append(ask(base, step))
+    def keep_sending() -> None:
+        while not over.wait(PAUSE * clients):
+            answers.append(send())
 
-    with ThreadPoolExecutor(step.clients) as pool:
-        going = pool.map(go_on, range(step.clients))
+    with ThreadPoolExecutor(clients) as pool:
+        sending = [pool.submit(keep_sending) for _ in range(clients)]
         try:
-            act()
+            yield answers
             over.wait(AFTERWARDS)
         finally:
             over.set()
-        list(going)
-    return answers
+        for client in sending:
+            client.result()
+
+
+def slowly(body: bytes, seconds: float) -> Iterator[bytes]:
+    """Yield a body in pieces, over so many seconds."""
+    cut = pieces(body, PIECES)
+    for piece in cut:
+        time.sleep(seconds / len(cut))
+        yield piece
+
+
+def pieces(body: bytes, count: int) -> list[bytes]:
+    """Cut a body into at most so many pieces of the same length."""
+    length = max(1, -(-len(body) // count))
+    return [body[start : start + length] for start in range(0, len(body), length)]

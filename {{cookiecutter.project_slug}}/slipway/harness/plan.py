@@ -1,4 +1,4 @@
-"""The container test harness: what it runs under which names, and what it says came of it.
+"""The container test harness: what it runs, and under which names.
 
 The tests run in an image of their own, the verification in a container of the API, which has every
 setting, and the scenarios from outside, through the proxy, as a client would.
@@ -7,20 +7,18 @@ setting, and the scenarios from outside, through the proxy, as a client would.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slipway.config.schema import COMPOSE
-from slipway.core import output
 from slipway.core.errors import Refused
-from slipway.harness import report
-from slipway.harness.report import FAILED, PASSED, SKIPPED, Case
+from slipway.harness.report import FAILED, PASSED, HarnessCase
 from slipway.stack import ephemeral
 from slipway.stack.build import images
 from slipway.stack.ephemeral import EphemeralStack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from slipway.core.project import Project
@@ -28,15 +26,15 @@ if TYPE_CHECKING:
 PARTS = ("tests", "verify", "scenarios")
 SERVERS = ("staging", "prod")
 """The profiles with replicas, limits and images as they are deployed."""
-ELSEWHERE = ("tests/engine", "tests/test_first_run.py", "tests/test_*local.py")
-"""Tests that bring up stacks of their own, in containers or as processes."""
+ELSEWHERE = ("tests/scenarios", "tests/test_first_run.py")
+"""What needs a stack."""
 VARIABLES = {"API_WORKERS": "2"}
-"""What the scenarios count on."""
+"""What the scenarios rely on."""
 TESTS_XML = "/tmp/tests.xml"  # noqa: S108 - in a container of its own
 
 
 @dataclass(frozen=True)
-class Plan:
+class HarnessPlan:
     """What is run, under which names, and where its reports go."""
 
     project: Project
@@ -44,7 +42,7 @@ class Plan:
     stamp: str
     token: str
     parts: tuple[str, ...] = PARTS
-    wanted: str = ""
+    scenario: str = ""
     """Only scenarios with this in their name."""
     limit: float = 120.0
     """Seconds in which a service has to become healthy."""
@@ -52,14 +50,14 @@ class Plan:
 
     @property
     def scratch(self) -> EphemeralStack:
-        """The stack that it is tried on."""
+        """The stack that the harness brings up."""
         return EphemeralStack(
             self.project, "harness", self.profile, COMPOSE, self.stamp, self.token
         )
 
     @property
     def name(self) -> str:
-        """What the stack's containers, volumes and network go by, and its images' version."""
+        """The name of the stack's containers, volumes and network, and its images' version."""
         return self.scratch.name
 
     @property
@@ -69,17 +67,17 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """Where the copy of the repository is that the stack runs from."""
+        """The copy of the repository that the stack runs from."""
         return self.scratch.folder
 
     @property
     def reports(self) -> Path:
-        """The folder of everything that is kept."""
+        """The folder of all reports and logs."""
         return self.project.root / "reports" / f"harness-{self.stamp}"
 
     @property
     def log(self) -> Path:
-        """The one file that a person reads."""
+        """The one file that people read."""
         return self.project.root / "reports" / f"container-test-harness-{self.stamp}.log"
 
     @property
@@ -88,8 +86,8 @@ class Plan:
         return f"{self.name}-tests"
 
 
-def chosen(only: str, scenario: str) -> tuple[str, ...]:
-    """Return the parts that were asked for: one, or all; naming a scenario asks for its part.
+def chosen_parts(only: str, scenario: str) -> tuple[str, ...]:
+    """Return the parts to run: the named one, the scenarios if one of them is named, or all.
 
     Raises:
         Refused: there is no such part.
@@ -100,27 +98,31 @@ def chosen(only: str, scenario: str) -> tuple[str, ...]:
     return (named,) if named else PARTS
 
 
-def plan(project: Project, profile: str, **options: Any) -> Plan:  # noqa: ANN401 - Plan's own
-    """Return a plan with a time and names that no other has.
+def new_plan(
+    project: Project,
+    profile: str,
+    **options: Any,  # noqa: ANN401 - HarnessPlan's own
+) -> HarnessPlan:
+    """Return a plan whose names no other run has.
 
     Raises:
         Refused: the profile is not one of a server.
     """
     if profile not in SERVERS:
-        what = f"profile {profile}: the harness runs what servers run"
+        what = f"profile {profile}: the harness runs only the profiles of servers"
         raise Refused(what, f"choose one of: {', '.join(SERVERS)}", code=2)
     own = ephemeral.plan_stack(project, "harness", profile, COMPOSE)
-    return Plan(project, profile, own.stamp, own.token, **options)
+    return HarnessPlan(project, profile, own.stamp, own.token, **options)
 
 
-def build_command(plan: Plan, bases: Mapping[str, str]) -> list[str]:
-    """Build the command that makes the image of the tests, on the base images that are locked."""
+def build_command(plan: HarnessPlan, bases: Mapping[str, str]) -> list[str]:
+    """Build the command that builds the image of the tests, on the base images that are pinned."""
     contexts = [f"--build-context={name}={place}" for name, place in bases.items()]
     return ["docker", "build", "--target", "test", "--tag", plan.image, *contexts, "."]
 
 
-def tests_command(plan: Plan) -> list[str]:
-    """Build the command that runs the tests in a container; what needs more skips itself there."""
+def tests_command(plan: HarnessPlan) -> list[str]:
+    """Build the command that runs the tests in a container."""
     ignored = [f"--ignore-glob={path}" for path in ELSEWHERE]
     tests = ["python", "-m", "pytest", "-p", "no:cacheprovider", f"--junit-xml={TESTS_XML}"]
     tests += ["--numprocesses=auto", "--dist=loadfile"]
@@ -128,77 +130,21 @@ def tests_command(plan: Plan) -> list[str]:
     return [*run, plan.image, *tests, *ignored, "src", "tests"]
 
 
-def fetch_command(plan: Plan) -> list[str]:
-    """Build the command that brings the report of the tests out of their container."""
+def fetch_command(plan: HarnessPlan) -> list[str]:
+    """Build the command that copies the report of the tests out of their container."""
     return ["docker", "cp", f"{plan.tester}:{TESTS_XML}", str(plan.reports / "tests.xml")]
 
 
-def verify_command(plan: Plan) -> list[str]:
-    """Build the command that verifies, for a container of the stack."""
+def verify_command(plan: HarnessPlan) -> list[str]:
+    """Build the command that verifies the deployment, in a container of the API."""
     return ["python", "-m", f"{plan.project.package}.verify", "--json"]
 
 
-def verified(text: str) -> list[Case]:
+def verified(text: str) -> list[HarnessCase]:
     """Read what the verification printed."""
     return [
-        Case("verify", one["name"], state_of(one["ok"]), one["seconds"], one["detail"])
+        HarnessCase(
+            "verify", one["name"], PASSED if one["ok"] else FAILED, one["seconds"], one["detail"]
+        )
         for one in json.loads(text)["checks"]
     ]
-
-
-def state_of(ok: bool) -> str:
-    """Return what a case is whose outcome is yes or no."""
-    return PASSED if ok else FAILED
-
-
-def summary(plan: Plan, found: Sequence[Case], seconds: float, ended: str) -> dict[str, Any]:
-    """Return what came of it, for scripts; `ended` says what kept it from running to its end."""
-    return {
-        "ok": not ended and bool(found) and not report.count(found, FAILED),
-        "ended": ended or "complete",
-        "project": plan.project.slug,
-        "profile": plan.profile,
-        "started": plan.stamp,
-        "seconds": round(seconds, 1),
-        "failed": report.count(found, FAILED),
-        "parts": report.totals(found),
-        "cases": [asdict(one) for one in found],
-    }
-
-
-def readable(said: Mapping[str, Any], found: Sequence[Case], logs: Mapping[str, str]) -> str:
-    """Return the one log: what came of it, why, and then everything that was printed."""
-    lines = [
-        f"Container test harness {said['started']}: {said['project']}, profile {said['profile']}",
-        f"{'passed' if said['ok'] else 'FAILED'} after {said['seconds']} s ({said['ended']})",
-        "",
-        output.table(said["parts"]),
-    ]
-    for state in (FAILED, SKIPPED, PASSED):
-        some = [one for one in found if one.state == state]
-        lines += ["", f"== {state}: {len(some)}"] if some else []
-        lines += [
-            f"{one.part}: {one.name} ({one.seconds:.1f} s) {one.detail}".rstrip() for one in some
-        ]
-    for name, text in logs.items():
-        lines += ["", f"== {name}", text.rstrip()]
-    return "\n".join(lines) + "\n"
-
-
-def closing(plan: Plan, said: Mapping[str, Any]) -> list[str]:
-    """Return the last lines that are shown: the totals, what failed, and where more is."""
-    root = plan.project.root
-    found = [Case(**one) for one in said["cases"]]
-    lines = ["", output.table(said["parts"]), *(f"  {line}" for line in report.failures(found))]
-    lines += [
-        "",
-        f"Read {plan.log.relative_to(root)}",
-        f"All of it: {plan.reports.relative_to(root)}/",
-    ]
-    if plan.keep:
-        down = f"docker compose --project-name {plan.name} down --volumes"
-        lines += [
-            f"It is still up, with its files in {plan.folder.relative_to(root)}/",
-            f"  {down}",
-        ]
-    return lines

@@ -1,10 +1,11 @@
-"""One run of the container test harness: its stack, its parts, its reports, and nothing left."""
+"""One run of the container test harness: its stack, its parts, its reports; then all is removed."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 import time
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any
 
 from docker.errors import DockerException, NotFound
@@ -16,10 +17,8 @@ from slipway.core.transaction import interruptible, uninterrupted
 from slipway.harness import plan as harness_plan
 from slipway.harness import report as harness_report
 from slipway.harness import scenarios
-from slipway.harness.chaos import Stage
-from slipway.harness.player import Player
-from slipway.harness.report import FAILED, PASSED, SKIPPED, Case
-from slipway.harness.scenarios import Table
+from slipway.harness.chaos import HarnessStack
+from slipway.harness.report import FAILED, PASSED, SKIPPED, HarnessCase
 from slipway.stack import ephemeral
 from slipway.stack.build import digests
 from slipway.stack.engines import cleanup
@@ -29,55 +28,55 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from slipway.harness.plan import Plan
+    from slipway.harness.plan import HarnessPlan
 
 STACK = "stack"
-TABLE = "tests/scenarios.yaml"
 VERIFIED = "api"
 """The service in whose container the verification runs: it has every setting."""
 BUILD_LIMIT = 3600.0
 TESTS_LIMIT = 1200.0
 
 
-class Trial:
+class HarnessRun:
     """One run of a plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: HarnessPlan) -> None:
         """Copy the repository to where the stack runs from, and choose its variables.
 
         Raises:
             Refused: there are no such scenarios.
         """
         self.plan = plan
-        self.table = Table((), ())
         if "scenarios" in plan.parts:
-            self.table = scenarios.named(scenarios.read(plan.project.root / TABLE), plan.wanted)
-        self.found: list[Case] = []
+            scenarios.select(plan.project.root, plan.scenario)
+        self.cases: list[HarnessCase] = []
         self.logs = plan.reports / "logs"
         self.logs.mkdir(parents=True)
-        self.kept: dict[str, str] = {}
+        self._logged_ids: dict[str, str] = {}
         ephemeral.copy_repository(plan.project.root, plan.folder)
         own, values = plan.scratch.project, plan.scratch.values() | harness_plan.VARIABLES
-        self.engine = ComposeEngine(own, values, name=plan.name, before_removal=self._keep_logs)
+        self.engine = ComposeEngine(own, values, name=plan.name, before_removal=self._save_logs)
+        self.stack = HarnessStack(self.engine, plan.project.package, plan.limit)
 
     def run(self) -> dict[str, Any]:
-        """Run the parts, collect what there is whatever happens, and return the summary."""
+        """Run the parts, write the reports whatever happens, and return the summary."""
         start, ended = time.monotonic(), ""
         try:
             with interruptible():
                 self._run_parts()
         except KeyboardInterrupt:
             ended = "interrupted"
-            output.say("  Interrupted: collecting the logs, and taking everything down.")
+            output.say("  Interrupted: saving the logs and removing the stack.")
         except BaseException:
             ended = "broken off"
             raise
         finally:
             with uninterrupted():
                 self._finish()
-                said = harness_plan.summary(self.plan, self.found, time.monotonic() - start, ended)
-                self._report(said)
-        return said
+                seconds = time.monotonic() - start
+                outcome = harness_report.summary(self.plan, self.cases, seconds, ended)
+                self._report(outcome)
+        return outcome
 
     def _run_parts(self) -> None:
         parts = self.plan.parts
@@ -85,35 +84,37 @@ class Trial:
             self._part("tests", "running in the test image", self._test)
         staged = [part for part in parts if part != "tests"]
         if staged and not self._tried(STACK, "up", lambda: self.engine.up(self.plan.limit)):
-            self.found += [Case(part, "all of it", SKIPPED, 0.0, "no stack") for part in staged]
+            self.cases += [
+                HarnessCase(part, "all of it", SKIPPED, 0.0, "no stack") for part in staged
+            ]
             return
         if "verify" in parts:
-            self._part("verify", f"asking a container of {VERIFIED}", self._verify)
+            self._part("verify", f"running in a container of {VERIFIED}", self._verify)
         if "scenarios" in parts:
-            self._part("scenarios", f"of {TABLE}", self._play)
+            self._part("scenarios", f"running {scenarios.FOLDER}", self._run_scenarios)
 
     def _part(self, part: str, doing: str, action: Callable[[], None]) -> None:
-        """Run a part, and say in a line how it came out."""
+        """Run a part, and print its outcome on one line."""
         output.say(f"  {part:<12} {doing}")
         start = time.monotonic()
         self._tried(part, "all of it", action)
-        (row,) = harness_report.totals([one for one in self.found if one.part == part]) or [{}]
+        (row,) = harness_report.totals([one for one in self.cases if one.part == part]) or [{}]
         counts = ", ".join(f"{row.get(state, 0)} {state}" for state in (PASSED, FAILED, SKIPPED))
         outcome = row.get("outcome", SKIPPED)
         output.say(f"  {part:<12} {outcome:<12} {time.monotonic() - start:5.1f} s  {counts}")
 
     def _tried(self, part: str, name: str, action: Callable[[], object]) -> bool:
-        """Do something; what can be expected to fail becomes a case that failed."""
+        """Do something; a failure that can be expected becomes a failed case."""
         start = time.monotonic()
         try:
             action()
         except (Refused, DockerException, OSError, ValueError) as error:
             why = getattr(error, "what", str(error))
-            self.found.append(Case(part, name, FAILED, time.monotonic() - start, why))
+            self.cases.append(HarnessCase(part, name, FAILED, time.monotonic() - start, why))
             output.say(why)
             return False
         if part == STACK:
-            self.found.append(Case(part, name, PASSED, time.monotonic() - start))
+            self.cases.append(HarnessCase(part, name, PASSED, time.monotonic() - start))
         return True
 
     def _build(self) -> None:
@@ -137,48 +138,51 @@ class Trial:
         with suppress(Refused):
             shell.read(harness_plan.fetch_command(self.plan), cwd=self.plan.folder)
         if report.is_file():
-            _write(report, said := report.read_text(encoding="utf-8"))
-            self.found += harness_report.from_junit(said, "tests")
-        if wrong and not harness_report.count(self.found, FAILED):
+            self.cases += harness_report.from_junit(_redact(report), "tests")
+        if wrong and not harness_report.count(self.cases, FAILED):
             raise Refused(f"{wrong}\n{output.last_lines(self.plan.reports / 'tests.log')}")
 
-    def _stage(self) -> Stage:
-        return Stage(self.engine, self.plan.limit)
-
     def _verify(self) -> None:
-        _, said, errors = self._stage().inside(VERIFIED, harness_plan.verify_command(self.plan))
-        _write(self.plan.reports / "verify.log", said + errors)
-        if not said:
-            raise Refused(f"the verification printed nothing but: {errors.strip()}")
-        self.found += harness_plan.verified(said)
+        _, out, errors = self.stack.execute(VERIFIED, harness_plan.verify_command(self.plan))
+        _write(self.plan.reports / "verify.log", out + errors)
+        if not out:
+            raise Refused(f"the verification printed only errors: {errors.strip()}")
+        self.cases += harness_plan.verified(out)
 
-    def _play(self) -> None:
-        known = self.engine.environment | {"PACKAGE": self.plan.project.package}
-        with (self.plan.reports / "scenarios.log").open("w", encoding="utf-8") as log:
-            player = Player(
-                self._stage(), known, lambda line: print(masked(line), file=log, flush=True)
-            )
-            for case in player.play(self.table):
-                self.found.append(case)
+    def _run_scenarios(self) -> None:
+        shown = sys.stdout  # pytest's goes to its log
+
+        def seen(case: HarnessCase) -> None:
+            self.cases.append(case)
+            with redirect_stdout(shown):
                 output.say(f"    {case.state:<8} {case.seconds:5.1f} s  {case.name}")
 
-    def _keep_logs(self) -> None:
+        plugin = scenarios.ScenarioRun(self.stack, self.plan.scenario, seen)
+        report = self.plan.reports / "scenarios.xml"
+        try:
+            with (self.plan.reports / "scenarios.log").open("w", encoding="utf-8") as log:
+                scenarios.run(self.plan.project.root, plugin, log=log, junit=report)
+        finally:
+            if report.is_file():
+                _redact(report)
+
+    def _save_logs(self) -> None:
         """Write what every container printed to a file of its own.
 
-        One may have the name of an earlier one, which was removed: that one's file stays.
+        A container may have the name of one that was removed; the log of that one stays.
         """
         for item in self.engine.containers():
             said = item.logs(timestamps=True).decode(errors="replace")
-            first = self.kept.setdefault(str(item.name), str(item.id)) == item.id
+            first = self._logged_ids.setdefault(str(item.name), str(item.id)) == item.id
             name = item.name if first else f"{item.short_id}-{item.name}"
             _write(self.logs / f"{name}.log", said)
 
     def _finish(self) -> None:
-        """Keep the logs, and leave nothing else behind unless that was asked for."""
+        """Save the logs, and remove everything else unless the stack is to be kept."""
         if self.plan.keep:
-            self._tried(STACK, "logs", self._keep_logs)
+            self._tried(STACK, "logs", self._save_logs)
             return
-        output.say("  Taking it down.")
+        output.say("  Removing the stack.")
         for name, step in (("down", self._down), ("images", self._remove_images)):
             self._tried(STACK, name, step)
         shutil.rmtree(self.plan.folder, ignore_errors=True)
@@ -192,20 +196,28 @@ class Trial:
         for tag in cleanup.version_tags(self.engine.stack.client, self.plan.name):
             self.engine.stack.client.images.remove(tag)
 
-    def _report(self, said: dict[str, Any]) -> None:
-        """Write what came of it: JSON, JUnit, and the one log for people."""
+    def _report(self, outcome: dict[str, Any]) -> None:
+        """Write the outcome: JSON, JUnit, and one log for people."""
         plan = self.plan
-        _write(plan.reports / "summary.json", output.dumps(said) + "\n")
-        for part in dict.fromkeys(one.part for one in self.found if one.part != "tests"):
-            text = harness_report.junit(part, [one for one in self.found if one.part == part])
-            _write(plan.reports / f"{part}.xml", text)
+        _write(plan.reports / "summary.json", output.dumps(outcome) + "\n")
+        for part in dict.fromkeys(one.part for one in self.cases):
+            report = plan.reports / f"{part}.xml"
+            if not report.is_file():  # pytest has not written it
+                found = [one for one in self.cases if one.part == part]
+                _write(report, harness_report.junit(part, found))
         logs = {
             str(path.relative_to(plan.reports)): path.read_text(encoding="utf-8", errors="replace")
             for path in sorted(plan.reports.rglob("*.log"))
         }
-        _write(plan.log, harness_plan.readable(said, self.found, logs))
+        _write(plan.log, harness_report.readable(outcome, self.cases, logs))
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a report; what containers have printed is in it, and no secret."""
+    """Write a report without the secrets that containers may have printed."""
     path.write_text(masked(text), encoding="utf-8")
+
+
+def _redact(report: Path) -> str:
+    """Take the secrets out of a report that another program wrote; return the rest."""
+    _write(report, report.read_text(encoding="utf-8"))
+    return report.read_text(encoding="utf-8")

@@ -1,278 +1,180 @@
-"""What a running stack is put through: a table of cases, read from tests/scenarios.yaml."""
+"""The scenarios: the pytest modules of tests/scenarios, run against a stack that is up."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field, fields
-from string import Template
-from typing import TYPE_CHECKING, Any, TypeAlias
+import io
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
-import yaml
+import pytest
 
 from slipway.core.errors import Refused
+from slipway.core.redaction import Masked
+from slipway.harness.chaos import Chaos
+from slipway.harness.http import ScenarioClient
+from slipway.harness.report import FAILED, PASSED, SKIPPED, HarnessCase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
-    from slipway.harness.http import Answer
+    from slipway.harness.chaos import HarnessStack
 
-FIX = "the top of tests/scenarios.yaml says what a step may hold"
-DISTURBANCES = ("stop", "pause", "kill", "crash", "restart", "hide", "scale")
-RESTORE = "restore"
-"""A step that is just this word undoes what the steps before it disturbed."""
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What an answer has to be; what is not said may be anything.
-
-    A text between slashes is a regular expression that has to be found.
-    """
-
-    status: tuple[int, ...] = ()
-    headers: Mapping[str, Any] = field(default_factory=dict)
-    json: Mapping[str, Any] = field(default_factory=dict)
-    """Values by their path, such as `checks.cache.ok` or `0.id`."""
-    text: str = ""
-    seconds: float = 0
-    """How long it may take; 0 for as long as the client waits."""
-    distinct: str = ""
-    """The path of a value that must be another one in each answer to the same step."""
+FOLDER = "tests/scenarios"
+PART = "scenarios"
+HEALTHY = "healthy"
+"""The fixture that each scenario starts with; once it has failed, it fails for all that follow."""
+OPTIONS = (
+    *("-o", "addopts=", "--import-mode=importlib", "--strict-markers", "--strict-config"),
+    *("-p", "no:cacheprovider", "--capture=sys", "--log-level=INFO", "-rA", "-v"),
+)
+"""Independent of what the repository runs its other tests with."""
 
 
-@dataclass(frozen=True)
-class Disturb:
-    """Something done to the stack."""
+class ScenarioSelection:
+    """A plugin of pytest that keeps the scenarios with a text in their title."""
 
-    verb: str
-    what: Any
+    __name__ = "slipway-harness"
+    """What tests/scenarios/conftest.py knows the plugin by."""
 
+    def __init__(self, text: str = "") -> None:
+        """Take the text; the default selects every scenario."""
+        self.text = text
+        self.titles: list[str] = []
+        self.selected: list[str] = []
 
-@dataclass(frozen=True)
-class Send:
-    """A request, and what its answer has to be."""
-
-    send: str
-    """METHOD PATH."""
-    expect: Expected
-    body: Any = None
-    """Sent as JSON."""
-    text: str | None = None
-    """Sent as it is, in place of a body."""
-    size: int = 0
-    """The length of a JSON text to send, in place of a body."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    slowly: float = 0
-    """Seconds that sending the body takes."""
-    times: int = 1
-    clients: int = 1
-    """How many of the times are sent at once; how many go on `during` something."""
-    within: float = 0
-    """Seconds in which it has to come out as expected; it is sent again until then."""
-    tries: int = 1
-    """How often it may be sent, without a pause, until it comes out as expected."""
-    keep: Mapping[str, str] = field(default_factory=dict)
-    """Names for values of the answer, by their path; later steps say `$name`."""
-    during: Disturb | None = None
-    """What is done meanwhile: requests go on, each as expected, until a while after it."""
-
-    @property
-    def method(self) -> str:
-        """The first word."""
-        return self.send.partition(" ")[0]
-
-    @property
-    def path(self) -> str:
-        """The second word."""
-        return self.send.partition(" ")[2]
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Deselect the other scenarios."""
+        self.titles = [title(item.name) for item in items]
+        items[:] = [item for item in items if self.text.lower() in title(item.name).lower()]
+        self.selected = [title(item.name) for item in items]
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Every example that the API's description has of a request, as METHOD PATH."""
+class ScenarioRun(ScenarioSelection):
+    """A plugin of pytest that has the fixtures of scenarios, and reports each scenario once."""
 
-    examples: str
-    expect: Expected
+    def __init__(
+        self, stack: HarnessStack, text: str, report: Callable[[HarnessCase], None]
+    ) -> None:
+        """Take the stack, the text to select by, and what is told of each scenario."""
+        super().__init__(text)
+        self._stack = stack
+        self._client = ScenarioClient(stack.url)
+        self._report = report
+        self._unhealthy = ""
+        self._seconds = 0.0
+        self._skipped = ""
+        self._failures: list[str] = []
 
+    @pytest.fixture(scope="session")
+    def stack(self) -> HarnessStack:
+        """Return the stack that the scenarios run against."""
+        return self._stack
 
-@dataclass(frozen=True)
-class Inside:
-    """A command in the container of a service, and what it has to print."""
+    @pytest.fixture
+    def client(self) -> ScenarioClient:
+        """Return a client of the stack, outside it, as its users are."""
+        self._client.last = ""
+        return self._client
 
-    inside: str
-    command: str
-    text: str = ""
-    code: int = 0
-
-
-@dataclass(frozen=True)
-class Restore:
-    """Undo what was disturbed so far."""
-
-
-Step: TypeAlias = Send | Examples | Inside | Disturb | Restore
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """A case: its steps come one after another, and the first that fails ends it."""
-
-    name: str
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """All the cases, and what comes before each."""
-
-    before: tuple[Step, ...]
-    scenarios: tuple[Scenario, ...]
-
-
-def read(path: Path) -> Table:
-    """Read the table.
-
-    Raises:
-        Refused: the file cannot be read, or a step is not one; the message says where.
-    """
-    try:
-        return table(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Refused(f"{path}: {type(error).__name__}: {error}", FIX) from error
-
-
-def named(table: Table, part: str) -> Table:
-    """Return the scenarios that have a text in their name.
-
-    Raises:
-        Refused: none has.
-    """
-    found = tuple(one for one in table.scenarios if part in one.name)
-    if not found:
-        names = "\n  ".join(one.name for one in table.scenarios)
-        raise Refused(f"no scenario has {part!r} in its name; there are\n  {names}", code=2)
-    return Table(table.before, found)
-
-
-def table(said: Mapping[str, Any]) -> Table:
-    """Build the table from what the file says."""
-    before = tuple(step(entry) for entry in said.get("before") or ())
-    return Table(before, tuple(_scenario(entry) for entry in said["scenarios"]))
-
-
-def _scenario(entry: Mapping[str, Any]) -> Scenario:
-    try:
-        return Scenario(entry["name"], tuple(step(one) for one in entry["steps"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{entry.get('name', entry)}: {error}") from error
-
-
-def step(entry: str | Mapping[str, Any]) -> Step:
-    """Build one step; raises ValueError or TypeError for what is none."""
-    if entry == RESTORE:
-        return Restore()
-    if not isinstance(entry, dict):
-        raise TypeError(f"{entry!r} is no step")
-    first = next(iter(entry))
-    if first in DISTURBANCES:
-        return disturbance(entry)
-    kinds = {fields(kind)[0].name: kind for kind in (Send, Examples, Inside)}
-    if first not in kinds:
-        raise ValueError(f"{first!r} starts no step")
-    changed = dict(entry)
-    if "expect" in entry:
-        changed["expect"] = expected(entry["expect"])
-    if "during" in entry:
-        changed["during"] = disturbance(entry["during"])
-    return kinds[first](**changed)
-
-
-def disturbance(entry: Mapping[str, Any]) -> Disturb:
-    """Build a disturbance: one verb, and what it is done to."""
-    ((verb, what),) = entry.items()
-    if verb not in DISTURBANCES:
-        raise ValueError(f"{verb!r} is none of {', '.join(DISTURBANCES)}")
-    return Disturb(verb, what)
-
-
-def expected(said: int | Sequence[int] | Mapping[str, Any]) -> Expected:
-    """Build an expectation; a number, or some of them, are those of the status."""
-    if not isinstance(said, dict):
-        return Expected(status=_several(said))
-    return Expected(**said | {"status": _several(said.get("status", ()))})
-
-
-def _several(status: Any) -> tuple[int, ...]:  # noqa: ANN401 - what a file may say
-    return (status,) if isinstance(status, int) else tuple(status)
-
-
-def fill(value: Any, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any part of a step
-    """Put what is known in the place of its `$name`; a text that is all name becomes the value."""
-    if isinstance(value, dict):
-        return {key: fill(one, known) for key, one in value.items()}
-    if isinstance(value, list):
-        return [fill(one, known) for one in value]
-    if not isinstance(value, str):
-        return value
-    return known[value[1:]] if value[1:] in known and value[0] == "$" else _filled(value, known)
-
-
-def _filled(text: str, known: Mapping[str, Any]) -> str:
-    return Template(text).safe_substitute(known)
-
-
-def differences(wanted: Expected, answer: Answer, known: Mapping[str, Any]) -> Iterator[str]:
-    """Say in what an answer is not what was expected."""
-    if wanted.status and answer.status not in wanted.status:
-        yield f"the status is {answer.status}, not {' or '.join(map(str, wanted.status))}"
-    for name, value in wanted.headers.items():
-        found = answer.headers.get(name.lower())
-        if not matches(fill(value, known), found):
-            yield f"the header {name} is {found!r}, not {value}"
-    for path, value in wanted.json.items():
-        there = at(answer.json(), path)
-        if not matches(fill(value, known), there):
-            yield f"{path} is {there!r}, not {fill(value, known)!r}"
-    if wanted.seconds and answer.seconds > wanted.seconds:
-        yield f"it took {answer.seconds:.1f} s, not at most {wanted.seconds:g}"
-    if wanted.text and not matches(fill(wanted.text, known), answer.text):
-        yield f"its text is not {wanted.text}"
-
-
-def matches(wanted: Any, found: Any) -> bool:  # noqa: ANN401 - any value
-    """Compare a value with what was expected of it."""
-    if isinstance(wanted, str) and len(wanted) > 1 and wanted[0] == wanted[-1] == "/":
-        return found is not None and re.search(wanted[1:-1], str(found)) is not None
-    return bool(wanted == found)
-
-
-def at(content: Any, path: str) -> Any:  # noqa: ANN401 - any JSON
-    """Return the value at a path, such as `0.id`; None where there is none."""
-    for key in path.split("."):
+    @pytest.fixture
+    def disturb(self, stack: HarnessStack) -> Iterator[Chaos]:
+        """Return what disturbs the stack; all of it is undone at the end of the scenario."""
+        chaos = Chaos(stack)
         try:
-            content = content[int(key)] if isinstance(content, list) else content[key]
-        except (KeyError, IndexError, ValueError, TypeError):
-            return None
-    return content
+            yield chaos
+        finally:
+            chaos.restore()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any]
+    ) -> Generator[None, object, object]:
+        """Wait for no scenario's healthy stack after one has waited for it in vain."""
+        if fixturedef.argname != HEALTHY:
+            return (yield)
+        if self._unhealthy:
+            pytest.fail(self._unhealthy, pytrace=False)
+        try:
+            return (yield)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the stack is not ready
+            self._unhealthy = f"the stack was not healthy before it: {error}{self._last(error)}"
+            pytest.fail(self._unhealthy, pytrace=False)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Note how one phase of a scenario ended; after the last, report the scenario."""
+        said = yield
+        if said.when != "setup":
+            self._seconds += said.duration
+        if said.failed and call.excinfo:
+            self._failures.append(self._reason(item, call.excinfo))
+        if said.skipped:
+            reason = said.longrepr[2] if isinstance(said.longrepr, tuple) else ""
+            self._skipped = reason or getattr(said, "wasxfail", "") or SKIPPED
+        if said.when == "teardown":
+            self._close(item)
+        return said
+
+    def _close(self, item: pytest.Item) -> None:
+        state = FAILED if self._failures else SKIPPED if self._skipped else PASSED
+        detail = "; ".join(self._failures) or self._skipped
+        self._report(HarnessCase(PART, title(item.name), state, self._seconds, detail))
+        self._seconds, self._skipped, self._failures = 0.0, "", []
+
+    def _reason(self, item: pytest.Item, error: pytest.ExceptionInfo[BaseException]) -> str:
+        """Say where in a scenario's module something went wrong, and what."""
+        value = error.value
+        said = str(value) or type(value).__name__
+        lines = [entry.lineno + 1 for entry in error.traceback if entry.path == item.path]
+        where = f"{item.path.name}:{lines[-1]}: " if lines else ""
+        first, *more = said.splitlines()
+        return "\n".join([f"{where}{first}{self._last(value)}", *more])
+
+    def _last(self, error: BaseException) -> str:
+        known = isinstance(error, AssertionError) and self._client.last
+        return f" (last answer: {known})" if known else ""
 
 
-def repeated(path: str, answers: Sequence[Answer]) -> bool:
-    """Say whether some of the answers have the same value at a path."""
-    values = [str(at(answer.json(), path)) for answer in answers]
-    return len(set(values)) < len(values)
+def title(name: str) -> str:
+    """Return what a scenario is called: the name of its function as words."""
+    return name.removeprefix("test_").replace("_", " ")
 
 
-def described(step: Step) -> str:
-    """Say in a few words what a step does."""
-    match step:
-        case Send():
-            return step.send
-        case Examples():
-            return f"the examples of {step.examples}"
-        case Inside():
-            return f"in {step.inside}: {step.command}"
-        case Disturb():
-            return f"{step.verb} {step.what}"
-        case _:
-            return RESTORE
+def select(root: Path, text: str) -> list[str]:
+    """Return the titles of the scenarios that have a text in their title.
+
+    Raises:
+        Refused: none has, or the modules cannot be imported.
+    """
+    selection, log = ScenarioSelection(text), io.StringIO()
+    code = _pytest(root, log, selection, "--collect-only", "-q")
+    if code not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+        raise Refused(f"{FOLDER} cannot be collected:\n{log.getvalue().strip()}")
+    if not selection.selected:
+        names = "\n  ".join(selection.titles)
+        raise Refused(f"no scenario has {text!r} in its name; there are\n  {names}", code=2)
+    return selection.selected
+
+
+def run(root: Path, plugin: ScenarioRun, *, log: TextIO, junit: Path) -> None:
+    """Run the scenarios; what pytest prints goes to a log, without secrets.
+
+    Raises:
+        KeyboardInterrupt: pytest was interrupted.
+        Refused: pytest could not run them.
+    """
+    options = (f"--junitxml={junit}", "-o", f"junit_suite_name={PART}")
+    code = _pytest(root, cast("TextIO", Masked(log)), plugin, *options)
+    if code == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    if code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+        raise Refused(f"pytest ended with exit code {int(code)}: read {log.name}")
+
+
+def _pytest(root: Path, log: TextIO, plugin: ScenarioSelection, *options: str) -> int:
+    where = ["--rootdir", str(root), "-c", str(root / "pyproject.toml"), str(root / FOLDER)]
+    with redirect_stdout(log):
+        return pytest.main([*OPTIONS, *options, *where], plugins=[plugin])

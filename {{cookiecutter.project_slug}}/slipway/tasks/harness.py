@@ -1,4 +1,4 @@
-"""harness.*: everything that can be tried in containers, on a stack of its own."""
+"""harness.*: tests, verification and scenarios in containers, in a stack of their own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from invoke.tasks import task
 
 from slipway.core import output, project
 from slipway.harness import plan as harness_plan
+from slipway.harness import report
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -19,10 +20,10 @@ NEEDS = ("api",)
 @task(
     help={
         "only": f"one of: {', '.join(harness_plan.PARTS)}",
-        "scenario": "only scenarios with this in their name",
-        "keep": "leave the stack up, to look at it",
+        "scenario": "run only the scenarios with this in their name",
+        "keep": "leave the stack up, for you to look at",
         "profile": "staging or prod (default: staging)",
-        "timeout": "seconds each service may take to become healthy",
+        "timeout": "seconds that each service may take to become healthy",
     }
 )
 def run(
@@ -33,19 +34,19 @@ def run(
     profile: str = "staging",
     timeout: int = 120,
 ) -> None:
-    """Try everything out in containers of its own."""
-    plan = harness_plan.plan(
+    """Run tests, verification and scenarios in a stack of their own."""
+    plan = harness_plan.new_plan(
         project.load(),
         profile,
-        parts=harness_plan.chosen(only, scenario),
-        wanted=scenario,
+        parts=harness_plan.chosen_parts(only, scenario),
+        scenario=scenario,
         limit=float(timeout),
         keep=keep,
     )
-    from slipway.harness.run import Trial  # noqa: PLC0415 - `inv --list` should not wait for the engine's SDK
+    from slipway.harness.run import HarnessRun  # noqa: PLC0415 - `inv --list` does not wait for pytest
 
     output.say(f"Harness {plan.name} (profile {profile})")
-    said = Trial(plan).run()
-    output.say("\n".join(harness_plan.closing(plan, said)))
-    if not said["ok"]:
-        raise Exit(f"{said['ended']}, {said['failed']} failed", code=1)
+    outcome = HarnessRun(plan).run()
+    output.say("\n".join(report.closing(plan, outcome)))
+    if not outcome["ok"]:
+        raise Exit(f"{outcome['ended']}, {outcome['failed']} failed", code=1)

@@ -1,0 +1,1 @@
+"""Scenarios: what clients meet of a running stack, run by `inv harness.run --only scenarios`."""
