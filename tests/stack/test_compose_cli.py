@@ -22,5 +22,5 @@ def test_a_key_is_handed_on_as_a_file_that_nobody_writes(tmp_path: Path) -> None
 
 
 def test_a_key_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"MODELS_SIGNING_KEY names .*, which is no file"):
+    with pytest.raises(Refused, match=r"MODELS_SIGNING_KEY names .*, which is not a file"):
         compose_cli.key_options({"MODELS_SIGNING_KEY": str(tmp_path / "gone.pem")})

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,19 @@ def test_a_file_is_well_while_it_is_touched(tmp_path: Path) -> None:
     assert health.probe_health(f"file://{beat}") == ""
     os.utime(beat, (0, 0))
     assert "was last touched" in health.probe_health(f"file://{beat}")
+
+
+@pytest.mark.parametrize("seconds", [-health.BEAT - 5, health.BEAT + 5])
+def test_a_file_is_ill_when_it_was_touched_long_ago_or_in_the_future(
+    tmp_path: Path, seconds: float
+) -> None:
+    beat = tmp_path / "beat"
+    beat.touch()
+    now = time.time()
+    os.utime(beat, (now, now + seconds))
+    wrong = health.probe_health(f"file://{beat}")
+    assert f"{beat} was last touched" in wrong
+    assert ("in the future: check the clock" in wrong) == (seconds > 0)
 
 
 def test_http_is_well_when_it_answers_200(server: str) -> None:

@@ -201,7 +201,7 @@ def test_without_variables_images_are_built() -> None:
 
 def test_what_cannot_be_pulled_can_be_pushed_or_built() -> None:
     assert images.pull_advice("1.2-dirty", "registry.example/team") == (
-        "push it: inv build.push --tag 1.2; or log in: docker login registry.example;"
+        "push it: inv build.push --tag 1.2; log in: docker login registry.example;"
         " or build it here: VERSION=dev inv deploy.up"
     )
 

@@ -47,7 +47,7 @@ def test_packages_without_a_known_hole_are_ok() -> None:
 def test_a_known_hole_is_found_also_beside_what_could_not_be_looked_up() -> None:
     found = audited(FINE, HOLED, MISSED, code=1)
     assert found.outcome == scan.FOUND
-    assert found.detail == "jinja2 2.4: PYSEC-1 (mended in 2.5); jinja2 2.4: PYSEC-2"
+    assert found.detail == "jinja2 2.4: PYSEC-1 (fixed in 2.5); jinja2 2.4: PYSEC-2"
 
 
 def test_what_could_not_be_looked_up_is_not_called_well() -> None:
@@ -62,9 +62,9 @@ def test_what_was_not_looked_at_passes_unless_that_is_strict() -> None:
     trivy = scan.ScanResult("images", "trivy", scan.LEFT_OUT)
     for found, lax, strict in (
         ([fine, trivy], "", ""),
-        ([fine, missed], "", "1 not looked at"),
-        ([holed, missed], "1 with something to mend", "1 with something to mend, 1 not looked at"),
-        ([scan.ScanResult("images", "hadolint, trivy", scan.LEFT_OUT)], "", "1 not looked at"),
+        ([fine, missed], "", "1 left out"),
+        ([holed, missed], "1 with problems to fix", "1 with problems to fix, 1 left out"),
+        ([scan.ScanResult("images", "hadolint, trivy", scan.LEFT_OUT)], "", "1 left out"),
     ):
         assert scan.scan_failure(found, strict=False) == lax
         assert scan.scan_failure(found, strict=True) == strict

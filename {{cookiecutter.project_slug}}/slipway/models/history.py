@@ -78,7 +78,9 @@ def version_of(models: Path, tier: str, file: str) -> str:
     return versions.get(file, file)
 
 
-def join_periods(entries: Iterable[Mapping[str, Any]], now: Mapping[str, str]) -> list[ServedPeriod]:
+def join_periods(
+    entries: Iterable[Mapping[str, Any]], now: Mapping[str, str]
+) -> list[ServedPeriod]:
     """Put the periods together from what was recorded and what is served `now`, by tier."""
     found: list[ServedPeriod] = []
     for entry in entries:

@@ -58,7 +58,10 @@ def _instead(project: Project, tier: str) -> str:
         for item in registry.list_models(project.models)
         if item.tier == tier and item.file.name != now and not registry.find_damage(item)
     ]
-    was = [*history.previous_versions(history.served_periods(project.root, project.models), tier), *reversed(whole)]
+    was = [
+        *history.previous_versions(history.served_periods(project.root, project.models), tier),
+        *reversed(whole),
+    ]
     back = next((version for version in was if version in whole), "")
     return f"inv models.rollback {tier} --to {back}" if back else f"inv models.train --tier {tier}"
 
@@ -140,7 +143,9 @@ def plan_pruning(project: Project, keep: int, days: int) -> ModelPrunePlan:
     """Return what can go, if the newest `keep` and what was live within `days` stay."""
     found = registry.list_models(project.models)
     left = registry.leftover_files(project.models)
-    return ModelPrunePlan(tuple(found), kept_files(project, keep, timedelta(days=days)), tuple(left))
+    return ModelPrunePlan(
+        tuple(found), kept_files(project, keep, timedelta(days=days)), tuple(left)
+    )
 
 
 def kept_files(project: Project, keep: int, window: timedelta) -> dict[str, str]:

@@ -212,4 +212,6 @@ def count_answers(live: Iterable[ServingProcess], file: str) -> AnswerCounts:
             counts = said["buckets"]
             buckets = [a + b for a, b in zip(buckets, counts, strict=True)] if buckets else counts
             bounds = tuple(process.said["bounds"])
-    return AnswerCounts(total["requests"], total["errors"], total["failures"], tuple(buckets), bounds)
+    return AnswerCounts(
+        total["requests"], total["errors"], total["failures"], tuple(buckets), bounds
+    )

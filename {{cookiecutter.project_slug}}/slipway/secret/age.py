@@ -211,7 +211,9 @@ def is_encrypted(path: Path) -> bool:
         return file.read(len(BEGIN)) == BEGIN
 
 
-def decrypt_blocks(blocks: Iterable[bytes], to: WritableFile, identity: Path | None, what: str) -> None:
+def decrypt_blocks(
+    blocks: Iterable[bytes], to: WritableFile, identity: Path | None, what: str
+) -> None:
     """Write what blocks hold, decrypted where they are encrypted.
 
     Raises:

@@ -40,7 +40,9 @@ class DueSecret:
     """What to type; empty where nothing is due."""
 
 
-def due_secrets(project: Project, profile: str, days: int, now: datetime | None = None) -> list[DueSecret]:
+def due_secrets(
+    project: Project, profile: str, days: int, now: datetime | None = None
+) -> list[DueSecret]:
     """Return the secrets of a profile that are to be rotated, what is most urgent first.
 
     Those are due soon that are within so many days.

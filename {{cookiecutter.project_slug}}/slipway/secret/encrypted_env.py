@@ -165,7 +165,10 @@ def find_difference(project: Project, profile: str) -> tuple[str, str] | None:
     """Say which of the two was changed last, and what to type; None where both are equally old."""
     name, by = project.env_file(profile).name, age_difference(project, profile)
     if by > 0:
-        return f"{name} is newer than {encrypted_name(profile)}", f"inv env.encrypt --profile {profile}"
+        return (
+            f"{name} is newer than {encrypted_name(profile)}",
+            f"inv env.encrypt --profile {profile}",
+        )
     return (
         (f"{encrypted_name(profile)} is newer than {name}", config_values.how_to_decrypt(profile))
         if by

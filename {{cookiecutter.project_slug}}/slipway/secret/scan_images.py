@@ -87,7 +87,9 @@ def search_images(
         client = docker.from_env(timeout=ANSWER)
         stack = profile_composition(project.root, project.slug, values).name
         said.found += _of_containers(client, stack, needles)
-        images = {name: there for name in built_images(project, values) for there in _image(client, name)}
+        images = {
+            name: there for name in built_images(project, values) for there in _image(client, name)
+        }
         for name, image in images.items():
             said.found += _of_image(client, name, image, needles)
     except (DockerException, RequestException, Refused):

@@ -18,7 +18,7 @@ from slipway.config.schema import COMPOSE, LOCAL
 from slipway.core import journal, shell, transaction
 from slipway.core.errors import Finding, Refused
 from slipway.models import history, maintenance
-from slipway.secret import due, encrypted_env
+from slipway.secret import due
 from slipway.stack import health, services
 from slipway.stack.engines import choose_engine, engine_name
 

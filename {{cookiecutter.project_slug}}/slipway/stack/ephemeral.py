@@ -1,4 +1,4 @@
-"""Stacks for a while: a copy of the repository under a name, ports and secrets of its own."""
+"""Ephemeral stacks: a copy of the repository with a name, ports and secrets of its own."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EphemeralStack:
-    """One such stack: what it goes by, and where it is."""
+    """An ephemeral stack: its name, and where its copy of the repository is."""
 
     source: Project
-    """The repository that it is a copy of."""
+    """The repository it is copied from."""
     purpose: str
-    """What it is for, in a word."""
+    """What it is for, in one word."""
     profile: str
     engine: str
     stamp: str
@@ -41,12 +41,12 @@ class EphemeralStack:
 
     @property
     def name(self) -> str:
-        """What the stack's containers, volumes and network go by, and its images' version."""
+        """The name of the compose project, and the version of its images."""
         return f"{self.source.slug}-{self.purpose}-{self.stamp}-{self.token}"
 
     @property
     def folder(self) -> Path:
-        """Where the copy is that the stack runs from."""
+        """The folder of the copy."""
         return stacks_folder(self.source, self.purpose) / self.name
 
     @property
@@ -55,7 +55,7 @@ class EphemeralStack:
         return replace(self.source, root=self.folder)
 
     def values(self) -> dict[str, str]:
-        """Return variables with ports that are free now, and secrets that nobody knows."""
+        """Return the stack's variables, with free ports and new secrets."""
         described = schema.read(self.source)
         made = own_variables(self, described, free_ports(len(described)), secrets.token_urlsafe)
         redaction.learn(
@@ -65,13 +65,13 @@ class EphemeralStack:
 
 
 def plan_stack(source: Project, purpose: str, profile: str, engine: str) -> EphemeralStack:
-    """Return a stack with a name that no other has; nothing is made yet."""
+    """Return a stack with a unique name; nothing is created yet."""
     stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     return EphemeralStack(source, purpose, profile, engine, stamp, secrets.token_hex(2))
 
 
 def stacks_folder(source: Project, purpose: str) -> Path:
-    """Return the folder of all copies for one purpose."""
+    """Return the folder of all copies made for one purpose."""
     return source.run / purpose
 
 
@@ -81,7 +81,7 @@ def own_variables(
     ports: Sequence[int],
     secret: Callable[[int], str],
 ) -> dict[str, str]:
-    """Return variables that owe nothing to this machine: own secrets and ports, else defaults."""
+    """Return variables that do not depend on this machine: own secrets and ports, else defaults."""
     free = iter(ports)
     own = {"APP_ENV": scratch.profile, "REGISTRY": images.LOCAL_REGISTRY, "VERSION": scratch.name}
     for item in described:
@@ -98,7 +98,7 @@ def own_variables(
 
 @contextmanager
 def unset_variables(names: Sequence[str]) -> Iterator[None]:
-    """Take variables out of the environment for a while: what is for the live stack only."""
+    """Remove variables of the live stack from the environment while the block runs."""
     kept = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
@@ -107,12 +107,12 @@ def unset_variables(names: Sequence[str]) -> Iterator[None]:
 
 
 def inherited_variables(source: Project, values: Mapping[str, str]) -> list[str]:
-    """Name the variables that a stack would have from this machine, had it not others."""
+    """Name the variables that a stack would otherwise inherit from this machine."""
     return [item.name for item in schema.read(source) if item.name not in values]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ask the kernel for ports that nobody holds."""
+    """Ask the kernel for free ports."""
     with ExitStack() as opened:
         probes = [opened.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
@@ -121,7 +121,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def is_ignored(path: str, patterns: Sequence[str]) -> bool:
-    """Say whether a path of the repository is one that git ignores, which .gitignore says."""
+    """Say whether .gitignore makes git ignore a path of the repository."""
     found = False
     for pattern in [".git", *patterns]:
         if _hit(path, pattern.removeprefix("!").rstrip("/")):
@@ -137,10 +137,10 @@ def _hit(path: str, pattern: str) -> bool:
 
 
 def copy_repository(root: Path, target: Path) -> None:
-    """Copy the repository without what running it leaves behind.
+    """Copy the repository, without the files that git ignores.
 
     Raises:
-        Refused: a file cannot be read, or the disk does not take it.
+        Refused: a file cannot be read or written.
     """
     patterns = (root / ".gitignore").read_text(encoding="utf-8").splitlines()
 
@@ -150,6 +150,6 @@ def copy_repository(root: Path, target: Path) -> None:
 
     try:
         shutil.copytree(root, target, symlinks=True, ignore=left_out)
-    except shutil.Error as error:  # it goes on after one, and says all in the end
+    except shutil.Error as error:  # raised at the end, with all that went wrong
         (_, _, why), *_ = error.args[0]
         raise Refused(f"the repository cannot be copied: {why}", "inv doctor") from error

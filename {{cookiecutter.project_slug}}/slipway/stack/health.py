@@ -1,4 +1,4 @@
-"""Is it up? One question to a service, and who holds a port."""
+"""Whether a service is healthy, and which process holds a port."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PATIENCE = 2.0
-"""Seconds one question may take."""
+"""Seconds that a health check waits for an answer."""
 BEAT = 60.0
-"""Seconds within which what shows life by a file touches it."""
+"""Seconds within which a service that shows life by a file touches it."""
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback needs no proxy
 
 
 def probe_health(url: str) -> str:
-    """Ask a health address; return an empty string if it is well, else what is wrong.
+    """Ask a health address; return an empty string if the service is healthy, else what is wrong.
 
-    `http://` must answer 200; `tcp://` must accept a connection; the file of `file://` must have
-    been touched a moment ago.
+    `http://` must answer 200, `tcp://` must accept a connection, and the file of `file://` must
+    have been touched within the last minute.
     """
     scheme = url.partition(":")[0]
     return {"tcp": _ask_tcp, "file": _ask_file}.get(scheme, _ask_http)(url)
@@ -65,11 +65,14 @@ def _ask_file(url: str) -> str:
         age = time.time() - path.stat().st_mtime
     except OSError as error:
         return f"{path}: {error.strerror}"
-    return "" if abs(age) < BEAT else f"{path} was last touched {age:.0f} s ago"
+    if abs(age) < BEAT:
+        return ""
+    when = f"{age:.0f} s ago" if age > 0 else f"{-age:.0f} s in the future: check the clock"
+    return f"{path} was last touched {when}"
 
 
 def port_taken(port: int) -> bool:
-    """Say whether something on this machine holds a loopback port."""
+    """Say whether a process of this machine holds a loopback port."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As servers do: a port whose last connections are still closing down is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -81,25 +84,25 @@ def port_taken(port: int) -> bool:
 
 
 def refuse_taken_ports(wanted: Mapping[str, int]) -> None:
-    """Check that the ports that services want are free.
+    """Check that the ports of services are free.
 
     Raises:
-        Refused: one or more are not; each is named with who holds it.
+        Refused: some are taken; each is named, with the process that holds it.
     """
     taken = {name: port for name, port in wanted.items() if port_taken(port)}
     if taken:
         lines = [
             f"{name} needs port {port}: held by {port_holder(port)}" for name, port in taken.items()
         ]
-        fix = "stop what holds it, or choose other ports (`inv env.show` has their variables)"
+        fix = "stop that process, or set other ports (`inv env.show` lists the variables)"
         raise Refused("\n".join(lines), fix)
 
 
 def port_holder(port: int) -> str:
-    """Name the process that listens on a port, as far as this user may see it."""
-    import psutil  # noqa: PLC0415 - only a message needs it
+    """Name the process that listens on a port, if this user may see it."""
+    import psutil  # noqa: PLC0415 - speed: only a message needs it
 
-    from slipway.stack import processes  # noqa: PLC0415 - the same
+    from slipway.stack import processes  # noqa: PLC0415 - speed: it imports psutil
 
     try:
         pids = [

@@ -1,6 +1,6 @@
-"""The component matrix: what runs, on every profile, read from the compose files alone.
+"""The inventory: every component of the stack, read from the compose files alone.
 
-It needs no engine. Where profiles differ, an entry names those that it holds for.
+It needs no container engine. Where profiles differ, an entry names those it holds for.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ that runs to completion has no health check, and some services run in containers
 
 @dataclass(frozen=True)
 class StackComponent:
-    """A service of the compose model, as the matrix shows it."""
+    """A service as the inventory shows it."""
 
     service: str
     folder: str
@@ -55,7 +55,7 @@ class StackComponent:
 
 
 def read_components(root: Path, read: Mapping[str, Sequence[str]]) -> list[StackComponent]:
-    """Read every service, in the order of compose.yaml; `read` has the variables that each reads.
+    """Read every service, in the order of compose.yaml; `read` has the variables each one reads.
 
     Raises:
         Refused: a file is missing or is not a compose file.
@@ -77,7 +77,7 @@ def read_components(root: Path, read: Mapping[str, Sequence[str]]) -> list[Stack
 def _component(
     root: Path, name: str, profiles: Mapping[str, dict[str, Any]], read: Sequence[str]
 ) -> StackComponent:
-    """Read one service; `profiles` has it as each profile composes it."""
+    """Read one service from its entry in each profile."""
     (entry, *_) = profiles.values()
     stage = _stage(entry)
 
@@ -100,7 +100,7 @@ def _component(
 
 
 def port_text(item: str | Mapping[str, Any]) -> str:
-    """Write a published port in compose's short form."""
+    """Return a published port in compose's short form."""
     if isinstance(item, str):
         return item
     parts = (item.get("host_ip"), item.get("published"), item["target"])
@@ -108,7 +108,7 @@ def port_text(item: str | Mapping[str, Any]) -> str:
 
 
 def _runs(entry: Mapping[str, Any]) -> str:
-    """Write what compose has a container run; nothing where that is the image's own."""
+    """Return the command that compose gives a container; nothing if it is the image's own."""
     return " ".join(
         filter(None, (typed_command(entry.get(key)) for key in ("entrypoint", "command")))
     )
@@ -122,7 +122,7 @@ def _needs(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _volume(root: Path, entry: Mapping[str, Any], item: str | Mapping[str, Any]) -> str:
-    """Write a volume with its source relative to the repository."""
+    """Return a volume with its source relative to the repository."""
     if not isinstance(item, str):
         item = f"{item['source']}:{item['target']}"
     source, _, target = item.partition(":")
@@ -147,7 +147,7 @@ def _process(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _built(root: Path, entry: Mapping[str, Any]) -> list[str]:
-    """Say which Dockerfile makes the image, if one of this repository does."""
+    """Name the Dockerfile of the image, if this repository builds it."""
     if not (build := entry.get("build")):
         return []
     file = os.path.relpath(dockerfile_path(build, entry["folder"]), root)
@@ -164,7 +164,7 @@ def _stage(entry: Mapping[str, Any]) -> DockerfileStage:
 
 
 def inventory_page(found: Sequence[StackComponent]) -> str:
-    """Write the matrix as Markdown: one section a folder of services/."""
+    """Return the inventory as Markdown: one section for each folder of services/."""
     folders = dict.fromkeys(component.folder for component in found)
     sections = (
         _section(folder, [item for item in found if item.folder == folder]) for folder in folders

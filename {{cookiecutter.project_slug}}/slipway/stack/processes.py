@@ -1,4 +1,4 @@
-"""The processes of a stack, found by a mark in their environment, whoever their parent is now."""
+"""The processes of a stack, found by a mark in their environment, whatever their parent."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARK = "SLIPWAY_STACK"
-"""The variable that every process of a stack carries; it holds the root of its repository."""
+"""A variable in the environment of each of a stack's processes: the repository's folder."""
 KILL_WAIT = 5.0
 POLL = 0.02
 
 
 def marked_processes(root: Path) -> list[psutil.Process]:
-    """Return the processes that run for a repository's stack."""
+    """Return the processes of a repository's stack."""
     return [item for item in psutil.process_iter() if _mark(item) == str(root)]
 
 
 def describe_process(process: psutil.Process) -> str:
-    """Name a process, and the stack that it belongs to if it belongs to one."""
+    """Name a process, and the stack it belongs to, if any."""
     stack = _mark(process)
     of = f", of the stack in {stack}" if stack else ""
     return f"process {process.pid} ({process.name()}{of})"
 
 
 def end_processes(processes: Sequence[psutil.Process], patience: float) -> None:
-    """End processes: they are asked to, and after `patience` seconds made to.
+    """Terminate processes, and kill those still alive after `patience` seconds.
 
     Raises:
-        Refused: one is still there after that.
+        Refused: some are still running after that.
     """
     for process in processes:
         _send(process, kill=False)
@@ -47,7 +47,7 @@ def end_processes(processes: Sequence[psutil.Process], patience: float) -> None:
 
 
 def await_exit(processes: Sequence[psutil.Process], patience: float) -> list[psutil.Process]:
-    """Wait until processes have ended, at most `patience` seconds; return those that have not."""
+    """Wait at most `patience` seconds for processes to end; return those that have not."""
     deadline = time.monotonic() + patience
     while (left := [item for item in processes if _alive(item)]) and time.monotonic() < deadline:
         time.sleep(POLL)
@@ -55,7 +55,7 @@ def await_exit(processes: Sequence[psutil.Process], patience: float) -> list[psu
 
 
 def _alive(process: psutil.Process) -> bool:
-    """Say whether it can still do anything; what nobody has reaped yet, some never do, cannot."""
+    """Say whether a process can still do anything: a zombie cannot, and some are never reaped."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""What runs: the services of compose.yaml, and how each runs as a process on this machine."""
+"""The services of compose.yaml, and how each runs as a process of this machine."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ RUNS_ONCE = "runs=once"
 class LocalService:
     """A service that can run as a process: the `x-local` part of its compose.yaml.
 
-    Variables stand there as `{NAME}`, the repository's folder as `{ROOT}`; compose would read
-    `$NAME` as one of its own.
+    There, variables are written `{NAME}`, and the repository's folder `{ROOT}`: compose would fill
+    in `$NAME` itself.
     """
 
     name: str
     command: tuple[str, ...]
     health: str = ""
-    """`http://host:port/path` answers 200, `tcp://host:port` accepts, the file of `file://` is
-    touched time and again; empty for a one-shot."""
+    """`http://host:port/path` answers 200, `tcp://host:port` accepts a connection, or the file of
+    `file://` is touched again and again; empty for a one-shot."""
     needs: tuple[str, ...] = ()
     serves: str = ""
-    """`models` for what loads models, and loads others when they become current."""
+    """`models` for a service that loads models, and loads others when they are promoted."""
     signal: str = "TERM"
-    """What asks it to end."""
+    """The signal that asks it to end."""
     once: bool = False
-    """Runs to its end before what needs it starts, instead of staying up."""
+    """Whether it runs to its end before the services that need it start, and does not stay up."""
 
     @property
     def port(self) -> int | None:
@@ -57,20 +57,20 @@ class LocalService:
 
 
 def shared_run_folders(root: Path) -> list[Path]:
-    """Return the folders of run/ that services mount, each once."""
+    """Return the folders of run/ that services mount."""
     run = root / "run"
     return sorted(path for path in _mounted(root) if path.is_relative_to(run) and path != run)
 
 
 def mounted_configuration(root: Path) -> list[Path]:
-    """Return what services mount of services/, each file and folder once."""
+    """Return the files and folders of services/ that services mount."""
     folder = root / "services"
     found = {path for path in _mounted(root) if path.is_relative_to(folder) and path.exists()}
     return sorted(found | {inside for path in found for inside in path.rglob("*")})
 
 
 def _mounted(root: Path) -> set[Path]:
-    """Return what services mount of the repository."""
+    """Return the files and folders of the repository that services mount."""
     return {
         Path(os.path.normpath(entry["folder"] / volume.partition(":")[0]))
         for entry in read_services(root).values()
@@ -80,7 +80,7 @@ def _mounted(root: Path) -> set[Path]:
 
 
 def container_only_services(root: Path) -> list[str]:
-    """Name the services that stay up and are left out where services run as processes.
+    """Name the services that run in containers only: as processes, a stack goes without them.
 
     Raises:
         Refused: a file is missing or is not a compose file, or a name is defined twice.
@@ -89,10 +89,10 @@ def container_only_services(root: Path) -> list[str]:
 
 
 def local_services(root: Path, values: Mapping[str, str]) -> list[LocalService]:
-    """Return the services that run as processes, each after what it needs.
+    """Return the services that run as processes, each after those it needs.
 
-    What has no `x-local` runs in containers only: here it is left out, also where it is needed.
-    So is what has a compose profile: it runs when it is asked for.
+    A service without `x-local` runs in containers only, and is left out even where others need it.
+    So is one with a compose profile, which runs on request.
 
     Raises:
         Refused: a variable of an `x-local` has no value, or services need each other in a circle.
@@ -116,7 +116,7 @@ def local_services(root: Path, values: Mapping[str, str]) -> list[LocalService]:
 
 
 def deployed_services(root: Path) -> dict[str, dict[str, Any]]:
-    """Read the services that a deployment is of: what has a compose profile runs when asked for.
+    """Return the services that a deployment starts: those without a compose profile.
 
     Raises:
         Refused: a file is missing or is not a compose file, or a name is defined twice.
@@ -125,7 +125,7 @@ def deployed_services(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def one_shot_services(entries: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Return the services that others wait for to complete: steps that run once."""
+    """Return the services that run to their end before others start."""
     needs = (need for entry in entries for need in needed_services(entry).items())
     return {name for name, how in needs if how == COMPLETED}
 

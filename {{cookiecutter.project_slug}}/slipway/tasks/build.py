@@ -1,4 +1,4 @@
-"""build.*: the images: build, push, pin and scan them."""
+"""build.*: build, push, pin and scan images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
 WHICH = {
-    "service": "only this one; as often as needed",
+    "service": "only this one (repeatable)",
     "tag": "the version (default: that of pyproject.toml)",
     "profile": options.PROFILE,
 }
@@ -32,7 +32,7 @@ WHICH = {
     name="images",
     iterable=["service"],
     positional=[],
-    help=WHICH | {"push": "push them too, as build.push does", "yes": options.YES},
+    help=WHICH | {"push": "push them too, like build.push", "yes": options.YES},
 )
 def images_(
     _c: Context,
@@ -42,7 +42,7 @@ def images_(
     profile: str = "",
     yes: bool = False,
 ) -> None:
-    """Build all images of the stack in one parallel go."""
+    """Build all images of the stack, in parallel."""
     build = _prepared(profile, tag)
     wanted = images.choose_targets(service, build.targets())
     if push:
@@ -67,7 +67,7 @@ def _share_folders(root: Path) -> None:
     name="push",
     iterable=["service"],
     positional=[],
-    help=WHICH | {"version": "what their labels say, where the tag is not it", "yes": options.YES},
+    help=WHICH | {"version": "the version in their labels, if not the tag", "yes": options.YES},
 )
 def push_(
     _c: Context,
@@ -82,23 +82,23 @@ def push_(
     _push(build, images.choose_targets(service, build.targets()), yes=yes)
 
 
-@task(help={"check": "change nothing; fail and name what has moved"})
+@task(help={"check": "change nothing; fail if anything has moved, and say what"})
 def pin(_c: Context, check: bool = False) -> None:
-    """Lock every image of others to the digest that it has now."""
+    """Lock every image from elsewhere to its current digest."""
     here = project.load()
     path = here.root / LOCK
     if check and not path.is_file():
-        raise Refused(f"there is no {LOCK}, so nothing is locked", "inv build.pin")
+        raise Refused(f"there is no {LOCK}: nothing is locked", "inv build.pin")
     before = digests.locked_digests(path.read_text(encoding="utf-8")) if path.is_file() else {}
     wanted = digests.images_in_use(here)
     if wanted.some:
-        output.say(f"Left as they are, for not every profile has them: {', '.join(wanted.some)}")
+        output.say(f"Not locked, because not every profile has them: {', '.join(wanted.some)}")
     now = {name: images.registry_digest(name) for name in wanted.names}
     news = digests.moved_images(before, now)
     if check:
         if news:
             raise Refused("\n".join(news), "inv build.pin")
-        output.say(f"{LOCK}: all {len(now)} images are where they were.")
+        output.say(f"{LOCK}: none of the {len(now)} images has moved.")
         return
     digests.write_lock(path, digests.lock_text(digests.lock_content(wanted, now)))
     output.show([{"image": name, "digest": now[name]} for name in now], as_json=False, empty="")
@@ -110,11 +110,11 @@ def pin(_c: Context, check: bool = False) -> None:
     help={
         "json": options.JSON,
         "profile": options.PROFILE,
-        "strict": "also fail where pip-audit or hadolint could not look",
+        "strict": "also fail if pip-audit or hadolint could not run",
     }
 )
 def scan(_c: Context, json: bool = False, profile: str = "", strict: bool = False) -> None:
-    """Look for known vulnerabilities and bad Dockerfiles."""
+    """Scan packages, Dockerfiles and images for known problems."""
     root = project.load().root
     found = [
         build_scan.audit_packages(lock, root)
@@ -127,7 +127,7 @@ def scan(_c: Context, json: bool = False, profile: str = "", strict: bool = Fals
 
 
 def _scanned(build: images.ImageBuild) -> list[build_scan.ScanResult]:
-    """Scan what the compose files build; where they cannot be read, say so."""
+    """Scan what the compose files build; if they cannot be read, say so."""
     root = build.project.root
     try:
         targets = build.targets()
@@ -154,15 +154,15 @@ def _prepared(profile: str, tag: str = "", version: str = "") -> images.ImageBui
 
 
 def _push(build: images.ImageBuild, wanted: Sequence[images.BuildTarget], *, yes: bool) -> None:
-    """Show what would be pushed, ask, push, and look whether the registry has it."""
+    """Show what would be pushed, ask, push, and check the registry's digests."""
     images.refuse_local_only(wanted)
     rows = _rows(build, wanted)
     output.show(rows, as_json=False, empty="")
     attest = images.builder_attests(build.project.root)
     if not attest:
         output.say(
-            "Without SBOM and provenance: this builder cannot make them. One that can: "
-            "docker buildx create --use"
+            "Pushing without SBOM and provenance: this builder cannot make them. "
+            "For one that can: docker buildx create --use"
         )
     output.confirm(f"Push {len(rows)} images?", yes=yes)
     names = [name for item in wanted for name in item.references(build.origin)]
@@ -174,7 +174,7 @@ def _push(build: images.ImageBuild, wanted: Sequence[images.BuildTarget], *, yes
 
 
 def _next(build: images.ImageBuild, wanted: Sequence[images.BuildTarget]) -> str:
-    """Say how what was built comes to run: by way of its registry, where it is named for one."""
+    """Return the command that comes next: a push, or a deployment if there is no registry."""
     if all(images.is_local_only(item.repository) for item in wanted):
         return f"VERSION={build.origin.version} inv deploy.up"
     return "inv build.push"

@@ -20,7 +20,7 @@ NEEDS = ("api",)
 
 @task(help=options.WHERE | {"to": "a revision, or head"})
 def migrate(_c: Context, profile: str = "", engine: str = "", to: str = "head") -> None:
-    """Bring the database up to the newest migration."""
+    """Migrate the database, by default to the newest revision."""
     opened = session.open_session(profile, engine)
     with change(opened.project.root, "db.migrate", to=to):
         opened.module("alembic", "upgrade", to)
@@ -32,12 +32,14 @@ def migrate(_c: Context, profile: str = "", engine: str = "", to: str = "head") 
 def downgrade(
     _c: Context, profile: str = "", engine: str = "", to: str = "-1", yes: bool = False
 ) -> None:
-    """Take migrations back, which drops what they had added."""
+    """Take migrations back, dropping what they added."""
     opened = session.open_session(profile, engine)
     if any(item.replicas for item in opened.engine.status() if item.url):
-        raise Refused("the stack is running and needs its tables", "inv deploy.down, then again")
+        raise Refused(
+            "the stack is running and needs its tables", "inv deploy.down, then try again"
+        )
     opened.module("alembic", "current", "--verbose")
-    question = f"Take the database back to {to}? Columns and tables that go lose their data."
+    question = f"Take the database back to {to}? The data in dropped columns and tables is lost."
     output.confirm(question, yes=yes)
     with change(opened.project.root, "db.downgrade", to=to):
         opened.module("alembic", "downgrade", to)
@@ -45,6 +47,6 @@ def downgrade(
 
 @task(help=options.WHERE | {"message": "what it changes, in a few words"})
 def revision(_c: Context, message: str, profile: str = "", engine: str = "") -> None:
-    """Write a migration of what the database does not have yet."""
+    """Write a migration for what the database does not have yet."""
     opened = session.open_session(profile, engine)
     opened.module("alembic", "revision", "--autogenerate", "--message", message)

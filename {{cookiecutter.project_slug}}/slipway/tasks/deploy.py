@@ -13,7 +13,6 @@ from slipway.config.schema import LOCAL
 from slipway.core import journal, output, project
 from slipway.core.errors import Refused
 from slipway.core.transaction import change
-from slipway.secret import encrypted_env
 from slipway.stack import engines, hooks, services, session
 from slipway.tasks import options
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
 
-@task(help={"upgrade": "take the newest versions, not just what the .in files ask for"})
+@task(help={"upgrade": "take the newest versions the .in files allow"})
 def lock(_c: Context, upgrade: bool = False) -> None:
-    """Renew every lock file from its .in file, with hashes."""
+    """Update every lock file from its .in file, with hashes."""
     root = project.load().root
     for target, command in compile_commands(root, upgrade=upgrade).items():
         shell.run(command, cwd=root, timeout=600)

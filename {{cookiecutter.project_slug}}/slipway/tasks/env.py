@@ -71,7 +71,9 @@ def encrypt(_c: Context, profile: str = "", yes: bool = False) -> None:
         output.confirm(f"{what}: it may hold what a colleague changed. Overwrite it?", yes=yes)
     with change(here.root, "env.encrypt", profile=name):
         count = encrypted_env.encrypt_env(here, name)
-    output.say(f"{encrypted_env.encrypted_name(name)}: encrypted anew, for {encrypted_env.count_recipients(count)}.")
+    output.say(
+        f"{encrypted_env.encrypted_name(name)}: encrypted anew, for {encrypted_env.count_recipients(count)}."
+    )
     output.say(f"Next: git add {encrypted_env.encrypted_name(name)} {encrypted_env.RECIPIENTS}")
 
 
@@ -88,7 +90,9 @@ def decrypt(_c: Context, profile: str = "", identity: str = "", yes: bool = Fals
         output.confirm(f"{path.name} is there. What differs: {what}. Overwrite it?", yes=yes)
     with change(here.root, "env.decrypt", profile=name):
         encrypted_env.write_plain(here, name, text)
-    output.say(f"{path.name} is what {encrypted_env.encrypted_name(name)} holds. Next: inv deploy.up")
+    output.say(
+        f"{path.name} is what {encrypted_env.encrypted_name(name)} holds. Next: inv deploy.up"
+    )
 
 
 @task(help={"profile": options.PROFILE, "identity": options.IDENTITY})
@@ -100,7 +104,9 @@ def edit(_c: Context, profile: str = "", identity: str = "") -> None:
     if names is None:
         output.say("Nothing was changed. (A window has to be waited for: EDITOR='code --wait')")
         return
-    output.say(f"{encrypted_env.encrypted_name(name)}: changed {', '.join(names) or 'no variable'}.")
+    output.say(
+        f"{encrypted_env.encrypted_name(name)}: changed {', '.join(names) or 'no variable'}."
+    )
     output.say(
         f"Next: git add {encrypted_env.encrypted_name(name)}, and where it is deployed: inv deploy.up"
     )

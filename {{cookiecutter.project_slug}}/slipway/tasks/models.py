@@ -14,7 +14,7 @@ from slipway.core.errors import Refused
 from slipway.core.transaction import change, under_way
 from slipway.models import history as past
 from slipway.models import maintenance, promotion, registry
-from slipway.models.promotion import PromotionLimits, Promotion, StepFailed
+from slipway.models.promotion import Promotion, PromotionLimits, StepFailed
 from slipway.stack import hooks, session
 from slipway.tasks import options
 

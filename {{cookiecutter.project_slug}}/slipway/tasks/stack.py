@@ -1,4 +1,4 @@
-"""stack.*: what the stack is made of."""
+"""stack.*: the components of the stack."""
 
 from __future__ import annotations
 

@@ -46,7 +46,11 @@ def interrupted_rotation(root: Path, name: str, profile: str) -> dict[str, Any] 
 
 
 def _interrupted_rotations(root: Path) -> list[dict[str, Any]]:
-    last = {_secret_of(item): item for item in history.recorded_changes(root) if item.get("verb") == VERB}
+    last = {
+        _secret_of(item): item
+        for item in history.recorded_changes(root)
+        if item.get("verb") == VERB
+    }
     return [
         item
         for item in last.values()

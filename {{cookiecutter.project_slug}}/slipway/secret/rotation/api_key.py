@@ -128,7 +128,9 @@ class ApiKeyRotation(EnvFileRotation):
 
     def _tries(self) -> int:
         """Return how often to try a key at each replica."""
-        processes = len(models_replicas.serving_processes(models_replicas.report_folder(self.project.run)))
+        processes = len(
+            models_replicas.serving_processes(models_replicas.report_folder(self.project.run))
+        )
         return TRIES * max(1, -(-processes // max(1, len(self.engine.replicas()))))
 
     @property

@@ -143,7 +143,9 @@ class SigningKeyRotation(SecretRotation):
         return f"Models are signed with a new key.{then}"
 
     def _signed_by(self, key: Ed25519PublicKey) -> list[Model]:
-        return [item for item in registry.list_models(self.project.models) if is_signed_by(item, key)]
+        return [
+            item for item in registry.list_models(self.project.models) if is_signed_by(item, key)
+        ]
 
     def _remember(self, path: Path) -> None:
         self.replaced.setdefault(path, path.read_bytes() if path.exists() else None)

@@ -1,1 +1,1 @@
-"""Images, their digests and their locks."""
+"""Building images: Dockerfiles, digests, lock files and scans."""

@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LOCK = "compose.lock.yaml"
-"""Digests of the images that others publish: on top of every profile, where it exists."""
+"""Digests of images from elsewhere: on top of every profile's files, where it exists."""
 KEYS = ("MODELS_PUBLIC_KEY", "MODELS_SIGNING_KEY")
-"""Variables that name a file of this machine with a key for models."""
+"""Variables that name a file with a key for models, on this machine."""
 
 
 @dataclass(frozen=True)
 class Composition:
-    """The compose files of one profile, and the name that its containers go by."""
+    """The compose files of one profile, and the name of its compose project."""
 
     name: str
     files: tuple[str, ...]
 
     def command(self, *arguments: str) -> list[str]:
-        """Build a command of `docker compose` for a working directory that is the root."""
+        """Build a command of `docker compose`, to be run in the repository's folder."""
         files = [word for file in self.files for word in ("--file", file)]
         return ["docker", "compose", "--project-name", self.name, *files, *arguments]
 
     def bake(self, *arguments: str) -> list[str]:
-        """Build a command of `docker buildx bake` that builds what these files need."""
+        """Build a command of `docker buildx bake` over these files."""
         files = [word for file in self.files for word in ("--file", file)]
         return ["docker", "buildx", "bake", *files, *arguments]
 
@@ -39,7 +39,7 @@ class Composition:
 def profile_composition(
     root: Path, name: str, values: Mapping[str, str], *, gpu: bool = False
 ) -> Composition:
-    """Return what a profile is composed of; dev is plain compose.yaml."""
+    """Return the compose files of a profile; dev has plain compose.yaml."""
     profile = values["APP_ENV"]
     first = "compose.yaml" if profile == "dev" else f"compose.{profile}.yaml"
     extra = ["compose.gpu.yaml"] if gpu else []
@@ -48,16 +48,16 @@ def profile_composition(
 
 
 def key_options(given: Mapping[str, str]) -> list[str]:
-    """Build the options that hand the files of keys on to a container, under the same variables.
+    """Build the options that mount key files into a container, under the same variables.
 
     Raises:
-        Refused: a variable names no file.
+        Refused: a variable names a file that does not exist.
     """
     words = []
     for name in KEYS:
         if path := given.get(name):
             file, there = Path(path).expanduser().absolute(), f"/run/keys/{name.lower()}.pem"
             if not file.is_file():
-                raise Refused(f"{name} names {path}, which is no file", f"unset {name}")
+                raise Refused(f"{name} names {path}, which is not a file", f"unset {name}")
             words += [f"--volume={file}:{there}:ro", f"--env={name}={there}"]
     return words

@@ -1,4 +1,4 @@
-"""The images that others publish, and their digests in the one lock file."""
+"""Images from elsewhere, and the lock file of their digests."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from slipway.core.project import Project
 
 HEAD = """\
-# Made by `inv build.pin`: which image exactly each name stood for. Builds take the base images from
-# here, deployments the rest. `inv build.pin --check` says what has moved since; commit this file.
+# Written by `inv build.pin`: the digest that each image's name stood for. Builds take base images
+# from here, deployments the rest. `inv build.pin --check` says what has moved since. Commit this file.
 """
 
 
 @dataclass(frozen=True)
 class ExternalImages:
-    """The images of others that a repository uses, by name and tag."""
+    """The images from elsewhere that a repository uses, by name and tag."""
 
     bases: Mapping[str, tuple[str, ...]]
-    """What each service's Dockerfile builds on."""
+    """The base images of each service's Dockerfile."""
     services: Mapping[str, str]
-    """What each service that is not built here runs."""
+    """The image of each service that is not built here."""
     some: tuple[str, ...] = ()
-    """The services that only some profiles have: a lock that is on top of all cannot have them."""
+    """Services of some profiles only: the lock file is on top of every profile, so it leaves them out."""
 
     @property
     def names(self) -> list[str]:
@@ -46,7 +46,7 @@ class ExternalImages:
 
 
 def external_images(models: Iterable[Mapping[str, Any]], root: Path) -> ExternalImages:
-    """Return what the services of every model use; what only some profiles have stays as it is."""
+    """Return the images used by the services that every profile's model has."""
     all_services = [model["services"] for model in models]
     shared = set.intersection(*(set(services) for services in all_services))
     some = set().union(*all_services) - shared
@@ -67,7 +67,7 @@ def external_images(models: Iterable[Mapping[str, Any]], root: Path) -> External
 
 
 def lock_content(images_: ExternalImages, digest: Mapping[str, str]) -> dict[str, Any]:
-    """Build the content of the lock file: a compose file to put on top of a profile's."""
+    """Build the content of the lock file: a compose file that goes on top of a profile's."""
     services: dict[str, Any] = {
         name: {"build": {"additional_contexts": _contexts(bases, digest)}}
         for name, bases in images_.bases.items()
@@ -85,19 +85,19 @@ def _contexts(bases: Iterable[str], digest: Mapping[str, str]) -> dict[str, str]
 
 
 def lock_text(content: Mapping[str, Any]) -> str:
-    """Write the lock file's text."""
+    """Return the text of the lock file."""
     return HEAD + yaml.safe_dump(dict(content), sort_keys=False, width=1000)
 
 
 def write_lock(path: Path, text: str) -> None:
-    """Put a whole lock file in the place of the one before, if there was one."""
+    """Replace the lock file as a whole."""
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 
 def locked_contexts(root: Path) -> dict[str, str]:
-    """Return where a build gets each base image that is locked; empty where nothing is."""
+    """Return the build context of each locked base image; empty where nothing is locked."""
     path = root / LOCK
     held = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     builds = [entry.get("build", {}) for entry in held.get("services", {}).values()]
@@ -106,13 +106,13 @@ def locked_contexts(root: Path) -> dict[str, str]:
 
 
 def locked_digests(text: str) -> dict[str, str]:
-    """Read from a lock file which digest each image has."""
+    """Read the digest of each image from a lock file."""
     plain = text.replace("docker-image://", "")
     return dict(sorted(re.findall(r"([\w./:-]+)@(sha256:[0-9a-f]{64})", plain)))
 
 
 def moved_images(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Say of each image what is not as the lock file has it."""
+    """Say how images differ from the lock file."""
     said = [f"{name} is not in {LOCK}" for name in sorted(now.keys() - before.keys())]
     said += [f"{name} is no longer used" for name in sorted(before.keys() - now.keys())]
     return said + [
@@ -123,12 +123,12 @@ def moved_images(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
 
 
 def short_digest(digest: str) -> str:
-    """Return as much of a digest as a person compares."""
+    """Return the part of a digest that people compare."""
     return digest[: len("sha256:") + 12]
 
 
 def images_in_use(project: Project) -> ExternalImages:
-    """Ask compose what each profile's model is, without the lock file, and read its Dockerfiles."""
+    """Return the images that all profiles use, by their compose files and Dockerfiles."""
     models = []
     for profile in PROFILES:
         values = images.build_variables(project, profile)

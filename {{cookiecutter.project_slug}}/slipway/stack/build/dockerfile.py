@@ -98,7 +98,7 @@ def tagged(name: str) -> str:
 
 
 def typed_command(command: str | Sequence[str] | None) -> str:
-    """Write a command as one would type it."""
+    """Return a command as one would type it."""
     return command if isinstance(command, str) else " ".join(map(_quoted, command or []))
 
 
@@ -115,5 +115,5 @@ def _base_and_name(rest: str) -> tuple[str, str]:
 
 
 def _arguments(rest: str) -> str:
-    """Write what follows CMD as one would type it; its JSON form is a list."""
+    """Return what follows CMD as one would type it; its JSON form is a list."""
     return typed_command(json.loads(rest)) if rest.startswith("[") else rest

@@ -1,4 +1,4 @@
-"""Images: what they are called, what they say of themselves, how they are built and pushed."""
+"""Images: their names and labels, and how they are built and pushed."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from slipway.core.project import Project
 
 DIRTY = "-dirty"
-"""What marks an image that no commit alone accounts for."""
+"""The mark of an image built from more than a commit."""
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 LOCAL_REGISTRY = "localhost"
-"""The registry of images that are for this machine only."""
+"""The registry of images for this machine only."""
 UNRELEASED = "dev"
-"""The version of images that are built where they run."""
+"""The version of images that are built on the machine that runs them."""
 BUILD_LIMIT = 3600.0
 """Seconds; a first build downloads everything."""
 
 
 @dataclass(frozen=True)
 class ImageOrigin:
-    """What images are built from; it becomes their tags and labels."""
+    """What images are built from: it gives them their tags and labels."""
 
     version: str
     revision: str = ""
@@ -45,7 +45,7 @@ class ImageOrigin:
     created: str = ""
     source: str = ""
     label: str = ""
-    """The version that the images say they are, where they are tagged with something else."""
+    """The version in their labels, where it differs from their tag."""
 
     @property
     def tags(self) -> list[str]:
@@ -56,7 +56,7 @@ class ImageOrigin:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The variables that the compose files hand on as build arguments."""
+        """The variables that compose files pass on as build arguments."""
         return {
             "CREATED": self.created,
             "REVISION": self.revision,
@@ -67,7 +67,7 @@ class ImageOrigin:
 
 @dataclass(frozen=True)
 class BuildTarget:
-    """An image that the compose files have built."""
+    """An image that the compose files build."""
 
     service: str
     repository: str
@@ -75,12 +75,12 @@ class BuildTarget:
     dockerfile: str
 
     def references(self, origin: ImageOrigin) -> list[str]:
-        """Return every name that the image gets."""
+        """Return every name that the image is tagged with."""
         return [f"{self.repository}:{tag}" for tag in origin.tags]
 
 
 def image_origin(root: Path, version: str = "") -> ImageOrigin:
-    """Ask git what the tree is; what is not committed marks the version and the revision.
+    """Ask git for the commit; uncommitted changes mark the version and the revision as dirty.
 
     The same tree gives the same answer, and so the same images, whenever they are built: only a
     commit has a time.
@@ -103,43 +103,43 @@ def image_origin(root: Path, version: str = "") -> ImageOrigin:
 
 
 def with_label(source: ImageOrigin, version: str) -> ImageOrigin:
-    """Let images say another version than they are tagged with; what is dirty says so too."""
+    """Put another version into the labels than into the tags; a dirty tree marks both."""
     mark = DIRTY if source.version.endswith(DIRTY) else ""
     return replace(source, label=f"{version}{mark}") if version else source
 
 
 def short_revision(revision: str) -> str:
-    """Return as much of a commit as a person reads, and whether more than it was built."""
+    """Return the short form of a commit, with the mark if more than it was built."""
     return revision[:7] + (DIRTY if revision.endswith(DIRTY) else "")
 
 
 def pulled_from_registry(values: Mapping[str, str]) -> bool:
-    """Say whether a deployment's variables have its images pulled: a registry and a version."""
+    """Say whether a deployment pulls its images: whether its variables name a registry and a version."""
     version, registry = values.get("VERSION", UNRELEASED), values.get("REGISTRY", LOCAL_REGISTRY)
     return version != UNRELEASED and not is_local_only(registry)
 
 
 def is_local_only(registry: str) -> bool:
-    """Say whether nothing is pushed to a registry, or pulled from it."""
+    """Say whether a registry is this machine: nothing is pushed to it, or pulled from it."""
     return f"{registry}/".startswith(f"{LOCAL_REGISTRY}/")
 
 
 def pull_advice(version: str, registry: str) -> str:
-    """Say what to type where a version cannot be pulled."""
+    """Say what to type if a version cannot be pulled."""
     host = registry.partition("/")[0]
     push = f"inv build.push --tag {version.removesuffix(DIRTY)}"
     here = f"VERSION={UNRELEASED} inv deploy.up"
-    return f"push it: {push}; or log in: docker login {host}; or build it here: {here}"
+    return f"push it: {push}; log in: docker login {host}; or build it here: {here}"
 
 
 def declared_version(root: Path) -> str:
-    """Return the version that pyproject.toml declares, as a tag can hold it."""
+    """Return the version in pyproject.toml, in a form that a tag allows."""
     text = (root / "pyproject.toml").read_text(encoding="utf-8")
     return str(tomllib.loads(text)["project"]["version"]).replace("+", "-")
 
 
 def remote_url(remote: str) -> str:
-    """Return where a browser finds a git remote, without the credentials that may be in it."""
+    """Return the web address of a git remote, without credentials."""
     if match := re.fullmatch(r"[\w.-]+@([\w.-]+):(.+)", remote):
         return f"https://{match[1]}/{match[2].removesuffix('.git')}"
     parts = urlsplit(remote)
@@ -151,7 +151,7 @@ def remote_url(remote: str) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """Return what git says; nothing outside a repository, or where there is no git."""
+    """Return what git prints; nothing outside a repository, or without git."""
     try:
         return shell.read(["git", *arguments], cwd=root).strip()
     except Refused:
@@ -159,14 +159,14 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def build_variables(project: Project, profile: str) -> dict[str, str]:
-    """Return the variables that compose files need to be read; no build is handed a secret."""
+    """Return the variables that compose files need to be read; secrets are left out of builds."""
     unset = {item.name: "unset" for item in config_values.missing(project, profile)}
     secret = {item.name: "unset" for item in schema.read(project) if item.is_secret}
     return unset | config_values.held(project, profile) | secret
 
 
 def read_targets(printed: str) -> list[BuildTarget]:
-    """Read what `docker buildx bake --print` would build."""
+    """Read the output of `docker buildx bake --print`."""
     found: dict[str, dict[str, Any]] = json.loads(printed)["target"]
     return [
         BuildTarget(
@@ -177,9 +177,9 @@ def read_targets(printed: str) -> list[BuildTarget]:
 
 
 def choose_targets(asked: Iterable[str], there: Sequence[BuildTarget]) -> list[BuildTarget]:
-    """Return the targets that were asked for by service; all, where nothing was asked for.
+    """Return the targets of the services asked for, or all.
 
-    Services may share an image, which then is built once.
+    An image that services share is built once.
 
     Raises:
         Refused: there is no such service, or it has no image of its own.
@@ -190,28 +190,28 @@ def choose_targets(asked: Iterable[str], there: Sequence[BuildTarget]) -> list[B
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]}?" if near else f"choose one of: {', '.join(names)}"
-            raise Refused(f"no image is built for a service {name!r}", hint, code=2)
+            raise Refused(f"no image is built for the service {name!r}", hint, code=2)
     return [*{names[name].repository: names[name] for name in reversed(asked)}.values()][::-1]
 
 
 def refuse_local_only(wanted: Iterable[BuildTarget]) -> None:
-    """Refuse to push where nothing can be pushed to.
+    """Refuse to push images that are for this machine only.
 
     Raises:
-        Refused: the images are named for this machine only.
+        Refused: some are.
     """
     if any(is_local_only(item.repository) for item in wanted):
-        fix = "set REGISTRY, such as registry.example.org/team, in the environment or the env file"
+        fix = "set REGISTRY in the environment or the env file, such as registry.example.org/team"
         raise Refused("there is no registry to push to", fix, code=2)
 
 
 def bake_arguments(
     wanted: Iterable[BuildTarget], origin_: ImageOrigin, *, push: bool = False, attest: bool = False
 ) -> list[str]:
-    """Build what follows `docker buildx bake`: what to build, its tags, and where it goes."""
+    """Build the arguments of `docker buildx bake`: what to build, its tags, and where it goes."""
     wanted = [*wanted]
     words = ["--push"] if push else ["--load"]
-    # Of provenance the least: the most has every build argument in it.
+    # mode=min: mode=max would record every build argument.
     words += ["--sbom=true", "--provenance=mode=min"] if attest else []
     tags = [
         f"--set={item.service}.tags={name}" for item in wanted for name in item.references(origin_)
@@ -220,9 +220,10 @@ def bake_arguments(
 
 
 def can_attest(builder: str, driver_status: Iterable[Sequence[str]]) -> bool:
-    """Say whether a builder makes SBOMs and provenance: the engine's own needs containerd's store.
+    """Say whether a builder can make SBOMs and provenance.
 
-    `builder` is what `docker buildx inspect` prints, the status that of `docker info`.
+    The engine's own builder needs containerd's image store. `builder` is what `docker buildx inspect`
+    prints, the status that of `docker info`.
     """
     driver = re.search(r"^Driver:\s*(\S+)", builder, flags=re.MULTILINE)
     if driver and driver[1] != "docker":
@@ -231,7 +232,7 @@ def can_attest(builder: str, driver_status: Iterable[Sequence[str]]) -> bool:
 
 
 def pushed_digests(metadata: str) -> dict[str, str]:
-    """Read the digest that each service's image has in the registry from bake's metadata file."""
+    """Read the digest of each service's pushed image from bake's metadata file."""
     found: dict[str, Any] = json.loads(metadata)
     return {
         name: entry["containerimage.digest"]
@@ -241,14 +242,14 @@ def pushed_digests(metadata: str) -> dict[str, str]:
 
 
 def builder_attests(root: Path) -> bool:
-    """Ask the current builder whether it makes SBOMs and provenance."""
+    """Ask the current builder whether it can make SBOMs and provenance."""
     builder = shell.read(["docker", "buildx", "inspect"], cwd=root)
     status = shell.read(["docker", "info", "--format", "{{json .DriverStatus}}"], cwd=root)
     return can_attest(builder, json.loads(status) or [])
 
 
 def registry_digest(reference: str) -> str:
-    """Ask the registry, by way of the engine, which digest a name has now.
+    """Ask the registry, through the container engine, for the digest a name has now.
 
     Raises:
         Refused: the engine or the registry does not answer, or there is no such image.
@@ -263,13 +264,11 @@ def registry_digest(reference: str) -> str:
         ) from error
 
 
-def refuse_other_digests(
-    wanted: Iterable[BuildTarget], origin_: ImageOrigin, pushed: Mapping[str, str]
-) -> None:
-    """Check that the registry has every name of what was pushed, and under its digest.
+def refuse_other_digests(wanted: Iterable[BuildTarget], origin_: ImageOrigin, pushed: Mapping[str, str]) -> None:
+    """Check that every pushed name has its digest in the registry.
 
     Raises:
-        Refused: it has something else.
+        Refused: one has another.
     """
     for item in wanted:
         for name in item.references(origin_):
@@ -288,15 +287,13 @@ class ImageBuild:
     origin: ImageOrigin
 
     def targets(self) -> list[BuildTarget]:
-        """Return every image that there is to build."""
+        """Return every image that the compose files build."""
         command = self.composition.bake("--print")
         said = shell.read(command, cwd=self.project.root, env=self.environment)
         return read_targets(said)
 
-    def run(
-        self, wanted: Iterable[BuildTarget], *, push: bool = False, attest: bool = False
-    ) -> str:
-        """Build in one parallel go, in view of the caller; return bake's metadata."""
+    def run(self, wanted: Iterable[BuildTarget], *, push: bool = False, attest: bool = False) -> str:
+        """Build all in parallel, printing progress; return bake's metadata."""
         metadata = self.project.run / "build.json"
         metadata.parent.mkdir(exist_ok=True)
         options = ["--metadata-file", str(metadata)]
@@ -308,7 +305,7 @@ class ImageBuild:
 
 
 def prepare_build(project: Project, profile: str, version: str = "", label: str = "") -> ImageBuild:
-    """Gather what a build of a profile's images needs; nothing is asked of the engine."""
+    """Gather what a build of a profile's images needs, without asking the container engine."""
     source = with_label(image_origin(project.root, version), label)
     values = build_variables(project, profile)
     files = profile_composition(project.root, project.slug, values)

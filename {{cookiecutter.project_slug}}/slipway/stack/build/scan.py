@@ -1,4 +1,4 @@
-"""What scanners find in the locked packages, the Dockerfiles and the images."""
+"""Scans of the locked packages, the Dockerfiles and the images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOOLS = "pip install -r requirements-dev.txt"
 
 @dataclass(frozen=True)
 class ScanResult:
-    """How one scan ended: ok, found (something to mend) or left out (and why)."""
+    """How one scan ended: ok, found (something to fix) or left out (and why)."""
 
     what: str
     by: str
@@ -33,18 +33,18 @@ class ScanResult:
 
 
 def scan_failure(found: Sequence[ScanResult], *, strict: bool) -> str:
-    """Say what keeps the scans from passing; under `strict`, also what nobody looked at.
+    """Say what keeps the scans from passing; if `strict`, also what was left out.
 
-    An image may go without trivy, which is no package and not on every machine.
+    Images may go unscanned: trivy is not a Python package, and not on every machine.
     """
     bad = sum(item.outcome == FOUND for item in found)
     unseen = sum(item.outcome == LEFT_OUT and item.by != "trivy" for item in found)
-    said = [f"{bad} with something to mend"] if bad else []
-    return ", ".join(said + ([f"{unseen} not looked at"] if strict and unseen else []))
+    said = [f"{bad} with problems to fix"] if bad else []
+    return ", ".join(said + ([f"{unseen} left out"] if strict and unseen else []))
 
 
 def pip_audit_command(lock: str) -> list[str]:
-    """Build the command that looks every locked package up; nothing is resolved or installed."""
+    """Build the command that looks up every locked package; nothing is resolved or installed."""
     options = ["--disable-pip", "--require-hashes", "--progress-spinner", "off"]
     return ["pip-audit", *options, "--format", "json", "--requirement", lock]
 
@@ -55,19 +55,19 @@ def hadolint_command(dockerfiles: Iterable[str]) -> list[str]:
 
 
 def trivy_command(image: str) -> list[str]:
-    """Build the command that scans an image for what has a remedy."""
+    """Build the command that scans an image for vulnerabilities that have a fix."""
     options = ["--severity", "HIGH,CRITICAL", "--ignore-unfixed", "--exit-code", "1", "--quiet"]
     return ["trivy", "image", *options, image]
 
 
 def find_scanner(tool: str) -> str:
-    """Return where a scanner is, beside this Python or on the path; empty where it is not."""
+    """Return the path of a scanner, beside this Python or on PATH; empty if it is not installed."""
     beside = Path(sys.executable).parent / tool
     return str(beside) if beside.is_file() else shutil.which(tool) or ""
 
 
 def audit_packages(lock: str, root: Path) -> ScanResult:
-    """Look for known vulnerabilities of locked packages."""
+    """Look for known vulnerabilities in locked packages."""
     ended = _run(pip_audit_command(lock), root)
     if isinstance(ended, str):
         return ScanResult(lock, "pip-audit", LEFT_OUT, ended, TOOLS)
@@ -75,16 +75,14 @@ def audit_packages(lock: str, root: Path) -> ScanResult:
 
 
 def read_audit(lock: str, ended: shell.Ended) -> ScanResult:
-    """Read pip-audit's report; what could not be looked up is not called well."""
+    """Read pip-audit's report; a package that could not be looked up is not called ok."""
     try:
         packages: list[dict[str, Any]] = json.loads(ended.out)["dependencies"]
     except (ValueError, KeyError):
         said = (ended.err.strip().splitlines() or ["it printed no report"])[-1]
-        return ScanResult(
-            lock, "pip-audit", LEFT_OUT, said, "try again where its database is reached"
-        )
+        return ScanResult(lock, "pip-audit", LEFT_OUT, said, "try again where its database can be reached")
     known = [
-        f"{item['name']} {item['version']}: {hole['id']}{_mended(hole)}"
+        f"{item['name']} {item['version']}: {hole['id']}{_fixed_in(hole)}"
         for item in packages
         for hole in item.get("vulns", [])
     ]
@@ -93,15 +91,13 @@ def read_audit(lock: str, ended: shell.Ended) -> ScanResult:
         return ScanResult(lock, "pip-audit", FOUND, "; ".join(known), "inv deps.lock --upgrade")
     if missed:
         why = f"{len(missed)} of {len(packages)} packages: {missed[0]['skip_reason']}"
-        return ScanResult(
-            lock, "pip-audit", LEFT_OUT, why, "try again where its database is reached"
-        )
+        return ScanResult(lock, "pip-audit", LEFT_OUT, why, "try again where its database can be reached")
     return ScanResult(lock, "pip-audit", OK, f"{len(packages)} packages")
 
 
-def _mended(hole: dict[str, Any]) -> str:
+def _fixed_in(hole: dict[str, Any]) -> str:
     versions = ", ".join(hole.get("fix_versions", []))
-    return f" (mended in {versions})" if versions else ""
+    return f" (fixed in {versions})" if versions else ""
 
 
 def lint_dockerfiles(dockerfiles: Sequence[str], root: Path) -> ScanResult:
@@ -115,7 +111,7 @@ def lint_dockerfiles(dockerfiles: Sequence[str], root: Path) -> ScanResult:
 
 
 def scan_image(image: str, root: Path) -> ScanResult:
-    """Scan an image for vulnerabilities that have a remedy."""
+    """Scan an image for vulnerabilities that have a fix."""
     ended = _run(trivy_command(image), root)
     if isinstance(ended, str):
         return ScanResult(image, "trivy", LEFT_OUT, ended)
@@ -130,7 +126,7 @@ def scan_image(image: str, root: Path) -> ScanResult:
 
 
 def _run(command: Sequence[str], root: Path) -> shell.Ended | str:
-    """Run a scanner; a text says why it could not."""
+    """Run a scanner; return why if it could not be run."""
     tool = find_scanner(command[0])
     if not tool:
         return f"{command[0]} is not installed"

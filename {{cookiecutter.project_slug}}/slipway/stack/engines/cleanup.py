@@ -1,4 +1,4 @@
-"""What a stack of containers consists of, found by its name alone and taken away."""
+"""Removing a stack of containers that is known by its name alone."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ if TYPE_CHECKING:
     import docker
 
 LIMIT = 120.0
-"""Seconds until all of it has to be gone."""
+"""Seconds until all of it must be gone."""
 PATIENCE = 10.0
-"""Seconds that a command has to end itself."""
+"""Seconds that a command has to end by itself."""
 POLL = 0.2
 
 
 def remove_stack(engine: docker.DockerClient, name: str) -> None:
-    """Take away a stack's containers, networks, volumes and images, and who is making more.
+    """Remove a stack's containers, networks, volumes and images, and end commands that make more.
 
     Raises:
-        Refused: something is there still.
+        Refused: something could not be removed.
     """
     processes.end_processes(compose_processes(name), PATIENCE)
     deadline = time.monotonic() + LIMIT
     while found := _once(engine, name):
         if time.monotonic() > deadline:
-            raise Refused(f"still there: {', '.join(found)}", "docker ps --all")
+            raise Refused(f"could not be removed: {', '.join(found)}", "docker ps --all")
         time.sleep(POLL)
 
 
 def _once(engine: docker.DockerClient, name: str) -> list[str]:
-    """Take away all that is there; return what that was."""
+    """Remove all there is; return what that was."""
     try:
         found = dict(stack_parts(engine, name))
-        for take_away in found.values():
-            with suppress(NotFound, APIError):  # it is going already, or is needed by what is
-                take_away()
+        for remove in found.values():
+            with suppress(NotFound, APIError):  # it is being removed already, or is still in use
+                remove()
     except DockerException as error:
         raise Refused(f"the container engine: {error}", "inv doctor") from error
     return [*found]
 
 
 def compose_processes(name: str) -> list[psutil.Process]:
-    """Return the `docker compose` that are at work on a stack: one may outlive who called it."""
+    """Return the `docker compose` processes at work on a stack: one may outlive its caller."""
     wanted = ["--project-name", name]
     found = []
     for process in psutil.process_iter():
@@ -67,7 +67,7 @@ def compose_processes(name: str) -> list[psutil.Process]:
 def stack_parts(
     client: docker.DockerClient, name: str
 ) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield what a stack consists of, with what takes it away; what needs others comes first."""
+    """Yield the parts of a stack, each with what removes it; a part comes before those it needs."""
     ours = {"label": f"{PROJECT}={name}"}
     for container in client.containers.list(all=True, filters=ours, ignore_removed=True):
         yield f"container {container.name}", partial(container.remove, force=True, v=True)
@@ -80,6 +80,6 @@ def stack_parts(
 
 
 def version_tags(client: docker.DockerClient, version: str) -> list[str]:
-    """Return the names of all images of a version."""
+    """Return the names of all images with a version as their tag."""
     named = (tag for image in client.api.images() for tag in image["RepoTags"] or ())
     return [tag for tag in named if tag.endswith(f":{version}")]

@@ -1,6 +1,6 @@
-"""supervisord: the configuration that it is given, and the calls that it answers.
+"""supervisord: its configuration, and the calls it answers.
 
-It runs the processes detached, restarts what dies and rotates logs; nothing of that is done here.
+It runs processes in the background, restarts those that die, and rotates logs.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 DIED = (ProcessStates.BACKOFF, ProcessStates.EXITED, ProcessStates.FATAL)
 PATIENCE = 5.0
-"""Seconds one call to supervisord may take."""
+"""Seconds that one call to supervisord may take."""
 STOP_WAIT = 10
-"""Seconds a process has to end itself before it is killed."""
+"""Seconds that a process has to end by itself before it is killed."""
 POLL = 0.02
-"""Seconds between two questions to a supervisord that is to end."""
+"""Seconds between two calls to a supervisord that is ending."""
 ENDING = "SHUTDOWN_STATE"
-"""What it answers while it stops its processes."""
+"""Its answer while it is stopping its processes."""
 _LONGEST_SOCKET = 90  # the kernel takes 107 bytes (macOS 103), and supervisord adds its process id
 
 
@@ -50,7 +50,7 @@ class SupervisorFiles:
 
     @property
     def config(self) -> Path:
-        """What supervisord is told to run."""
+        """The configuration of supervisord."""
         return self.folder / "supervisord.conf"
 
     @property
@@ -60,25 +60,25 @@ class SupervisorFiles:
 
     @property
     def own_log(self) -> Path:
-        """What supervisord did: starts, exits, restarts."""
+        """The log of supervisord: starts, exits, restarts."""
         return self.folder / "supervisord.log"
 
     @property
     def state(self) -> Path:
-        """What the running stack is: its services, and a digest of what they were made from."""
+        """The running stack: its services, and a digest of what they were started from."""
         return self.folder / "stack.json"
 
     def log(self, service: str) -> Path:
-        """Return the file of what a service printed."""
+        """Return the log of a service."""
         return self.folder / f"{service}.log"
 
     def relative(self, path: Path) -> Path:
-        """Return a path as seen from the root, where it is below it."""
+        """Return a path relative to the root, if it is below it."""
         return path.relative_to(self.root) if path.is_relative_to(self.root) else path
 
     @property
     def socket(self) -> Path:
-        """Where supervisord listens: beside its files, or where the path is short enough."""
+        """The socket of supervisord: beside its files, or elsewhere if that path is too long."""
         beside = self.folder / "supervisord.sock"
         if _is_short(beside):
             return beside
@@ -91,12 +91,12 @@ class SupervisorFiles:
 
 
 def _is_short(path: Path) -> bool:
-    """Say whether a path can be a socket's."""
+    """Say whether a path is short enough for a socket."""
     return len(os.fsencode(path)) <= _LONGEST_SOCKET
 
 
 def _private(folder: Path) -> Path:
-    """Return a folder that only this user can enter, made where it is not there."""
+    """Return a folder that only this user can enter, made if it does not exist."""
     folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
     held = folder.lstat()
     if not stat.S_ISDIR(held.st_mode) or held.st_uid != os.getuid() or held.st_mode & 0o077:
@@ -107,11 +107,11 @@ def _private(folder: Path) -> Path:
 def supervisor_config(
     services: Iterable[LocalService], places: SupervisorFiles, own: Mapping[str, Mapping[str, str]]
 ) -> str:
-    """Write supervisord's configuration, for a supervisord that is started in the root.
+    """Return the configuration of a supervisord that is started in the repository's folder.
 
-    No secret is in it: processes inherit the environment, and by variables of their `own` are told
-    which files hold their secrets. Paths are relative, because it expands
-    `%` in some values once and in others twice, so that no escape serves every folder's name.
+    It holds no secret: processes inherit the environment, and variables of their `own` name the
+    files with their secrets. Paths are relative, because supervisord expands `%` once in some
+    values and twice in others, so that no way of escaping suits every folder's name.
     """
     general: dict[str, dict[str, object]] = {
         "unix_http_server": {"file": places.relative(places.socket), "chmod": "0700"},
@@ -159,7 +159,7 @@ def _section(name: str, keys: Mapping[str, object]) -> str:
 
 
 class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]  # the library has no types
-    """A connection whose answers have a limit; the library's own waits for ever."""
+    """A connection that times out; the library's own waits for ever."""
 
     def connect(self) -> None:
         super().connect()
@@ -182,23 +182,23 @@ class Supervisor:
     """The supervisord of one stack."""
 
     def __init__(self, places: SupervisorFiles) -> None:
-        """Take the files to find it by; nothing is started or asked yet."""
+        """Take the files it is found by; nothing is started or asked yet."""
         self.places = places
 
     def process(self) -> psutil.Process | None:
-        """Return the running supervisord; None where there is none."""
+        """Return the running supervisord; None if there is none."""
         try:
             process = psutil.Process(int(self.places.pid.read_text()))
             ours = str(self.places.config) in process.cmdline()
         except (OSError, ValueError, psutil.Error):
             return None
-        return process if ours else None  # else the number was given to another process meanwhile
+        return process if ours else None  # else another process has the number now
 
     def call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - XML-RPC has no types
         """Call supervisord.
 
         Raises:
-            Refused: it does not answer, or says no.
+            Refused: it does not answer, or refuses.
         """
         transport = _Transport(self.places.socket)
         proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport, allow_none=True)
@@ -207,16 +207,16 @@ class Supervisor:
         except (OSError, xmlrpc.client.Error) as error:
             reason = getattr(error, "faultString", error)
             if reason == ENDING:
-                again = "wait some seconds, then: inv deploy.status"
+                again = "wait a few seconds, then: inv deploy.status"
                 raise Refused("the stack is being stopped", again) from error
             raise Refused(
-                f"supervisord did not do {method}: {reason}", f"see {self.places.own_log}"
+                f"supervisord could not {method}: {reason}", f"read {self.places.own_log}"
             ) from error
         finally:
             transport.close()
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """Return supervisord's view of each process by name; empty when it does not run."""
+        """Return supervisord's view of each process, by name; empty when it is not running."""
         if not self.process():
             return {}
         try:
@@ -224,7 +224,7 @@ class Supervisor:
         except Refused:
             if self.process():
                 raise
-            return {}  # it ended between the two questions
+            return {}  # it ended between the two calls
         return {info["name"]: info for info in found}
 
     def await_start(self, limit: float = 10.0) -> None:
@@ -245,18 +245,18 @@ class Supervisor:
                 return
 
     def orphans(self) -> list[psutil.Process]:
-        """Return what runs for this stack without a supervisord, as after its being killed."""
+        """Return processes of this stack that are left although its supervisord is gone."""
         return [] if self.process() else processes.marked_processes(self.places.root)
 
     def stop(self) -> bool:
         """End it and every process of its stack; say whether anything ran.
 
         Raises:
-            Refused: a process is still there after everything was tried.
+            Refused: a process is still running after all that.
         """
         process = self.process()
         if process:
-            process.terminate()  # it ends its processes in good order
+            process.terminate()  # it ends its processes in order
             self._await_end(process, STOP_WAIT + 5)
         left = processes.marked_processes(self.places.root)
         processes.end_processes(left, STOP_WAIT)
@@ -264,9 +264,9 @@ class Supervisor:
         return bool(process or left)
 
     def _await_end(self, process: psutil.Process, limit: float) -> None:
-        """Wait until it has ended, and ask it all the while.
+        """Wait until it has ended, and keep calling it.
 
-        It looks once a second for what has ended, one process each time, unless somebody asks.
+        Without calls it looks for processes that have ended just once a second, one at a time.
         """
         deadline = time.monotonic() + limit
         while processes.await_exit([process], POLL) and time.monotonic() < deadline:
