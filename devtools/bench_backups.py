@@ -35,12 +35,13 @@ MADE = re.compile(r"^Restore point ([\w-]+)", re.MULTILINE)
 START = "session.open_session().engine.start_service('postgres', 120)"
 STAGE = """
 import json, sys, time
-from slipway.backup import databases, restore_point
+from slipway.backup import restore_point
+from slipway.backup.databases import select
 from slipway.core import project
 from slipway.stack import session
 
-database = databases.of(session.open_session())
-point = restore_point.find(project.load().backups, sys.argv[1])
+database = select.open_database(session.open_session())
+point = restore_point.find_point(project.load().backups, sys.argv[1])
 start = time.perf_counter()
 restored = database.stage(point.database, "staged")
 took = time.perf_counter() - start

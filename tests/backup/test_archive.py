@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from slipway.backup.restore_point import Point
+    from slipway.backup.restore_point import RestorePoint
 
 BLOCK = 512
 
 
 @pytest.fixture
-def point(tmp_path: Path) -> Point:
+def point(tmp_path: Path) -> RestorePoint:
     return restore_points.write(tmp_path / "backups")
 
 
 @pytest.fixture
-def archive(point: Point, tmp_path: Path) -> Path:
-    return backup_archive.write(point, tmp_path / "carried.tar")
+def archive(point: RestorePoint, tmp_path: Path) -> Path:
+    return backup_archive.write_archive(point, tmp_path / "carried.tar")
 
 
 @pytest.fixture
@@ -42,38 +42,38 @@ def elsewhere(tmp_path: Path) -> Path:
 def refused(archive: Path, elsewhere: Path) -> str:
     """Read an archive that is not whole; return why it is refused."""
     with pytest.raises(Refused) as caught:
-        backup_archive.read(archive, elsewhere)
+        backup_archive.unpack_archive(archive, elsewhere)
     assert not elsewhere.exists() or [*elsewhere.iterdir()] == []
     return caught.value.what
 
 
-def test_it_comes_out_as_it_went_in(point: Point, archive: Path, elsewhere: Path) -> None:
+def test_it_comes_out_as_it_went_in(point: RestorePoint, archive: Path, elsewhere: Path) -> None:
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
-    made = backup_archive.read(archive, elsewhere)
+    made = backup_archive.unpack_archive(archive, elsewhere)
     assert (made.id, made.manifest) == (point.id, point.manifest)
-    assert restore_point.damaged(made) == []
-    assert backup_archive.manifest_of(archive) == point.manifest
+    assert restore_point.damaged_files(made) == []
+    assert backup_archive.read_manifest(archive) == point.manifest
     assert {path.name for path in elsewhere.iterdir()} == {point.id}
 
 
-def test_a_folder_takes_it_under_its_id(point: Point, tmp_path: Path) -> None:
-    assert backup_archive.write(point, tmp_path) == tmp_path / f"{point.id}.tar"
+def test_a_folder_takes_it_under_its_id(point: RestorePoint, tmp_path: Path) -> None:
+    assert backup_archive.write_archive(point, tmp_path) == tmp_path / f"{point.id}.tar"
 
 
-def test_nothing_is_ever_overwritten(point: Point, archive: Path, elsewhere: Path) -> None:
+def test_nothing_is_ever_overwritten(point: RestorePoint, archive: Path, elsewhere: Path) -> None:
     before = archive.read_bytes()
     with pytest.raises(Refused, match="is there already"):
-        backup_archive.write(point, archive)
+        backup_archive.write_archive(point, archive)
     assert archive.read_bytes() == before
-    backup_archive.read(archive, elsewhere)
+    backup_archive.unpack_archive(archive, elsewhere)
     with pytest.raises(Refused, match=f"{point.id} is here already"):
-        backup_archive.read(archive, elsewhere)
+        backup_archive.unpack_archive(archive, elsewhere)
 
 
-def test_what_is_damaged_is_not_carried_away(point: Point, tmp_path: Path) -> None:
+def test_what_is_damaged_is_not_carried_away(point: RestorePoint, tmp_path: Path) -> None:
     (point.folder / "database" / "dump").write_bytes(b"flipped")
     with pytest.raises(Refused, match="is damaged: database/dump has 7 bytes"):
-        backup_archive.write(point, tmp_path / "x.tar")
+        backup_archive.write_archive(point, tmp_path / "x.tar")
     assert not (tmp_path / "x.tar").exists()
 
 
@@ -100,7 +100,7 @@ def test_a_flipped_bit_in_the_manifest_is_found(archive: Path, elsewhere: Path) 
     assert "is no restore point: its own checksum is wrong" in refused(archive, elsewhere)
 
 
-def spoilt(point: Point, to: Path, *more: tarfile.TarInfo, drop: str = "") -> None:
+def spoilt(point: RestorePoint, to: Path, *more: tarfile.TarInfo, drop: str = "") -> None:
     """Write an archive with other members than it should have."""
     with tarfile.open(to, "w") as tar:
         tar.add(point.folder / restore_point.MANIFEST, f"{point.id}/{restore_point.MANIFEST}")
@@ -134,7 +134,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
     ids=lambda item: f"{item.name} {item.type.decode()}",
 )
 def test_nothing_is_unpacked_but_what_belongs_to_it(
-    point: Point, tmp_path: Path, elsewhere: Path, strange: tarfile.TarInfo
+    point: RestorePoint, tmp_path: Path, elsewhere: Path, strange: tarfile.TarInfo
 ) -> None:
     strange.name = strange.name.replace("{id}", point.id)
     spoilt(point, tmp_path / "x.tar", strange)
@@ -142,7 +142,7 @@ def test_nothing_is_unpacked_but_what_belongs_to_it(
     assert not [*tmp_path.rglob("escaped")]
 
 
-def test_a_file_that_lacks_is_named(point: Point, tmp_path: Path, elsewhere: Path) -> None:
+def test_a_file_that_lacks_is_named(point: RestorePoint, tmp_path: Path, elsewhere: Path) -> None:
     spoilt(point, tmp_path / "x.tar", drop="database/dump")
     assert "is damaged: database/dump" in refused(tmp_path / "x.tar", elsewhere)
 
@@ -157,11 +157,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, elsewhere: Path) -> N
     assert "No such file" in refused(tmp_path / "x", elsewhere)
 
 
-def test_a_copy_killed_before_is_replaced(archive: Path, point: Point, elsewhere: Path) -> None:
+def test_a_copy_killed_before_is_replaced(
+    archive: Path, point: RestorePoint, elsewhere: Path
+) -> None:
     left = elsewhere / f".{point.id}.partial" / "database"
     left.mkdir(parents=True)
     (left / "dump").write_bytes(b"half")
-    assert restore_point.damaged(backup_archive.read(archive, elsewhere)) == []
+    assert restore_point.damaged_files(backup_archive.unpack_archive(archive, elsewhere)) == []
 
 
 @contextmanager
@@ -175,11 +177,13 @@ def full_disk(folder: Path) -> Iterator[None]:
         yield
 
 
-def test_a_full_disk_takes_nothing_of_it(archive: Path, point: Point, tmp_path: Path) -> None:
+def test_a_full_disk_takes_nothing_of_it(
+    archive: Path, point: RestorePoint, tmp_path: Path
+) -> None:
     disk = tmp_path / "disk"
     with full_disk(disk):
         with pytest.raises(Refused, match="No space left"), change(tmp_path, "backup.import"):
-            backup_archive.read(archive, disk / "backups")
+            backup_archive.unpack_archive(archive, disk / "backups")
         with pytest.raises(Refused, match="No space left"), change(tmp_path, "backup.export"):
-            backup_archive.write(point, disk / "x.tar")
+            backup_archive.write_archive(point, disk / "x.tar")
         assert {path.name for path in disk.rglob("*")} <= {"filler", "backups"}

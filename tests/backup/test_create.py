@@ -11,8 +11,8 @@ import pytest
 from invoke.exceptions import Exit
 
 from slipway.backup import create as backup_create
-from slipway.backup import restore_point
-from slipway.backup.databases import Content, Table
+from slipway.backup import display, restore_point
+from slipway.backup.databases.base import DatabaseContent, TableDigest
 from slipway.core import journal
 from slipway.core.errors import Refused
 from slipway.core.project import Project
@@ -26,7 +26,8 @@ from tests.support.scratch import IN_PLACE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from slipway.backup.restore_point import Point
+    from slipway.backup.databases.base import StackDatabase
+    from slipway.backup.restore_point import RestorePoint
     from slipway.stack.engines.base import Engine
 
 ROW = 1000
@@ -59,16 +60,18 @@ class Rows:
     def stop(self) -> None:
         raise AssertionError
 
-    def content(self, rows: int) -> Content:
-        return Content("sqlite 3.46.1", "0002", "5e1f", {"observations": Table(rows, str(rows))})
+    def content(self, rows: int) -> DatabaseContent:
+        return DatabaseContent(
+            "sqlite 3.46.1", "0002", "5e1f", {"observations": TableDigest(rows, str(rows))}
+        )
 
-    def dump(self, folder: Path) -> Content:
+    def dump(self, folder: Path) -> DatabaseContent:
         (folder / "rows").write_bytes(b"r" * ROW * self.rows)
         if self.fails == "dump":
             raise self.error
         return self.content(self.rows)
 
-    def prove(self, folder: Path) -> Content:
+    def prove(self, folder: Path) -> DatabaseContent:
         if self.fails == "prove":
             raise self.error
         return self.content(len((folder / "rows").read_bytes()) // ROW)
@@ -85,15 +88,16 @@ def session(tmp_path: Path) -> Session:
     return Session(Project(tmp_path, "A", "a", "a"), "dev", cast("Engine", Engineless()))
 
 
-def create(session: Session, rows: Rows | None = None, *, prove: bool = True) -> Point:
+def create(session: Session, rows: Rows | None = None, *, prove: bool = True) -> RestorePoint:
     with change(session.project.root, "backup.create") as made:
         steps = Steps(made, backup_create.STEPS)
-        return backup_create.create(session, steps, rows or Rows(), "manual", prove=prove)  # type: ignore[arg-type]
+        database = cast("StackDatabase", rows or Rows())
+        return backup_create.create_restore_point(session, steps, database, "manual", prove=prove)
 
 
-def verify(session: Session, point: Point, rows: Rows | None = None) -> Point:
+def verify(session: Session, point: RestorePoint, rows: Rows | None = None) -> RestorePoint:
     with change(session.project.root, "backup.verify") as made:
-        return backup_create.verify(made, rows or Rows(), point)  # type: ignore[arg-type]
+        return backup_create.verify_restore_point(made, rows or Rows(), point)  # type: ignore[arg-type]
 
 
 def there(session: Session) -> list[str]:
@@ -139,17 +143,17 @@ def test_what_is_printed_says_each_step(
     ]
     create(session, prove=False)
     assert "4 proof      skipped" in capsys.readouterr().out
-    assert backup_create.contents(point) == "sqlite: 1 tables, 3 rows; tier1_v1.0, tier2_v1.0"
+    assert display.describe_point(point) == "sqlite: 1 tables, 3 rows; tier1_v1.0, tier2_v1.0"
 
 
 def test_without_a_proof_it_is_not_verified_until_it_is(session: Session) -> None:
     point = create(session, prove=False)
-    assert (point.verified, backup_create.state(point)) == (None, "no")
-    assert restore_point.newest(session.project.backups, point.series) is None
+    assert (point.verified, display.verification_state(point)) == (None, "no")
+    assert restore_point.newest_point(session.project.backups, point.series) is None
     proven = verify(session, point)
     assert proven.verified
-    assert backup_create.state(proven).endswith(" backup.verify")
-    assert restore_point.latest(session.project.backups, point.series) == proven
+    assert display.verification_state(proven).endswith(" backup.verify")
+    assert restore_point.latest_point(session.project.backups, point.series) == proven
 
 
 @pytest.mark.parametrize("error", [Refused("the server went away"), OSError(28, "No space left")])
@@ -168,7 +172,7 @@ def test_interrupted_it_leaves_nothing(session: Session) -> None:
 def test_what_cannot_be_restored_is_kept_and_not_verified(session: Session) -> None:
     with pytest.raises(StepFailed, match=r"step 4 \(proof\): it could not be restored: the serv"):
         create(session, Rows(fails="prove"))
-    (point,) = restore_point.known(session.project.backups)
+    (point,) = restore_point.list_points(session.project.backups)
     assert point.verified is None
 
 
@@ -178,7 +182,7 @@ def test_what_is_restored_otherwise_is_not_verified(
     monkeypatch.setattr(Rows, "prove", lambda self, _: self.content(2))
     with pytest.raises(StepFailed, match=r"is not what was dumped: .*observations: 2 rows, not 3"):
         create(session)
-    (point,) = restore_point.known(session.project.backups)
+    (point,) = restore_point.list_points(session.project.backups)
     assert point.verified is None
 
 
@@ -188,11 +192,11 @@ def test_a_damaged_file_takes_the_mark_away_and_a_server_that_is_away_does_not(
     point = create(session)
     with pytest.raises(StepFailed, match="went away"):
         verify(session, point, Rows(fails="prove"))
-    assert restore_point.find(session.project.backups, point.id).verified
+    assert restore_point.find_point(session.project.backups, point.id).verified
     (point.folder / "database" / "rows").write_bytes(b"R" * ROW * 3)
     with pytest.raises(StepFailed, match=r"step 1 \(files\): .*is damaged: database/rows: sha256"):
         verify(session, point)
-    assert restore_point.find(session.project.backups, point.id).verified is None
+    assert restore_point.find_point(session.project.backups, point.id).verified is None
 
 
 def test_a_model_that_is_damaged_is_left_out_and_the_rest_is_not(
@@ -211,27 +215,27 @@ def test_a_model_that_is_damaged_is_left_out_and_the_rest_is_not(
 def test_another_kind_of_database_is_refused(session: Session) -> None:
     point = create(session)
     with pytest.raises(Refused, match="holds sqlite, and this engine runs postgres"):
-        backup_create.refuse_other(Rows(kind="postgres"), point)  # type: ignore[arg-type]
+        backup_create.refuse_other_database(Rows(kind="postgres"), point)  # type: ignore[arg-type]
 
 
 def test_a_full_disk_leaves_nothing_half_and_what_was_there(session: Session) -> None:
     with full_disk(session.project.backups):
         with pytest.raises(Refused, match=r"(No space left|cannot be read)"):
             create(session)
-        assert restore_point.known(session.project.backups) == []
-        assert restore_point.partials(session.project.backups) == []
+        assert restore_point.list_points(session.project.backups) == []
+        assert restore_point.list_partials(session.project.backups) == []
         (session.project.backups / "filler").unlink()
         first = create(session, Rows(rows=30_000))
         with pytest.raises(StepFailed, match="No space left"):
             create(session, Rows(rows=50_000))
-        assert restore_point.known(session.project.backups) == [first]
-        assert restore_point.damaged(first) == []
+        assert restore_point.list_points(session.project.backups) == [first]
+        assert restore_point.damaged_files(first) == []
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from slipway.backup import create, restore_point
+from slipway.backup import create, display, restore_point
 from tests.backup import test_create as here
 from slipway.stack.session import Session
 from slipway.core.project import Project
@@ -244,11 +248,11 @@ def killing(*_arguments, **_options):
 module, name = {
     "database": (here.Rows, "content"),
     "models": (create.registry, "damaged"),
-    "manifest": (restore_point, "described_by"),
-    "checksums": (restore_point, "written"),
-    "rename": (restore_point, "named"),
+    "manifest": (restore_point, "write_manifest"),
+    "checksums": (restore_point, "measure_files"),
+    "rename": (restore_point, "publish_point"),
     "proof": (here.Rows, "prove"),
-    "mark": (restore_point, "mark"),
+    "mark": (restore_point, "mark_verified"),
 }[place]
 setattr(module, name, killing)
 session = Session(Project(root, "A", "a", "a"), "dev", here.Engineless())
@@ -281,16 +285,16 @@ def test_killed_at_any_step_nothing_half_is_a_restore_point(
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     folder = session.project.backups
-    assert restore_point.latest(folder, before.series) == before
-    assert restore_point.damaged(before) == []
-    left = restore_point.known(folder)[1:]
-    assert [(point.verified, restore_point.damaged(point)) for point in left] == [
+    assert restore_point.latest_point(folder, before.series) == before
+    assert restore_point.damaged_files(before) == []
+    left = restore_point.list_points(folder)[1:]
+    assert [(point.verified, restore_point.damaged_files(point)) for point in left] == [
         (None, [])
     ] * whole
-    assert len(restore_point.partials(folder)) == (not whole)
+    assert len(restore_point.list_partials(folder)) == (not whole)
     after = create(session)
-    assert restore_point.partials(folder) == []
-    assert restore_point.latest(folder, before.series) == after
+    assert restore_point.list_partials(folder) == []
+    assert restore_point.latest_point(folder, before.series) == after
     said = [item for item in journal.entries(session.project.root) if item["outcome"] == "killed"]
     assert [item["verb"] for item in said] == ["backup.create"]
 
@@ -306,7 +310,7 @@ def test_of_two_at_once_the_second_is_refused(session: Session) -> None:
 
 def test_ages_and_sizes_are_written_in_the_unit_that_says_most() -> None:
     seconds = (0, 119, 120, 7199, 86400, 2 * 86400, -1)
-    assert [backup_create.elapsed(timedelta(seconds=count)) for count in seconds] == [
+    assert [display.format_elapsed(timedelta(seconds=count)) for count in seconds] == [
         "0 s",
         "119 s",
         "2 min",
@@ -316,7 +320,12 @@ def test_ages_and_sizes_are_written_in_the_unit_that_says_most() -> None:
         "from the future",
     ]
     counts = (12, 3400, 5_600_000, 7_800_000_000)
-    assert [backup_create.size(count) for count in counts] == ["12 B", "3.4 kB", "5.6 MB", "7.8 GB"]
+    assert [display.format_size(count) for count in counts] == [
+        "12 B",
+        "3.4 kB",
+        "5.6 MB",
+        "7.8 GB",
+    ]
 
 
 def test_the_histories_of_the_tests_are_what_is_really_made(session: Session) -> None:

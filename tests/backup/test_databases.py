@@ -13,22 +13,22 @@ from pathlib import Path
 import pytest
 
 from devtools.bake import TEMPLATE
-from slipway.backup.databases import SCRATCH, Content, Table, named, sqlite
-from slipway.backup.databases.containers import arguments
-from slipway.backup.databases.postgres import failed, restore, swapping
-from slipway.backup.databases.runners import Here
-from slipway.backup.databases.sqlite import COPY, Sqlite, file_of
+from slipway.backup.databases import sqlite
+from slipway.backup.databases.base import SCRATCH, DatabaseContent, TableDigest, checked_name
+from slipway.backup.databases.postgres import explain_failure, restore_script, swap_statement
+from slipway.backup.databases.runners import HostScriptRunner, container_arguments
+from slipway.backup.databases.sqlite import COPY, SqliteDatabase, sqlite_file
 from slipway.core import shell
 from slipway.core.errors import Refused
 from tests.backup.test_archive import full_disk
 
-HELD = Content(
+HELD = DatabaseContent(
     "postgres 17.6",
     "0002",
     "5f",
-    {"observations": Table(3, "17"), "predictions": Table(1, "4")},
+    {"observations": TableDigest(3, "17"), "predictions": TableDigest(1, "4")},
     {"predictions_id_seq": 1},
-    Table(1, "9"),
+    TableDigest(1, "9"),
 )
 
 MADE = """
@@ -48,13 +48,13 @@ INSERT INTO "odd ""name" VALUES ('k');
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Sqlite:
+def database(tmp_path: Path) -> SqliteDatabase:
     path = tmp_path / "data" / "app.db"
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(MADE)
-    return Sqlite(path)
+    return SqliteDatabase(path)
 
 
 @pytest.fixture
@@ -71,12 +71,12 @@ def execute(path: Path, statement: str) -> None:
 
 def test_the_same_is_no_difference_also_through_json() -> None:
     assert HELD.differences(HELD) == []
-    assert Content.read(HELD.as_dict()) == HELD
+    assert DatabaseContent.read(HELD.as_dict()) == HELD
     assert HELD.rows == 4
 
 
 def test_sequences_may_be_ahead_and_never_behind() -> None:
-    def at(number: int) -> Content:
+    def at(number: int) -> DatabaseContent:
         return replace(HELD, sequences={"predictions_id_seq": number})
 
     assert HELD.differences(at(7)) == []
@@ -87,8 +87,8 @@ def test_sequences_may_be_ahead_and_never_behind() -> None:
 
 
 def test_every_difference_is_named() -> None:
-    tables = {"observations": Table(2, "17"), "other": Table()}
-    assert HELD.differences(replace(HELD, tables=tables, large_objects=Table(1, "8"))) == [
+    tables = {"observations": TableDigest(2, "17"), "other": TableDigest()}
+    assert HELD.differences(replace(HELD, tables=tables, large_objects=TableDigest(1, "8"))) == [
         "table observations: 2 rows, not 3",
         "table other should not be there",
         "table predictions is missing",
@@ -106,17 +106,17 @@ def test_servers_of_two_major_versions_may_describe_a_schema_differently() -> No
 @pytest.mark.parametrize("name", ["", "App", "a b", 'a"b', "1a", "a" * 64, "a';--"])
 def test_a_name_that_would_need_quotes_is_none(name: str) -> None:
     with pytest.raises(Refused, match="cannot be the name"):
-        named(name)
+        checked_name(name)
 
 
 def test_a_container_of_the_same_image_does_the_work(folder: Path) -> None:
-    words = arguments("script", "app-backup-1", folder, write=False)
+    words = container_arguments("script", "app-backup-1", folder, write=False)
     assert words[:3] == ["--progress", "quiet", "run"]
     assert words[-4:] == ["--entrypoint=sh", "postgres", "-c", "script"]
     assert {"--rm", "--no-deps", "--name=app-backup-1", f"--volume={folder}:/backup:ro"} < {*words}
     assert f"--user={folder.stat().st_uid}:{folder.stat().st_gid}" in words
-    assert f"--volume={folder}:/backup" in arguments("s", "n", folder, write=True)
-    assert not any("--volume" in word for word in arguments("s", "n", None, write=False))
+    assert f"--volume={folder}:/backup" in container_arguments("s", "n", folder, write=True)
+    assert not any("--volume" in word for word in container_arguments("s", "n", None, write=False))
 
 
 def test_a_script_that_runs_here_needs_no_engine_and_no_shared_place(
@@ -124,7 +124,7 @@ def test_a_script_that_runs_here_needs_no_engine_and_no_shared_place(
 ) -> None:
     for name, value in {"POSTGRES_DB": "app", "POSTGRES_USER": "owner"}.items():
         monkeypatch.setenv(name, value)
-    runner = Here()
+    runner = HostScriptRunner()
     done = runner.run('echo "$FOLDER $WORK" >&2; ls "$WORK"', folder, write=True, limit=9)
     place, work = done.err.split()
     assert (done.code, done.out, place) == (0, "", str(folder))
@@ -137,7 +137,7 @@ def test_a_script_that_runs_here_needs_no_engine_and_no_shared_place(
 
 
 def test_its_own_settings_hold_only_once_the_rest_is_done() -> None:
-    script = restore("staged", "ANALYZE")
+    script = restore_script("staged", "ANALYZE")
     order = [
         "are needed",
         "createdb",
@@ -151,7 +151,7 @@ def test_its_own_settings_hold_only_once_the_rest_is_done() -> None:
 
 
 def test_both_databases_are_renamed_or_none() -> None:
-    statement = swapping("app", "restored", "before")
+    statement = swap_statement("app", "restored", "before")
     assert statement.index('"app" RENAME TO "before"') < statement.index(
         '"restored" RENAME TO "app"'
     )
@@ -171,7 +171,7 @@ def test_both_databases_are_renamed_or_none() -> None:
     ],
 )
 def test_what_its_tools_say_is_explained(said: str, meaning: str, fix: str) -> None:
-    error = failed(said, ".env.dev")
+    error = explain_failure(said, ".env.dev")
     assert meaning in error.what
     assert re.search(fix, error.fix)
 
@@ -184,7 +184,7 @@ def test_what_its_tools_say_is_explained(said: str, meaning: str, fix: str) -> N
     ],
 )
 def test_the_file_is_the_one_that_the_url_names(url: str, path: str) -> None:
-    assert file_of(url, Path("/root")) == Path(path)
+    assert sqlite_file(url, Path("/root")) == Path(path)
 
 
 @pytest.mark.parametrize(
@@ -192,11 +192,11 @@ def test_the_file_is_the_one_that_the_url_names(url: str, path: str) -> None:
 )
 def test_what_is_no_file_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(Refused, match="DATABASE_URL") as caught:
-        file_of(url, Path("/root"))
+        sqlite_file(url, Path("/root"))
     assert "pw" not in str(caught.value)
 
 
-def test_what_is_put_back_is_what_was_copied(database: Sqlite, folder: Path) -> None:
+def test_what_is_put_back_is_what_was_copied(database: SqliteDatabase, folder: Path) -> None:
     held = database.dump(folder)
     assert held.differences(database.measure()) == []
     assert held.differences(database.prove(folder)) == []
@@ -219,13 +219,13 @@ def test_what_is_put_back_is_what_was_copied(database: Sqlite, folder: Path) -> 
         "UPDATE alembic_version SET version_num = '0001'",
     ],
 )
-def test_any_change_is_a_difference(database: Sqlite, folder: Path, statement: str) -> None:
+def test_any_change_is_a_difference(database: SqliteDatabase, folder: Path, statement: str) -> None:
     held = database.dump(folder)
     execute(folder / COPY, statement)
     assert held.differences(database.prove(folder))
 
 
-def test_a_copy_is_one_moment_while_others_write(database: Sqlite, folder: Path) -> None:
+def test_a_copy_is_one_moment_while_others_write(database: SqliteDatabase, folder: Path) -> None:
     stop = threading.Event()
     written = 0
 
@@ -256,7 +256,7 @@ def test_a_copy_is_one_moment_while_others_write(database: Sqlite, folder: Path)
 
 
 def test_a_locked_database_is_not_waited_for_without_end(
-    database: Sqlite, folder: Path, monkeypatch: pytest.MonkeyPatch
+    database: SqliteDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "PATIENCE", 0.2)
     execute(database.path, "PRAGMA journal_mode = DELETE")
@@ -267,7 +267,9 @@ def test_a_locked_database_is_not_waited_for_without_end(
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "gone"])
-def test_a_damaged_copy_is_not_put_back(database: Sqlite, folder: Path, damage: str) -> None:
+def test_a_damaged_copy_is_not_put_back(
+    database: SqliteDatabase, folder: Path, damage: str
+) -> None:
     held, copy = database.dump(folder), folder / COPY
     content = bytearray(copy.read_bytes())
     content[content.index("Größe".encode())] ^= 1
@@ -285,7 +287,7 @@ def test_a_damaged_copy_is_not_put_back(database: Sqlite, folder: Path, damage: 
 
 
 def test_what_a_killed_proof_left_is_removed_by_the_next_one(
-    database: Sqlite, folder: Path
+    database: SqliteDatabase, folder: Path
 ) -> None:
     database.dump(folder)
     database.stage(folder, f"{SCRATCH}1")
@@ -293,7 +295,7 @@ def test_what_a_killed_proof_left_is_removed_by_the_next_one(
     assert database.names() == []
 
 
-def test_databases_are_exchanged_and_back_again(database: Sqlite, folder: Path) -> None:
+def test_databases_are_exchanged_and_back_again(database: SqliteDatabase, folder: Path) -> None:
     held = database.dump(folder)
     execute(database.path, "DELETE FROM b")
     database.stage(folder, "restored")
@@ -306,7 +308,9 @@ def test_databases_are_exchanged_and_back_again(database: Sqlite, folder: Path) 
     assert [path.name for path in database.path.parent.iterdir()] == ["app.db"]
 
 
-def test_where_there_is_no_live_one_the_new_one_becomes_it(database: Sqlite, folder: Path) -> None:
+def test_where_there_is_no_live_one_the_new_one_becomes_it(
+    database: SqliteDatabase, folder: Path
+) -> None:
     held = database.dump(folder)
     for path in database.path.parent.iterdir():
         path.unlink()
@@ -317,7 +321,7 @@ def test_where_there_is_no_live_one_the_new_one_becomes_it(database: Sqlite, fol
 
 
 def test_a_live_one_that_is_no_database_any_more_is_kept_all_the_same(
-    database: Sqlite, folder: Path
+    database: SqliteDatabase, folder: Path
 ) -> None:
     held = database.dump(folder)
     database.path.write_bytes(b"nothing of the kind" * 100)
@@ -330,7 +334,7 @@ def test_a_live_one_that_is_no_database_any_more_is_kept_all_the_same(
 
 
 def test_nothing_is_exchanged_where_a_name_is_missing_or_taken(
-    database: Sqlite, folder: Path
+    database: SqliteDatabase, folder: Path
 ) -> None:
     held = database.dump(folder)
     with pytest.raises(Refused, match="is not there"):
@@ -346,7 +350,7 @@ def test_nothing_is_exchanged_where_a_name_is_missing_or_taken(
 
 @pytest.mark.parametrize("foreseen", [True, False])
 def test_a_full_disk_takes_no_half_database(
-    database: Sqlite,
+    database: SqliteDatabase,
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -354,7 +358,7 @@ def test_a_full_disk_takes_no_half_database(
     foreseen: bool,
 ) -> None:
     database.dump(folder)
-    there = Sqlite(tmp_path / "disk" / "app.db")
+    there = SqliteDatabase(tmp_path / "disk" / "app.db")
     if not foreseen:
         monkeypatch.setattr(sqlite, "_refuse_no_space", lambda *_: None)
     with full_disk(there.path.parent):
@@ -365,4 +369,4 @@ def test_a_full_disk_takes_no_half_database(
 
 def test_where_no_database_is_the_next_step_is_named(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"inv deploy\.up"):
-        Sqlite(tmp_path / "app.db").dump(tmp_path)
+        SqliteDatabase(tmp_path / "app.db").dump(tmp_path)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slipway.backup import drill, objectives
-from slipway.backup.drill import Outcome
+from slipway.backup import drill, metrics
+from slipway.backup.drill import DrillResult
 from slipway.core import journal
 from slipway.core.errors import Refused
 from tests.support import restore_points
@@ -25,45 +25,45 @@ def drilled(root: Path, outcome: str = "done", **facts: object) -> None:
 
 
 def test_the_last_one_that_ended_by_itself_counts(tmp_path: Path) -> None:
-    assert drill.last(tmp_path) is None
+    assert drill.last_drill(tmp_path) is None
     drilled(tmp_path, point="p0")
     drilled(tmp_path, "failed", error="step 10 (check): no", seconds=3.0)
     drilled(tmp_path, "interrupted")
     drilled(tmp_path, "killed")
     drilled(tmp_path, profile="prod")
     journal.append(tmp_path, "backup.create", outcome="done")
-    found = drill.last(tmp_path, SERIES)
+    found = drill.last_drill(tmp_path, SERIES)
     assert found
     assert (found.point, found.ok, found.seconds) == ("p1", False, 3.0)
     assert found.error == "step 10 (check): no"
     assert found.age < timedelta(minutes=1)
-    newest = drill.last(tmp_path)
+    newest = drill.last_drill(tmp_path)
     assert newest
     assert newest.ok
 
 
 @pytest.mark.parametrize(("seconds", "slow"), [(74.2, False), (3600, False), (3600.1, True)])
 def test_an_hour_is_the_objective(seconds: float, slow: bool) -> None:
-    assert Outcome(datetime.now(UTC), "p1", ok=True, seconds=seconds).slow is slow
+    assert DrillResult(datetime.now(UTC), "p1", ok=True, seconds=seconds).slow is slow
 
 
 @pytest.mark.parametrize(
     ("seconds", "said"), [(74.2, "took 74 s"), (599, "took 599 s"), (4500, "took 75 min")]
 )
 def test_the_time_is_said_beside_the_objective(seconds: float, said: str) -> None:
-    assert drill.took(seconds) == f"{said}; the objective is 1 h"
+    assert drill.describe_duration(seconds) == f"{said}; the objective is 1 h"
 
 
 @pytest.mark.parametrize(
     ("objective", "written"),
     [
-        (objectives.RECOVERY_POINT, "24 h"),
-        (objectives.RECOVERY_TIME, "1 h"),
-        (objectives.LONGEST_WITHOUT_DRILL, "90 days"),
+        (metrics.RECOVERY_POINT, "24 h"),
+        (metrics.RECOVERY_TIME, "1 h"),
+        (metrics.DRILL_INTERVAL, "90 days"),
     ],
 )
 def test_objectives_are_written_as_people_say_them(objective: timedelta, written: str) -> None:
-    assert objectives.written(objective) == written
+    assert metrics.format_objective(objective) == written
 
 
 def test_the_list_ends_with_how_far_it_is_from_the_objectives(scratch: Scratch) -> None:
@@ -87,20 +87,20 @@ def test_the_list_ends_with_how_far_it_is_from_the_objectives(scratch: Scratch) 
 def test_what_this_machine_has_too_little_of_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not drill.scarce(tmp_path / "drill", 1)
+    assert not drill.scarce_resources(tmp_path / "drill", 1)
     monkeypatch.setattr(drill, "MEMORY", 2**50)
-    with pytest.raises(Refused, match=r"of memory are free, and at least .* are needed"):
-        drill.refuse_scarce(tmp_path, 1)
+    with pytest.raises(Refused, match=r"of memory free, at least .* needed"):
+        drill.refuse_scarce_resources(tmp_path, 1)
     with pytest.raises(Refused, match="of the disk of"):
-        drill.refuse_scarce(tmp_path, 2**60)
+        drill.refuse_scarce_resources(tmp_path, 2**60)
 
 
 def test_another_engine_than_the_point_s_is_refused(tmp_path: Path) -> None:
     point = restore_points.write(tmp_path)
-    drill.refuse_engine(point, "")
-    drill.refuse_engine(point, "local")
+    drill.refuse_other_engine(point, "")
+    drill.refuse_other_engine(point, "local")
     with pytest.raises(Refused, match="is of engine local"):
-        drill.refuse_engine(point, "compose")
+        drill.refuse_other_engine(point, "compose")
 
 
 def test_what_is_wrong_with_the_words_is_said_before_anything_is_done(scratch: Scratch) -> None:

@@ -14,16 +14,17 @@ import pytest
 from slipway.backup import (
     archive,
     catalog,
-    pruning,
+    display,
     restore,
     restore_point,
+    retention,
 )
 from slipway.backup import (
     create as backup_create,
 )
 from slipway.backup.offsite import copies, download, storage
-from slipway.backup.offsite.copies import Offsite
-from slipway.backup.retention import Policy
+from slipway.backup.offsite.copies import OffsiteFolder
+from slipway.backup.retention import RetentionPolicy
 from slipway.config import reference, schema, values
 from slipway.core import journal, redaction
 from slipway.core.errors import Refused
@@ -40,8 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from slipway.backup.offsite.copies import Copy
-    from slipway.backup.restore_point import Point
+    from slipway.backup.databases.base import StackDatabase
+    from slipway.backup.offsite.copies import OffsiteCopy
+    from slipway.backup.restore_point import RestorePoint
     from slipway.stack.engines.base import Engine
     from tests.support.servers import S3
 
@@ -55,14 +57,14 @@ def s3() -> Iterator[S3]:
 
 
 @pytest.fixture
-def bucket(s3: S3) -> Offsite:
+def bucket(s3: S3) -> OffsiteFolder:
     """Return an empty folder of an empty bucket."""
     s3.make_bucket()
-    return Offsite(storage.opened(f"s3://{servers.BUCKET}/a/folder", s3.options), "a")
+    return OffsiteFolder(storage.open_storage(f"s3://{servers.BUCKET}/a/folder", s3.options), "a")
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offsite]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OffsiteFolder]:
     """Return an empty folder of an SSH server."""
     if not servers.ssh_works():
         pytest.skip("there is no SSH server here")
@@ -72,23 +74,23 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offsite]
     with servers.ssh(tmp_path / "home") as port:
         options = {"key_filename": str(tmp_path / "home" / ".ssh" / "id_ed25519")}
         url = f"sftp://root@127.0.0.1:{port}{tmp_path}/away"
-        yield Offsite(storage.opened(url, options), "a")
+        yield OffsiteFolder(storage.open_storage(url, options), "a")
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Offsite:
+def folder(tmp_path: Path) -> OffsiteFolder:
     (tmp_path / "away").mkdir()
-    return Offsite(storage.opened(f"file://{tmp_path}/away"), "a")
+    return OffsiteFolder(storage.open_storage(f"file://{tmp_path}/away"), "a")
 
 
 @pytest.fixture(params=["folder", "bucket", "server"])
-def away(request: pytest.FixtureRequest) -> Offsite:
+def away(request: pytest.FixtureRequest) -> OffsiteFolder:
     """Return a folder of each kind of storage."""
-    return cast("Offsite", request.getfixturevalue(request.param))
+    return cast("OffsiteFolder", request.getfixturevalue(request.param))
 
 
 @pytest.fixture
-def point(tmp_path: Path) -> Point:
+def point(tmp_path: Path) -> RestorePoint:
     return restore_points.write(tmp_path / "backups")
 
 
@@ -110,52 +112,56 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     return Session(Project(root, "A", "a", "a"), "dev", cast("Engine", Engineless()))
 
 
-def settle(session: Session, **variables: str) -> Offsite | None:
+def settle(session: Session, **variables: str) -> OffsiteFolder | None:
     """Write variables into the env file; return where they lead to."""
     lines = [f"{name}='{value}'\n" for name, value in variables.items()]
     session.project.env_file("dev").write_text("".join(lines))
-    return copies.configured(session.project, "dev")
+    return copies.configured_offsite(session.project, "dev")
 
 
 def secret_to(key: Path) -> str:
     return key.read_text().splitlines()[1].rpartition(" ")[2]
 
 
-def create(session: Session, away: Offsite | None) -> Point:
+def create(session: Session, away: OffsiteFolder | None) -> RestorePoint:
     with change(session.project.root, "backup.create") as made:
         steps = Steps(made, backup_create.STEPS)
-        return backup_create.create(session, steps, Rows(), "manual", away=away)  # type: ignore[arg-type]
+        return backup_create.create_restore_point(session, steps, Rows(), "manual", away=away)  # type: ignore[arg-type]
 
 
-def overwrite(away: Offsite, name: str, content: bytes) -> None:
+def overwrite(away: OffsiteFolder, name: str, content: bytes) -> None:
     with away.storage.writing(name, len(content)) as file:
         file.write(content)
 
 
-def stored(away: Offsite, name: str) -> bytes:
+def stored(away: OffsiteFolder, name: str) -> bytes:
     return b"".join(away.storage.blocks(name))
 
 
-def fetched(away: Offsite, copy: Copy, tmp_path: Path, key: Path | None = None) -> Point:
-    with restore_point.arriving(tmp_path / "elsewhere") as partial:
+def fetched(
+    away: OffsiteFolder, copy: OffsiteCopy, tmp_path: Path, key: Path | None = None
+) -> RestorePoint:
+    with restore_point.incoming_file(tmp_path / "elsewhere") as partial:
         away.fetch(copy, partial, key)
-        return archive.read(partial, tmp_path / "elsewhere")
+        return archive.unpack_archive(partial, tmp_path / "elsewhere")
 
 
-def test_it_comes_back_as_it_went_away(away: Offsite, point: Point, tmp_path: Path) -> None:
+def test_it_comes_back_as_it_went_away(
+    away: OffsiteFolder, point: RestorePoint, tmp_path: Path
+) -> None:
     made = away.upload(point)
     (copy,) = away.looked().copies
-    assert (copy, copy.good, copy.state) == (made, True, backup_create.state(point))
+    assert (copy, copy.good, copy.state) == (made, True, display.verification_state(point))
     assert (copy.id, copy.sequence, copy.series) == (point.id, point.sequence, point.series)
     assert sorted(away.storage.sizes()) == [f"{point.id}.json", f"{point.id}.tar"]
     again = fetched(away, copy, tmp_path)
-    assert (again.manifest, restore_point.damaged(again)) == (point.manifest, [])
+    assert (again.manifest, restore_point.damaged_files(again)) == (point.manifest, [])
     away.remove(copy)
     assert away.storage.sizes() == {}
 
 
 def test_encrypted_only_the_key_opens_it(
-    away: Offsite, point: Point, tmp_path: Path, key: Path
+    away: OffsiteFolder, point: RestorePoint, tmp_path: Path, key: Path
 ) -> None:
     away.upload(point)
     sealed = replace(away, recipient=secret_to(key))
@@ -173,7 +179,7 @@ def test_encrypted_only_the_key_opens_it(
 
 @pytest.mark.parametrize("sealed", [False, True])
 def test_what_is_damaged_there_is_told_and_never_used(
-    bucket: Offsite, point: Point, tmp_path: Path, key: Path, *, sealed: bool
+    bucket: OffsiteFolder, point: RestorePoint, tmp_path: Path, key: Path, *, sealed: bool
 ) -> None:
     away = replace(bucket, recipient=secret_to(key) if sealed else "")
     name = away.upload(point).file
@@ -196,7 +202,7 @@ def test_what_is_damaged_there_is_told_and_never_used(
     assert away.upload(point).good
 
 
-def test_one_under_the_name_of_another_is_refused(folder: Offsite, tmp_path: Path) -> None:
+def test_one_under_the_name_of_another_is_refused(folder: OffsiteFolder, tmp_path: Path) -> None:
     old, new = (restore_points.write(tmp_path / "backups", number) for number in (1, 2))
     copy, newer = folder.upload(old), folder.upload(new)
     overwrite(folder, newer.file, stored(folder, copy.file))
@@ -207,7 +213,7 @@ def test_one_under_the_name_of_another_is_refused(folder: Offsite, tmp_path: Pat
     assert [*(tmp_path / "elsewhere").iterdir()] == []
 
 
-def test_without_its_facts_there_is_no_copy(away: Offsite, point: Point) -> None:
+def test_without_its_facts_there_is_no_copy(away: OffsiteFolder, point: RestorePoint) -> None:
     copy = away.upload(point)
     away.storage.remove(f"{point.id}.json")
     look = away.looked()
@@ -217,7 +223,7 @@ def test_without_its_facts_there_is_no_copy(away: Offsite, point: Point) -> None
     assert away.upload(point) == copy
 
 
-def test_what_is_of_others_is_left_alone(bucket: Offsite, tmp_path: Path) -> None:
+def test_what_is_of_others_is_left_alone(bucket: OffsiteFolder, tmp_path: Path) -> None:
     ours, theirs = (restore_points.write(tmp_path / name) for name in ("ours", "theirs"))
     bucket.upload(ours)
     replace(bucket, project="b").upload(theirs)
@@ -231,33 +237,33 @@ def test_what_is_of_others_is_left_alone(bucket: Offsite, tmp_path: Path) -> Non
         assert [copy.id for copy in look.copies] == [ours.id]
         assert f"{broken} in s3://backups/a/folder cannot be used" in look.strange[0]
     before = bucket.storage.sizes()
-    plan = pruning.planned(tmp_path / "ours", bucket, Policy(daily=1))
+    plan = retention.plan_pruning(tmp_path / "ours", bucket, RetentionPolicy(daily=1))
     assert plan.empty
     plan.carry_out()
     assert bucket.storage.sizes() == before
 
 
-def interrupted(_: Point) -> Iterator[bytes]:
+def interrupted(_: RestorePoint) -> Iterator[bytes]:
     """Give what is to be uploaded, and press Ctrl-C."""
     yield b"x" * 2 * storage.PART
     raise KeyboardInterrupt
 
 
 def test_interrupted_it_leaves_nothing(
-    away: Offsite, point: Point, monkeypatch: pytest.MonkeyPatch
+    away: OffsiteFolder, point: RestorePoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "blocks", interrupted)
+    monkeypatch.setattr(archive, "archive_blocks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         away.upload(point)
     assert away.storage.sizes() == {}
 
 
 def test_a_second_upload_that_fails_leaves_the_first(
-    away: Offsite, point: Point, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    away: OffsiteFolder, point: RestorePoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = away.upload(point)
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "blocks", interrupted)
+        patch.setattr(archive, "archive_blocks", interrupted)
         with pytest.raises(KeyboardInterrupt):
             away.upload(point)
     (copy,) = away.looked().copies
@@ -270,7 +276,7 @@ def test_a_second_upload_that_fails_leaves_the_first(
 
 
 def test_what_the_storage_gives_back_otherwise_does_not_count(
-    folder: Offsite, point: Point, monkeypatch: pytest.MonkeyPatch
+    folder: OffsiteFolder, point: RestorePoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = storage.Storage.blocks
     monkeypatch.setattr(
@@ -282,14 +288,14 @@ def test_what_the_storage_gives_back_otherwise_does_not_count(
 
 
 def test_a_folder_of_this_machine_keeps_it_private(
-    folder: Offsite, point: Point, tmp_path: Path
+    folder: OffsiteFolder, point: RestorePoint, tmp_path: Path
 ) -> None:
     folder.upload(point)
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "away").iterdir()}
     assert modes == {0o600}
 
 
-def refused(away: Offsite) -> str:
+def refused(away: OffsiteFolder) -> str:
     """Ask a storage that is not right; return what is said of it, which holds no secret."""
     with pytest.raises(Refused) as caught:
         away.looked()
@@ -300,38 +306,42 @@ def refused(away: Offsite) -> str:
 
 
 def test_a_storage_that_is_away_is_given_up(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
-    def at(port: int, **more: object) -> Offsite:
+    def at(port: int, **more: object) -> OffsiteFolder:
         options = s3.options | {"endpoint_url": f"http://127.0.0.1:{port}"} | more
-        return Offsite(storage.opened("s3://backups/x", options), "a")
+        return OffsiteFolder(storage.open_storage("s3://backups/x", options), "a")
 
     assert "s3://backups/x: it does not answer" in refused(at(free_port()))
     url = f"sftp://me:hunter2@127.0.0.1:{free_port()}/x"
-    assert "sftp://me:********@127.0.0.1" in refused(Offsite(storage.opened(url), "a"))
+    assert "sftp://me:********@127.0.0.1" in refused(OffsiteFolder(storage.open_storage(url), "a"))
     with servers.hanging() as port:
         monkeypatch.setattr(storage, "TRIES", 1)
         short = {"config_kwargs": {"read_timeout": 0.5}}
         assert "it does not answer (ReadTimeoutError" in refused(at(port, **short))
-        monkeypatch.setattr(storage, "STILL", 0.5)
+        monkeypatch.setattr(storage, "LONGEST", 0.5)
         assert "it does not answer (TimeoutError: no answer for 0.5 s)" in refused(at(port))
 
 
-def test_who_is_not_let_in_is_told_so(s3: S3, bucket: Offsite, server: Offsite) -> None:
+def test_who_is_not_let_in_is_told_so(s3: S3, bucket: OffsiteFolder, server: OffsiteFolder) -> None:
     with s3.strict():
         assert "s3://backups/a/folder: access is denied" in refused(bucket)
     wrong = {"password": "hunter2", "look_for_keys": False, "allow_agent": False}
-    assert "Authentication" in refused(Offsite(storage.opened(server.storage.url, wrong), "a"))
+    assert "Authentication" in refused(
+        OffsiteFolder(storage.open_storage(server.storage.url, wrong), "a")
+    )
 
 
-def test_a_server_that_is_not_known_gets_no_password(server: Offsite, tmp_path: Path) -> None:
+def test_a_server_that_is_not_known_gets_no_password(server: OffsiteFolder, tmp_path: Path) -> None:
     (tmp_path / "home" / ".ssh" / "known_hosts").unlink()
     assert "not found in known_hosts" in refused(server)
 
 
-def test_a_place_that_is_not_there_is_not_made(s3: S3, bucket: Offsite, folder: Offsite) -> None:
+def test_a_place_that_is_not_there_is_not_made(
+    s3: S3, bucket: OffsiteFolder, folder: OffsiteFolder
+) -> None:
     shutil.rmtree(folder.storage.url.removeprefix("file://"))
     assert "it is not there" in refused(folder)
-    other = storage.opened("s3://another-bucket/x", s3.options)
-    assert "it is not there" in refused(Offsite(other, "a"))
+    other = storage.open_storage("s3://another-bucket/x", s3.options)
+    assert "it is not there" in refused(OffsiteFolder(other, "a"))
     assert bucket.looked().copies == []
 
 
@@ -360,13 +370,13 @@ def test_what_is_set_wrong_is_refused_before_anything_is_made(
 
 def test_without_variables_nothing_is_missing_and_nothing_asked(session: Session) -> None:
     settle(session)
-    assert copies.configured(session.project, "dev") is None
+    assert copies.configured_offsite(session.project, "dev") is None
     names = [variable.name for variable in values.missing(session.project, "dev")]
     assert not [name for name in names if name.startswith("BACKUP")]
     text = reference.env_file(schema.read(session.project), "dev")
     assert "\n# BACKUP_URL_OPTIONS=\n" in text
     with pytest.raises(Refused, match="BACKUP_URL is not set"):
-        copies.at(session.project, "dev", copies.NAME)
+        copies.open_offsite(session.project, "dev", copies.NAME)
 
 
 def test_secrets_are_neither_shown_nor_in_a_name(session: Session) -> None:
@@ -380,22 +390,24 @@ def test_secrets_are_neither_shown_nor_in_a_name(session: Session) -> None:
 
 
 def test_a_url_may_write_what_is_special_as_numbers() -> None:
-    away = storage.opened("sftp://me:hunter%2F2@host/x")
-    from slipway.backup.offsite.sftp import CheckedSFTP  # noqa: PLC0415 - heavy
+    away = storage.open_storage("sftp://me:hunter%2F2@host/x")
+    from slipway.backup.offsite.sftp import VerifiedSFTP  # noqa: PLC0415 - heavy
 
-    said = CheckedSFTP._get_kwargs_from_urls(away.url)  # noqa: SLF001 - what fsspec calls
+    said = VerifiedSFTP._get_kwargs_from_urls(away.url)  # noqa: SLF001 - what fsspec calls
     assert (said["username"], said["password"]) == ("me", "hunter/2")
 
 
 def test_another_server_does_not_get_the_password(session: Session) -> None:
     settle(session, BACKUP_URL="sftp://me@host/x", BACKUP_URL_OPTIONS='{"password": "hunter2"}')
     here = session.project
-    assert copies.at(here, "dev", "sftp://you@host/y").storage.options == {"password": "hunter2"}
-    assert copies.at(here, "dev", "sftp://me@other/x").storage.options == {}
+    assert copies.open_offsite(here, "dev", "sftp://you@host/y").storage.options == {
+        "password": "hunter2"
+    }
+    assert copies.open_offsite(here, "dev", "sftp://me@other/x").storage.options == {}
 
 
 def test_a_restore_point_is_carried_away_once_it_is_proven(
-    session: Session, folder: Offsite, capsys: pytest.CaptureFixture[str]
+    session: Session, folder: OffsiteFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     point = create(session, folder)
     (copy,) = folder.looked().copies
@@ -403,17 +415,19 @@ def test_a_restore_point_is_carried_away_once_it_is_proven(
     assert "  5 offsite    ok" in capsys.readouterr().out
     with change(session.project.root, "backup.create") as made:
         steps = Steps(made, backup_create.STEPS)
-        backup_create.create(session, steps, Rows(), "manual", prove=False, away=folder)  # type: ignore[arg-type]
+        backup_create.create_restore_point(
+            session, steps, cast("StackDatabase", Rows()), "manual", prove=False, away=folder
+        )
     assert "  5 offsite    skipped" in capsys.readouterr().out
     assert len(folder.looked().copies) == 1
 
 
 def test_an_upload_that_fails_leaves_a_good_restore_point(session: Session, s3: S3) -> None:
     options = s3.options | {"endpoint_url": f"http://127.0.0.1:{free_port()}"}
-    away = Offsite(storage.opened("s3://backups/x", options), "a")
+    away = OffsiteFolder(storage.open_storage("s3://backups/x", options), "a")
     with pytest.raises(StepFailed) as caught:
         create(session, away)
-    (point,) = restore_point.known(session.project.backups)
+    (point,) = restore_point.list_points(session.project.backups)
     assert point.good
     assert "step 5 (offsite): s3://backups/x: it does not answer" in caught.value.what
     assert f"{point.id} is here, and verified" in caught.value.what
@@ -423,15 +437,15 @@ def test_an_upload_that_fails_leaves_a_good_restore_point(session: Session, s3: 
     assert not [secret for secret in SECRETS if secret in json.dumps(last)]
 
 
-def test_both_places_are_listed_as_one(session: Session, folder: Offsite) -> None:
+def test_both_places_are_listed_as_one(session: Session, folder: OffsiteFolder) -> None:
     backups_folder = session.project.backups
     both = restore_points.write(backups_folder, 1)
     gone = restore_points.write(backups_folder, 2, restore_points.day(1))
     for point in (both, gone):
         folder.upload(point)
-    restore_point.remove(gone)
+    restore_point.remove_point(gone)
     here = restore_points.write(backups_folder, 3, restore_points.day(2), verified=False)
-    found = catalog.known(backups_folder, folder)
+    found = catalog.read_catalog(backups_folder, folder)
     rows = found.rows()
     assert [(row["id"], row["where"]) for row in rows] == [
         (here.id, "here"),
@@ -445,24 +459,24 @@ def test_both_places_are_listed_as_one(session: Session, folder: Offsite) -> Non
         (False, True),
         (True, False),
     ]
-    assert "where" not in catalog.known(backups_folder, None).rows()[0]
+    assert "where" not in catalog.read_catalog(backups_folder, None).rows()[0]
 
 
 def test_a_storage_that_does_not_answer_keeps_no_list_back(session: Session, s3: S3) -> None:
     restore_points.write(session.project.backups)
     options = s3.options | {"endpoint_url": f"http://127.0.0.1:{free_port()}"}
-    away = Offsite(storage.opened("s3://backups/x", options), "a")
-    found = catalog.known(session.project.backups, away)
+    away = OffsiteFolder(storage.open_storage("s3://backups/x", options), "a")
+    found = catalog.read_catalog(session.project.backups, away)
     assert [row["where"] for row in found.rows()] == ["here"]
     (line,) = found.remarks(session.project.backups)
     assert line.startswith("What is off-site is not known: s3://backups/x: it does not answer")
     assert found.items[0].facts(asked=found.asked)["offsite"] is None
-    plan = pruning.planned(session.project.backups, away, Policy())
+    plan = retention.plan_pruning(session.project.backups, away, RetentionPolicy())
     assert (plan.empty, plan.wrong) == (True, line)
 
 
 def test_a_machine_without_restore_points_takes_the_newest_verified_one(
-    session: Session, bucket: Offsite, s3: S3, tmp_path: Path, key: Path
+    session: Session, bucket: OffsiteFolder, s3: S3, tmp_path: Path, key: Path
 ) -> None:
     away = replace(bucket, recipient=secret_to(key))
     old, new, safety, other = (
@@ -474,74 +488,74 @@ def test_a_machine_without_restore_points_takes_the_newest_verified_one(
         away.upload(point)
     settle(session, BACKUP_URL=away.shown, BACKUP_URL_OPTIONS=json.dumps(s3.options))
     with pytest.raises(Refused, match="only the secret key opens it"):
-        restore.chosen(session, "latest")
-    assert restore_point.known(session.project.backups) == []
-    made = restore.chosen(session, "latest", str(key))
+        restore.choose_point(session, "latest")
+    assert restore_point.list_points(session.project.backups) == []
+    made = restore.choose_point(session, "latest", str(key))
     assert (made.manifest, made.good) == (new.manifest, True)
-    assert restore.chosen(session, "latest") == made
-    assert restore.chosen(session, old.id, str(key)).manifest == old.manifest
+    assert restore.choose_point(session, "latest") == made
+    assert restore.choose_point(session, old.id, str(key)).manifest == old.manifest
     url = f"{away.shown}/{safety.id}.tar.age"
-    assert restore.chosen(session, url, str(key)).id == safety.id
-    assert restore.chosen(session, url).id == safety.id
-    assert restore_point.following(session.project.backups) > new.sequence
+    assert restore.choose_point(session, url, str(key)).id == safety.id
+    assert restore.choose_point(session, url).id == safety.id
+    assert restore_point.next_sequence(session.project.backups) > new.sequence
     with pytest.raises(Refused, match=r"neither here nor in s3://backups/a/folder"):
-        restore.chosen(session, "20260101-020000-0000")
+        restore.choose_point(session, "20260101-020000-0000")
     with pytest.raises(Refused, match=r"there is no restore point 'x'"):
-        restore.chosen(session, "x")
+        restore.choose_point(session, "x")
     with pytest.raises(Refused, match=f"{other.id} is only in .*\n  -> inv backup.import"):
-        download.refuse_elsewhere(session.project, "dev", other.id)
+        download.refuse_offsite_only(session.project, "dev", other.id)
     said = json.dumps(journal.entries(session.project.root))
     assert not [secret for secret in SECRETS if secret in said]
 
 
 def test_with_nothing_verified_anywhere_there_is_no_latest(
-    session: Session, folder: Offsite, tmp_path: Path
+    session: Session, folder: OffsiteFolder, tmp_path: Path
 ) -> None:
     settle(session)
     with pytest.raises(Refused, match="profile dev on engine local here\n"):
-        restore.chosen(session, "latest")
+        restore.choose_point(session, "latest")
     folder.upload(restore_points.write(tmp_path / "lost", verified=False))
     settle(session, BACKUP_URL=folder.shown)
     with pytest.raises(Refused, match="engine local here or in file://"):
-        restore.chosen(session, "latest")
+        restore.choose_point(session, "latest")
 
 
 def test_a_file_that_is_encrypted_is_taken_too(
-    session: Session, point: Point, tmp_path: Path, key: Path
+    session: Session, point: RestorePoint, tmp_path: Path, key: Path
 ) -> None:
     settle(session)
-    file = archive.write(point, tmp_path / "carried.tar", secret_to(key))
+    file = archive.write_archive(point, tmp_path / "carried.tar", secret_to(key))
     assert file == tmp_path / "carried.tar.age"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with pytest.raises(Refused, match="only the secret key opens it"):
-        restore.chosen(session, str(file))
-    assert restore.chosen(session, str(file), str(key)).manifest == point.manifest
+        restore.choose_point(session, str(file))
+    assert restore.choose_point(session, str(file), str(key)).manifest == point.manifest
     moved = tmp_path / f"{point.id}.tar.age"
     file.rename(moved)
-    assert restore.chosen(session, str(moved)).id == point.id
+    assert restore.choose_point(session, str(moved)).id == point.id
     with pytest.raises(Refused, match="is here already"):
-        download.read(session.project, "dev", f"file://{moved}", str(key))
+        download.import_point(session.project, "dev", f"file://{moved}", str(key))
 
 
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("file://{}/away", "is no file of a restore point\n  -> BACKUP_URL="),
+        ("file://{}/away", "is not the file of a restore point\n  -> BACKUP_URL="),
         ("file://{}/away/x.tar", "there is no file://"),
         ("file://{}/nowhere/x.tar", "it is not there"),
     ],
 )
 def test_a_url_that_leads_to_nothing_is_refused(
-    session: Session, folder: Offsite, tmp_path: Path, url: str, said: str
+    session: Session, folder: OffsiteFolder, tmp_path: Path, url: str, said: str
 ) -> None:
     settle(session)
     assert folder.looked().copies == []
     with pytest.raises(Refused, match=said):
-        restore.chosen(session, url.format(tmp_path))
+        restore.choose_point(session, url.format(tmp_path))
 
 
 def test_old_copies_go_by_the_same_policy_and_the_newest_verified_stays(
-    bucket: Offsite, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bucket: OffsiteFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = tmp_path / "backups"
     made = [
@@ -550,10 +564,10 @@ def test_old_copies_go_by_the_same_policy_and_the_newest_verified_stays(
     for point in made:
         bucket.upload(point)
     bucket.storage.remove(f"{made[2].id}.json")  # as an upload leaves it that was killed
-    restore_point.remove(made[0])
+    restore_point.remove_point(made[0])
     for point in made[1:]:
-        restore_point.mark(point)
-    plan = pruning.planned(here, bucket, Policy(daily=1))
+        restore_point.mark_verified(point)
+    plan = retention.plan_pruning(here, bucket, RetentionPolicy(daily=1))
     plan.show()
     said = capsys.readouterr().out
     assert said.count("keep: none is verified") == 3
@@ -563,7 +577,7 @@ def test_old_copies_go_by_the_same_policy_and_the_newest_verified_stays(
     overwrite(bucket, f"{made[3].id}.tar", b"cut")  # meanwhile
     plan.carry_out()
     assert [copy.id for copy in bucket.looked().copies] == [made[1].id, made[3].id]
-    assert len(restore_point.known(here)) == 3
+    assert len(restore_point.list_points(here)) == 3
 
 
 def test_what_is_uploaded_takes_little_memory(tmp_path: Path) -> None:
@@ -578,10 +592,10 @@ def test_what_is_uploaded_takes_little_memory(tmp_path: Path) -> None:
         "from slipway.backup import restore_point\n"
         "from slipway.backup.offsite import storage\n"
         "from slipway.secret import age\n"
-        "from slipway.backup.offsite.copies import Offsite\n"
+        "from slipway.backup.offsite.copies import OffsiteFolder\n"
         "root = Path(sys.argv[1])\n"
-        "away = Offsite(storage.opened(f'file://{root}/away'), 'a', sys.argv[2])\n"
-        "(point,) = restore_point.known(root / 'backups')\n"
+        "away = OffsiteFolder(storage.open_storage(f'file://{root}/away'), 'a', sys.argv[2])\n"
+        "(point,) = restore_point.list_points(root / 'backups')\n"
         "age.refuse_bad(sys.argv[2])\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "away.upload(point)\n"
@@ -599,7 +613,7 @@ def subprocess_of(code: str, *arguments: str) -> str:
 
 
 def test_a_disk_that_does_not_take_it_in_the_end_is_told(
-    folder: Offsite, point: Point, monkeypatch: pytest.MonkeyPatch
+    folder: OffsiteFolder, point: RestorePoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refusing(_number: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slipway.backup import restore
-from slipway.backup.restore import BOTH, HARMLESS, MODELS, STEPS
+from slipway.backup.restore import ALL_STEPS, HARMLESS, MODELS, STEPS
 from slipway.core import journal
 from slipway.stack.services import services_needing
 
@@ -33,19 +33,22 @@ def left(step: str, **facts: Any) -> dict[str, Any]:  # noqa: ANN401 - what a jo
 
 @pytest.mark.parametrize("step", HARMLESS)
 def test_killed_before_others_notice_it_can_be_made_again(step: str) -> None:
-    found = restore.explained(left(step))
+    found = restore.explain_killed_restore(left(step))
     assert (found.state, found.fix) == ("warn", AGAIN)
-    assert f"killed at step {BOTH.index(step) + 1} ({step}): what was live still is" in found.detail
+    assert (
+        f"killed at step {ALL_STEPS.index(step) + 1} ({step}): what was live still is"
+        in found.detail
+    )
 
 
 def test_killed_while_services_stop_they_are_started_again() -> None:
-    found = restore.explained(left("stop"))
+    found = restore.explain_killed_restore(left("stop"))
     assert (found.state, found.fix) == ("fail", f"{AGAIN}   undo: inv deploy.up")
 
 
-@pytest.mark.parametrize("step", BOTH[BOTH.index("swap") :])
+@pytest.mark.parametrize("step", ALL_STEPS[ALL_STEPS.index("swap") :])
 def test_killed_after_that_it_can_be_finished_and_undone(step: str) -> None:
-    found = restore.explained(left(step))
+    found = restore.explain_killed_restore(left(step))
     undo = f"undo: inv backup.restore {LEFT['safety']}"
     finish = AGAIN if step in ("swap", "models") else "finish: inv deploy.up"
     assert (found.state, found.fix) == ("fail", f"{finish}   {undo}")
@@ -56,12 +59,12 @@ def test_killed_after_that_it_can_be_finished_and_undone(step: str) -> None:
 def test_where_nothing_was_there_nothing_is_to_be_undone() -> None:
     facts = left("start")
     del facts["safety"]
-    assert restore.explained(facts).fix == "finish: inv deploy.up"
+    assert restore.explain_killed_restore(facts).fix == "finish: inv deploy.up"
 
 
 @pytest.mark.parametrize("step", STEPS[MODELS])
 def test_killed_models_are_restored_again(step: str) -> None:
-    found = restore.explained(left(step, only=MODELS))
+    found = restore.explain_killed_restore(left(step, only=MODELS))
     assert (found.state, found.fix) == ("warn", f"{AGAIN} --only models")
 
 
@@ -69,14 +72,14 @@ def test_what_put_it_right_ends_it(tmp_path: Path) -> None:
     def add(**facts: Any) -> None:  # noqa: ANN401 - the same
         journal.append(tmp_path, **facts)
 
-    assert restore.interrupted(tmp_path) is None
+    assert restore.interrupted_restore(tmp_path) is None
     add(**left("start"))
-    assert restore.interrupted(tmp_path)
+    assert restore.interrupted_restore(tmp_path)
     add(verb="backup.create", outcome="done")
     add(verb="deploy.up", outcome="failed")
-    assert restore.interrupted(tmp_path)
+    assert restore.interrupted_restore(tmp_path)
     add(verb="deploy.up", outcome="done")
-    assert restore.interrupted(tmp_path) is None
+    assert restore.interrupted_restore(tmp_path) is None
 
 
 def test_who_needs_a_service_needs_what_that_needs() -> None:

@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slipway.backup import retention
-from slipway.backup.restore_point import Point
-from slipway.backup.retention import Policy
+from slipway.backup.restore_point import RestorePoint
+from slipway.backup.retention import RetentionPolicy
 from slipway.core.errors import Refused
 from tests.support import restore_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from slipway.backup.restore_point import Point as AnyPoint
+    from slipway.backup.restore_point import RestorePoint as AnyPoint
 
 
-def point(name: str, sequence: int, days: float, *, good: bool = True, **other: object) -> Point:
+def point(
+    name: str, sequence: int, days: float, *, good: bool = True, **other: object
+) -> RestorePoint:
     """Describe a restore point that has no files."""
     said = restore_points.facts(sequence, restore_points.day(days), files={}, id=name, **other)
-    return Point(Path(name), said | {"verified": {"how": "by a test"} if good else None})
+    return RestorePoint(Path(name), said | {"verified": {"how": "by a test"} if good else None})
 
 
 def series(days: Iterable[float], bad: Sequence[float] = ()) -> list[AnyPoint]:
@@ -33,7 +35,7 @@ def series(days: Iterable[float], bad: Sequence[float] = ()) -> list[AnyPoint]:
 
 
 def kept(points: Iterable[AnyPoint], **policy: int) -> list[str]:
-    return sorted(retention.kept(points, Policy(**policy)), key=float)
+    return sorted(retention.reasons_to_keep(points, RetentionPolicy(**policy)), key=float)
 
 
 def test_the_last_of_each_of_the_last_seven_days_stays() -> None:
@@ -52,20 +54,20 @@ def test_what_a_restore_made_takes_the_place_of_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "policy"),
     [
-        ("7", Policy()),
-        ("0", Policy(0)),
-        ("7,4", Policy(7, 4)),
-        ("1,2,3,4", Policy(1, 2, 3, 4)),
+        ("7", RetentionPolicy()),
+        ("0", RetentionPolicy(0)),
+        ("7,4", RetentionPolicy(7, 4)),
+        ("1,2,3,4", RetentionPolicy(1, 2, 3, 4)),
     ],
 )
-def test_a_policy_is_read(text: str, policy: Policy) -> None:
-    assert retention.parsed(text) == policy
+def test_a_policy_is_read(text: str, policy: RetentionPolicy) -> None:
+    assert retention.parse_policy(text) == policy
 
 
 @pytest.mark.parametrize("text", ["", "7,", "-1", "7,x", "1,2,3,4,5", "7.5"])
 def test_what_is_no_policy_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="BACKUP_KEEP should be counts"):
-        retention.parsed(text)
+        retention.parse_policy(text)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def test_what_was_verified_once_and_lost_its_files_counts_as_not_verified(tmp_pa
     old = restore_points.write(tmp_path / "backups", 1)
     new = restore_points.write(tmp_path / "backups", 2, restore_points.day(1))
     (new.folder / "database" / "dump").unlink()
-    assert retention.kept([old, new], Policy(daily=1)) == {
+    assert retention.reasons_to_keep([old, new], RetentionPolicy(daily=1)) == {
         old.id: "the newest verified",
         new.id: "newer than the newest verified",
     }
@@ -118,7 +120,7 @@ def test_what_was_verified_once_and_lost_its_files_counts_as_not_verified(tmp_pa
 def test_nothing_made_since_a_gap_goes_until_there_is_a_week_of_it() -> None:
     short = series([*range(10), 20, 20.2, 20.4, 21, 21.5])
     assert kept(short, daily=2) == ["20.4", "21.5"]
-    found = retention.kept(short, Policy(daily=5))
+    found = retention.reasons_to_keep(short, RetentionPolicy(daily=5))
     assert {"9", "20", "20.2", "20.4", "21", "21.5"} <= {*found}
     assert found["20"] == "made since the last gap"
     long = [*range(20, 27)]
@@ -156,18 +158,20 @@ def test_whatever_happened_the_newest_verified_stays_and_twice_changes_nothing()
             now += chance.choice([0.1, 0.5, 1, 1, 1, 3, 20, -2])
             days.append(round(now + len(days) * 1e-4, 4))
         history = series(days, bad=[at for at in days if chance.random() < 0.3])
-        policy = Policy(*(chance.randrange(4) for _ in range(4)))
-        found = retention.kept(history, policy)
+        policy = RetentionPolicy(*(chance.randrange(4) for _ in range(4)))
+        found = retention.reasons_to_keep(history, policy)
         good = [item for item in history if item.good]
         assert good == [] or good[-1].id in found
         assert {item.id for item in history if not good} <= {*found}
         left = [item for item in history if item.id in found]
-        again = retention.kept(left, policy)
+        again = retention.reasons_to_keep(left, policy)
         assert good == [] or good[-1].id in again
         _refuse_loss_after_gap(history, found, policy)
 
 
-def _refuse_loss_after_gap(history: list[AnyPoint], found: dict[str, str], policy: Policy) -> None:
+def _refuse_loss_after_gap(
+    history: list[AnyPoint], found: dict[str, str], policy: RetentionPolicy
+) -> None:
     """Check the rule of gaps in other words than it is written in."""
     last = 0
     for number in range(1, len(history)):

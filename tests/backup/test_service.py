@@ -14,15 +14,16 @@ import pytest
 from invoke.exceptions import Exit
 
 from devtools.bake import TEMPLATE
-from slipway.backup import provenance, restore_point
+from slipway.backup import restore_point
 from slipway.backup.retention import DAILY
 from slipway.backup.schedule import nightly, service, timetable
-from slipway.backup.schedule.service import Inside, Scheduler
+from slipway.backup.schedule.service import ContainerSource, Scheduler
 from slipway.backup.schedule.timetable import Timetable
 from slipway.core import journal
 from slipway.core.errors import Refused
 from slipway.core.project import Project
 from slipway.core.transaction import change
+from slipway.stack import provenance
 from tests.backup.test_create import Rows
 from tests.support import restore_points
 from tests.support.copies import REPOSITORY
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from slipway.backup.restore_point import Point
+    from slipway.backup.restore_point import RestorePoint
 
-TWO = timetable.parsed("02:00")
+TWO = timetable.parse_time("02:00")
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Nights:
     errors: list[BaseException] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
 
-    def __call__(self) -> Point:
+    def __call__(self) -> RestorePoint:
         if self.errors:
             raise self.errors.pop(0)
         point = restore_points.write(self.project.backups, kind="scheduled")
@@ -146,20 +147,20 @@ def test_another_change_is_waited_for_and_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    loop.night = lambda: nightly.run(Inside(project, "dev"), Rows())  # type: ignore[arg-type]
+    loop.night = lambda: nightly.run_nightly(ContainerSource(project, "dev"), Rows())  # type: ignore[arg-type]
     clock.at("22 02:00")
     with change(project.root, "deploy.up"):
         for _ in range(3):
             loop.look()
         assert capsys.readouterr().out.count("waiting up to 60 minutes: deploy.up of") == 1
         assert journal.entries(project.root) == []
-        monkeypatch.setattr(service, "PATIENCE", 0)
+        monkeypatch.setattr(service, "LOCK_PATIENCE", 0)
         loop.look()
     (error,) = [item["error"] for item in journal.entries(project.root) if "error" in item]
     assert "no backup.create at the same time" in error
     clock.at("22 02:10")
     loop.look()
-    assert [point.kind for point in restore_point.known(project.backups)] == ["scheduled"]
+    assert [point.kind for point in restore_point.list_points(project.backups)] == ["scheduled"]
 
 
 def test_who_is_asked_to_end_ends(loop: Scheduler, clock: Clock, work: Nights) -> None:
@@ -172,10 +173,10 @@ def test_who_is_asked_to_end_ends(loop: Scheduler, clock: Clock, work: Nights) -
 def test_while_it_is_at_work_it_shows_life(
     project: Project, loop: Scheduler, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    beat = service.beat_of(project.run)
+    beat = service.heartbeat_file(project.run)
     monkeypatch.setattr(service, "TICK", 0.01)
 
-    def night() -> Point:
+    def night() -> RestorePoint:
         beat.unlink(missing_ok=True)
         deadline = time.monotonic() + 10
         while not beat.exists():
@@ -195,35 +196,39 @@ def test_a_night_makes_a_proven_point_with_what_was_noted_and_makes_room(project
         )
     by_hand = restore_points.write(project.backups, 1, restore_points.day(0), engine="compose")
     said = {"images": {"api": "sha256:0a"}, "revision": "c0ffee", "env": {"names": ["API_KEY"]}}
-    provenance.note(project, {"profile": "dev", "engine": "compose", **said})
-    point = nightly.run(Inside(project, "dev"), Rows())  # type: ignore[arg-type]
+    provenance.write_provenance(project, {"profile": "dev", "engine": "compose", **said})
+    point = nightly.run_nightly(ContainerSource(project, "dev"), Rows())  # type: ignore[arg-type]
     assert point.verified
     assert (point.kind, point.series) == ("scheduled", ("dev", "compose"))
     assert {name: point.manifest[name] for name in said} == said
     made, pruned = journal.entries(project.root)
     assert (made["verb"], made["kind"], made["point"]) == ("backup.create", "scheduled", point.id)
     assert (pruned["verb"], len(pruned["deleted"])) == ("backup.prune", 4)
-    left = restore_point.known(project.backups)
+    left = restore_point.list_points(project.backups)
     assert (len(left), left[0].id) == (DAILY + 1, by_hand.id)
-    assert nightly.told(made) == f"{made['at'][:16].replace('T', ' ')} UTC: done, {point.id}"
-    assert nightly.last([made, pruned]) == made
+    assert (
+        nightly.describe_run(made) == f"{made['at'][:16].replace('T', ' ')} UTC: done, {point.id}"
+    )
+    assert nightly.last_nightly_run([made, pruned]) == made
 
 
 def test_what_was_noted_of_another_stack_is_not_believed(project: Project) -> None:
-    provenance.note(project, {"profile": "prod", "engine": "compose", "images": {"api": "x"}})
-    assert provenance.noted(project, "dev", "compose")["images"] == {}
-    (project.run / "scheduler" / "surroundings.json").write_text("{")
-    assert provenance.noted(project, "prod", "compose")["env"]["names"] == []
+    provenance.write_provenance(
+        project, {"profile": "prod", "engine": "compose", "images": {"api": "x"}}
+    )
+    assert provenance.read_provenance(project, "dev", "compose")["images"] == {}
+    (project.run / "scheduler" / "provenance.json").write_text("{")
+    assert provenance.read_provenance(project, "prod", "compose")["env"]["names"] == []
 
 
 def test_a_night_that_cannot_make_room_is_a_night_all_the_same(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def prune(_setting: Inside, _newest: Point) -> None:
+    def prune(_setting: ContainerSource, _newest: RestorePoint) -> None:
         raise Refused("somebody is at work")
 
-    monkeypatch.setattr(nightly, "prune", prune)
-    assert nightly.run(Inside(project, "dev"), Rows()).verified  # type: ignore[arg-type]
+    monkeypatch.setattr(nightly, "prune_nightly", prune)
+    assert nightly.run_nightly(ContainerSource(project, "dev"), Rows()).verified  # type: ignore[arg-type]
     assert "NOT deleted: somebody is at work" in capsys.readouterr().out
 
 
@@ -237,10 +242,10 @@ def test_what_could_not_be_proven_does_not_pile_up(
     monkeypatch.setattr(rows, "prove", unproven)
     for _ in range(4):
         with pytest.raises(Refused, match="no room for a proof"):
-            nightly.run(Inside(project, "dev"), rows)  # type: ignore[arg-type]
-    assert len(restore_point.known(project.backups)) == 2
-    assert nightly.run(Inside(project, "dev"), Rows()).verified  # type: ignore[arg-type]
-    assert [one.good for one in restore_point.known(project.backups)] == [True]
+            nightly.run_nightly(ContainerSource(project, "dev"), rows)  # type: ignore[arg-type]
+    assert len(restore_point.list_points(project.backups)) == 2
+    assert nightly.run_nightly(ContainerSource(project, "dev"), Rows()).verified  # type: ignore[arg-type]
+    assert [one.good for one in restore_point.list_points(project.backups)] == [True]
 
 
 def test_a_night_goes_by_the_policy_that_was_set(
@@ -250,8 +255,8 @@ def test_a_night_goes_by_the_policy_that_was_set(
     for day in range(20):
         at = restore_points.day(day)
         restore_points.write(project.backups, day + 1, at, engine="compose", kind="scheduled")
-    made = nightly.run(Inside(project, "dev"), Rows())  # type: ignore[arg-type]
-    left = restore_point.known(project.backups)
+    made = nightly.run_nightly(ContainerSource(project, "dev"), Rows())  # type: ignore[arg-type]
+    left = restore_point.list_points(project.backups)
     assert len(left) == 2
     assert left[-1].id == made.id
 
@@ -261,10 +266,10 @@ def test_a_night_copies_off_site_what_is_not_there_yet(
 ) -> None:
     storage = project.root / "storage"
     monkeypatch.setenv("BACKUP_URL", f"file://{storage}")
-    first = nightly.run(Inside(project, "dev"), Rows())  # type: ignore[arg-type]
+    first = nightly.run_nightly(ContainerSource(project, "dev"), Rows())  # type: ignore[arg-type]
     assert "NOT copied off-site: " in capsys.readouterr().out
     storage.mkdir()
-    second = nightly.run(Inside(project, "dev"), Rows())  # type: ignore[arg-type]
+    second = nightly.run_nightly(ContainerSource(project, "dev"), Rows())  # type: ignore[arg-type]
     assert [path.stem for path in storage.glob("*.json")] == [second.id]  # one a day stays
     copied = [item for item in journal.entries(project.root) if item["verb"] == "backup.export"]
     assert [item["outcome"] for item in copied] == ["failed", "done"]
@@ -287,7 +292,7 @@ def test_what_was_missed_is_what_followed_the_last_scheduled_point(
         at = restore_points.day(day)
         restore_points.write(project.backups, number, at, kind=kind, engine="local")
     clock.at("22 12:00")
-    loop = service.made(project, "local", {"BACKUP_AT": "02:00"}, clock)
+    loop = service.build_scheduler(project, "local", {"BACKUP_AT": "02:00"}, clock)
     expected = Clock()
     expected.at(handled)
     assert loop.timetable == Timetable(TWO, expected())
@@ -298,7 +303,7 @@ def test_a_night_whose_proof_was_cut_short_is_missed_too(project: Project, clock
     for number, day in enumerate((18, 19), start=1):
         at, proven = restore_points.day(day), number == 1
         restore_points.write(project.backups, number, at, kind="scheduled", verified=proven)
-    loop = service.made(project, "local", {"APP_ENV": "dev"}, clock)
+    loop = service.build_scheduler(project, "local", {"APP_ENV": "dev"}, clock)
     assert loop.timetable.handled == restore_points.day(18)
 
 
@@ -307,7 +312,7 @@ def test_a_machine_that_is_off_every_night_misses_the_first_one_too(
 ) -> None:
     for now, due in (("21 12:00", False), ("21 18:00", False), ("22 09:00", True)):
         clock.at(now)
-        loop = service.made(project, "local", {}, clock)
+        loop = service.build_scheduler(project, "local", {}, clock)
         assert loop.timetable.due(clock()) == due
 
 
@@ -326,16 +331,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from slipway.backup.schedule import service
 from slipway.core.project import Project
-from slipway.backup.schedule.timetable import Timetable, parsed
+from slipway.backup.schedule.timetable import Timetable, parse_time
 from tests.backup.test_service import {night}
 project = Project(Path(sys.argv[1]), "A", "a", "a")
 handled = datetime.now(UTC) - timedelta(days={days})
-loop = service.Scheduler(Timetable(parsed("02:00"), handled), {night}(project), project)
-sys.exit(service.until_ended(loop.serve))
+loop = service.Scheduler(Timetable(parse_time("02:00"), handled), {night}(project), project)
+sys.exit(service.serve_until_ended(loop.serve))
 """
 
 
-def hanging(project: Project) -> Callable[[], Point]:
+def hanging(project: Project) -> Callable[[], RestorePoint]:
     """Return a night whose dump goes on for ever."""
 
     @dataclass
@@ -345,7 +350,7 @@ def hanging(project: Project) -> Callable[[], Point]:
             (project.root / "dumping").touch()
             time.sleep(60)
 
-    return lambda: nightly.run(Inside(project, "dev"), Hanging())  # type: ignore[arg-type]
+    return lambda: nightly.run_nightly(ContainerSource(project, "dev"), Hanging())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("days", "sign"), [(0, "run/scheduler/beat"), (3, "dumping")])
@@ -369,7 +374,10 @@ def test_a_request_to_end_ends_it_and_leaves_no_half_point(
     assert process.returncode == 0, said
     assert said.splitlines()[-1].endswith("ended")
     assert "Traceback" not in said
-    assert [*restore_point.known(project.backups), *restore_point.partials(project.backups)] == []
+    assert [
+        *restore_point.list_points(project.backups),
+        *restore_point.list_partials(project.backups),
+    ] == []
     outcomes = [entry["outcome"] for entry in journal.entries(project.root)]
     assert outcomes == (["interrupted"] if days else [])
-    assert not service.beat_of(project.run).exists()
+    assert not service.heartbeat_file(project.run).exists()

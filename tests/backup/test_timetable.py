@@ -11,7 +11,7 @@ from slipway.backup.schedule import timetable
 from slipway.backup.schedule.timetable import PAUSE, RETRIES, Timetable
 from slipway.core.errors import Refused
 
-TWO = timetable.parsed("02:00")
+TWO = timetable.parse_time("02:00")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -23,7 +23,7 @@ def at(text: str) -> datetime:
 @pytest.mark.parametrize("text", ["", "2", "24:00", "02:60", "2 am", "02:00:00", "-1:00"])
 def test_what_is_no_time_of_day_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="should be a time of day in UTC"):
-        timetable.parsed(text)
+        timetable.parse_time(text)
 
 
 @pytest.mark.parametrize(
@@ -37,15 +37,15 @@ def test_what_is_no_time_of_day_is_refused(text: str) -> None:
 )
 def test_the_last_and_the_following_time_of_day(now: str, last: str | None) -> None:
     expected = at(last) if last else datetime(2026, 10, 31, 2, tzinfo=UTC)
-    assert timetable.last(at(now), TWO) == expected
-    assert timetable.following(at(now), TWO) == expected + DAY
+    assert timetable.last_due(at(now), TWO) == expected
+    assert timetable.next_due(at(now), TWO) == expected + DAY
 
 
 def test_another_time_zone_is_the_same_time() -> None:
     here = at("22 01:30").astimezone(timezone(timedelta(hours=5, minutes=30)))
-    assert timetable.last(here, TWO) == at("21 02:00")
-    assert timetable.following(here, TWO) == at("22 02:00")
-    assert timetable.parsed("23:59") == time(23, 59, tzinfo=UTC)
+    assert timetable.last_due(here, TWO) == at("21 02:00")
+    assert timetable.next_due(here, TWO) == at("22 02:00")
+    assert timetable.parse_time("23:59") == time(23, 59, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_it_is_due_once_for_all_that_was_missed(handled: str, now: str, due: boo
     assert table.due(at(now)) == due
     if due:
         assert not table.done(at(now)).due(at(now))
-        assert not table.done(at(now)).due(timetable.following(at(now), TWO) - timedelta(seconds=1))
-        assert table.done(at(now)).due(timetable.following(at(now), TWO))
+        assert not table.done(at(now)).due(timetable.next_due(at(now), TWO) - timedelta(seconds=1))
+        assert table.done(at(now)).due(timetable.next_due(at(now), TWO))
 
 
 def looked(table: Timetable, clock: list[datetime]) -> list[datetime]:
@@ -107,7 +107,7 @@ def test_a_clock_set_forward_or_a_machine_that_slept_is_one_night(forward: timed
     before = minutes(at("10 12:00"), 60)
     after = minutes(before[-1] + forward, 60)
     done = looked(Timetable(TWO, before[0]), before + after)
-    assert len(done) == (timetable.last(after[-1], TWO) > before[0])
+    assert len(done) == (timetable.last_due(after[-1], TWO) > before[0])
 
 
 def test_what_failed_is_tried_again_a_few_times_and_then_the_next_night() -> None:

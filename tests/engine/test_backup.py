@@ -22,7 +22,7 @@ from tests.support import restore_points
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slipway.backup.restore_point import Point
+    from slipway.backup.restore_point import RestorePoint
     from tests.engine.conftest import Stack
 
 TYPES = """
@@ -105,19 +105,19 @@ def odd(stack: Stack) -> Iterator[None]:
     psql(stack, TYPES)
     yield
     for point in known(stack):
-        restore_point.remove(point)
+        restore_point.remove_point(point)
     psql(stack, GONE)
 
 
-def known(stack: Stack) -> list[Point]:
-    return restore_point.known(stack.root / "backups")
+def known(stack: Stack) -> list[RestorePoint]:
+    return restore_point.list_points(stack.root / "backups")
 
 
-def create(stack: Stack, *options: str) -> Point:
+def create(stack: Stack, *options: str) -> RestorePoint:
     """Make a restore point, and return it."""
     said = stack.inv("backup.create", *options)
     (id_,) = re.findall(rf"Restore point ({restore_point.ID.pattern})", said)
-    return restore_point.find(stack.root / "backups", str(id_))
+    return restore_point.find_point(stack.root / "backups", str(id_))
 
 
 def left(stack: Stack) -> list[str]:
@@ -180,16 +180,16 @@ def test_what_is_set_of_the_database_itself_is_proven_too(stack: Stack) -> None:
     whole = properties.read_text(encoding="utf-8")
     for pattern in ("ALTER DATABASE .*search_path", "ALTER ROLE", "GRANT CREATE .*Leser"):
         properties.write_text(re.sub(f"(?m)^.*{pattern}.*$", "", whole), encoding="utf-8")
-        restore_points.forge(point.folder, files=dict(restore_point.written(point.folder)))
+        restore_points.forge(point.folder, files=dict(restore_point.measure_files(point.folder)))
         said = stack.inv("backup.verify", point.id, code=1)
         assert "indexes, views or settings are not the same" in said
     properties.write_text(whole, encoding="utf-8")
-    restore_points.forge(point.folder, files=dict(restore_point.written(point.folder)))
+    restore_points.forge(point.folder, files=dict(restore_point.measure_files(point.folder)))
     psql(stack, PLAIN)
     said = stack.inv("backup.verify", point.id, code=1)
     assert "belongs to somebody whom this server does not know" in said
     assert left(stack) == []
-    restore_point.remove(point)
+    restore_point.remove_point(point)
 
 
 def test_text_with_a_nul_is_refused_by_the_server(stack: Stack) -> None:
@@ -198,14 +198,14 @@ def test_text_with_a_nul_is_refused_by_the_server(stack: Stack) -> None:
             psql(stack, f"SELECT ({value})::text")
 
 
-def damaged(point: Point, spoil: str) -> None:
+def damaged(point: RestorePoint, spoil: str) -> None:
     """Damage the largest file of a dump, and make the manifest believe that it was so."""
     path = max((point.folder / "database").rglob("*.zst"), key=lambda item: item.stat().st_size)
     content = bytearray(path.read_bytes())
     if spoil == "flip":
         content[len(content) // 2] ^= 1
     path.write_bytes(content[: {"flip": len(content), "cut": len(content) // 2, "empty": 0}[spoil]])
-    restore_points.forge(point.folder, files=dict(restore_point.written(point.folder)))
+    restore_points.forge(point.folder, files=dict(restore_point.measure_files(point.folder)))
 
 
 @pytest.mark.parametrize("spoil", ["flip", "cut", "empty"])
@@ -216,9 +216,9 @@ def test_a_damaged_dump_is_not_verified_even_where_its_checksum_is_right(
     damaged(point, spoil)
     said = stack.inv("backup.verify", point.id, code=1)
     assert "step 2 (proof)" in said
-    assert restore_point.find(stack.root / "backups", point.id).verified is None
+    assert restore_point.find_point(stack.root / "backups", point.id).verified is None
     assert left(stack) == []
-    restore_point.remove(point)
+    restore_point.remove_point(point)
 
 
 def test_with_a_wrong_password_nothing_is_made(stack: Stack) -> None:
@@ -229,7 +229,7 @@ def test_with_a_wrong_password_nothing_is_made(stack: Stack) -> None:
     assert "password authentication failed" in said
     assert "give it POSTGRES_PASSWORD" in said
     assert known(stack) == before
-    assert restore_point.partials(stack.root / "backups") == []
+    assert restore_point.list_partials(stack.root / "backups") == []
 
 
 def test_a_full_disk_takes_no_half_point(stack: Stack) -> None:
@@ -312,7 +312,7 @@ def test_whatever_happens_meanwhile_no_half_point_is_there(stack: Stack) -> None
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[0]
     assert "interrupted" in said
-    assert (known(stack), restore_point.partials(stack.root / "backups")) == (before, [])
+    assert (known(stack), restore_point.list_partials(stack.root / "backups")) == (before, [])
     assert left(stack) == []
     with dumping(stack) as process:
         (server,) = stack.containers("postgres")
@@ -320,7 +320,7 @@ def test_whatever_happens_meanwhile_no_half_point_is_there(stack: Stack) -> None
         said = process.communicate(timeout=120)[0]
     assert "step 1 (database)" in said
     assert "-> inv deploy.up" in said
-    assert (known(stack), restore_point.partials(stack.root / "backups")) == (before, [])
+    assert (known(stack), restore_point.list_partials(stack.root / "backups")) == (before, [])
     point = create(stack)  # starts it
     assert point.verified
     assert left(stack) == []

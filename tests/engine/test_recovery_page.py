@@ -57,8 +57,8 @@ def test_the_page_of_the_recovery_can_be_followed(stack: Stack, tmp_path: Path) 
             assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
 
     before, drill, database, model, machine = sections()
-    for point in restore_point.known(stack.root / "backups"):
-        restore_point.remove(point)
+    for point in restore_point.list_points(stack.root / "backups"):
+        restore_point.remove_point(point)
     held = rows(stack)
     follow(before)
     follow(drill)

@@ -53,7 +53,7 @@ def test_a_night_in_the_container_is_one_of_this_machine_too(
     (by_hand,) = restore_point.ID.findall(stack.inv("backup.create").splitlines()[-1])
     code, said = python(scheduler, NIGHT)
     assert code == 0, said
-    point = restore_point.find(stack.root / "backups", said.splitlines()[-1])
+    point = restore_point.find_point(stack.root / "backups", said.splitlines()[-1])
     assert (point.kind, point.series) == ("scheduled", ("dev", "compose"))
     assert point.verified
     assert point.content.tables["observations"].rows > 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import docker
 
-    from slipway.backup.restore_point import Point
+    from slipway.backup.restore_point import RestorePoint
     from tests.engine.conftest import MakeStack, Stack
 
 START = """
@@ -131,7 +131,7 @@ def old_image(
 
 
 @contextmanager
-def moved(point: Point, to: Stack) -> Iterator[None]:
+def moved(point: RestorePoint, to: Stack) -> Iterator[None]:
     """Carry a restore point to another stack for a while."""
     folder = to.root / "backups" / point.id
     shutil.copytree(point.folder, folder)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from slipway.backup.restore_point import Point
+    from slipway.backup.restore_point import RestorePoint
 
 STRANGE = "Zürich 東京 \U0001f327 'quoted' \"twice\" \\ \r\n\t"
 
@@ -34,7 +34,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     said = made.inv("backup.create", code=1)
     assert "there is no database" in said
     assert "-> inv deploy.up" in said
-    assert not restore_point.partials(made.root / "backups")
+    assert not restore_point.list_partials(made.root / "backups")
     made.inv("db.migrate")
     with database(made) as sql:
         sql.executescript(
@@ -62,8 +62,8 @@ def create(copy: Copy, *options: str) -> str:
     return str(id_)
 
 
-def known(copy: Copy) -> list[Point]:
-    return restore_point.known(copy.root / "backups")
+def known(copy: Copy) -> list[RestorePoint]:
+    return restore_point.list_points(copy.root / "backups")
 
 
 def test_a_point_is_made_proven_listed_and_known_to_the_doctor(copy: Copy) -> None:
@@ -140,7 +140,7 @@ def test_a_damaged_dump_is_found_and_is_not_verified_any_more(copy: Copy) -> Non
     assert known(copy)[-1].verified is None
     assert "is damaged" in copy.inv("backup.export", id_, "--to=x.tar", code=1)
     assert not (copy.root / "x.tar").exists()
-    restore_point.remove(known(copy)[-1])
+    restore_point.remove_point(known(copy)[-1])
 
 
 def test_what_was_not_proven_can_be_later(copy: Copy) -> None:
@@ -175,7 +175,7 @@ def test_it_is_carried_off_site_encrypted_and_comes_back(
     monkeypatch.setitem(copy.environment, "BACKUP_RECIPIENT", recipient)
     id_ = create(copy)
     assert sorted(path.name for path in away.iterdir()) == [f"{id_}.json", f"{id_}.tar.age"]
-    restore_point.remove(known(copy)[-1])
+    restore_point.remove_point(known(copy)[-1])
     listed = json.loads(copy.inv("backup.list", "--json"))
     assert (listed[0]["id"], listed[0]["here"], listed[0]["offsite"]) == (id_, False, True)
     copy.inv("backup.import", id_, f"--identity={key}")
@@ -196,7 +196,7 @@ def test_it_is_carried_off_site_encrypted_and_comes_back(
 def test_old_points_go_and_the_newest_verified_stays(copy: Copy) -> None:
     good = create(copy)
     bad = create(copy, "--no-verify")
-    left, _ = restore_point.begun(copy.root / "backups")
+    left, _ = restore_point.begin_point(copy.root / "backups")
     before = known(copy)
     said = copy.inv("backup.prune", "--daily=1", "--dry-run")
     assert f"{left.name}: DELETE" in said

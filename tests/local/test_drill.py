@@ -94,7 +94,7 @@ def test_ctrl_c_leaves_nothing(stack: Local) -> None:
 
 
 def test_a_damaged_point_fails_in_words(stack: Local) -> None:
-    bad = restore_point.find(stack.copy.root / "backups", stack.create("--no-verify"))
+    bad = restore_point.find_point(stack.copy.root / "backups", stack.create("--no-verify"))
     (dump,) = bad.database.iterdir()
     dump.write_bytes(dump.read_bytes()[:-1])
     said = stack.drill(bad.id, code=1)
@@ -103,7 +103,7 @@ def test_a_damaged_point_fails_in_words(stack: Local) -> None:
     assert "-> use another one: inv backup.list" in said
     assert stack.left(drills.name_in(said)) == []
     assert (stack.entry["outcome"], stack.entry["point"]) == ("failed", bad.id)
-    restore_point.remove(bad)
+    restore_point.remove_point(bad)
 
 
 def test_no_room_on_the_disk_is_said_before_anything_is_made(stack: Local) -> None:

@@ -22,7 +22,7 @@ from tests.support.copies import Copy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slipway.backup.restore_point import Point
+    from slipway.backup.restore_point import RestorePoint
 
 SOON = """
 import sys
@@ -66,11 +66,12 @@ def running(copy: Copy, *words: str) -> Iterator[None]:
     assert (process.returncode, "ended" in log.read_text()) == (0, True), log.read_text()
 
 
-def made(copy: Copy, count: int) -> Point:
+def made(copy: Copy, count: int) -> RestorePoint:
     """Wait for the newest of so many restore points, and for all that follows on it."""
     deadline = time.monotonic() + 30
     while (
-        len(found := restore_point.known(copy.root / "backups")) < count or not found[-1].verified
+        len(found := restore_point.list_points(copy.root / "backups")) < count
+        or not found[-1].verified
     ):
         assert time.monotonic() < deadline, (copy.root / "scheduler.log").read_text()
         time.sleep(0.05)
@@ -81,7 +82,7 @@ def made(copy: Copy, count: int) -> Point:
 
 
 def test_a_night_that_comes_and_one_that_was_missed(copy: Copy) -> None:
-    beat = f"file://{service.beat_of(copy.root / 'run')}"
+    beat = f"file://{service.heartbeat_file(copy.root / 'run')}"
     with running(copy, "-c", SOON):
         first = made(copy, 1)
         assert health.probe_health(beat) == ""

@@ -14,9 +14,9 @@ import pytest
 
 from slipway.core import journal
 from slipway.core.errors import Refused
-from slipway.pipeline import fingerprint, imports, permissions, stages
-from slipway.pipeline.fingerprint import Given
-from slipway.pipeline.stages import Known, Stage, Work
+from slipway.pipeline import fingerprint, imports, stages
+from slipway.pipeline.fingerprint import StageSettings
+from slipway.pipeline.stages import AvailableSeries, PipelineStage, WorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.support.scratch import Scratch
 
-WORK = Work("rain", "1d")
+WORK = WorkItem("rain", "1d")
 NAMES = ("draw", "sum", "tell")
 COMPOSE = """
 x-series: {names: "config/series.yaml#series", intervals: [1d, 1w]}
@@ -94,11 +94,11 @@ with place(asked, "told.txt").open("a") as file:
 """
 
 
-def stage(name: str, *needs: str, **more: tuple[str, ...]) -> Stage:
+def stage(name: str, *needs: str, **more: tuple[str, ...]) -> PipelineStage:
     empty: dict[str, tuple[str, ...]] = dict.fromkeys(
         ("inputs", "outputs", "appends", "code", "locks"), ()
     )
-    return Stage(name, ("python", name), needs, folder="steps", **(empty | more))
+    return PipelineStage(name, ("python", name), needs, folder="steps", **(empty | more))
 
 
 @pytest.fixture
@@ -131,8 +131,8 @@ def ran(scratch: Scratch, *arguments: str, code: int = 0) -> tuple[str, dict[str
 
 
 def test_stages_come_after_what_they_need(steps: Scratch) -> None:
-    assert stages.there(steps.root)
-    order = stages.stages(steps.root)
+    assert stages.has_stages(steps.root)
+    order = stages.read_stages(steps.root)
     assert tuple(item.name for item in order) == NAMES
     assert order[0].command == ("python", "-m", "scratch.steps.draw")
     assert order[2].appends == ("out/{series}-{interval}/told.txt",)
@@ -140,20 +140,20 @@ def test_stages_come_after_what_they_need(steps: Scratch) -> None:
 
 
 def test_the_folders_that_stages_write_to_are_shared(steps: Scratch) -> None:
-    assert permissions.folders(stages.stages(steps.root)) == ["out"]
+    assert stages.output_folders(steps.root) == ["out"]
 
 
 def test_what_has_no_order_as_it_is_needed_stays_as_it_is_written() -> None:
-    order = stages.in_order([stage("a"), stage("d", "a"), stage("b"), stage("c", "b", "d")])
+    order = stages.order_stages([stage("a"), stage("d", "a"), stage("b"), stage("c", "b", "d")])
     assert [item.name for item in order] == ["a", "d", "b", "c"]
     with pytest.raises(Refused, match="in a circle: a, b"):
-        stages.in_order([stage("a", "b"), stage("b", "a"), stage("c")])
+        stages.order_stages([stage("a", "b"), stage("b", "a"), stage("c")])
 
 
 def test_a_repository_may_have_no_stages(scratch: Scratch) -> None:
-    assert not stages.there(scratch.root)
+    assert not stages.has_stages(scratch.root)
     with pytest.raises(Refused, match="no stages here"):
-        stages.stages(scratch.root)
+        stages.read_stages(scratch.root)
     assert "pipeline" not in scratch.inv("--list").stdout
 
 
@@ -169,7 +169,7 @@ def test_a_repository_may_have_no_stages(scratch: Scratch) -> None:
 )
 def test_a_run_is_of_some_stages(asked: dict[str, str], names: list[str]) -> None:
     order = [stage("a"), stage("b"), stage("c")]
-    assert [item.name for item in stages.chosen(order, **asked)] == names
+    assert [item.name for item in stages.choose_stages(order, **asked)] == names
 
 
 @pytest.mark.parametrize(
@@ -183,19 +183,22 @@ def test_a_run_is_of_some_stages(asked: dict[str, str], names: list[str]) -> Non
 )
 def test_stages_that_cannot_be_meant_are_refused(asked: dict[str, str], fix: str) -> None:
     with pytest.raises(Refused, match=fix) as refused:
-        stages.chosen([stage("train"), stage("predict")], **asked)
+        stages.choose_stages([stage("train"), stage("predict")], **asked)
     assert refused.value.code == 2
 
 
 def test_a_run_is_of_some_series() -> None:
-    known = Known(("rain", "snow"), ("1d", "1w"))
-    assert stages.works(known) == [WORK]
-    assert stages.works(known, "snow,rain, snow", "1w") == [Work("snow", "1w"), Work("rain", "1w")]
-    assert len(stages.works(known, "all", "all")) == 4
+    known = AvailableSeries(("rain", "snow"), ("1d", "1w"))
+    assert stages.choose_work(known) == [WORK]
+    assert stages.choose_work(known, "snow,rain, snow", "1w") == [
+        WorkItem("snow", "1w"),
+        WorkItem("rain", "1w"),
+    ]
+    assert len(stages.choose_work(known, "all", "all")) == 4
     with pytest.raises(Refused, match="did you mean snow"):
-        stages.works(known, "sno")
+        stages.choose_work(known, "sno")
     with pytest.raises(Refused, match="there is no interval '1h'"):
-        stages.works(known, "", "1h")
+        stages.choose_work(known, "", "1h")
 
 
 def test_code_is_what_a_stage_starts_from_and_all_it_imports(steps: Scratch) -> None:
@@ -205,59 +208,69 @@ def test_code_is_what_a_stage_starts_from_and_all_it_imports(steps: Scratch) -> 
     steps.write("src/scratch/deep/tests/test_it.py", "")
     steps.write("src/scratch/late.py", "import json")
     source = steps.root / "src"
-    found = imports.files(steps.root, source, ["src/scratch/deep"])
+    found = imports.program_files(steps.root, source, ["src/scratch/deep"])
     assert {str(path.relative_to(source / "scratch")) for path in found} == {
         "__init__.py", "deep/__init__.py", "deep/in_function.py", "late.py",
         "steps/common.py", "steps/sum.py",
     }  # fmt: skip
     with pytest.raises(Refused, match=r"src/gone.py is named as the code"):
-        imports.files(steps.root, source, ["src/gone.py"])
+        imports.program_files(steps.root, source, ["src/gone.py"])
 
 
 def test_every_thing_that_files_depend_on_has_them_made_again(steps: Scratch) -> None:
-    here, (draw, *_) = steps.project, stages.stages(steps.root)
-    given = Given(("--times", "2"), {"WEB_PORT": "1"}, {"lock": "x"})
+    here, (draw, *_) = steps.project, stages.read_stages(steps.root)
+    given = StageSettings(("--times", "2"), {"WEB_PORT": "1"}, {"lock": "x"})
 
     def now(**other: object) -> dict[str, object]:
-        return fingerprint.from_what(here, draw, WORK, Given(**({**given.__dict__} | other)))
+        return fingerprint.fingerprint_stage(
+            here, draw, WORK, StageSettings(**({**given.__dict__} | other))
+        )
 
-    assert fingerprint.why(here, draw, WORK, now()) == "not made yet"
+    assert fingerprint.rerun_reason(here, draw, WORK, now()) == "not made yet"
     with pytest.raises(Refused, match=r"has not made out/rain-1d/numbers.txt"):
-        fingerprint.keep(here, draw, WORK, now())
+        fingerprint.save_fingerprint(here, draw, WORK, now())
     output = steps.write("out/rain-1d/numbers.txt", "1")
-    fingerprint.keep(here, draw, WORK, now())
-    assert fingerprint.why(here, draw, WORK, now()) == ""
-    assert fingerprint.why(here, draw, WORK, now(parameters=())) == "its parameters changed"
-    assert fingerprint.why(here, draw, WORK, now(variables={})) == "a variable changed: WEB_PORT"
-    assert "packages" in fingerprint.why(here, draw, WORK, now(packages={"lock": "y"}))
+    fingerprint.save_fingerprint(here, draw, WORK, now())
+    assert fingerprint.rerun_reason(here, draw, WORK, now()) == ""
+    assert (
+        fingerprint.rerun_reason(here, draw, WORK, now(parameters=())) == "its parameters changed"
+    )
+    assert (
+        fingerprint.rerun_reason(here, draw, WORK, now(variables={}))
+        == "a variable changed: WEB_PORT"
+    )
+    assert "packages" in fingerprint.rerun_reason(here, draw, WORK, now(packages={"lock": "y"}))
     os.utime(steps.root / "data.txt", (0, 0))
     steps.write("src/scratch/other.py", "changed = True")
-    assert fingerprint.why(here, draw, WORK, now()) == ""
+    assert fingerprint.rerun_reason(here, draw, WORK, now()) == ""
     before = now()
     steps.write("src/scratch/steps/common.py", f"{COMMON}\n# another")
     assert (
-        fingerprint.why(here, draw, WORK, now()) == "its code changed: src/scratch/steps/common.py"
+        fingerprint.rerun_reason(here, draw, WORK, now())
+        == "its code changed: src/scratch/steps/common.py"
     )
     steps.write("src/scratch/steps/common.py", COMMON)
     steps.write("data.txt", "4")
-    assert fingerprint.why(here, draw, WORK, now()) == "its input changed: data.txt"
+    assert fingerprint.rerun_reason(here, draw, WORK, now()) == "its input changed: data.txt"
     output.write_text("2")
-    said = fingerprint.why(here, draw, WORK, before)
+    said = fingerprint.rerun_reason(here, draw, WORK, before)
     assert said == "its output was changed: out/rain-1d/numbers.txt"
     output.unlink()
-    assert fingerprint.why(here, draw, WORK, before) == "out/rain-1d/numbers.txt is gone"
+    assert fingerprint.rerun_reason(here, draw, WORK, before) == "out/rain-1d/numbers.txt is gone"
 
 
 def test_what_is_on_another_machine_is_asked_each_time() -> None:
-    assert Given(("--url=https://example.org/a.csv",), {}, {}).elsewhere
-    assert Given((), {"SOURCE_URL": "http://"}, {}).elsewhere
-    assert not Given(("--file", "a.csv"), {"NAME": "https"}, {}).elsewhere
+    assert StageSettings(("--url=https://example.org/a.csv",), {}, {}).elsewhere
+    assert StageSettings((), {"SOURCE_URL": "http://"}, {}).elsewhere
+    assert not StageSettings(("--file", "a.csv"), {"NAME": "https"}, {}).elsewhere
 
 
 def test_a_file_that_a_parameter_names_is_an_input(steps: Scratch) -> None:
-    here, (draw, *_) = steps.project, stages.stages(steps.root)
+    here, (draw, *_) = steps.project, stages.read_stages(steps.root)
     steps.write("mine.json", "{}")
-    what = fingerprint.from_what(here, draw, WORK, Given(("--opinion", "mine.json"), {}, {}))
+    what = fingerprint.fingerprint_stage(
+        here, draw, WORK, StageSettings(("--opinion", "mine.json"), {}, {})
+    )
     assert {*what["inputs"]} == {"config/series.yaml", "data.txt", "mine.json"}
 
 

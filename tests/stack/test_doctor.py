@@ -137,9 +137,9 @@ def test_a_repository_without_a_restore_point_is_told_how_to_make_one(scratch: S
     [
         (3, {}, "p1, 3 d ago, took 74 s; the objective is 1 h", ""),
         (89, {}, "89 d ago", ""),
-        (91, {}, "one every 90 days is the objective", drill.NEXT),
+        (91, {}, "one every 90 days is the objective", drill.DRILL_COMMAND),
         (3, {"seconds": 3700.0}, "took 62 min; the objective is 1 h", "make it shorter"),
-        (3, {"outcome": "failed", "error": "no"}, "p1, 3 d ago, failed: no", drill.NEXT),
+        (3, {"outcome": "failed", "error": "no"}, "p1, 3 d ago, failed: no", drill.DRILL_COMMAND),
     ],
 )
 def test_a_drill_that_is_old_or_failed_or_was_slow_is_warned_of(

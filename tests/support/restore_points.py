@@ -7,16 +7,18 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from slipway.backup import restore_point
-from slipway.backup.databases import Content, Table
+from slipway.backup.databases.base import DatabaseContent, TableDigest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from slipway.backup.restore_point import Point
+    from slipway.backup.restore_point import RestorePoint
 
 START = datetime(2026, 11, 1, 2, tzinfo=UTC)
-CONTENT = Content("sqlite 3.46.1", "0002", "5e1f", {"observations": Table(3, "77")}, {"ids": 4})
+CONTENT = DatabaseContent(
+    "sqlite 3.46.1", "0002", "5e1f", {"observations": TableDigest(3, "77")}, {"ids": 4}
+)
 FILES = {
     "database/dump": b"dumped " * 100,
     "models/tier1_v1.0_2026-11-22.onnx": b"a model",
@@ -46,20 +48,22 @@ def write(
     verified: bool = True,
     files: Mapping[str, bytes] = FILES,
     **other: object,
-) -> Point:
+) -> RestorePoint:
     """Make a restore point on the disk."""
-    partial, _ = restore_point.begun(folder)
+    partial, _ = restore_point.begin_point(folder)
     for name, content in files.items():
         (partial / name).write_bytes(content)
-    made = restore_point.finished(partial, facts(sequence, at, **other))
-    return restore_point.mark(made, "by a test", 1.0) if verified else made
+    made = restore_point.finish_point(partial, facts(sequence, at, **other))
+    return restore_point.mark_verified(made, "by a test", 1.0) if verified else made
 
 
 def forge(folder: Path, **changed: object) -> None:
     """Change a manifest and make its checksum right again."""
     path = folder / restore_point.MANIFEST
     said = {**json.loads(path.read_text(encoding="utf-8")), **changed}
-    path.write_text(json.dumps({**said, "sha256": restore_point.seal(said)}), encoding="utf-8")
+    path.write_text(
+        json.dumps({**said, "sha256": restore_point.manifest_checksum(said)}), encoding="utf-8"
+    )
 
 
 def day(number: float) -> datetime:

@@ -45,8 +45,8 @@ class Stack:
         return int(self.sql("SELECT count(*) FROM observations")[0])
 
     @property
-    def points(self) -> list[restore_point.Point]:
-        return restore_point.known(self.copy.root / "backups")
+    def points(self) -> list[restore_point.RestorePoint]:
+        return restore_point.list_points(self.copy.root / "backups")
 
     def create(self, *options: str) -> str:
         self.copy.inv("backup.create", *options)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from slipway.backup.restore_point import Point
+    from slipway.backup.restore_point import RestorePoint
 
 MANIFEST_LIMIT = 64 * 1024**2
 """Bytes; nothing that says to be a manifest is read further."""
@@ -31,12 +31,12 @@ BLOCK = 1024**2
 OTHER = "use another copy of it"
 
 
-def name(id_: str, *, encrypted: bool) -> str:
+def archive_name(id_: str, *, encrypted: bool) -> str:
     """Return how the file of a restore point is called."""
     return f"{id_}.tar{age.SUFFIX if encrypted else ''}"
 
 
-def write(point: Point, to: Path, recipient: str = "") -> Path:
+def write_archive(point: RestorePoint, to: Path, recipient: str = "") -> Path:
     """Write a restore point into one file, read that again, and only then give it its name.
 
     With a recipient it is encrypted, and its name ends in .age.
@@ -46,37 +46,37 @@ def write(point: Point, to: Path, recipient: str = "") -> Path:
         OSError: it cannot be written; then it is not there.
     """
     if to.is_dir():
-        to /= name(point.id, encrypted=bool(recipient))
+        to /= archive_name(point.id, encrypted=bool(recipient))
     elif recipient and to.suffix != age.SUFFIX:
         to = to.with_name(to.name + age.SUFFIX)
     if to.exists():
         raise Refused(f"{to} is there already", "choose another name, or remove it", code=2)
-    refuse_damaged(point)
+    refuse_damaged_point(point)
     with files.moved_to(to) as partial:
         descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            wanted = age.encrypt_blocks(blocks(point), file, recipient)
+            wanted = age.encrypt_blocks(archive_blocks(point), file, recipient)
             file.flush()
             os.fsync(file.fileno())
         if age.measure_blocks(age.file_blocks(partial)) != wanted:
             raise Refused(f"{to} reads otherwise than it was written", "use another disk")
         if not recipient:
-            checked(partial)
+            check_archive(partial)
     return to
 
 
-def refuse_damaged(point: Point) -> None:
+def refuse_damaged_point(point: RestorePoint) -> None:
     """Compare every file of a restore point with its manifest.
 
     Raises:
         Refused: one is not as it was.
     """
-    if wrong := restore_point.damaged(point):
+    if wrong := restore_point.damaged_files(point):
         what = f"restore point {point.id} is damaged: {'; '.join(wrong[:3])}"
         raise Refused(what, "use another one: inv backup.list")
 
 
-def blocks(point: Point) -> Iterator[bytes]:
+def archive_blocks(point: RestorePoint) -> Iterator[bytes]:
     """Yield the archive of a restore point, piece by piece.
 
     Raises:
@@ -102,20 +102,20 @@ def _packed(member: tarfile.TarInfo, content: IO[bytes]) -> Iterator[bytes]:
     yield bytes(-member.size % tarfile.BLOCKSIZE)
 
 
-def _member(point: Point, name: str, size: int) -> tarfile.TarInfo:
+def _member(point: RestorePoint, name: str, size: int) -> tarfile.TarInfo:
     """Describe a file in the archive: it belongs to whoever unpacks it, and only to them."""
     member = tarfile.TarInfo(f"{point.id}/{name}")
     member.size, member.mode, member.mtime = size, 0o600, int(point.created.timestamp())
     return member
 
 
-def checked(path: Path) -> dict[str, Any]:
+def check_archive(path: Path) -> dict[str, Any]:
     """Read a whole archive, compare every file with the manifest, and return that.
 
     Raises:
         Refused: it is not the archive of a restore point, or not a whole one.
     """
-    manifest = manifest_of(path)
+    manifest = read_manifest(path)
     found = {}
     with _opened(path) as tar:
         for name, content in _contents(tar, manifest):
@@ -134,7 +134,7 @@ def _digested(content: IO[bytes]) -> dict[str, Any]:
     return {"bytes": content.tell(), "sha256": digest.hexdigest()}
 
 
-def manifest_of(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
     """Read the manifest alone.
 
     Raises:
@@ -144,7 +144,7 @@ def manifest_of(path: Path) -> dict[str, Any]:
         with tarfile.open(path, mode="r:") as tar:
             member = tar.next()
             file = tar.extractfile(member) if member and member.isreg() else None
-            return restore_point.parsed(file.read(MANIFEST_LIMIT) if file else b"")
+            return restore_point.parse_manifest(file.read(MANIFEST_LIMIT) if file else b"")
     except OSError as error:
         raise Refused(f"{path}: {error.strerror or error}", code=2) from error
     except (tarfile.TarError, ValueError) as error:
@@ -184,25 +184,25 @@ def _contents(tar: tarfile.TarFile, manifest: Mapping[str, Any]) -> Iterator[tup
             yield name, content
 
 
-def read(path: Path, folder: Path) -> Point:
+def unpack_archive(path: Path, folder: Path) -> RestorePoint:
     """Make a restore point of an archive; it is checked before and after it is unpacked.
 
     Raises:
         Refused: the archive is not whole, or that restore point is here already.
         OSError: the disk does not take it; then it is not there.
     """
-    manifest = checked(path)
+    manifest = check_archive(path)
     id_ = manifest["id"]
     if (folder / id_).exists():
         raise Refused(f"restore point {id_} is here already", f"inv backup.verify {id_}", code=2)
     folder.mkdir(mode=0o700, exist_ok=True)
     partial = folder / f".{id_}.partial"
-    restore_point.clear([partial])
+    restore_point.clear_partials([partial])
     try:
         _unpack(path, manifest, partial)
-        return restore_point.named(partial)
+        return restore_point.publish_point(partial)
     except BaseException:
-        restore_point.clear([partial])
+        restore_point.clear_partials([partial])
         raise
 
 
@@ -216,6 +216,6 @@ def _unpack(path: Path, manifest: Mapping[str, Any], partial: Path) -> None:
                 shutil.copyfileobj(content, file)
     for part in restore_point.PARTS:
         (partial / part).mkdir(mode=0o700, exist_ok=True)
-    if dict(restore_point.written(partial)) != manifest["files"]:
+    if dict(restore_point.measure_files(partial)) != manifest["files"]:
         raise Refused(f"{path} came out otherwise than it is", "look at the disk, then try again")
-    restore_point.described_by(partial, manifest)
+    restore_point.write_manifest(partial, manifest)

@@ -5,24 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slipway.backup import create, restore_point
-from slipway.backup.offsite.copies import Copy, Look
+from slipway.backup import display, restore_point
+from slipway.backup.offsite.copies import OffsiteCopy, OffsiteListing
 from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from slipway.backup.offsite.copies import Offsite
-    from slipway.backup.restore_point import Point
+    from slipway.backup.offsite.copies import OffsiteFolder
+    from slipway.backup.restore_point import RestorePoint
 
 
 @dataclass(frozen=True)
-class Holding:
+class CatalogEntry:
     """One restore point, wherever it is."""
 
-    point: Point | None
-    copy: Copy | None
+    point: RestorePoint | None
+    copy: OffsiteCopy | None
 
     @property
     def order(self) -> tuple[int, Any]:
@@ -40,10 +40,10 @@ class Holding:
     def described(self) -> Iterator[tuple[str, object]]:
         """Yield what a person reads of it in a list."""
         if self.point:
-            yield from create.described(self.point)
+            yield from display.point_columns(self.point)
         elif copy := self.copy:
-            yield from (("id", copy.id), ("age", create.elapsed(copy.age)))
-            yield from (("size", create.size(copy.size)), ("verified", copy.state))
+            yield from (("id", copy.id), ("age", display.format_elapsed(copy.age)))
+            yield from (("size", display.format_size(copy.size)), ("verified", copy.state))
             yield from (("kind", copy.kind), ("of", "/".join(copy.series)))
             yield ("holds", "encrypted" if copy.encrypted else "")
 
@@ -59,12 +59,12 @@ class Holding:
 
 
 @dataclass(frozen=True)
-class Holdings:
+class Catalog:
     """All of them, the oldest first."""
 
-    items: list[Holding]
-    away: Offsite | None
-    look: Look
+    items: list[CatalogEntry]
+    away: OffsiteFolder | None
+    look: OffsiteListing
     wrong: str = ""
     """Why it is not known what is off-site."""
 
@@ -86,20 +86,20 @@ class Holdings:
 
     def remarks(self, folder: Path) -> Iterator[str]:
         """Yield what else has to be said."""
-        for name, wrong in restore_point.unreadable(folder):
+        for name, wrong in restore_point.unreadable_points(folder):
             yield f"{name} cannot be used: {wrong}"
         yield from filter(None, (*self.look.strange, self.wrong))
 
 
-def known(folder: Path, away: Offsite | None) -> Holdings:
+def read_catalog(folder: Path, away: OffsiteFolder | None) -> Catalog:
     """Return what is here and off-site; a storage that does not answer keeps nothing back."""
-    look, wrong = Look([], [], []), ""
+    look, wrong = OffsiteListing([], [], []), ""
     if away:
         try:
             look = away.looked()
         except Refused as error:
             wrong = f"What is off-site is not known: {error.what}"
-    here = {point.id: point for point in restore_point.known(folder)}
+    here = {point.id: point for point in restore_point.list_points(folder)}
     there = {copy.id: copy for copy in look.copies}
-    items = [Holding(here.get(id_), there.get(id_)) for id_ in {**here, **there}]
-    return Holdings(sorted(items, key=lambda item: item.order), away, look, wrong)
+    items = [CatalogEntry(here.get(id_), there.get(id_)) for id_ in {**here, **there}]
+    return Catalog(sorted(items, key=lambda item: item.order), away, look, wrong)

@@ -12,20 +12,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from slipway.backup import archive, databases, restore_point
+from slipway.backup import archive, display, restore_point
+from slipway.backup.databases import base
 from slipway.core import journal, output
 from slipway.core.errors import Refused
 from slipway.core.transaction import Steps, uninterrupted, unwritable
 from slipway.models import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from datetime import timedelta
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from slipway.backup.databases import Content, Database
-    from slipway.backup.offsite.copies import Offsite
-    from slipway.backup.restore_point import Point
+    from slipway.backup.databases.base import DatabaseContent, StackDatabase
+    from slipway.backup.offsite.copies import OffsiteFolder
+    from slipway.backup.restore_point import RestorePoint
     from slipway.core.project import Project
     from slipway.core.transaction import Change
 
@@ -40,7 +40,7 @@ SHOWN = 3
 """How many differences a message names."""
 
 
-class Setting(Protocol):
+class BackupSource(Protocol):
     """What a restore point is made in: a session, or a container of the stack itself."""
 
     @property
@@ -51,19 +51,19 @@ class Setting(Protocol):
     def series(self) -> tuple[str, str]:
         """Whose data it is."""
 
-    def surroundings(self) -> dict[str, Any]:
+    def describe_provenance(self) -> dict[str, Any]:
         """Describe what the data is used by."""
 
 
-def create(  # noqa: PLR0913 - what is made of what, and where it goes
-    setting: Setting,
+def create_restore_point(  # noqa: PLR0913 - what is made of what, and where it goes
+    setting: BackupSource,
     steps: Steps,
-    database: Database,
+    database: StackDatabase,
     kind: str,
     *,
     prove: bool = True,
-    away: Offsite | None = None,
-) -> Point:
+    away: OffsiteFolder | None = None,
+) -> RestorePoint:
     """Make a restore point, prove it, and carry a copy `away`; the steps are called STEPS.
 
     Raises:
@@ -71,11 +71,13 @@ def create(  # noqa: PLR0913 - what is made of what, and where it goes
             the last one, it is there and verified.
     """
     folder = setting.project.backups
-    restore_point.clear(restore_point.partials(folder))  # they may be what fills the disk
+    restore_point.clear_partials(
+        restore_point.list_partials(folder)
+    )  # they may be what fills the disk
     with _awake(database):
         point = _made(setting, steps, database, kind)
-        restore_point.clear(
-            restore_point.partials(folder)
+        restore_point.clear_partials(
+            restore_point.list_partials(folder)
         )  # a dump that outlived its caller was writing to one
         steps.change.note(point=point.id)
         if prove:
@@ -89,7 +91,7 @@ def create(  # noqa: PLR0913 - what is made of what, and where it goes
     return point
 
 
-def _carried(steps: Steps, point: Point, away: Offsite) -> None:
+def _carried(steps: Steps, point: RestorePoint, away: OffsiteFolder) -> None:
     """Upload a restore point; whatever comes of that, the one here is as good as it was."""
     with steps.run(OFFSITE, f"carrying it to {away.shown}") as step:
         try:
@@ -98,17 +100,17 @@ def _carried(steps: Steps, point: Point, away: Offsite) -> None:
             refused = error if isinstance(error, Refused) else unwritable(error)
             what = f"{refused.what}\n  {point.id} is here, and verified"
             raise Refused(what, f"inv backup.export {point.id} --to {OFFSITE}") from None
-        step.detail = f"{copy.file}, {size(copy.size)}, read again, in {away.shown}"
+        step.detail = f"{copy.file}, {display.format_size(copy.size)}, read again, in {away.shown}"
 
 
 @contextmanager
-def _awake(database: Database) -> Iterator[None]:
+def _awake(database: StackDatabase) -> Iterator[None]:
     """Have its server run; one that did not is stopped again in the end.
 
     Raises:
         Refused: it cannot be started.
     """
-    started = database.start(databases.START_LIMIT)
+    started = database.start(base.START_LIMIT)
     if started:
         output.say("  The database did not run: it is started for this.")
     try:
@@ -119,39 +121,42 @@ def _awake(database: Database) -> Iterator[None]:
                 database.stop()
 
 
-def _made(setting: Setting, steps: Steps, database: Database, kind: str) -> Point:
+def _made(setting: BackupSource, steps: Steps, database: StackDatabase, kind: str) -> RestorePoint:
     """Make steps 1 to 3."""
     start = time.monotonic()
-    partial, at = restore_point.begun(setting.project.backups)
+    partial, at = restore_point.begin_point(setting.project.backups)
     try:
         with steps.run("database", "dumping it") as step:
             content = _dumped(database, partial / "database")
-            step.detail = f"{held(content)}, as {size(_bytes(partial / 'database'))}"
+            size = display.format_size(_bytes(partial / "database"))
+            step.detail = f"{display.describe_content(content)}, as {size}"
         with steps.run("models") as step:
             copied, broken = _copied(setting.project.models, partial / "models")
             left = (f"LEFT OUT {tier}: {why}" for tier, why in broken.items())
             step.detail = "; ".join([", ".join(copied.values()) or "none", *left])
         with steps.run("manifest", "taking every checksum") as step:
             facts = {
-                "sequence": restore_point.following(setting.project.backups),
+                "sequence": restore_point.next_sequence(setting.project.backups),
                 "created_at": at.isoformat(timespec="seconds"),
                 "kind": kind,
                 "database": {"kind": database.kind, **content.as_dict()},
                 "models": copied,
-                **setting.surroundings(),
+                **setting.describe_provenance(),
                 "journal": {"entries": len(journal.entries(setting.project.root))},
                 "seconds": round(time.monotonic() - start, 1),
             }
-            point = restore_point.finished(partial, facts)
-            step.detail = f"{len(point.files)} files, {size(point.size)}, in {point.folder}"
+            point = restore_point.finish_point(partial, facts)
+            step.detail = (
+                f"{len(point.files)} files, {display.format_size(point.size)}, in {point.folder}"
+            )
     except BaseException:
         with uninterrupted():
-            restore_point.clear([partial])
+            restore_point.clear_partials([partial])
         raise
     return point
 
 
-def _dumped(database: Database, folder: Path) -> Content:
+def _dumped(database: StackDatabase, folder: Path) -> DatabaseContent:
     """Dump a database; of a disk that is full its tools say all kinds of things."""
     try:
         return database.dump(folder)
@@ -185,7 +190,9 @@ def _copied(models: Path, to: Path) -> tuple[dict[str, str], dict[str, str]]:
     return copied, broken
 
 
-def verify(change: Change, database: Database, point: Point) -> Point:
+def verify_restore_point(
+    change: Change, database: StackDatabase, point: RestorePoint
+) -> RestorePoint:
     """Prove a restore point again: its files first, then by restoring it.
 
     Raises:
@@ -194,18 +201,18 @@ def verify(change: Change, database: Database, point: Point) -> Point:
     steps = Steps(change, PROOF)
     with steps.run("files", "comparing checksums") as step:
         try:
-            archive.refuse_damaged(point)
+            archive.refuse_damaged_point(point)
         except Refused:
-            restore_point.mark(point)
+            restore_point.mark_verified(point)
             raise
         step.detail = f"{len(point.files)} files are as they were"
     with _awake(database):
         return _proven(steps, database, point, LATER)
 
 
-def _proven(steps: Steps, database: Database, point: Point, how: str) -> Point:
+def _proven(steps: Steps, database: StackDatabase, point: RestorePoint, how: str) -> RestorePoint:
     """Restore it into a scratch database, compare that with the manifest, and mark it."""
-    refuse_other(database, point)
+    refuse_other_database(database, point)
     with steps.run("proof", "restoring it into a scratch database") as step:
         start = time.monotonic()
         try:
@@ -214,16 +221,16 @@ def _proven(steps: Steps, database: Database, point: Point, how: str) -> Point:
             fix = error.fix or f"inv backup.verify {point.id}"
             raise Refused(f"it could not be restored: {error.what}", fix) from error
         if wrong := point.content.differences(restored):
-            restore_point.mark(point)
+            restore_point.mark_verified(point)
             listed = "; ".join(wrong[:SHOWN]) + ("; ..." if len(wrong) > SHOWN else "")
             what = f"restored, {point.id} is not what was dumped: {listed}"
             raise Refused(what, "make another one: inv backup.create")
-        point = restore_point.mark(point, how, time.monotonic() - start)
-        step.detail = f"restored and compared: {held(restored)}"
+        point = restore_point.mark_verified(point, how, time.monotonic() - start)
+        step.detail = f"restored and compared: {display.describe_content(restored)}"
     return point
 
 
-def refuse_other(database: Database, point: Point) -> None:
+def refuse_other_database(database: StackDatabase, point: RestorePoint) -> None:
     """Check that a restore point is of such a database.
 
     Raises:
@@ -232,62 +239,6 @@ def refuse_other(database: Database, point: Point) -> None:
     if point.database_kind != database.kind:
         what = f"{point.id} holds {point.database_kind}, and this engine runs {database.kind}"
         raise Refused(what, f"add --engine {point.engine}", code=2)
-
-
-def held(content: Content) -> str:
-    """Say how much a database holds."""
-    large = content.large_objects.rows
-    said = f"{len(content.tables)} tables, {content.rows} rows"
-    return f"{said}, {large} large objects" if large else said
-
-
-def contents(point: Point) -> str:
-    """Say what is in a restore point."""
-    models = ", ".join(file.rpartition("_")[0] for file in point.models.values())
-    return "; ".join(filter(None, [f"{point.database_kind}: {held(point.content)}", models]))
-
-
-def state(point: Point) -> str:
-    """Say when and how a restore point was verified."""
-    if point.missing:
-        return f"DAMAGED: {len(point.missing)} files"
-    return proof(point.verified)
-
-
-def proof(said: Mapping[str, Any] | None) -> str:
-    """Say when and how something was verified."""
-    return f"{said['at'][:16].replace('T', ' ')} {said['how']}" if said else "no"
-
-
-def described(point: Point) -> Iterator[tuple[str, object]]:
-    """Yield what a person reads of a restore point in a list."""
-    yield from (("id", point.id), ("age", age(point)), ("size", size(point.size)))
-    yield from (("verified", state(point)), ("kind", point.kind))
-    yield from (("of", "/".join(point.series)), ("holds", contents(point)))
-
-
-def age(point: Point) -> str:
-    """Write how old a restore point is."""
-    return elapsed(point.age)
-
-
-def elapsed(time_: timedelta) -> str:
-    """Write a time in the unit that says most."""
-    seconds = time_.total_seconds()
-    if seconds < 0:
-        return "from the future"  # the clock was set back since
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def size(count: int) -> str:
-    """Write a number of bytes."""
-    for unit, length in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= length:
-            return f"{count / length:.1f} {unit}"
-    return f"{count} B"
 
 
 def _bytes(folder: Path) -> int:

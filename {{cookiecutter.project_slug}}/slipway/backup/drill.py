@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from slipway.backup import create, databases, metrics, objectives, restore, restore_point
-from slipway.backup.restore import Recovery
+from slipway.backup import display, metrics, restore, restore_point
+from slipway.backup.databases import select
+from slipway.backup.restore import RestoreRun
 from slipway.config.schema import COMPOSE, LOCAL
 from slipway.core import journal, output
 from slipway.core.errors import Refused
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from slipway.backup.restore import Wanted
+    from slipway.backup.restore import RestoreRequest
     from slipway.core.project import Project
     from slipway.stack.engines.base import Engine
 
@@ -48,14 +49,14 @@ MARGIN = 256 * 1024**2
 MEMORY = 512 * 1024**2
 """Bytes of memory that it needs at the least."""
 IMAGE = "{{.Repository}}:{{.Tag}}"
-NEXT = f"inv {VERB} {restore_point.LATEST}"
+DRILL_COMMAND = f"inv {VERB} {restore_point.LATEST}"
 
 
 class Drill:
     """One drill."""
 
     def __init__(
-        self, source: Project, profile: str, wanted: Wanted, *, keep: bool = False
+        self, source: Project, profile: str, wanted: RestoreRequest, *, keep: bool = False
     ) -> None:
         """Take the restore point; nothing is made yet."""
         self.source = source
@@ -72,9 +73,9 @@ class Drill:
         Raises:
             Refused: a step failed, or this machine has no room for it.
         """
-        clear(self.source)
-        refuse_scarce(self.scratch.folder.parent, self.point.size)
-        names = (*PREPARED[self.point.engine], *restore.BOTH)
+        remove_leftovers(self.source)
+        refuse_scarce_resources(self.scratch.folder.parent, self.point.size)
+        names = (*PREPARED[self.point.engine], *restore.ALL_STEPS)
         own, values = Steps(made, names), self.scratch.values()
         self.start = time.monotonic()
         try:
@@ -100,7 +101,7 @@ class Drill:
         if self.point.engine == COMPOSE:
             self._prepare(own, session)
         change = Change(project.root, restore.VERB, {"point": self.point.id})
-        turn = Recovery(session, change, databases.of(session), self.wanted, own)
+        turn = RestoreRun(session, change, select.open_database(session), self.wanted, own)
         turn.look()
         turn.make()
 
@@ -116,7 +117,7 @@ class Drill:
             session.engine.obtain_images()
             step.detail = f"of version {self.scratch.name}"
         with own.run("server", "starting the database"):
-            databases.of(session).start(self.wanted.limit)
+            select.open_database(session).start(self.wanted.limit)
 
     def _explained(self, error: Refused) -> Refused:
         """Say of a failure what is not said yet; what helps is another thing than at a restore."""
@@ -125,7 +126,7 @@ class Drill:
             output.say(f"  last lines of {self.scratch.name}:")
             with suppress(Refused):
                 self.engine.logs("", LINES, follow=False)
-        if lacking := scarce(self.scratch.folder.parent, 0):
+        if lacking := scarce_resources(self.scratch.folder.parent, 0):
             said.append(f"  {lacking}")
         said.append("  Nothing of the live stack has changed.")
         again = f"look at it while it is up: inv {VERB} {self.point.id} --keep"
@@ -135,38 +136,40 @@ class Drill:
     def _leave(self) -> None:
         """Take everything down and away, unless it is wanted."""
         if self.keep:
-            output.say("\n".join(kept(self.source, self.scratch.folder, self.engine)))
+            output.say(
+                "\n".join(describe_kept_stack(self.source, self.scratch.folder, self.engine))
+            )
             return
         output.say("  Taking it down.")
         try:
-            remove(self.scratch.folder)
+            remove_scratch_stack(self.scratch.folder)
         except (Refused, OSError) as error:
             why = getattr(error, "what", None) or str(error)
             output.say(f"  {self.scratch.name} is not gone: {why}\n  The next drill tries again.")
 
 
-def clear(source: Project) -> None:
+def remove_leftovers(source: Project) -> None:
     """Take away what earlier drills left, were they killed or asked to keep it.
 
     Raises:
         Refused: something is still there after that.
     """
-    for folder in left(source):
+    for folder in drill_leftovers(source):
         output.say(f"  Removing what an earlier drill left: {folder.name}")
         try:
-            remove(folder)
+            remove_scratch_stack(folder)
         except OSError as error:
             raise Refused(f"{folder}: {error.strerror or error}", f"rm -r {folder}") from error
 
 
-def left(source: Project) -> list[Path]:
+def drill_leftovers(source: Project) -> list[Path]:
     """Return the folders of earlier drills; a drill that runs holds the lock of all changes."""
     return sorted(
         path for path in ephemeral.stacks_folder(source, PURPOSE).glob("*") if path.is_dir()
     )
 
 
-def remove(folder: Path) -> None:
+def remove_scratch_stack(folder: Path) -> None:
     """Take away a scratch stack; its folder last, as long as that is there it will be found.
 
     Raises:
@@ -190,7 +193,7 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def kept(source: Project, folder: Path, engine: Engine | None) -> list[str]:
+def describe_kept_stack(source: Project, folder: Path, engine: Engine | None) -> list[str]:
     """Say where a stack is that stays up, and what ends it."""
     name, place = folder.name, folder.relative_to(source.root)
     urls = [item.url for item in engine.status() if item.url] if engine else []
@@ -212,7 +215,7 @@ def kept(source: Project, folder: Path, engine: Engine | None) -> list[str]:
     ]
 
 
-def refuse_engine(point: restore_point.Point, engine: str) -> None:
+def refuse_other_engine(point: restore_point.RestorePoint, engine: str) -> None:
     """Check that the engine that was asked for, if one was, is that of the restore point.
 
     Raises:
@@ -223,17 +226,17 @@ def refuse_engine(point: restore_point.Point, engine: str) -> None:
         raise Refused(what, f"inv {VERB} {point.id}", code=2)
 
 
-def refuse_scarce(folder: Path, size: int) -> None:
+def refuse_scarce_resources(folder: Path, size: int) -> None:
     """Check that a second stack fits on this machine.
 
     Raises:
         Refused: there is too little of something.
     """
-    if lacking := scarce(folder, size):
+    if lacking := scarce_resources(folder, size):
         raise Refused(f"no drill: {lacking}", "free some, then run it again")
 
 
-def scarce(folder: Path, size: int) -> str:
+def scarce_resources(folder: Path, size: int) -> str:
     """Say what this machine has too little of for the data of a restore point of that size."""
     folder.mkdir(parents=True, exist_ok=True)
     lacking = {
@@ -241,14 +244,14 @@ def scarce(folder: Path, size: int) -> str:
         "of memory": (psutil.virtual_memory().available, MEMORY),
     }
     return "; ".join(
-        f"{create.size(free)} {what} are free, and at least {create.size(needed)} are needed"
+        f"{display.format_size(free)} {what} free, at least {display.format_size(needed)} needed"
         for what, (free, needed) in lacking.items()
         if free < needed
     )
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DrillResult:
     """What came of a drill."""
 
     at: datetime
@@ -265,31 +268,31 @@ class Outcome:
     @property
     def slow(self) -> bool:
         """Say whether it took longer than it may."""
-        return self.seconds > objectives.RECOVERY_TIME.total_seconds()
+        return self.seconds > metrics.RECOVERY_TIME.total_seconds()
 
 
-def last(root: Path, series: tuple[str, str] | None = None) -> Outcome | None:
+def last_drill(root: Path, series: tuple[str, str] | None = None) -> DrillResult | None:
     """Return the last drill of the same data, or of any, that came to an end by itself."""
-    found = metrics.drills(journal.entries(root))
+    found = metrics.completed_drills(journal.entries(root))
     ours = (item for item in found if series in (None, (item.get("profile"), item.get("engine"))))
-    return next((outcome(item) for item in ours if "seconds" in item), None)
+    return next((parse_drill(item) for item in ours if "seconds" in item), None)
 
 
-def outcome(entry: dict[str, Any]) -> Outcome:
+def parse_drill(entry: dict[str, Any]) -> DrillResult:
     """Read what the journal says of a drill."""
     at, ok = datetime.fromisoformat(entry["at"]), entry["outcome"] == "done"
-    return Outcome(at, entry["point"], ok, entry["seconds"], entry.get("error", ""))
+    return DrillResult(at, entry["point"], ok, entry["seconds"], entry.get("error", ""))
 
 
-def took(seconds: float) -> str:
+def describe_duration(seconds: float) -> str:
     """Say how long a recovery took, beside how long it may take."""
-    wanted = objectives.written(objectives.RECOVERY_TIME)
+    wanted = metrics.format_objective(metrics.RECOVERY_TIME)
     long = seconds >= 600  # noqa: PLR2004 - people say 570 s, and 12 min
     written = f"{seconds / 60:.0f} min" if long else f"{seconds:.0f} s"
     return f"took {written}; the objective is {wanted}"
 
 
-def standing(project: Project, known: Sequence[restore_point.Point]) -> list[str]:
+def report_objectives(project: Project, known: Sequence[restore_point.RestorePoint]) -> list[str]:
     """Say of each profile and engine that has restore points how far it is from the objectives."""
     return [
         f"{'/'.join(series)}: {_newest(project, series)}. {_drilled(project, series)}."
@@ -298,16 +301,16 @@ def standing(project: Project, known: Sequence[restore_point.Point]) -> list[str
 
 
 def _newest(project: Project, series: tuple[str, str]) -> str:
-    point = restore_point.newest(project.backups, series)
-    wanted = objectives.written(objectives.RECOVERY_POINT)
-    age = f"{create.age(point)} old" if point else "none"
+    point = restore_point.newest_point(project.backups, series)
+    wanted = metrics.format_objective(metrics.RECOVERY_POINT)
+    age = f"{display.format_age(point)} old" if point else "none"
     return f"newest verified: {age}; the objective is {wanted}"
 
 
 def _drilled(project: Project, series: tuple[str, str]) -> str:
     """Say what came of the last drill."""
-    drill = last(project.root, series)
+    drill = last_drill(project.root, series)
     if not drill:
-        return f"No drill yet: {NEXT}"
-    ended = took(drill.seconds) if drill.ok else "failed"
-    return f"The last drill, {create.elapsed(drill.age)} ago, {ended}"
+        return f"No drill yet: {DRILL_COMMAND}"
+    ended = describe_duration(drill.seconds) if drill.ok else "failed"
+    return f"The last drill, {display.format_elapsed(drill.age)} ago, {ended}"

@@ -13,28 +13,28 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slipway.backup import archive, create, provenance, restore_point
+from slipway.backup import archive, create, display, restore_point
 from slipway.backup.offsite import copies, download
 from slipway.core import files, journal, output, transaction
 from slipway.core.errors import Finding, Refused
 from slipway.core.transaction import Steps, uninterrupted
 from slipway.models import history, registry, replicas
-from slipway.stack import engines
+from slipway.stack import engines, provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from slipway.backup.databases import Content, Database
-    from slipway.backup.restore_point import Point
+    from slipway.backup.databases.base import DatabaseContent, StackDatabase
+    from slipway.backup.restore_point import RestorePoint
     from slipway.core.transaction import Change
     from slipway.stack.session import Session
 
 DATABASE, MODELS = "database", "models"
-BOTH = ("files", "migration", "safety", "stage", "stop", "swap", "models", "start", "check")
+ALL_STEPS = ("files", "migration", "safety", "stage", "stop", "swap", "models", "start", "check")
 STEPS = {
-    "": BOTH,
-    DATABASE: tuple(name for name in BOTH if name != MODELS),
+    "": ALL_STEPS,
+    DATABASE: tuple(name for name in ALL_STEPS if name != MODELS),
     MODELS: ("files", "models"),
 }
 CHECKS = {
@@ -56,7 +56,7 @@ SERVE_LIMIT = 30.0
 VERB = "backup.restore"
 
 
-def chosen(session: Session, name: str, identity: str = "") -> Point:
+def choose_point(session: Session, name: str, identity: str = "") -> RestorePoint:
     """Return the restore point that is meant: an id, the newest verified one, a file, or a URL.
 
     What is elsewhere is made a restore point of this repository first.
@@ -66,20 +66,24 @@ def chosen(session: Session, name: str, identity: str = "") -> Point:
     """
     project = session.project
     if name == restore_point.LATEST:
-        if found := restore_point.newest(project.backups, session.series):
+        if found := restore_point.newest_point(project.backups, session.series):
             return found
         name = _latest_away(session)
-    elsewhere = download.from_elsewhere(name)
-    id_ = download.identified(name) if elsewhere else name
+    elsewhere = download.is_file_or_url(name)
+    id_ = download.identify_point(name) if elsewhere else name
     if id_ and (project.backups / id_).exists():
         if elsewhere:
-            output.say(f"  {id_} is here already: it is used, and not {download.shown(name)}")
-        return restore_point.find(project.backups, id_)
-    maybe_away = restore_point.ID.fullmatch(name) and copies.configured(project, session.profile)
+            output.say(
+                f"  {id_} is here already: it is used, and not {download.printable_source(name)}"
+            )
+        return restore_point.find_point(project.backups, id_)
+    maybe_away = restore_point.ID.fullmatch(name) and copies.configured_offsite(
+        project, session.profile
+    )
     if not elsewhere and not maybe_away:
-        return restore_point.find(project.backups, name)
-    with output.waiting(f"fetching {download.shown(name)}"):
-        return download.read(project, session.profile, name, identity)
+        return restore_point.find_point(project.backups, name)
+    with output.waiting(f"fetching {download.printable_source(name)}"):
+        return download.import_point(project, session.profile, name, identity)
 
 
 def _latest_away(session: Session) -> str:
@@ -88,7 +92,7 @@ def _latest_away(session: Session) -> str:
     Raises:
         Refused: there is none, or the storage does not answer.
     """
-    away = copies.configured(session.project, session.profile)
+    away = copies.configured_offsite(session.project, session.profile)
     copy = away.latest(session.series, but=restore_point.SAFETY) if away else None
     if copy:
         return copy.id
@@ -99,7 +103,7 @@ def _latest_away(session: Session) -> str:
 
 
 @dataclass
-class Progress:
+class RestoreProgress:
     """What has been done, so that it can be undone."""
 
     staged: str = ""
@@ -111,25 +115,25 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RestoreRequest:
     """What is to go live."""
 
-    point: Point
+    point: RestorePoint
     only: str = ""
     """DATABASE or MODELS; both, where it is empty."""
     limit: float = 120.0
     """Seconds that each service may take to become healthy."""
 
 
-class Recovery:
+class RestoreRun:
     """One restore."""
 
     def __init__(
         self,
         session: Session,
         change: Change,
-        database: Database,
-        wanted: Wanted,
+        database: StackDatabase,
+        wanted: RestoreRequest,
         steps: Steps | None = None,
     ) -> None:
         """Take the restore point; nothing is changed yet.
@@ -142,9 +146,9 @@ class Recovery:
         self.database = database
         self.point, self.only, self.limit = wanted.point, wanted.only, wanted.limit
         self.steps = steps or Steps(change, STEPS[self.only])
-        self.done = Progress()
+        self.done = RestoreProgress()
         self.ran = any(item.replicas for item in self.engine.status())
-        self.now: Content | None = None
+        self.now: DatabaseContent | None = None
         self.unread = ""
         """Why it cannot be said what is there."""
 
@@ -219,7 +223,7 @@ class Recovery:
 
     def _files(self) -> None:
         with self.steps.run("files", "comparing checksums") as step:
-            archive.refuse_damaged(self.point)
+            archive.refuse_damaged_point(self.point)
             step.detail = f"{len(self.point.files)} files are as they were"
 
     def _migration(self) -> None:
@@ -262,7 +266,9 @@ class Recovery:
         else:
             with self.steps.run("safety") as step:
                 parts = Steps(self.change, create.STEPS, f"{self.steps.number('safety')}.")
-                made = create.create(self.session, parts, self.database, restore_point.SAFETY)
+                made = create.create_restore_point(
+                    self.session, parts, self.database, restore_point.SAFETY
+                )
                 self.change.note(point=self.point.id, safety=made.id)
                 step.detail = made.id
 
@@ -279,7 +285,7 @@ class Recovery:
             restored = self.database.stage(self.point.database, staged)
             if wrong := self.point.content.differences(restored):
                 raise Refused(f"restored, it is not what was dumped: {'; '.join(wrong[:3])}")
-            step.detail = f"as dumped: {create.held(restored)}"
+            step.detail = f"as dumped: {display.describe_content(restored)}"
 
     def _stop(self) -> None:
         """Stop who writes; from here on others notice."""
@@ -339,7 +345,7 @@ class Recovery:
         with self.steps.run("start") as step:
             self.engine.up(self.limit)
             engines.note_stack(self.session.project, self.engine.name, self.session.profile)
-            provenance.leave(self.session)
+            provenance.publish_provenance(self.session)
             found = self.engine.status()
             step.detail = f"{sum(item.state == 'healthy' for item in found)} services are healthy"
 
@@ -414,7 +420,7 @@ class Recovery:
         return []
 
 
-def interrupted(root: Path) -> Finding | None:
+def interrupted_restore(root: Path) -> Finding | None:
     """Explain a restore that was killed, if nothing has put that right since."""
     known = [item for item in journal.entries(root) if item.get("verb") in (VERB, "deploy.up")]
     if left := transaction.killed(root):
@@ -422,10 +428,10 @@ def interrupted(root: Path) -> Finding | None:
     relevant = [item for item in known if item.get("outcome") in ("done", "killed")]
     last = relevant[-1] if relevant else {}
     killed = last.get("outcome") == "killed" and last.get("verb") == VERB
-    return explained(last) if killed and "step" in last else None
+    return explain_killed_restore(last) if killed and "step" in last else None
 
 
-def explained(left: Mapping[str, Any]) -> Finding:
+def explain_killed_restore(left: Mapping[str, Any]) -> Finding:
     """Say of a killed restore what it had done, and how to finish or undo it."""
     step, only, point = (
         left["step"],

@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from slipway.backup.databases import Content
+from slipway.backup.databases.base import DatabaseContent
 from slipway.core import files
 from slipway.core.errors import Refused
 
@@ -36,13 +36,13 @@ KINDS = ("manual", "scheduled", SAFETY)
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 PARTIAL = re.compile(rf"\.({ID.pattern}|fetched-[0-9a-f]+)\.partial")
 LATEST = "latest"
-UNSEALED = ("sha256", "verified")
+NOT_IN_CHECKSUM = ("sha256", "verified")
 """What the manifest's own checksum leaves out: itself, and what becomes known later."""
-NEXT = "inv backup.create"
+CREATE_COMMAND = "inv backup.create"
 
 
 @dataclass(frozen=True)
-class Point:
+class RestorePoint:
     """One restore point, as its manifest describes it."""
 
     folder: Path
@@ -120,9 +120,9 @@ class Point:
         return str(self.manifest["database"]["kind"])
 
     @cached_property
-    def content(self) -> Content:
+    def content(self) -> DatabaseContent:
         """What its database held."""
-        return Content.read(self.manifest["database"])
+        return DatabaseContent.read(self.manifest["database"])
 
     @property
     def good(self) -> bool:
@@ -144,16 +144,16 @@ def _size(path: Path) -> int:
         return -1
 
 
-def known(folder: Path) -> list[Point]:
+def list_points(folder: Path) -> list[RestorePoint]:
     """Return every restore point whose manifest is whole, in the order they were made."""
     found = (_read(path) for path in _folders(folder))
     return sorted(
-        (point for point in found if isinstance(point, Point)),
+        (point for point in found if isinstance(point, RestorePoint)),
         key=lambda point: (point.sequence, point.created),
     )
 
 
-def unreadable(folder: Path) -> list[tuple[str, str]]:
+def unreadable_points(folder: Path) -> list[tuple[str, str]]:
     """Name what has a restore point's name without a whole manifest, and say what is wrong."""
     found = ((path.name, _read(path)) for path in _folders(folder))
     return [(name, said) for name, said in found if isinstance(said, str)]
@@ -163,16 +163,18 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if ID.fullmatch(path.name))
 
 
-def _read(folder: Path) -> Point | str:
+def _read(folder: Path) -> RestorePoint | str:
     """Return a restore point, or what is wrong with it."""
     try:
-        manifest = parsed((folder / MANIFEST).read_bytes())
+        manifest = parse_manifest((folder / MANIFEST).read_bytes())
     except (OSError, ValueError) as error:
         return f"its manifest is not whole: {getattr(error, 'strerror', None) or error}"
-    return Point(folder, manifest) if manifest["id"] == folder.name else "it is named otherwise"
+    return (
+        RestorePoint(folder, manifest) if manifest["id"] == folder.name else "it is named otherwise"
+    )
 
 
-def parsed(text: bytes) -> dict[str, Any]:
+def parse_manifest(text: bytes) -> dict[str, Any]:
     """Read a manifest.
 
     Raises:
@@ -180,12 +182,12 @@ def parsed(text: bytes) -> dict[str, Any]:
     """
     try:
         said: dict[str, Any] = json.loads(text)
-        if said["sha256"] != seal(said):
+        if said["sha256"] != manifest_checksum(said):
             raise ValueError("its own checksum is wrong")
         names = [*said["files"], *(f"models/{name}" for name in said["models"].values())]
         if not ID.fullmatch(said["id"]) or not all(map(_inside, names)):
             raise ValueError("it names what is outside of it")
-        point = Point(Path(), said)
+        point = RestorePoint(Path(), said)
         _ = (point.sequence, point.content, point.age, point.size, point.verified)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError("it is no manifest of a restore point") from error
@@ -198,54 +200,54 @@ def _inside(name: str) -> bool:
     return path.parts[0] in PARTS and len(path.parts) > 1 and ".." not in path.parts
 
 
-def seal(manifest: Mapping[str, Any]) -> str:
+def manifest_checksum(manifest: Mapping[str, Any]) -> str:
     """Digest a manifest's own content."""
-    content = {name: value for name, value in manifest.items() if name not in UNSEALED}
+    content = {name: value for name, value in manifest.items() if name not in NOT_IN_CHECKSUM}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def find(folder: Path, name: str) -> Point:
+def find_point(folder: Path, name: str) -> RestorePoint:
     """Return the restore point of that id.
 
     Raises:
         Refused: there is none; the message names what there is.
     """
-    there = known(folder)
+    there = list_points(folder)
     for point in there:
         if point.id == name:
             return point
-    if wrong := dict(unreadable(folder)).get(name):
+    if wrong := dict(unreadable_points(folder)).get(name):
         raise Refused(f"restore point {name} cannot be used: {wrong}", "inv backup.list", code=2)
     newest = ", ".join(point.id for point in there[-3:]) or "none"
     what = f"there is no restore point {name!r}; the newest there are: {newest}"
-    raise Refused(what, "inv backup.list" if there else NEXT, code=2)
+    raise Refused(what, "inv backup.list" if there else CREATE_COMMAND, code=2)
 
 
-def newest(folder: Path, series: tuple[str, str] | None) -> Point | None:
+def newest_point(folder: Path, series: tuple[str, str] | None) -> RestorePoint | None:
     """Return the newest good restore point of the same data, or of any; None where there is none.
 
     What a restore made of what was there is none: it may be what went wrong.
     """
-    ours = [point for point in known(folder) if series in (None, point.series) and point.good]
+    ours = [point for point in list_points(folder) if series in (None, point.series) and point.good]
     return next((point for point in reversed(ours) if point.kind != SAFETY), None)
 
 
-def latest(folder: Path, series: tuple[str, str]) -> Point:
+def latest_point(folder: Path, series: tuple[str, str]) -> RestorePoint:
     """Return the same.
 
     Raises:
         Refused: there is none.
     """
-    found = newest(folder, series)
+    found = newest_point(folder, series)
     if not found:
         profile, engine = series
         what = f"there is no verified restore point of profile {profile} on engine {engine}"
-        raise Refused(what, f"{NEXT}; or choose one: inv backup.list", code=2)
+        raise Refused(what, f"{CREATE_COMMAND}; or choose one: inv backup.list", code=2)
     return found
 
 
-def begun(folder: Path) -> tuple[Path, datetime]:
+def begin_point(folder: Path) -> tuple[Path, datetime]:
     """Make the folder that a restore point is made in, and say when it was begun."""
     folder.mkdir(mode=0o700, exist_ok=True)  # what is in it is as private as the database
     now = datetime.now(UTC)
@@ -259,33 +261,40 @@ def begun(folder: Path) -> tuple[Path, datetime]:
     return partial, now
 
 
-def identity(partial: Path) -> str:
+def partial_id(partial: Path) -> str:
     """Return the id of what a partial folder becomes."""
     return partial.name.removeprefix(".").removesuffix(".partial")
 
 
-def following(folder: Path) -> int:
+def next_sequence(folder: Path) -> int:
     """Return the sequence number of the next restore point.
 
     It is the second since 1970, so that a point of the machine after one that was lost is newer
     than any that was carried away from there, whatever came back first; but never before what is
     here, wherever the clock is.
     """
-    return max(max((point.sequence for point in known(folder)), default=0) + 1, int(time.time()))
+    return max(
+        max((point.sequence for point in list_points(folder)), default=0) + 1, int(time.time())
+    )
 
 
-def finished(partial: Path, facts: Mapping[str, Any]) -> Point:
+def finish_point(partial: Path, facts: Mapping[str, Any]) -> RestorePoint:
     """See every file onto the disk, write the manifest, and give the folder its name.
 
     Raises:
         OSError: the disk does not take it; it has no name then.
     """
-    manifest = {"id": identity(partial), **facts, "files": dict(written(partial)), "verified": None}
-    described_by(partial, manifest)
-    return named(partial)
+    manifest = {
+        "id": partial_id(partial),
+        **facts,
+        "files": dict(measure_files(partial)),
+        "verified": None,
+    }
+    write_manifest(partial, manifest)
+    return publish_point(partial)
 
 
-def written(partial: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def measure_files(partial: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each file with its size and checksum, once it is on the disk."""
     for path in sorted(partial.rglob("*")):
         if path.is_dir():
@@ -298,32 +307,32 @@ def written(partial: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield path.relative_to(partial).as_posix(), {"bytes": size, "sha256": digest}
 
 
-def described_by(folder: Path, manifest: Mapping[str, Any]) -> None:
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write a manifest, with its own checksum, over the one that may be there."""
-    text = json.dumps({**manifest, "sha256": seal(manifest)}, indent=2)
+    text = json.dumps({**manifest, "sha256": manifest_checksum(manifest)}, indent=2)
     files.replaced(folder / MANIFEST, text + "\n")
     files.handed_over(folder / MANIFEST)
 
 
-def named(partial: Path) -> Point:
+def publish_point(partial: Path) -> RestorePoint:
     """Give a whole folder its name, and return what it is now."""
-    folder = partial.with_name(identity(partial))
+    folder = partial.with_name(partial_id(partial))
     files.handed_over(partial)
     partial.rename(folder)
     files.flush(folder.parent)
-    return find(folder.parent, folder.name)
+    return find_point(folder.parent, folder.name)
 
 
-def mark(point: Point, how: str = "", seconds: float = 0.0) -> Point:
+def mark_verified(point: RestorePoint, how: str = "", seconds: float = 0.0) -> RestorePoint:
     """Note in the manifest that a restore point was proven, and how; nothing: that it is not."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
     said = {"at": at, "how": how, "seconds": round(seconds, 1)} if how else None
     manifest = {**point.manifest, "verified": said}
-    described_by(point.folder, manifest)
-    return Point(point.folder, manifest)
+    write_manifest(point.folder, manifest)
+    return RestorePoint(point.folder, manifest)
 
 
-def damaged(point: Point) -> list[str]:
+def damaged_files(point: RestorePoint) -> list[str]:
     """Compare every file with the manifest; return what is wrong."""
     return [
         wrong
@@ -345,7 +354,7 @@ def _damage(path: Path, name: str, said: Mapping[str, Any]) -> str:
     return ""
 
 
-def remove(point: Point) -> None:
+def remove_point(point: RestorePoint) -> None:
     """Delete a restore point: its name first, so that it is gone at once or not at all."""
     partial = point.folder.with_name(f".{point.id}.partial")
     point.folder.rename(partial)
@@ -353,7 +362,7 @@ def remove(point: Point) -> None:
     shutil.rmtree(partial)
 
 
-def partials(folder: Path) -> list[Path]:
+def list_partials(folder: Path) -> list[Path]:
     """Return what was left by who was killed while making or deleting one.
 
     Who asks holds the lock of all changes, so nobody is at work on them.
@@ -361,7 +370,7 @@ def partials(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(".*") if PARTIAL.fullmatch(path.name))
 
 
-def clear(partial: Iterable[Path]) -> None:
+def clear_partials(partial: Iterable[Path]) -> None:
     """Delete what was left; what does not go is left for the next time."""
     for path in partial:
         if path.is_dir():
@@ -372,7 +381,7 @@ def clear(partial: Iterable[Path]) -> None:
 
 
 @contextmanager
-def arriving(folder: Path) -> Iterator[Path]:
+def incoming_file(folder: Path) -> Iterator[Path]:
     """Give a path for a file that comes from elsewhere, and take it away again."""
     folder.mkdir(mode=0o700, exist_ok=True)
     partial = folder / f".fetched-{secrets.token_hex(4)}.partial"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def files(root: Path, source: Path, starts: Iterable[str]) -> list[Path]:
+def program_files(root: Path, source: Path, starts: Iterable[str]) -> list[Path]:
     """Return the files that a program is made of; `source` is the folder on PYTHONPATH.
 
     `starts` are modules, folders of modules or other files, relative to `root`; tests in a folder

@@ -14,7 +14,7 @@ Files = dict[str, bytes]
 """Contents by name from the root of the repository."""
 
 
-def carried_out(  # noqa: PLR0913, PLR0917 - a remote call takes plain values
+def run_remote_stage(  # noqa: PLR0913, PLR0917 - a remote call takes plain values
     command: list[str],
     code: Files,
     given: Files,

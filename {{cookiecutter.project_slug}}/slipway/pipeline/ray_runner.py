@@ -14,16 +14,15 @@ from slipway.core import files
 from slipway.core.errors import Refused
 from slipway.core.transaction import kept_handlers
 from slipway.pipeline import fingerprint, ray_remote
-from slipway.pipeline.runner import Stopped
-from slipway.pipeline.runners import ONE_THREAD, POLL, RUN, Local
+from slipway.pipeline.runners import ONE_THREAD, POLL, RUN, ProcessRunner, StageStopped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from slipway.core.project import Project
-    from slipway.pipeline.runner import How
-    from slipway.pipeline.stages import Stage, Work
+    from slipway.pipeline.runners import StageExecution
+    from slipway.pipeline.stages import PipelineStage, WorkItem
 
 HERE = "local"
 """What Ray takes for starting a cluster of one machine."""
@@ -31,7 +30,7 @@ MEMORY = 128 * 1024**2
 """Bytes for what is on its way between processes of this machine."""
 
 
-def library() -> Any:  # noqa: ANN401 - it carries no types that would be there without it
+def import_ray() -> Any:  # noqa: ANN401 - it carries no types that would be there without it
     """Import Ray, which only this engine needs.
 
     Raises:
@@ -53,7 +52,7 @@ def _belongs(path: Path) -> bool:
     return path.is_file() and not {"tests", "__pycache__"} & {*path.parts}
 
 
-class Cluster:
+class RayRunner:
     """Runs stages as tasks of Ray."""
 
     name = "ray"
@@ -66,9 +65,9 @@ class Cluster:
         Raises:
             Refused: Ray is not there, or no cluster answers.
         """
-        self.ray = library()
+        self.ray = import_ray()
         self.project = project
-        self.here = Local(project, values, run)
+        self.here = ProcessRunner(project, values, run)
         asked = address or os.environ.get("RAY_ADDRESS", "") or HERE
         options: dict[str, Any] = {"address": asked, "log_to_driver": False}
         options |= {"logging_level": "ERROR", "configure_logging": False}
@@ -83,7 +82,7 @@ class Cluster:
             fix = "ray status --address ADDRESS, or leave out --address and RAY_ADDRESS"
             raise Refused(f"Ray does not start at {asked}: {said}", fix) from error
         self.ray.cloudpickle.register_pickle_by_value(ray_remote)
-        self.task = self.ray.remote(num_cpus=1, max_retries=2)(ray_remote.carried_out)
+        self.task = self.ray.remote(num_cpus=1, max_retries=2)(ray_remote.run_remote_stage)
         self.code: Any = None
 
     @property
@@ -91,26 +90,36 @@ class Cluster:
         """How many stages the cluster runs at the same time."""
         return max(int(self.ray.cluster_resources().get("CPU", 1)), 1)
 
-    def prepare(self, chosen: Sequence[Stage]) -> None:
+    def prepare(self, chosen: Sequence[PipelineStage]) -> None:
         """Put the code of the stages where every machine finds it."""
         self.here.prepare(chosen)
         root = self.project.root
         paths = [path for path in self.project.source.rglob("*") if _belongs(path)]
         self.code = self.ray.put({str(path.relative_to(root)): path.read_bytes() for path in paths})
 
-    def given(self, stage: Stage, parameters: Sequence[str]) -> fingerprint.Given:
+    def given(self, stage: PipelineStage, parameters: Sequence[str]) -> fingerprint.StageSettings:
         """Return what a stage is run with, apart from files: the same as on this machine."""
         return self.here.given(stage, parameters)
 
-    def run(self, stage: Stage, work: Work, parameters: Sequence[str], how: How) -> None:
+    def run(
+        self,
+        stage: PipelineStage,
+        work: WorkItem,
+        parameters: Sequence[str],
+        execution: StageExecution,
+    ) -> None:
         """Run a stage to its end, and put what it made where it belongs."""
         root = self.project.root
         reads = (*stage.inputs, *stage.outputs, *stage.appends)
-        named = [root / word for word in fingerprint.values(parameters) if (root / word).is_file()]
+        named = [
+            root / word
+            for word in fingerprint.parameter_values(parameters)
+            if (root / word).is_file()
+        ]
         if outside := [path for path in named if not path.is_relative_to(root)]:
             fix = "copy it into the repository, whose files are sent to the cluster"
             raise Refused(f"{outside[0]} is not in this repository", fix)
-        paths = [*fingerprint.matching(root, work, reads), *named]
+        paths = [*fingerprint.matching_files(root, work, reads), *named]
         given = {str(path.relative_to(root)): path.read_bytes() for path in paths}
         wanted = [work.place(pattern) for pattern in (*stage.outputs, *stage.appends)]
         command = [*stage.command, *work.options, *parameters]
@@ -118,10 +127,10 @@ class Cluster:
         hidden = {name: value for name, value in handed.secret.items() if value}
         variables = {**handed.plain, **hidden, **ONE_THREAD, RUN: ""}
         send = partial(self.task.remote, command, self.code, given)
-        code, said, found = self._awaited(send(wanted, variables, how.limit), how)
-        how.log.write_bytes(said)
+        code, said, found = self._awaited(send(wanted, variables, execution.limit), execution)
+        execution.log.write_bytes(said)
         if code is None:
-            raise Refused(f"stopped after {how.limit:.0f} s without an end")
+            raise Refused(f"stopped after {execution.limit:.0f} s without an end")
         if code:
             raise Refused(f"ended with exit code {code}")
         for name, content in found.items():
@@ -131,13 +140,17 @@ class Cluster:
                 with files.moved_to(path) as temporary:
                     temporary.write_bytes(content)
 
-    def _awaited(self, task: Any, how: How) -> tuple[int | None, bytes, dict[str, bytes]]:  # noqa: ANN401 - Ray's
+    def _awaited(
+        self,
+        task: Any,  # noqa: ANN401 - Ray's
+        execution: StageExecution,
+    ) -> tuple[int | None, bytes, dict[str, bytes]]:
         """Wait for a task, and stop it where that is asked for."""
         while not self.ray.wait([task], timeout=POLL)[0]:
-            if how.stop.is_set():
+            if execution.stop.is_set():
                 self.ray.cancel(task)
                 self.ray.wait([task], timeout=10 * POLL)
-                raise Stopped("stopped")
+                raise StageStopped("stopped")
         try:
             result: tuple[int | None, bytes, dict[str, bytes]] = self.ray.get(task)
         except self.ray.exceptions.RayError as error:

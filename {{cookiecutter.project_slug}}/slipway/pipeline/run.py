@@ -15,32 +15,32 @@ from slipway.core import files, output
 from slipway.core.errors import Refused
 from slipway.core.transaction import uninterrupted
 from slipway.pipeline import fingerprint
-from slipway.pipeline.runner import Stopped
+from slipway.pipeline.runners import StageExecution, StageStopped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from slipway.core.project import Project
-    from slipway.pipeline.runner import Launcher
-    from slipway.pipeline.stages import Stage, Work
+    from slipway.pipeline.runners import StageRunner
+    from slipway.pipeline.stages import PipelineStage, WorkItem
 
 MADE, SKIPPED, FAILED, STOPPED, LEFT = "made", "skipped", "failed", "stopped", "not reached"
 POLL = 0.2
 """Seconds between two looks at whether Ctrl-C was pressed."""
 
 
-def new_id() -> str:
+def new_run_id() -> str:
     """Name a run after when it began; two of one second differ too."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """What a run is of."""
 
-    stages: Sequence[Stage]
-    works: Sequence[Work]
+    stages: Sequence[PipelineStage]
+    works: Sequence[WorkItem]
     parameters: Sequence[str] = ()
     """For the one stage that it is of."""
     again: bool = False
@@ -52,7 +52,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StageOutcome:
     """What came of a stage of a series."""
 
     series: str
@@ -76,36 +76,27 @@ class Outcome:
         }
 
 
-@dataclass(frozen=True)
-class Turn:
-    """How one stage is run: where it prints to, and what stops it."""
-
-    log: Path
-    stop: threading.Event
-    limit: float
-
-
 @dataclass
-class Run:
+class PipelineRun:
     """A run under way."""
 
     project: Project
-    launcher: Launcher
-    plan: Plan
+    runner: StageRunner
+    plan: RunPlan
     id: str
     stop: threading.Event = field(default_factory=threading.Event)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[StageOutcome] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
         """Where its logs and its summary are."""
         return self.project.root / "reports" / "pipeline" / self.id
 
-    def log(self, work: Work, stage: Stage) -> Path:
+    def log(self, work: WorkItem, stage: PipelineStage) -> Path:
         """Return the log of a stage of a series."""
         return self.folder / work.name / f"{stage.name}.log"
 
-    def carry_out(self) -> list[Outcome]:
+    def carry_out(self) -> list[StageOutcome]:
         """Take every series through the stages; one that fails does not stop the others.
 
         Ctrl-C ends what runs, and is raised when that has ended.
@@ -127,29 +118,31 @@ class Run:
                 passage.result()
         return self._summarise()
 
-    def _passage(self, work: Work) -> None:
+    def _passage(self, work: WorkItem) -> None:
         """Take one series through the stages, up to the first that fails."""
         names = [stage.name for stage in self.plan.stages]
         for at, stage in enumerate(self.plan.stages):
             outcome = self._stage(work, stage)
             self._tell(outcome)
             if outcome.state not in {MADE, SKIPPED}:
-                self.outcomes += [Outcome(work.name, name, LEFT, 0.0) for name in names[at + 1 :]]
+                self.outcomes += [
+                    StageOutcome(work.name, name, LEFT, 0.0) for name in names[at + 1 :]
+                ]
                 return
 
-    def _stage(self, work: Work, stage: Stage) -> Outcome:
+    def _stage(self, work: WorkItem, stage: PipelineStage) -> StageOutcome:
         """Run a stage where it has to be, and keep what its files were made from."""
         start = time.monotonic()
 
-        def ended(state: str, why: str) -> Outcome:
-            return Outcome(work.name, stage.name, state, time.monotonic() - start, why)
+        def ended(state: str, why: str) -> StageOutcome:
+            return StageOutcome(work.name, stage.name, state, time.monotonic() - start, why)
 
         try:
             if self.stop.is_set():
                 return ended(STOPPED, "")
-            given = self.launcher.given(stage, self.plan.parameters)
-            what = fingerprint.from_what(self.project, stage, work, given)
-            why = fingerprint.why(self.project, stage, work, what)
+            given = self.runner.given(stage, self.plan.parameters)
+            what = fingerprint.fingerprint_stage(self.project, stage, work, given)
+            why = fingerprint.rerun_reason(self.project, stage, work, what)
             if self.plan.again:
                 why = why or "asked for again"
             if given.elsewhere:
@@ -158,10 +151,10 @@ class Run:
                 return ended(SKIPPED, "")
             log = self.log(work, stage)
             log.parent.mkdir(parents=True, exist_ok=True)
-            turn = Turn(log, self.stop, self.plan.limit)
-            self.launcher.run(stage, work, self.plan.parameters, turn)
-            fingerprint.keep(self.project, stage, work, what)
-        except Stopped:
+            turn = StageExecution(log, self.stop, self.plan.limit)
+            self.runner.run(stage, work, self.plan.parameters, turn)
+            fingerprint.save_fingerprint(self.project, stage, work, what)
+        except StageStopped:
             return ended(STOPPED, "")
         except Refused as error:
             return ended(FAILED, str(error))
@@ -169,7 +162,7 @@ class Run:
             return ended(FAILED, f"{error.filename}: {error.strerror}")
         return ended(MADE, why)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: StageOutcome) -> None:
         self.outcomes.append(outcome)
         line = outcome.line
         width = max(len(work.name) for work in self.plan.works)
@@ -187,26 +180,26 @@ class Run:
                 said += [f"{item.series}: {item.stage} failed: {item.why}", output.last_lines(log)]
         return "\n".join(filter(None, said))
 
-    def _summarise(self) -> list[Outcome]:
+    def _summarise(self) -> list[StageOutcome]:
         """Put the outcomes into the order of series and stages, and write them down."""
         works = [work.name for work in self.plan.works]
         names = [stage.name for stage in self.plan.stages]
         place = {(one, name): (i, j) for i, one in enumerate(works) for j, name in enumerate(names)}
         known = {(item.series, item.stage) for item in self.outcomes}
-        never = [Outcome(*key, LEFT, 0.0) for key in place if key not in known]
+        never = [StageOutcome(*key, LEFT, 0.0) for key in place if key not in known]
         self.outcomes += never
         self.outcomes.sort(key=lambda item: place[item.series, item.stage])
         told = [asdict(item) for item in self.outcomes]
-        content = {"run": self.id, "engine": self.launcher.name, "outcomes": told}
+        content = {"run": self.id, "engine": self.runner.name, "outcomes": told}
         files.replaced(self.folder / "summary.json", output.dumps(content) + "\n")
         return self.outcomes
 
 
-def counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
+def count_states(outcomes: Sequence[StageOutcome]) -> dict[str, int]:
     """Count how stages ended."""
     return dict(Counter(item.state for item in outcomes))
 
 
-def counted(outcomes: Sequence[Outcome]) -> str:
+def format_counts(outcomes: Sequence[StageOutcome]) -> str:
     """Say how stages ended."""
-    return ", ".join(f"{number} {state}" for state, number in counts(outcomes).items())
+    return ", ".join(f"{number} {state}" for state, number in count_states(outcomes).items())

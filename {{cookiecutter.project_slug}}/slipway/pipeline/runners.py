@@ -10,7 +10,8 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import psutil
 
@@ -18,21 +19,22 @@ from slipway.config import service_env
 from slipway.config.schema import COMPOSE, LOCAL
 from slipway.core import output, shell
 from slipway.core.errors import Refused
-from slipway.pipeline import fingerprint, permissions
-from slipway.pipeline.runner import Stopped
+from slipway.pipeline import fingerprint
+from slipway.pipeline.stages import output_folders
 from slipway.stack import processes
 from slipway.stack.build import images
 from slipway.stack.build.compose_cli import profile_composition
+from slipway.stack.engines import permissions
 from slipway.stack.engines.local import process_environment, with_this_python
 from slipway.stack.engines.permissions import application_group, application_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from threading import Event
 
     from slipway.core.project import Project
-    from slipway.pipeline.runner import How
-    from slipway.pipeline.stages import Stage, Work
+    from slipway.pipeline.stages import PipelineStage, WorkItem
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """The same sums in the same order on any machine; several series use several cores."""
@@ -46,25 +48,79 @@ BUILD_LIMIT = 3600.0
 READ_LIMIT = 60.0
 
 
-def cores() -> int:
+@dataclass(frozen=True)
+class StageExecution:
+    """One execution of a stage: its log, what stops it, and its time limit."""
+
+    log: Path
+    stop: Event
+    """Set when the stage has to end."""
+    limit: float
+    """Seconds that the stage may take."""
+
+
+class StageStopped(Refused):
+    """A stage was told to end before it did."""
+
+
+class StageRunner(Protocol):
+    """What runs a stage."""
+
+    name: str
+
+    @property
+    def lanes(self) -> int:
+        """How many stages it can run at the same time."""
+
+    def prepare(self, chosen: Sequence[PipelineStage]) -> None:
+        """Get ready what the stages need, and end what a killed run left."""
+
+    def given(self, stage: PipelineStage, parameters: Sequence[str]) -> fingerprint.StageSettings:
+        """Return what a stage is run with, apart from files."""
+
+    def run(
+        self,
+        stage: PipelineStage,
+        work: WorkItem,
+        parameters: Sequence[str],
+        execution: StageExecution,
+    ) -> None:
+        """Run a stage to its end.
+
+        Raises:
+            StageStopped: it was told to end.
+            Refused: it failed, or took too long.
+        """
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+def available_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def watched(command: Sequence[str], how: How, *, cwd: Path, env: Mapping[str, str]) -> None:
+def run_watched(
+    command: Sequence[str], execution: StageExecution, *, cwd: Path, env: Mapping[str, str]
+) -> None:
     """Run a command whose output goes to a log; nothing that it started outlives it.
 
     Raises:
-        Stopped: it was told to end.
+        StageStopped: it was told to end.
         Refused: it failed, or took too long.
     """
-    deadline = time.monotonic() + how.limit
+    deadline = time.monotonic() + execution.limit
     with (
-        how.log.open("ab") as log,
+        execution.log.open("ab") as log,
         shell.start(command, cwd=cwd, env=env, log=log, alone=True) as process,
     ):
         try:
-            while process.poll() is None and not how.stop.is_set() and time.monotonic() < deadline:
+            while (
+                process.poll() is None
+                and not execution.stop.is_set()
+                and time.monotonic() < deadline
+            ):
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(POLL)
             code = process.poll()
@@ -74,7 +130,7 @@ def watched(command: Sequence[str], how: How, *, cwd: Path, env: Mapping[str, st
             with suppress(ProcessLookupError):  # nothing of it is left
                 os.killpg(process.pid, signal.SIGKILL)
     if code is None:
-        raise Stopped("stopped") if how.stop.is_set() else _too_slow(how)
+        raise StageStopped("stopped") if execution.stop.is_set() else _too_slow(execution)
     if code:
         raise Refused(f"ended with exit code {code}")
 
@@ -86,11 +142,11 @@ def _ask_to_end(process: subprocess.Popen[bytes]) -> None:
         process.wait(PATIENCE)
 
 
-def _too_slow(how: How) -> Refused:
-    return Refused(f"stopped after {how.limit:.0f} s without an end")
+def _too_slow(execution: StageExecution) -> Refused:
+    return Refused(f"stopped after {execution.limit:.0f} s without an end")
 
 
-class Local:
+class ProcessRunner:
     """Runs stages as processes of this machine."""
 
     name = LOCAL
@@ -98,12 +154,12 @@ class Local:
     def __init__(self, project: Project, values: Mapping[str, str], run: str) -> None:
         """Take the project, a profile's variables and the name of the run."""
         self.project = project
-        self.lanes = cores()
+        self.lanes = available_cores()
         self.handed = service_env.planned(project, values, self.name)
         own = {processes.MARK: str(project.root), RUN: run}
         self.environment = {**process_environment(project, values), **ONE_THREAD, **own}
 
-    def prepare(self, chosen: Sequence[Stage]) -> None:
+    def prepare(self, chosen: Sequence[PipelineStage]) -> None:
         """Hand out secrets, and end what a killed run left."""
         if left := [
             item for item in processes.marked_processes(self.project.root) if _of_a_run(item)
@@ -114,21 +170,27 @@ class Local:
             if handed.secret:
                 service_env.renew(self.project, handed.service, handed.secret)
 
-    def given(self, stage: Stage, parameters: Sequence[str]) -> fingerprint.Given:
+    def given(self, stage: PipelineStage, parameters: Sequence[str]) -> fingerprint.StageSettings:
         """Return what a stage is run with, apart from files."""
         locks = [self.project.root / name for name in stage.locks]
-        packages = fingerprint.digests(
+        packages = fingerprint.file_digests(
             self.project.root, [path for path in locks if path.is_file()]
         )
         python = {"python": platform.python_version()}
-        variables = variables_of(self.handed[stage.name])
-        return fingerprint.Given(tuple(parameters), variables, packages | python)
+        variables = fingerprint_variables(self.handed[stage.name])
+        return fingerprint.StageSettings(tuple(parameters), variables, packages | python)
 
-    def run(self, stage: Stage, work: Work, parameters: Sequence[str], how: How) -> None:
+    def run(
+        self,
+        stage: PipelineStage,
+        work: WorkItem,
+        parameters: Sequence[str],
+        execution: StageExecution,
+    ) -> None:
         """Run a stage to its end."""
         command = [*with_this_python(stage.command), *work.options, *parameters]
         env = self.environment | self.handed[stage.name].named(self.name)
-        watched(command, how, cwd=self.project.root, env=env)
+        run_watched(command, execution, cwd=self.project.root, env=env)
 
     def close(self) -> None:
         """Hold nothing."""
@@ -141,13 +203,13 @@ def _of_a_run(process: psutil.Process) -> bool:
         return False
 
 
-def variables_of(handed: service_env.Handout) -> dict[str, str]:
+def fingerprint_variables(handed: service_env.Handout) -> dict[str, str]:
     """Return what a stage's files depend on of its variables; of a secret, how it begins."""
     hidden = {name: value.partition("://") for name, value in handed.secret.items() if value}
     return {**handed.plain, **{name: f"{head}{sign}" for name, (head, sign, _) in hidden.items()}}
 
 
-class Containers:
+class ContainerRunner:
     """Runs stages in containers of the engine that `docker` talks to."""
 
     name = COMPOSE
@@ -156,7 +218,7 @@ class Containers:
         """Take the project, a profile's variables and the name of the run."""
         self.project = project
         self.run_id = run
-        self.lanes = cores()
+        self.lanes = available_cores()
         self.values = values
         self.handed = service_env.planned(project, values, self.name)
         self.composition = profile_composition(project.root, project.slug, values)
@@ -172,10 +234,10 @@ class Containers:
         digest = hashlib.sha256(root.encode()).hexdigest()[:8]
         return f"{self.composition.name}-{digest}-stage-"
 
-    def prepare(self, chosen: Sequence[Stage]) -> None:
+    def prepare(self, chosen: Sequence[PipelineStage]) -> None:
         """Get the images, hand variables out, and end what a killed run left."""
         self._remove(f"^{self.mark}")
-        permissions.share(self.project.root)
+        permissions.share_folders(self.project.root, output_folders(self.project.root))
         service_env.add(self.project, [self.handed[stage.name] for stage in chosen], self.name)
         pulled = images.pulled_from_registry(self.environment)
         verb, doing = ("pull", "pulling") if pulled else ("build", "building what changed")
@@ -187,13 +249,19 @@ class Containers:
         for stage in chosen:
             self.layers[stage.name] = self._layers(services[stage.name]["image"])
 
-    def given(self, stage: Stage, parameters: Sequence[str]) -> fingerprint.Given:
+    def given(self, stage: PipelineStage, parameters: Sequence[str]) -> fingerprint.StageSettings:
         """Return what a stage is run with, apart from files."""
-        variables = variables_of(self.handed[stage.name])
+        variables = fingerprint_variables(self.handed[stage.name])
         packages = {"image": self.layers[stage.name]}
-        return fingerprint.Given(tuple(parameters), variables, packages)
+        return fingerprint.StageSettings(tuple(parameters), variables, packages)
 
-    def run(self, stage: Stage, work: Work, parameters: Sequence[str], how: How) -> None:
+    def run(
+        self,
+        stage: PipelineStage,
+        work: WorkItem,
+        parameters: Sequence[str],
+        execution: StageExecution,
+    ) -> None:
         """Run a stage to its end; whatever happens, its container is gone then."""
         name = f"{self.mark}{self.run_id.lower()}-{work.name}-{stage.name}".replace("_", "-")
         options = ["--rm", "--no-TTY", "--no-deps", "--name", name]
@@ -204,7 +272,7 @@ class Containers:
         command = self.composition.command(*words)
         ended = False
         try:
-            watched(command, how, cwd=self.project.root, env=self.environment)
+            run_watched(command, execution, cwd=self.project.root, env=self.environment)
             ended = True
         finally:
             if not ended:

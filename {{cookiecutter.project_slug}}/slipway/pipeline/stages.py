@@ -28,7 +28,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkItem:
     """What one passage through the stages is of."""
 
     series: str
@@ -50,7 +50,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Stage:
+class PipelineStage:
     """A service that makes files of files."""
 
     name: str
@@ -70,20 +70,20 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Known:
+class AvailableSeries:
     """What a run can be of."""
 
     series: tuple[str, ...]
     intervals: tuple[str, ...]
 
 
-def there(root: Path) -> bool:
+def has_stages(root: Path) -> bool:
     """Say whether a repository has stages, without reading more than it takes."""
     files = root.glob("services/*/compose.yaml")
     return any(f"{KEY}:" in path.read_text(encoding="utf-8") for path in files)
 
 
-def stages(root: Path) -> list[Stage]:
+def read_stages(root: Path) -> list[PipelineStage]:
     """Return the stages, each after those that it needs.
 
     Raises:
@@ -99,17 +99,31 @@ def stages(root: Path) -> list[Stage]:
         raise Refused(f"no service has {KEY}: there are no stages here", "inv --list", code=2)
     for stage in found.values():
         for need in (one for one in stage.needs if one not in found):
-            raise Refused(f"the stage {stage.name} needs {need}{hint(need, found)}", _edit(stage))
-    return in_order([*found.values()])
+            raise Refused(
+                f"the stage {stage.name} needs {need}{name_hint(need, found)}", _edit(stage)
+            )
+    return order_stages([*found.values()])
 
 
-def in_order(left: list[Stage]) -> list[Stage]:
+def output_folders(root: Path) -> list[str]:
+    """Return the folders that stages write to, whatever a run is of.
+
+    Raises:
+        Refused: the stages cannot be read.
+    """
+    patterns = (
+        pattern for stage in read_stages(root) for pattern in (*stage.outputs, *stage.appends)
+    )
+    return sorted({pattern.partition("{")[0].rpartition("/")[0] for pattern in patterns} - {""})
+
+
+def order_stages(left: list[PipelineStage]) -> list[PipelineStage]:
     """Put each stage after what it needs, and else as they are written.
 
     Raises:
         Refused: they need each other in a circle.
     """
-    done: list[Stage] = []
+    done: list[PipelineStage] = []
     while left:
         names = {stage.name for stage in left}
         ready = next((stage for stage in left if not names & {*stage.needs}), None)
@@ -120,7 +134,7 @@ def in_order(left: list[Stage]) -> list[Stage]:
     return done
 
 
-def known(root: Path) -> Known:
+def available_series(root: Path) -> AvailableSeries:
     """Return the series and intervals that there are.
 
     Raises:
@@ -132,7 +146,7 @@ def known(root: Path) -> Known:
             if isinstance(names, str):
                 file, _, key = names.partition("#")
                 names = [*(read_yaml(root / file).get(key) or {})]
-            return Known(tuple(map(str, names)), tuple(map(str, said["intervals"])))
+            return AvailableSeries(tuple(map(str, names)), tuple(map(str, said["intervals"])))
     raise Refused(f"no compose file says under {SERIES} which series there are")
 
 
@@ -142,21 +156,25 @@ def _files(root: Path) -> Iterable[tuple[str, dict[str, Any]]]:
         yield path.parent.name, read_yaml(path)
 
 
-def _stage(name: str, folder: str, entry: Mapping[str, Any]) -> Stage:
+def _stage(name: str, folder: str, entry: Mapping[str, Any]) -> PipelineStage:
     said, local = entry[KEY] or {}, entry.get("x-local") or {}
     if "command" not in local:
         raise Refused(f"the stage {name} has no x-local, so nothing says how it runs", _edit(name))
     lists = {key: tuple(said.get(key) or ()) for key in ("needs", *FILES, "code")}
     lock = f"services/{folder}/requirements.txt"
-    return Stage(name, tuple(shlex.split(local["command"])), **lists, locks=(lock,), folder=folder)
+    return PipelineStage(
+        name, tuple(shlex.split(local["command"])), **lists, locks=(lock,), folder=folder
+    )
 
 
-def _edit(stage: Stage | str) -> str:
-    where = f"services/{stage.folder}" if isinstance(stage, Stage) else "services/"
+def _edit(stage: PipelineStage | str) -> str:
+    where = f"services/{stage.folder}" if isinstance(stage, PipelineStage) else "services/"
     return f"edit its compose.yaml in {where}"
 
 
-def chosen(order: Sequence[Stage], first: str = "", last: str = "", only: str = "") -> list[Stage]:
+def choose_stages(
+    order: Sequence[PipelineStage], first: str = "", last: str = "", only: str = ""
+) -> list[PipelineStage]:
     """Return the stages from one to another, or a single one.
 
     Raises:
@@ -175,7 +193,7 @@ def chosen(order: Sequence[Stage], first: str = "", last: str = "", only: str = 
     return [*order[start : end + 1]]
 
 
-def works(there: Known, series: str = "", interval: str = "") -> list[Work]:
+def choose_work(there: AvailableSeries, series: str = "", interval: str = "") -> list[WorkItem]:
     """Return what was asked for: names separated by commas, or all; the first by default.
 
     Raises:
@@ -183,7 +201,7 @@ def works(there: Known, series: str = "", interval: str = "") -> list[Work]:
     """
     wanted = _named("series", series, there.series)
     lengths = _named("interval", interval, there.intervals)
-    return [Work(one, length) for one in wanted for length in lengths]
+    return [WorkItem(one, length) for one in wanted for length in lengths]
 
 
 def _named(what: str, asked: str, names: Sequence[str]) -> list[str]:
@@ -204,7 +222,7 @@ def _unknown(what: str, name: str, names: Iterable[str]) -> Refused:
     return Refused(f"there is no {what} {name!r}", fix, code=2)
 
 
-def hint(name: str, names: Iterable[str]) -> str:
+def name_hint(name: str, names: Iterable[str]) -> str:
     """Say which name was probably meant."""
     near = difflib.get_close_matches(name, [*names], n=1)
     return f", which is none; did you mean {near[0]}?" if near else ", which is none"

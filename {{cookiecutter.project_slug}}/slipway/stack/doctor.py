@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from slipway.backup import create, objectives, restore, restore_point
+from slipway.backup import display, metrics, restore, restore_point
 from slipway.backup import drill as backup_drill
 from slipway.backup.schedule import nightly
 from slipway.config import check as config_check
@@ -194,61 +194,70 @@ def _models(machine: Machine) -> Iterator[Finding]:
 
 
 def _backups(machine: Machine) -> Iterator[Finding]:
-    if left := restore.interrupted(machine.project.root):
+    if left := restore.interrupted_restore(machine.project.root):
         yield left
     series = (machine.profile, machine.engine.name)
-    point = restore_point.newest(machine.project.backups, series)
+    point = restore_point.newest_point(machine.project.backups, series)
     if not point:
         detail = f"no verified restore point of profile {series[0]} on engine {series[1]}"
-        yield Finding("backups", "warn", detail, restore_point.NEXT)
+        yield Finding("backups", "warn", detail, restore_point.CREATE_COMMAND)
         return
-    old, future = point.age > objectives.RECOVERY_POINT, point.age < timedelta()
-    detail = f"newest verified restore point: {point.id}, age {create.age(point)}"
+    old, future = point.age > metrics.RECOVERY_POINT, point.age < timedelta()
+    detail = f"newest verified restore point: {point.id}, age {display.format_age(point)}"
     if old:
-        wanted = objectives.written(objectives.RECOVERY_POINT)
+        wanted = metrics.format_objective(metrics.RECOVERY_POINT)
         yield Finding(
-            "backups", "warn", f"{detail}; {wanted} are the objective", restore_point.NEXT
+            "backups", "warn", f"{detail}; {wanted} are the objective", restore_point.CREATE_COMMAND
         )
     elif future:
-        yield Finding("backups", "warn", f"{detail}: the clock was set back", restore_point.NEXT)
+        yield Finding(
+            "backups", "warn", f"{detail}: the clock was set back", restore_point.CREATE_COMMAND
+        )
     else:
         yield Finding("backups", "ok", detail)
 
 
 def _offsite(machine: Machine) -> Iterator[Finding]:
     """Tell of copies that could not be made: who does it at night has nobody to tell."""
-    last = nightly.off_site(journal.entries(machine.project.root))
+    last = nightly.last_offsite_copy(journal.entries(machine.project.root))
     if last and last.get("outcome") == "failed":
         fix = f"inv backup.export {last.get('point')} --to offsite"
-        yield Finding("off-site", "warn", nightly.told(last), fix)
+        yield Finding("off-site", "warn", nightly.describe_run(last), fix)
 
 
 def _drill(machine: Machine) -> Iterator[Finding]:
-    left = backup_drill.left(machine.project)
+    left = backup_drill.drill_leftovers(machine.project)
     if left and not transaction.under_way(machine.project.root):
         names = ", ".join(folder.name for folder in left)
         yield Finding(
-            "drill", "warn", f"killed, or kept: {names} is still there", backup_drill.NEXT
+            "drill", "warn", f"killed, or kept: {names} is still there", backup_drill.DRILL_COMMAND
         )
     series = (machine.profile, machine.engine.name)
-    drill = backup_drill.last(machine.project.root, series)
+    drill = backup_drill.last_drill(machine.project.root, series)
     if not drill:
-        point = restore_point.newest(machine.project.backups, series)
+        point = restore_point.newest_point(machine.project.backups, series)
         detail = f"none was made of profile {series[0]} on engine {series[1]}"
-        yield Finding("drill", "warn", detail, backup_drill.NEXT if point else restore_point.NEXT)
+        yield Finding(
+            "drill",
+            "warn",
+            detail,
+            backup_drill.DRILL_COMMAND if point else restore_point.CREATE_COMMAND,
+        )
         return
-    when = f"{drill.point}, {create.elapsed(drill.age)} ago"
+    when = f"{drill.point}, {display.format_elapsed(drill.age)} ago"
     if not drill.ok:
-        yield Finding("drill", "warn", f"{when}, failed: {drill.error}", backup_drill.NEXT)
+        yield Finding("drill", "warn", f"{when}, failed: {drill.error}", backup_drill.DRILL_COMMAND)
         return
     detail, longest = (
-        f"{when}, {backup_drill.took(drill.seconds)}",
-        objectives.LONGEST_WITHOUT_DRILL,
+        f"{when}, {backup_drill.describe_duration(drill.seconds)}",
+        metrics.DRILL_INTERVAL,
     )
     if drill.slow:
-        yield Finding("drill", "warn", detail, f"make it shorter, then: {backup_drill.NEXT}")
+        yield Finding(
+            "drill", "warn", detail, f"make it shorter, then: {backup_drill.DRILL_COMMAND}"
+        )
     elif drill.age > longest:
-        wanted = f"one every {objectives.written(longest)} is the objective"
-        yield Finding("drill", "warn", f"{detail}; {wanted}", backup_drill.NEXT)
+        wanted = f"one every {metrics.format_objective(longest)} is the objective"
+        yield Finding("drill", "warn", f"{detail}; {wanted}", backup_drill.DRILL_COMMAND)
     else:
         yield Finding("drill", "ok", detail)

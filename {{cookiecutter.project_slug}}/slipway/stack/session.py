@@ -7,11 +7,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slipway.backup import provenance
 from slipway.config import schema, values
 from slipway.core import project
 from slipway.core.errors import Refused
-from slipway.stack import engines
+from slipway.stack import engines, provenance
 
 if TYPE_CHECKING:
     from slipway.core.project import Project
@@ -39,9 +38,9 @@ class Session:
         """
         self.engine.run([sys.executable, "-m", name, *arguments])
 
-    def surroundings(self) -> dict[str, Any]:
+    def describe_provenance(self) -> dict[str, Any]:
         """Describe what the data is used by, as it is now."""
-        return provenance.seen(self.project, self.profile, self.engine)
+        return provenance.current_provenance(self.project, self.profile, self.engine)
 
 
 def open_session(

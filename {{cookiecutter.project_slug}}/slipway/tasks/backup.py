@@ -14,9 +14,9 @@ from invoke.tasks import task
 from slipway.backup import (
     archive,
     catalog,
-    databases,
-    pruning,
+    display,
     restore_point,
+    retention,
 )
 from slipway.backup import (
     create as backup_create,
@@ -27,9 +27,10 @@ from slipway.backup import (
 from slipway.backup import (
     restore as backup_restore,
 )
+from slipway.backup.databases import select
 from slipway.backup.drill import Drill
 from slipway.backup.offsite import copies, download, storage
-from slipway.backup.restore import Recovery, Wanted
+from slipway.backup.restore import RestoreRequest, RestoreRun
 from slipway.backup.schedule import host_timers, nightly
 from slipway.backup.schedule import timetable as times
 from slipway.config import values as config_values
@@ -43,15 +44,15 @@ from slipway.tasks import env, options
 if TYPE_CHECKING:
     from invoke.context import Context
 
-    from slipway.backup.offsite.copies import Offsite
-    from slipway.backup.restore_point import Point
-    from slipway.backup.schedule.host_timers import Host
+    from slipway.backup.offsite.copies import OffsiteFolder
+    from slipway.backup.restore_point import RestorePoint
+    from slipway.backup.schedule.host_timers import HostSchedule
     from slipway.core.project import Project
     from slipway.stack.session import Session
 
 NEEDS = ("api",)
 keygen = env.keygen  # restore points are encrypted for such keys too
-NONE_YET = f"No restore point yet. Next: {restore_point.NEXT}"
+NONE_YET = f"No restore point yet. Next: {restore_point.CREATE_COMMAND}"
 secret_probes["BACKUP_URL_OPTIONS"] = SecretProbe("the storage", storage.try_options)
 ALL = "all"
 SCHEDULER = "scheduler"
@@ -71,17 +72,23 @@ def create(
     """Make a restore point of database and models, and prove it."""
     _refuse_unknown(kind)
     opened = session.open_session(profile, engine)
-    database = databases.of(opened)
+    database = select.open_database(opened)
     _announce(opened, "backup.create", f"{database.kind} and models")
     if kind == nightly.KIND and verify:
-        output.say(f"Restore point {nightly.run(opened, database).id}. Next: inv backup.list")
+        output.say(
+            f"Restore point {nightly.run_nightly(opened, database).id}. Next: inv backup.list"
+        )
         return
     away = (
-        copies.configured(opened.project, opened.profile) if kind != restore_point.SAFETY else None
+        copies.configured_offsite(opened.project, opened.profile)
+        if kind != restore_point.SAFETY
+        else None
     )
     with change(opened.project.root, "backup.create", kind=kind) as made:
         steps = Steps(made, backup_create.STEPS)
-        point = backup_create.create(opened, steps, database, kind, prove=verify, away=away)
+        point = backup_create.create_restore_point(
+            opened, steps, database, kind, prove=verify, away=away
+        )
     hooks.run_after(hooks.POST_BACKUP, made)
     proven = "" if point.verified else ", NOT VERIFIED"
     output.say(f"Restore point {point.id}{proven}. Next: inv backup.list")
@@ -102,7 +109,7 @@ def _announce(opened: Session, verb: str, what: str) -> None:
 def list_(_c: Context, json: bool = False) -> None:
     """List restore points, here and away, and how good they are."""
     here = project.load()
-    found = catalog.known(here.backups, _away(here))
+    found = catalog.read_catalog(here.backups, _away(here))
     newest_first = [*reversed(found.items)]
     if json:
         output.show(
@@ -113,12 +120,12 @@ def list_(_c: Context, json: bool = False) -> None:
         return
     output.show(found.rows(), as_json=False, empty=NONE_YET)
     local = [item.point for item in newest_first if item.point]
-    for line in (*found.remarks(here.backups), *backup_drill.standing(here, local)):
+    for line in (*found.remarks(here.backups), *backup_drill.report_objectives(here, local)):
         output.say(line)
 
 
-def _away(here: Project) -> Offsite | None:
-    return copies.configured(here, session.profile_name(here, ""))
+def _away(here: Project) -> OffsiteFolder | None:
+    return copies.configured_offsite(here, session.profile_name(here, ""))
 
 
 @task(help=options.WHERE | {"id": f"{ID['id']}; or {restore_point.LATEST}; or {ALL}"})
@@ -126,13 +133,13 @@ def verify(_c: Context, id: str, profile: str = "", engine: str = "") -> None:
     """Prove restore points again: their files, then a restore."""
     opened = session.open_session(profile, engine)
     chosen = _chosen(opened, id)
-    database = databases.of(opened)
+    database = select.open_database(opened)
     failed: list[Refused] = []
     for point in chosen:
         _announce(opened, "backup.verify", point.id)
         try:
             with change(opened.project.root, "backup.verify", point=point.id) as made:
-                backup_create.verify(made, database, point)
+                backup_create.verify_restore_point(made, database, point)
         except Refused as error:
             failed.append(error)
     if failed:
@@ -141,7 +148,7 @@ def verify(_c: Context, id: str, profile: str = "", engine: str = "") -> None:
     output.say(f"{len(chosen)} verified.")
 
 
-def _chosen(opened: Session, id_: str) -> list[Point]:
+def _chosen(opened: Session, id_: str) -> list[RestorePoint]:
     """Return the restore points that are meant.
 
     Raises:
@@ -150,16 +157,16 @@ def _chosen(opened: Session, id_: str) -> list[Point]:
     folder, series = opened.project.backups, (opened.profile, opened.engine.name)
     if id_ != ALL:
         if id_ != restore_point.LATEST:
-            download.refuse_elsewhere(opened.project, opened.profile, id_)
+            download.refuse_offsite_only(opened.project, opened.profile, id_)
         return [
-            restore_point.latest(folder, series)
+            restore_point.latest_point(folder, series)
             if id_ == restore_point.LATEST
-            else restore_point.find(folder, id_)
+            else restore_point.find_point(folder, id_)
         ]
-    found = [point for point in restore_point.known(folder) if point.series == series]
+    found = [point for point in restore_point.list_points(folder) if point.series == series]
     if not found:
         what = f"there is no restore point of profile {series[0]} on engine {series[1]}"
-        raise Refused(what, restore_point.NEXT)
+        raise Refused(what, restore_point.CREATE_COMMAND)
     return found
 
 
@@ -190,8 +197,8 @@ def prune(
     if kind:
         _refuse_unknown(kind)
     here = project.load()
-    policy = replace(nightly.policy(here, session.profile_name(here, "")), **counts)
-    plan = pruning.planned(here.backups, _away(here), policy, kind)
+    policy = replace(nightly.configured_policy(here, session.profile_name(here, "")), **counts)
+    plan = retention.plan_pruning(here.backups, _away(here), policy, kind)
     plan.show()
     if not dry_run and not plan.empty:
         output.confirm(f"Delete {plan.counts}?", yes=yes)
@@ -208,19 +215,19 @@ def export(_c: Context, id: str, to: str) -> None:
     here = project.load()
     away = None
     if to == copies.NAME or storage.is_url(to):
-        away = copies.at(here, session.profile_name(here, ""), to)
-    point = restore_point.find(here.backups, id)
-    recipient = copies.recipient(here, session.profile_name(here, ""))
+        away = copies.open_offsite(here, session.profile_name(here, ""), to)
+    point = restore_point.find_point(here.backups, id)
+    recipient = copies.backup_recipient(here, session.profile_name(here, ""))
     shown = away.shown if away and to != copies.NAME else to
     with change(here.root, nightly.EXPORT, point=point.id, to=shown):
         if away:
             copy = away.upload(point)
             name, count = f"{away.shown}/{copy.file}", copy.size
         else:
-            file = archive.write(point, Path(to), recipient)
+            file = archive.write_archive(point, Path(to), recipient)
             name, count = str(file), file.stat().st_size
     how = f"encrypted for {recipient}, " if recipient else ""
-    output.say(f"{name}: {backup_create.size(count)}, {how}read again and whole.")
+    output.say(f"{name}: {display.format_size(count)}, {how}read again and whole.")
 
 
 @task(
@@ -233,7 +240,7 @@ def export(_c: Context, id: str, to: str) -> None:
 def import_(_c: Context, file: str, identity: str = "") -> None:
     """Make a restore point of such a file again."""
     here = project.load()
-    point = download.read(here, session.profile_name(here, ""), file, identity)
+    point = download.import_point(here, session.profile_name(here, ""), file, identity)
     output.say(f"Restore point {point.id} is here. Next: inv backup.verify {point.id}")
 
 
@@ -250,31 +257,33 @@ def schedule(
     """Show when nights make restore points, and how the last did."""
     opened = session.open_session(profile, engine, whole=False)
     values = config_values.held(opened.project, opened.profile)
-    at = times.parsed(values.get("BACKUP_AT") or times.DEFAULT)
-    here = host_timers.host(opened.project, opened.profile, opened.engine.name, at)
+    at = times.parse_time(values.get("BACKUP_AT") or times.DEFAULT)
+    here = host_timers.host_schedule(opened.project, opened.profile, opened.engine.name, at)
     if cron or systemd:
         output.say(
-            (host_timers.cron(here) if cron else host_timers.unit(here, systemd)).rstrip("\n")
+            (
+                host_timers.cron_line(here) if cron else host_timers.systemd_unit(here, systemd)
+            ).rstrip("\n")
         )
         return
     _tell_schedule(opened, here)
 
 
-def _tell_schedule(opened: Session, here: Host) -> None:
+def _tell_schedule(opened: Session, here: HostSchedule) -> None:
     """Say what the service does, whether it runs, and what a host can do itself."""
     service = next((one for one in opened.engine.status() if one.service == SCHEDULER), None)
     entries = journal.entries(opened.project.root)
-    entry, copied = nightly.last(entries), nightly.off_site(entries)
-    keep = nightly.policy(opened.project, opened.profile)
+    entry, copied = nightly.last_nightly_run(entries), nightly.last_offsite_copy(entries)
+    keep = nightly.configured_policy(opened.project, opened.profile)
     kept = ", ".join(f"{count} {name}s" for name, count in keep.counts.items() if count)
-    soon = times.following(datetime.now(UTC), here.at)
+    soon = times.next_due(datetime.now(UTC), here.at)
     missing = "not in this stack (services/scheduler): have the host do it, as below"
     rows = {
         "what": f"backup.create --kind scheduled; the last of each of {kept} stays (BACKUP_KEEP)",
         "when": f"every day at {here.at:%H:%M} UTC (BACKUP_AT)",
         "next": f"{soon:%Y-%m-%d %H:%M} UTC" if service and service.replicas else "nobody does it",
-        "last": nightly.told(entry) if entry else "there was none yet",
-        "off-site": nightly.told(copied) if copied else "nothing was copied yet",
+        "last": nightly.describe_run(entry) if entry else "there was none yet",
+        "off-site": nightly.describe_run(copied) if copied else "nothing was copied yet",
         "scheduler": f"{service.state}: {service.detail}" if service else missing,
     }
     for name, said in rows.items():
@@ -316,26 +325,26 @@ def restore(
         raise Refused(f"there is no part {only!r}", "--only database, or --only models", code=2)
     limit = options.seconds(timeout)
     opened = session.open_session(profile, engine)
-    database = databases.of(opened)
-    point = backup_restore.chosen(opened, id, identity)
+    database = select.open_database(opened)
+    point = backup_restore.choose_point(opened, id, identity)
     if only != backup_restore.MODELS:
-        backup_create.refuse_other(database, point)
-    if left := backup_restore.interrupted(opened.project.root):
+        backup_create.refuse_other_database(database, point)
+    if left := backup_restore.interrupted_restore(opened.project.root):
         output.say(f"{left.check}: {left.detail}")
     facts = {"point": point.id, "source": point.id, "only": only}
     with change(opened.project.root, backup_restore.VERB, **facts) as made:
-        turn = Recovery(opened, made, database, Wanted(point, only, limit))
+        turn = RestoreRun(opened, made, database, RestoreRequest(point, only, limit))
         turn.run(lambda: _agreed(turn, yes=yes))
     output.say(f"Restored {point.id}. Next: inv deploy.status")
     # A question that nobody answers must not keep the night from its restore point.
     _drop(turn, drop=drop_old, ask=not yes)
 
 
-def _agreed(turn: Recovery, *, yes: bool) -> None:
+def _agreed(turn: RestoreRun, *, yes: bool) -> None:
     """Show what will change, and ask."""
     point = turn.point
-    proven = backup_create.state(point)
-    _announce(turn.session, backup_restore.VERB, f"{point.id}, age {backup_create.age(point)}")
+    proven = display.verification_state(point)
+    _announce(turn.session, backup_restore.VERB, f"{point.id}, age {display.format_age(point)}")
     output.say(f"verified: {proven}; what is there now is kept")
     output.show([*turn.plan()], as_json=False, empty="It holds nothing of that.")
     if turn.unread:
@@ -364,19 +373,21 @@ def drill(
     """Restore into a scratch stack, timed, and remove that."""
     limit = options.seconds(timeout)
     opened = session.open_session(profile, engine, whole=False)
-    point = backup_restore.chosen(opened, id, identity)
-    backup_drill.refuse_engine(point, engine)
-    turn = Drill(opened.project, profile or point.profile, Wanted(point, limit=limit), keep=keep)
+    point = backup_restore.choose_point(opened, id, identity)
+    backup_drill.refuse_other_engine(point, engine)
+    turn = Drill(
+        opened.project, profile or point.profile, RestoreRequest(point, limit=limit), keep=keep
+    )
     output.say(
-        f"{backup_drill.VERB}: {point.id}, age {backup_create.age(point)}, as {turn.scratch.name}"
+        f"{backup_drill.VERB}: {point.id}, age {display.format_age(point)}, as {turn.scratch.name}"
     )
     facts = {"point": point.id, "profile": turn.profile, "engine": point.engine}
     with change(opened.project.root, backup_drill.VERB, **facts) as made:
         seconds = turn.run(made)
-    output.say(f"Recovery of {point.id} {backup_drill.took(seconds)}.")
+    output.say(f"Recovery of {point.id} {backup_drill.describe_duration(seconds)}.")
 
 
-def _drop(turn: Recovery, *, drop: bool, ask: bool) -> None:
+def _drop(turn: RestoreRun, *, drop: bool, ask: bool) -> None:
     """Delete the databases of before, if that is wanted and what was in them is elsewhere too."""
     kept = turn.kept()
     if not kept:

@@ -13,6 +13,7 @@ from slipway.core.errors import Refused
 from slipway.stack.build import digests, images
 from slipway.stack.build import scan as build_scan
 from slipway.stack.build.compose_cli import LOCK
+from slipway.stack.engines import permissions
 from slipway.tasks import options
 
 if TYPE_CHECKING:
@@ -57,10 +58,10 @@ def images_(
 def _share_folders(root: Path) -> None:
     """Let the containers of stages write to their folders, where there are stages."""
     if project.has_room("pipeline"):
-        from slipway.pipeline import permissions, stages  # noqa: PLC0415 - optional: only with stages
+        from slipway.pipeline import stages  # noqa: PLC0415 - optional: only with stages
 
-        if stages.there(root):
-            permissions.share(root)
+        if stages.has_stages(root):
+            permissions.share_folders(root, stages.output_folders(root))
 
 
 @task(

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
-from slipway.backup import provenance
 from slipway.config import check, values
 from slipway.config.schema import LOCAL
 from slipway.core import journal, output, project
 from slipway.core.errors import Refused
 from slipway.core.transaction import change
-from slipway.stack import engines, hooks, services, session
+from slipway.stack import engines, hooks, provenance, services, session
 from slipway.tasks import options
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def up(
         hooks.run_before(hooks.PRE_DEPLOY, made)
         started = opened.engine.up(limit)
         engines.note_stack(here, name, opened.profile, gpu=gpu)
-        provenance.leave(opened)
+        provenance.publish_provenance(opened)
         made.note(models=_served_models(here))
     hooks.run_after(hooks.POST_DEPLOY, made)
     if not started:
@@ -83,7 +82,7 @@ def _next(here: project.Project) -> str:
     if project.has_room("pipeline"):
         from slipway.pipeline import stages  # noqa: PLC0415 - optional: only where there are stages
 
-        if stages.there(here.root):
+        if stages.has_stages(here.root):
             return "inv pipeline.run"
     return "docker compose run --rm SERVICE"
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
     from slipway.core.project import Project
-    from slipway.pipeline.run import Plan, Run
-    from slipway.pipeline.runner import Launcher
+    from slipway.pipeline.run import PipelineRun, RunPlan
+    from slipway.pipeline.runners import StageRunner
 
 NEEDS = ("pipeline",)
 RAY = "ray"
@@ -39,7 +39,7 @@ SERIES = {
 
 def is_wanted(root: Path) -> bool:
     """Say whether there are stages, whatever the service is called that has them."""
-    return stages.there(root)
+    return stages.has_stages(root)
 
 
 @task(
@@ -73,34 +73,34 @@ def run(
 ) -> None:
     """Run the stages in order; skip what has not changed."""
     here = project.load()
-    chosen = stages.chosen(stages.stages(here.root), from_, to, only)
-    works = stages.works(stages.known(here.root), series, interval)
+    chosen = stages.choose_stages(stages.read_stages(here.root), from_, to, only)
+    works = stages.choose_work(stages.available_series(here.root), series, interval)
     parameters = options.after_dashes(c.remainder, sys.argv)
     if parameters and len(chosen) > 1:
         fix = f"name the stage: inv pipeline.run --only STAGE -- {shlex.join(parameters)}"
         raise Refused("what follows -- is for one stage, and this run is of several", fix, code=2)
     limit = options.seconds(timeout)
     name = _engine(engine, here)
-    id_ = runs.new_id()
+    id_ = runs.new_run_id()
     known = {"run": id_, "engine": name, "series": [work.name for work in works]}
     of = f"{len(works)} series, {len(chosen)} {'stage' if len(chosen) == 1 else 'stages'}"
     output.say(f"Run {id_} (engine {name}): {of}")
     with change(here.root, "pipeline.run", **known) as made:
-        launcher = _launcher(name, here, profile, id_, address)
+        runner = _runner(name, here, profile, id_, address)
         try:
-            launcher.prepare(chosen)
-            lanes = min(launcher.lanes if parallel or name == RAY else 1, len(works))
-            plan = runs.Plan(chosen, works, parameters, again=again, limit=limit, lanes=lanes)
-            under_way = runs.Run(here, launcher, plan, id_)
+            runner.prepare(chosen)
+            lanes = min(runner.lanes if parallel or name == RAY else 1, len(works))
+            plan = runs.RunPlan(chosen, works, parameters, again=again, limit=limit, lanes=lanes)
+            under_way = runs.PipelineRun(here, runner, plan, id_)
             try:
                 under_way.carry_out()
             except KeyboardInterrupt:
                 output.say(f"Go on where it was: {_typed(plan)}")
                 raise
             finally:
-                made.note(**runs.counts(under_way.outcomes))
+                made.note(**runs.count_states(under_way.outcomes))
         finally:
-            launcher.close()
+            runner.close()
         _tell(under_way)
 
 
@@ -114,38 +114,42 @@ def _engine(asked: str, here: Project) -> str:
     return engines.engine_name(asked, here)
 
 
-def _launcher(name: str, here: Project, profile: str, id_: str, address: str) -> Launcher:
+def _runner(name: str, here: Project, profile: str, id_: str, address: str) -> StageRunner:
     """Return what runs stages on an engine; only what that needs is imported."""
-    from slipway.pipeline.runners import Containers, Local  # noqa: PLC0415
+    from slipway.pipeline.runners import ContainerRunner, ProcessRunner  # noqa: PLC0415
 
     where = session.profile_name(here, profile)
     values = _values(here, where, schema.COMPOSE if name == schema.COMPOSE else schema.LOCAL)
     if name == RAY:
-        from slipway.pipeline.ray_runner import Cluster  # noqa: PLC0415 - it brings Ray
+        from slipway.pipeline.ray_runner import RayRunner  # noqa: PLC0415 - it brings Ray
 
-        return Cluster(here, values, id_, address)
-    return Containers(here, values, id_) if name == schema.COMPOSE else Local(here, values, id_)
+        return RayRunner(here, values, id_, address)
+    return (
+        ContainerRunner(here, values, id_)
+        if name == schema.COMPOSE
+        else ProcessRunner(here, values, id_)
+    )
 
 
 def _values(here: Project, profile: str, engine: str) -> Mapping[str, str]:
     return config_values.held(here, profile, engine)
 
 
-def _tell(ended: Run) -> None:
+def _tell(ended: PipelineRun) -> None:
     """Say what came of a run, where its logs are and what to type next.
 
     Raises:
         Refused: a stage failed.
     """
     where = ended.folder.relative_to(ended.project.root)
-    output.say(f"{runs.counted(ended.outcomes)}; logs: {where}/")
+    output.say(f"{runs.format_counts(ended.outcomes)}; logs: {where}/")
     if why := ended.failure():
         what = "it, or what follows --" if ended.plan.parameters else "it"
         raise Refused(why, f"mend {what}, then go on: {_typed(ended.plan)}")
     output.say(f"Next: {' '.join(['inv pipeline.plots', *_of(ended.plan)])}")
 
 
-def _typed(plan: Plan) -> str:
+def _typed(plan: RunPlan) -> str:
     """Write what goes on with a run; what was made is skipped then."""
     names = [stage.name for stage in plan.stages]
     parts = [f"--only {names[0]}"] if len(names) == 1 else [f"--from {names[0]} --to {names[-1]}"]
@@ -153,7 +157,7 @@ def _typed(plan: Plan) -> str:
     return " ".join(["inv pipeline.run", *parts, *_of(plan), *after])
 
 
-def _of(plan: Plan) -> Sequence[str]:
+def _of(plan: RunPlan) -> Sequence[str]:
     """Write what a run was of, as options."""
     series = dict.fromkeys(work.series for work in plan.works)
     intervals = dict.fromkeys(work.interval for work in plan.works)
@@ -164,7 +168,7 @@ def _of(plan: Plan) -> Sequence[str]:
 def plots(_c: Context, series: str = "", interval: str = "") -> None:
     """Draw what the stages made, as PNG and a page."""
     here = project.load()
-    for work in stages.works(stages.known(here.root), series, interval):
+    for work in stages.choose_work(stages.available_series(here.root), series, interval):
         command = [sys.executable, "-m", f"{here.package}.pipeline.plots", *work.options]
         path = {"PYTHONPATH": str(here.source)}
         shell.run(command, cwd=here.root, env=path, timeout=PLOTS_LIMIT)

@@ -7,14 +7,21 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from slipway.backup.databases import BRIEF, LIMIT, SCRATCH, Content, Table, named
+from slipway.backup.databases.base import (
+    BRIEF,
+    LIMIT,
+    SCRATCH,
+    DatabaseContent,
+    TableDigest,
+    checked_name,
+)
 from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from slipway.backup.databases.runners import Runner
+    from slipway.backup.databases.runners import ScriptRunner
 
 SWAP_LIMIT = 60
 """Seconds that clients may keep coming back while the databases are exchanged."""
@@ -314,12 +321,12 @@ FAILURES = (
 """What its tools say, what that means, and what helps."""
 
 
-class Postgres:
+class PostgresDatabase:
     """The database that the service `postgres` keeps."""
 
     kind = "postgres"
 
-    def __init__(self, runner: Runner, env_file: str) -> None:
+    def __init__(self, runner: ScriptRunner, env_file: str) -> None:
         """Take what runs the scripts, and the name of the file with the profile's values."""
         self.runner = runner
         self.env_file = env_file
@@ -333,11 +340,11 @@ class Postgres:
         """Stop the server, unless others run beside it."""
         self.runner.stop()
 
-    def dump(self, folder: Path) -> Content:
+    def dump(self, folder: Path) -> DatabaseContent:
         """Let pg_dump write the folder, while the same snapshot is measured."""
         said = self._do(DUMP, folder, write=True)
         copied = next(item["copied"] for item in said if "copied" in item)
-        content = read(said)
+        content = parse_content(said)
         if copied < len(content.tables):
             tables = len(content.tables)
             raise Refused(f"pg_dump copied {copied} tables of {tables}", "see its version")
@@ -345,35 +352,43 @@ class Postgres:
             raise Refused("the database is empty: there is nothing to keep", "inv deploy.up")
         return content
 
-    def prove(self, folder: Path) -> Content:
+    def prove(self, folder: Path) -> DatabaseContent:
         """Put it into a scratch database, which is deleted however that ends."""
         name = f"{SCRATCH}{secrets.token_hex(4)}"
         quiet = 'PGOPTIONS="-c client_min_messages=warning"'
         drop = f"{quiet} dropdb --force --if-exists --maintenance-db={MAINTENANCE} {name}"
-        script = f"{LEFT}\ntrap '{drop}' EXIT\n{restore(name)}{measure()}"
-        return read(self._do(script, folder))
+        script = f"{LEFT}\ntrap '{drop}' EXIT\n{restore_script(name)}{measure_script()}"
+        return parse_content(self._do(script, folder))
 
-    def stage(self, folder: Path, name: str) -> Content:
+    def stage(self, folder: Path, name: str) -> DatabaseContent:
         """Put it into a new database; statistics too, so that its first queries are not slow."""
         try:
-            analyze = f"ask --dbname={named(name)} --command=ANALYZE"
-            return read(self._do(f"{LEFT}{restore(name, analyze)}{measure()}", folder))
+            analyze = f"ask --dbname={checked_name(name)} --command=ANALYZE"
+            return parse_content(
+                self._do(f"{LEFT}{restore_script(name, analyze)}{measure_script()}", folder)
+            )
         except BaseException:
             with suppress(Refused):
                 self.drop(name)
             raise
 
-    def measure(self) -> Content:
+    def measure(self) -> DatabaseContent:
         """Look at the live database."""
-        return read(self._do(measure()))
+        return parse_content(self._do(measure_script()))
 
     def swap(self, name: str, old: str) -> None:
         """Rename both in one transaction."""
-        self._do(within(swapping(self.live, named(name), named(old))), limit=SWAP_LIMIT + BRIEF)
+        self._do(
+            maintenance_script(swap_statement(self.live, checked_name(name), checked_name(old))),
+            limit=SWAP_LIMIT + BRIEF,
+        )
 
     def drop(self, name: str) -> None:
         """Delete a database."""
-        self._do(within(f"DROP DATABASE IF EXISTS {named(name)} WITH (FORCE);"), limit=BRIEF)
+        self._do(
+            maintenance_script(f"DROP DATABASE IF EXISTS {checked_name(name)} WITH (FORCE);"),
+            limit=BRIEF,
+        )
 
     def deletion(self, name: str) -> str:
         """Return what a person types to delete a database."""
@@ -392,7 +407,7 @@ class Postgres:
             "SELECT json_build_object('name', datname) FROM pg_database"
             " WHERE NOT datistemplate ORDER BY datname;"
         )
-        return [item["name"] for item in self._do(within(query), limit=BRIEF)]
+        return [item["name"] for item in self._do(maintenance_script(query), limit=BRIEF)]
 
     def _do(
         self, script: str, folder: Path | None = None, *, write: bool = False, limit: float = LIMIT
@@ -404,11 +419,11 @@ class Postgres:
         """
         done = self.runner.run(CONNECT + script, folder, write=write, limit=limit)
         if done.code:
-            raise failed(done.err.strip(), self.env_file)
+            raise explain_failure(done.err.strip(), self.env_file)
         return [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
 
 
-def failed(said: str, env: str) -> Refused:
+def explain_failure(said: str, env: str) -> Refused:
     """Say what the tools' last words mean; `env` is the file of the profile's values."""
     what = "\n".join(said.splitlines()[-5:]) or "its tools ended without a word"
     for sign, meaning, fix in FAILURES:
@@ -418,7 +433,7 @@ def failed(said: str, env: str) -> Refused:
     return Refused(f"the database: {what}", "inv deploy.logs --service postgres")
 
 
-def restore(name: str, then: str = "") -> str:
+def restore_script(name: str, then: str = "") -> str:
     """Build the script that puts a copy into a new database, and stays with it.
 
     `then` is what is done before its own settings hold.
@@ -426,17 +441,17 @@ def restore(name: str, then: str = "") -> str:
     return RESTORE.format(name=name, then=then)
 
 
-def measure() -> str:
+def measure_script() -> str:
     """Build the script that says what a database holds."""
     return f"ask <<'SQL'\n{MEASURE}SQL\n"
 
 
-def within(sql: str) -> str:
+def maintenance_script(sql: str) -> str:
     """Build the script of a statement that concerns other databases than the one it is in."""
     return f"ask --dbname={MAINTENANCE} <<'SQL'\n{sql}\nSQL\n"
 
 
-def swapping(live: str, name: str, old: str) -> str:
+def swap_statement(live: str, name: str, old: str) -> str:
     """Build the statement that exchanges two databases: both renamed, or none.
 
     A database in use cannot be renamed, and a client that comes back may be faster than the
@@ -463,7 +478,7 @@ BEGIN
 END $$;"""
 
 
-def read(said: Sequence[dict[str, Any]]) -> Content:
+def parse_content(said: Sequence[dict[str, Any]]) -> DatabaseContent:
     """Put together what was printed of a database.
 
     Raises:
@@ -471,16 +486,18 @@ def read(said: Sequence[dict[str, Any]]) -> Content:
     """
     facts = {key: value for item in said if "table" not in item for key, value in item.items()}
     tables = {
-        item["table"]: Table(item["rows"], item["checksum"]) for item in said if "table" in item
+        item["table"]: TableDigest(item["rows"], item["checksum"])
+        for item in said
+        if "table" in item
     }
     try:
-        return Content(
+        return DatabaseContent(
             facts["server"],
             facts.get("migration") or "",
             facts["schema"],
             tables,
             {name: int(number) for name, number in facts["sequences"].items()},
-            Table(**facts["large_objects"]),
+            TableDigest(**facts["large_objects"]),
         )
     except KeyError as error:
         raise Refused(f"the database said nothing of its {error.args[0]}") from error

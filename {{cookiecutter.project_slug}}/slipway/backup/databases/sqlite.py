@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from slipway.backup.databases import SCRATCH, Content, Table, named
+from slipway.backup.databases.base import SCRATCH, DatabaseContent, TableDigest, checked_name
 from slipway.core import files
 from slipway.core.errors import Refused
 
@@ -31,7 +31,7 @@ _MASK = 2**64 - 1
 _SCHEMES = ("sqlite:///", "sqlite+pysqlite:///")
 
 
-def file_of(url: str, root: Path) -> Path:
+def sqlite_file(url: str, root: Path) -> Path:
     """Return the file that a DATABASE_URL names.
 
     Raises:
@@ -49,7 +49,7 @@ def file_of(url: str, root: Path) -> Path:
     raise Refused(what, fix)
 
 
-class Sqlite:
+class SqliteDatabase:
     """The database in a file."""
 
     kind = "sqlite"
@@ -67,7 +67,7 @@ class Sqlite:
     def stop(self) -> None:
         """Have nothing to stop."""
 
-    def dump(self, folder: Path) -> Content:
+    def dump(self, folder: Path) -> DatabaseContent:
         """Copy the file as it is at one moment, while others go on writing."""
         if not self.path.is_file():
             raise Refused(f"there is no database: {self.path}", "inv deploy.up")
@@ -75,7 +75,7 @@ class Sqlite:
         _copied(self.path, copy)
         return _measured(copy)
 
-    def prove(self, folder: Path) -> Content:
+    def prove(self, folder: Path) -> DatabaseContent:
         """Put a copy into a scratch file and look at it."""
         for name in self.names():
             if name.startswith(SCRATCH):
@@ -86,9 +86,9 @@ class Sqlite:
         finally:
             self.drop(name)
 
-    def stage(self, folder: Path, name: str) -> Content:
+    def stage(self, folder: Path, name: str) -> DatabaseContent:
         """Put a copy beside the live file."""
-        path = self._file(named(name))
+        path = self._file(checked_name(name))
         if path.exists():
             raise Refused(f"{path} is there already", f"move it away: mv {path} {path}.old")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ class Sqlite:
             self.drop(name)
             raise
 
-    def measure(self) -> Content:
+    def measure(self) -> DatabaseContent:
         """Look at the live file."""
         if not self.path.is_file():
             raise Refused(f"there is no database: {self.path}", "inv deploy.up")
@@ -107,7 +107,7 @@ class Sqlite:
 
     def swap(self, name: str, old: str) -> None:
         """Rename both; nobody may have them open."""
-        new, kept = self._file(named(name)), self._file(named(old))
+        new, kept = self._file(checked_name(name)), self._file(checked_name(old))
         if not new.is_file() or kept.exists():
             wrong = f"{kept} is there already" if new.is_file() else f"{new} is not there"
             raise Refused(f"the databases cannot be exchanged: {wrong}")
@@ -125,7 +125,7 @@ class Sqlite:
 
     def drop(self, name: str) -> None:
         """Delete a file, and what SQLite keeps next to it."""
-        path = self._file(named(name))
+        path = self._file(checked_name(name))
         for one in (path, *_beside(path)):
             one.unlink(missing_ok=True)
 
@@ -226,7 +226,7 @@ def _beside(path: Path) -> list[Path]:
     return [path.with_name(f"{path.name}{suffix}") for suffix in BESIDE]
 
 
-def _measured(path: Path) -> Content:
+def _measured(path: Path) -> DatabaseContent:
     """Look at every row of a file, in one transaction.
 
     Raises:
@@ -239,7 +239,7 @@ def _measured(path: Path) -> Content:
         if verdict != "ok":
             raise Refused(f"{path} is damaged: {verdict}")
         tables = {name: _table(connection, name) for name in _tables(connection)}
-        return Content(
+        return DatabaseContent(
             f"sqlite {sqlite3.sqlite_version}",
             _migration(connection, tables),
             _schema(connection),
@@ -262,7 +262,7 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in connection.execute(query)]
 
 
-def _table(connection: sqlite3.Connection, name: str) -> Table:
+def _table(connection: sqlite3.Connection, name: str) -> TableDigest:
     """Count and digest the rows of a table."""
     count = total = 0
     quoted = name.replace('"', '""')
@@ -270,10 +270,10 @@ def _table(connection: sqlite3.Connection, name: str) -> Table:
         digest = hashlib.blake2b(repr(row).encode("utf-8", "surrogateescape"), digest_size=8)
         total += int.from_bytes(digest.digest(), "big")
         count += 1
-    return Table(count, str(total & _MASK))
+    return TableDigest(count, str(total & _MASK))
 
 
-def _migration(connection: sqlite3.Connection, tables: dict[str, Table]) -> str:
+def _migration(connection: sqlite3.Connection, tables: dict[str, TableDigest]) -> str:
     if "alembic_version" not in tables:
         return ""
     query = "SELECT version_num FROM alembic_version ORDER BY version_num"

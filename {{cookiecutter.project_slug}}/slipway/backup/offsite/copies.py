@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from slipway.backup import archive, create, restore_point
+from slipway.backup import archive, display, restore_point
 from slipway.backup.offsite import storage as offsite_storage
 from slipway.config import values
 from slipway.core import output
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slipway.backup.offsite.storage import Storage
-    from slipway.backup.restore_point import Point
+    from slipway.backup.restore_point import RestorePoint
     from slipway.core.project import Project
 
 NAME = "offsite"
 """What stands for BACKUP_URL, where one says where to."""
-NOT_SET = "set BACKUP_URL in the env file: docs/recovery.md"
+HOW_TO_SET = "set BACKUP_URL in the env file: docs/recovery.md"
 FACTS = re.compile(rf"(?P<id>{restore_point.ID.pattern})\.json")
 ARCHIVE = re.compile(rf"(?P<id>{restore_point.ID.pattern})\.tar({re.escape(secret_age.SUFFIX)})?")
-LEFT = re.compile(rf"({ARCHIVE.pattern}|\.(?P<part>{restore_point.ID.pattern})\..*\.part)")
+LEFTOVER_NAME = re.compile(rf"({ARCHIVE.pattern}|\.(?P<part>{restore_point.ID.pattern})\..*\.part)")
 FACTS_LIMIT = 64 * 1024
 """Bytes; a longer file is none of ours."""
 
 
 @dataclass(frozen=True)
-class Copy:
+class OffsiteCopy:
     """One copy, as its facts describe it."""
 
     facts: Mapping[str, Any]
@@ -57,7 +57,7 @@ class Copy:
     @property
     def file(self) -> str:
         """The name of its archive."""
-        return archive.name(self.id, encrypted=self.encrypted)
+        return archive.archive_name(self.id, encrypted=self.encrypted)
 
     @property
     def encrypted(self) -> bool:
@@ -114,7 +114,7 @@ class Copy:
         """Say when and how it was verified."""
         if not self.whole:
             return "DAMAGED: its archive is cut" if self.stored >= 0 else "DAMAGED: no archive"
-        return create.proof(self.verified)
+        return display.format_verification(self.verified)
 
 
 def _facts(text: bytes, id_: str) -> dict[str, Any]:
@@ -125,9 +125,9 @@ def _facts(text: bytes, id_: str) -> dict[str, Any]:
     """
     said: dict[str, Any] = json.loads(text)
     try:
-        copy = Copy(said, -1)
+        copy = OffsiteCopy(said, -1)
         _ = (copy.encrypted, copy.sequence, copy.age, copy.kind, copy.series, copy.size, copy.state)
-        _ = (said["sha256"], said["project"], create.proof(copy.verified))
+        _ = (said["sha256"], said["project"], display.format_verification(copy.verified))
         if copy.id != id_:
             raise ValueError("it is named otherwise")
     except (KeyError, TypeError, AttributeError, IndexError) as error:
@@ -136,10 +136,10 @@ def _facts(text: bytes, id_: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Look:
+class OffsiteListing:
     """What a storage has."""
 
-    copies: list[Copy]
+    copies: list[OffsiteCopy]
     """Those of this project, in the order their restore points were made."""
     strange: list[str]
     """What has the name of a copy and cannot be used, and why."""
@@ -151,7 +151,7 @@ class Look:
 
         What has facts, even of a project of another name, is none.
         """
-        found = ((LEFT.fullmatch(name), name) for name in self.others)
+        found = ((LEFTOVER_NAME.fullmatch(name), name) for name in self.others)
         named = ((said["id"], said["part"], name) for said, name in found if said)
         return [
             name
@@ -161,7 +161,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Offsite:
+class OffsiteFolder:
     """The folder that the copies of a project lie in."""
 
     storage: Storage
@@ -173,14 +173,14 @@ class Offsite:
         """Its URL as it may be printed."""
         return self.storage.shown
 
-    def looked(self) -> Look:
+    def looked(self) -> OffsiteListing:
         """Return what of this project is there.
 
         Raises:
             Refused: the storage does not answer.
         """
         sizes = self.storage.sizes()
-        found: list[Copy] = []
+        found: list[OffsiteCopy] = []
         strange = []
         for name in sorted(sizes):
             try:
@@ -189,9 +189,9 @@ class Offsite:
                 strange.append(f"{name} in {self.shown} cannot be used: {error}")
         known = {copy.file for copy in found}
         ordered = sorted(found, key=lambda copy: (copy.sequence, copy.created))
-        return Look(ordered, strange, sorted(sizes.keys() - known))
+        return OffsiteListing(ordered, strange, sorted(sizes.keys() - known))
 
-    def _read(self, name: str, sizes: Mapping[str, int]) -> list[Copy]:
+    def _read(self, name: str, sizes: Mapping[str, int]) -> list[OffsiteCopy]:
         """Return the copy whose facts that file holds, if it is one of this project.
 
         Raises:
@@ -203,10 +203,10 @@ class Offsite:
         if not 0 < sizes[name] <= FACTS_LIMIT:
             raise ValueError(f"it has {sizes[name]} bytes")
         said = _facts(self.storage.read(name, FACTS_LIMIT), named["id"])
-        file = archive.name(named["id"], encrypted=bool(said["encrypted"]))
-        return [Copy(said, sizes.get(file, -1))] if said["project"] == self.project else []
+        file = archive.archive_name(named["id"], encrypted=bool(said["encrypted"]))
+        return [OffsiteCopy(said, sizes.get(file, -1))] if said["project"] == self.project else []
 
-    def find(self, id_: str) -> Copy | None:
+    def find(self, id_: str) -> OffsiteCopy | None:
         """Return the copy of that restore point; None where there is none.
 
         Raises:
@@ -214,7 +214,7 @@ class Offsite:
         """
         return next((copy for copy in self.looked().copies if copy.id == id_), None)
 
-    def latest(self, series: tuple[str, str], *, but: str) -> Copy | None:
+    def latest(self, series: tuple[str, str], *, but: str) -> OffsiteCopy | None:
         """Return the newest verified copy of such data that is not of the kind `but`.
 
         Raises:
@@ -223,17 +223,17 @@ class Offsite:
         ours = [copy for copy in self.looked().copies if copy.series == series and copy.good]
         return next((copy for copy in reversed(ours) if copy.kind != but), None)
 
-    def upload(self, point: Point) -> Copy:
+    def upload(self, point: RestorePoint) -> OffsiteCopy:
         """Write a restore point there, read it again, and only then write its facts.
 
         Raises:
             Refused: the point is damaged, the storage does not take it, or gives other bytes back.
         """
-        archive.refuse_damaged(point)
-        name = archive.name(point.id, encrypted=bool(self.recipient))
+        archive.refuse_damaged_point(point)
+        name = archive.archive_name(point.id, encrypted=bool(self.recipient))
         part = self.storage.part(name)
         with self.storage.writing(part, point.size) as file:
-            wanted = secret_age.encrypt_blocks(archive.blocks(point), file, self.recipient)
+            wanted = secret_age.encrypt_blocks(archive.archive_blocks(point), file, self.recipient)
             if part == name:  # at the end of this it replaces one, of which the facts are not its
                 self.storage.remove(f"{point.id}.json")
         if secret_age.measure_blocks(self.storage.blocks(part)) != wanted:
@@ -257,15 +257,15 @@ class Offsite:
         self.storage.place(name)
         self.storage.write(f"{point.id}.json", output.dumps(facts) + "\n")
         self._remove_other(point.id)
-        return Copy(facts, wanted.bytes)
+        return OffsiteCopy(facts, wanted.bytes)
 
     def _remove_other(self, id_: str) -> None:
         """Delete the archive of an earlier copy that was, or was not, encrypted."""
-        other = archive.name(id_, encrypted=not self.recipient)
+        other = archive.archive_name(id_, encrypted=not self.recipient)
         if other in self.storage.sizes():
             self.storage.remove(other)
 
-    def fetch(self, copy: Copy, to: Path, identity: Path | None) -> None:
+    def fetch(self, copy: OffsiteCopy, to: Path, identity: Path | None) -> None:
         """Write the archive of a copy into a file here, decrypted.
 
         Raises:
@@ -278,13 +278,13 @@ class Offsite:
                 said = f"{what} is not there any more"
             raise Refused(said, "use another one: inv backup.list")
         passing = MeasuredBlocks(self.storage.blocks(copy.file))
-        received(passing, to, identity, what)
+        receive_archive(passing, to, identity, what)
         if (passing.measure.bytes, passing.measure.sha256) != (copy.size, copy.facts["sha256"]):
             raise Refused(f"{what} is damaged: its checksum is another", "inv backup.list")
-        if (held := archive.manifest_of(to)["id"]) != copy.id:
+        if (held := archive.read_manifest(to)["id"]) != copy.id:
             raise Refused(f"{what} is another restore point: {held}", "inv backup.list")
 
-    def remove(self, copy: Copy) -> None:
+    def remove(self, copy: OffsiteCopy) -> None:
         """Delete a copy: its facts first, so that it is gone at once or not at all.
 
         Raises:
@@ -294,7 +294,7 @@ class Offsite:
         self.storage.remove(copy.file)
 
 
-def received(blocks: MeasuredBlocks, to: Path, identity: Path | None, what: str) -> None:
+def receive_archive(blocks: MeasuredBlocks, to: Path, identity: Path | None, what: str) -> None:
     """Write what comes into a private file, decrypted; all that comes is read."""
     with open(to, "xb", opener=_private) as file:
         secret_age.decrypt_blocks(blocks, file, identity, what)
@@ -306,19 +306,23 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def configured(project: Project, profile: str) -> Offsite | None:
+def configured_offsite(project: Project, profile: str) -> OffsiteFolder | None:
     """Return where BACKUP_URL leads to; None where it is not set. Nothing is asked of it yet.
 
     Raises:
         Refused: a variable of it cannot be used.
     """
     held = values.held(project, profile)
-    url, for_whom = held.get("BACKUP_URL", ""), recipient(project, profile)
+    url, for_whom = held.get("BACKUP_URL", ""), backup_recipient(project, profile)
     options = offsite_storage.read_options(held.get("BACKUP_URL_OPTIONS", ""))
-    return Offsite(offsite_storage.opened(url, options), project.slug, for_whom) if url else None
+    return (
+        OffsiteFolder(offsite_storage.open_storage(url, options), project.slug, for_whom)
+        if url
+        else None
+    )
 
 
-def recipient(project: Project, profile: str) -> str:
+def backup_recipient(project: Project, profile: str) -> str:
     """Return for whom what is carried away is encrypted; nothing, where it is not.
 
     Raises:
@@ -329,7 +333,7 @@ def recipient(project: Project, profile: str) -> str:
     return said
 
 
-def at(project: Project, profile: str, url: str) -> Offsite:
+def open_offsite(project: Project, profile: str, url: str) -> OffsiteFolder:
     """Return what a URL leads to; for NAME it is BACKUP_URL.
 
     The options are those of BACKUP_URL where it is of the same server: no other gets its password.
@@ -337,16 +341,18 @@ def at(project: Project, profile: str, url: str) -> Offsite:
     Raises:
         Refused: it is no URL that can be used, or BACKUP_URL is not set.
     """
-    usual = configured(project, profile)
+    usual = configured_offsite(project, profile)
     if url == NAME:
         if not usual:
-            raise Refused("BACKUP_URL is not set", NOT_SET, code=2)
+            raise Refused("BACKUP_URL is not set", HOW_TO_SET, code=2)
         return usual
     held = values.held(project, profile)
     options = offsite_storage.read_options(held.get("BACKUP_URL_OPTIONS", ""))
     if usual and _server(usual.storage.url) != _server(url):
         options = {}
-    return Offsite(offsite_storage.opened(url, options), project.slug, recipient(project, profile))
+    return OffsiteFolder(
+        offsite_storage.open_storage(url, options), project.slug, backup_recipient(project, profile)
+    )
 
 
 def _server(url: str) -> tuple[str, str]:

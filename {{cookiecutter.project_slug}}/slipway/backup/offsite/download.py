@@ -17,25 +17,25 @@ from slipway.secret.age import MeasuredBlocks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slipway.backup.offsite.copies import Copy, Offsite
-    from slipway.backup.restore_point import Point
+    from slipway.backup.offsite.copies import OffsiteCopy, OffsiteFolder
+    from slipway.backup.restore_point import RestorePoint
     from slipway.core.project import Project
 
 
-def read(project: Project, profile: str, name: str, identity: str = "") -> Point:
+def import_point(project: Project, profile: str, name: str, identity: str = "") -> RestorePoint:
     """Make what is elsewhere a restore point of this repository.
 
     Raises:
         Refused: there is none, or it is not whole, or is here already.
     """
-    with change(project.root, "backup.import", file=shown(name)) as made:
-        with fetched(project, profile, name, identity) as file:
-            point = archive.read(file, project.backups)
+    with change(project.root, "backup.import", file=printable_source(name)) as made:
+        with fetch_archive(project, profile, name, identity) as file:
+            point = archive.unpack_archive(file, project.backups)
         made.note(point=point.id)
     return point
 
 
-def refuse_elsewhere(project: Project, profile: str, id_: str) -> None:
+def refuse_offsite_only(project: Project, profile: str, id_: str) -> None:
     """Check that a restore point is not only off-site.
 
     Raises:
@@ -43,36 +43,36 @@ def refuse_elsewhere(project: Project, profile: str, id_: str) -> None:
     """
     if (project.backups / id_).exists() or not restore_point.ID.fullmatch(id_):
         return
-    away = copies.configured(project, profile)
+    away = copies.configured_offsite(project, profile)
     if away and away.find(id_):
         fix = f"inv backup.import {id_}, then inv backup.verify {id_}"
         raise Refused(f"restore point {id_} is only in {away.shown}", fix, code=2)
 
 
-def from_elsewhere(name: str) -> bool:
+def is_file_or_url(name: str) -> bool:
     """Tell whether what was typed is a file or a URL, not an id."""
     return storage.is_url(name) or Path(name).is_file()
 
 
-def shown(name: str) -> str:
+def printable_source(name: str) -> str:
     """Write what was typed as it may be printed."""
     return without_password(name)
 
 
-def identified(name: str) -> str:
+def identify_point(name: str) -> str:
     """Return the id of what is in a file or at a URL, as far as that can be told; else nothing.
 
     Raises:
         Refused: it is a file that holds no restore point.
     """
     if not storage.is_url(name) and not age.is_encrypted(Path(name)):
-        return str(archive.manifest_of(Path(name))["id"])
+        return str(archive.read_manifest(Path(name))["id"])
     found = copies.ARCHIVE.fullmatch(name.rpartition("/")[2])
     return found["id"] if found else ""
 
 
 @contextmanager
-def fetched(project: Project, profile: str, name: str, identity: str) -> Iterator[Path]:
+def fetch_archive(project: Project, profile: str, name: str, identity: str) -> Iterator[Path]:
     """Give the archive that is meant as a file here, decrypted.
 
     Raises:
@@ -83,24 +83,24 @@ def fetched(project: Project, profile: str, name: str, identity: str) -> Iterato
     if path.is_file() and not age.is_encrypted(path):
         yield path
         return
-    with restore_point.arriving(project.backups) as partial:
+    with restore_point.incoming_file(project.backups) as partial:
         if path.is_file():
-            copies.received(MeasuredBlocks(age.file_blocks(path)), partial, key, name)
+            copies.receive_archive(MeasuredBlocks(age.file_blocks(path)), partial, key, name)
         elif storage.is_url(name):
             _from_url(project, profile, name, partial, key)
         else:
-            away, copy = found(project, profile, name)
+            away, copy = require_copy(project, profile, name)
             away.fetch(copy, partial, key)
         yield partial
 
 
-def found(project: Project, profile: str, id_: str) -> tuple[Offsite, Copy]:
+def require_copy(project: Project, profile: str, id_: str) -> tuple[OffsiteFolder, OffsiteCopy]:
     """Return the copy of a restore point.
 
     Raises:
         Refused: there is none, or the storage does not answer.
     """
-    away = copies.at(project, profile, copies.NAME)
+    away = copies.open_offsite(project, profile, copies.NAME)
     if copy := away.find(id_):
         return away, copy
     what = f"there is no file and no restore point {id_!r}, neither here nor in {away.shown}"
@@ -114,9 +114,10 @@ def _from_url(
     folder, _, name = url.rpartition("/")
     named = copies.ARCHIVE.fullmatch(name)
     if not name.endswith((".tar", f".tar{age.SUFFIX}")):
-        fix = f"BACKUP_URL={shown(url)} inv backup.list; or the URL of a .tar or .tar.age file"
-        raise Refused(f"{shown(url)} is no file of a restore point", fix, code=2)
-    away = copies.at(project, profile, folder)
+        shown = printable_source(url)
+        fix = f"BACKUP_URL={shown} inv backup.list; or the URL of a .tar or .tar.age file"
+        raise Refused(f"{shown} is not the file of a restore point", fix, code=2)
+    away = copies.open_offsite(project, profile, folder)
     sizes = away.storage.sizes()
     if named and f"{named['id']}.json" in sizes:
         for copy in away.looked().copies:
@@ -124,5 +125,7 @@ def _from_url(
                 away.fetch(copy, partial, identity)
                 return
     if name not in sizes:
-        raise Refused(f"there is no {shown(url)}", "inv backup.list", code=2)
-    copies.received(MeasuredBlocks(away.storage.blocks(name)), partial, identity, shown(url))
+        raise Refused(f"there is no {printable_source(url)}", "inv backup.list", code=2)
+    copies.receive_archive(
+        MeasuredBlocks(away.storage.blocks(name)), partial, identity, printable_source(url)
+    )

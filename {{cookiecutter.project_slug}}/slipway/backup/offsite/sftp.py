@@ -20,7 +20,7 @@ ANSWER = 60.0
 PRIVATE = 0o600
 
 
-class CheckedSFTP(SFTPFileSystem):  # type: ignore[misc] # the library carries no types
+class VerifiedSFTP(SFTPFileSystem):  # type: ignore[misc] # the library carries no types
     """The same, with limits, and without trust in who is not known."""
 
     @staticmethod
@@ -46,7 +46,7 @@ class CheckedSFTP(SFTPFileSystem):  # type: ignore[misc] # the library carries n
         """Open a file; many requests are under way at once, as each takes a round trip."""
         file = self.ftp.open(self._strip_protocol(path), mode, bufsize=block_size)
         if mode == "rb":
-            return Ahead(file)
+            return ReadAheadFile(file)
         file.set_pipelined(pipelined=True)
         with suppress(OSError):
             self.ftp.chmod(self._strip_protocol(path), PRIVATE)
@@ -59,7 +59,7 @@ class CheckedSFTP(SFTPFileSystem):  # type: ignore[misc] # the library carries n
             return bytes(file.read(end - start))
 
 
-class Ahead:
+class ReadAheadFile:
     """A file to read from its begin on, in large pieces."""
 
     def __init__(self, file: paramiko.SFTPFile) -> None:

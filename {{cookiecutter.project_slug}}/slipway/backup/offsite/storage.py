@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CONNECT, ANSWER = 10, 30
 """Seconds until a server has to be connected, and until it has to answer."""
 TRIES = 2
-STILL = 300.0
+LONGEST = 300.0
 """Seconds that anything may last; a part of an upload is the longest."""
 PART = 8 * 1024**2
 """Bytes that are sent or asked for at once, and kept in memory."""
@@ -74,11 +74,11 @@ def try_options(values: Mapping[str, str], options: str) -> str:
     read = read_options(options)
     if "BACKUP_URL" not in values:
         return "BACKUP_URL is not set"
-    storage = opened(values["BACKUP_URL"], read)
+    storage = open_storage(values["BACKUP_URL"], read)
     return f"{storage.shown} holds {len(storage.sizes())} files"
 
 
-def opened(url: str, options: Mapping[str, Any] | None = None) -> Storage:
+def open_storage(url: str, options: Mapping[str, Any] | None = None) -> Storage:
     """Return the storage at a URL; nothing is asked of it yet.
 
     Raises:
@@ -104,9 +104,9 @@ def _class(protocol: str) -> Any:  # noqa: ANN401 - the library carries no types
     import fsspec  # noqa: PLC0415 - `inv --list` should not wait for it
 
     if protocol in ("sftp", "ssh"):
-        from slipway.backup.offsite.sftp import CheckedSFTP  # noqa: PLC0415 - the same
+        from slipway.backup.offsite.sftp import VerifiedSFTP  # noqa: PLC0415 - the same
 
-        return CheckedSFTP
+        return VerifiedSFTP
     try:
         return fsspec.get_filesystem_class(protocol)
     except ImportError as error:  # it knows the protocol, and names the package that lacks
@@ -159,7 +159,7 @@ class Storage:
             Refused: it failed, or took too long.
         """
         try:
-            with limited(STILL):
+            with time_limit(LONGEST):
                 yield
         except Refused:
             raise
@@ -238,7 +238,7 @@ class Storage:
                 file.close()
 
     @contextmanager
-    def writing(self, name: str, size: int) -> Iterator[Sink]:
+    def writing(self, name: str, size: int) -> Iterator[StorageWriter]:
         """Give a file to write; `size` is about how long it will be.
 
         Raises:
@@ -248,7 +248,7 @@ class Storage:
         with self.asked(), _private():
             file = self._files.open(path, "wb", block_size=part)
         try:
-            yield Sink(self, file)
+            yield StorageWriter(self, file)
             with self.asked():
                 _flushed(file)
                 file.close()
@@ -258,13 +258,13 @@ class Storage:
 
     def _abandon(self, file: Any, path: str) -> None:  # noqa: ANN401 - of a library
         """Take back what was written: closing it would make it look whole."""
-        with suppress(Exception), limited(ANSWER):
+        with suppress(Exception), time_limit(ANSWER):
             if self.protocol in OBJECTS:
                 file.closed = True
                 file.discard()
                 return
             file.close()
-        with suppress(Exception), limited(ANSWER):
+        with suppress(Exception), time_limit(ANSWER):
             self._files.rm_file(path)
 
     def part(self, name: str) -> str:
@@ -302,7 +302,7 @@ class Storage:
 
 
 @dataclass(frozen=True)
-class Sink:
+class StorageWriter:
     """A file of a storage that is being written."""
 
     storage: Storage
@@ -378,7 +378,7 @@ def _flushed(file: Any) -> None:  # noqa: ANN401 - of a library
 
 
 @contextmanager
-def limited(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
     """Raise TimeoutError in what lasts too long; only the main thread can be interrupted."""
     if threading.current_thread() is not threading.main_thread():
         yield

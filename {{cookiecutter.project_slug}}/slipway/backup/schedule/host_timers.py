@@ -22,7 +22,7 @@ KINDS = ("service", "timer")
 
 
 @dataclass(frozen=True)
-class Host:
+class HostSchedule:
     """Where the tasks run, and as whom."""
 
     project: Project
@@ -50,13 +50,13 @@ class Host:
         return f"{self.project.slug}-backup"
 
 
-def host(project: Project, profile: str, engine: str, at: time) -> Host:
+def host_schedule(project: Project, profile: str, engine: str, at: time) -> HostSchedule:
     """Return this machine, with the environment that this process runs in."""
     inv = Path(sys.executable).with_name("inv")
-    return Host(project, profile, engine, at, inv, journal.who().partition("@")[0])
+    return HostSchedule(project, profile, engine, at, inv, journal.who().partition("@")[0])
 
 
-def cron(here: Host) -> str:
+def cron_line(here: HostSchedule) -> str:
     """Write a line for a crontab.
 
     Raises:
@@ -69,7 +69,7 @@ def cron(here: Host) -> str:
     return f"# cron goes by the time zone of the machine, or of CRON_TZ\n{when} {line}\n"
 
 
-def unit(here: Host, kind: str) -> str:
+def systemd_unit(here: HostSchedule, kind: str) -> str:
     """Write one of the two units.
 
     Raises:
@@ -81,7 +81,7 @@ def unit(here: Host, kind: str) -> str:
     return "\n".join(["[Unit]", f"Description=Restore points of {here.project.slug}", *text, ""])
 
 
-def _service(here: Host) -> list[str]:
+def _service(here: HostSchedule) -> list[str]:
     # By way of env: systemd takes no name of a program that has quotes in it.
     lines = [
         "After=network.target docker.service",
@@ -99,7 +99,7 @@ def _service(here: Host) -> list[str]:
     return lines
 
 
-def _timer(here: Host) -> list[str]:
+def _timer(here: HostSchedule) -> list[str]:
     return [
         "",
         "[Timer]",

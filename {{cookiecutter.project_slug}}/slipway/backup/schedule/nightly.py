@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit
 
-from slipway.backup import create, pruning, restore_point, retention
+from slipway.backup import create, display, restore_point, retention
 from slipway.backup.offsite import copies
-from slipway.backup.retention import Policy
+from slipway.backup.retention import RetentionPolicy
 from slipway.config import values
 from slipway.core import journal, output
 from slipway.core.errors import Refused
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from slipway.backup.create import Setting
-    from slipway.backup.databases import Database
-    from slipway.backup.restore_point import Point
+    from slipway.backup.create import BackupSource
+    from slipway.backup.databases.base import StackDatabase
+    from slipway.backup.restore_point import RestorePoint
     from slipway.core.project import Project
 
 VERB = "backup.create"
@@ -30,7 +30,7 @@ KIND = "scheduled"
 EXPORT = "backup.export"
 
 
-def run(setting: Setting, database: Database) -> Point:
+def run_nightly(setting: BackupSource, database: StackDatabase) -> RestorePoint:
     """Make the restore point of a night, copy off-site what is not there yet, and make room.
 
     Raises:
@@ -39,9 +39,9 @@ def run(setting: Setting, database: Database) -> Point:
     """
     with change(setting.project.root, VERB, kind=KIND) as made:
         _drop_failed(setting)
-        point = create.create(setting, Steps(made, create.STEPS), database, KIND)
+        point = create.create_restore_point(setting, Steps(made, create.STEPS), database, KIND)
     # Whatever fails now, the restore point is there, and the next night does what this one cannot.
-    for what, rest in (("copied off-site", carry), ("deleted", prune)):
+    for what, rest in (("copied off-site", copy_offsite), ("deleted", prune_nightly)):
         try:
             rest(setting, point)
         except Refused as error:
@@ -54,17 +54,19 @@ def run(setting: Setting, database: Database) -> Point:
     return point
 
 
-def _drop_failed(setting: Setting) -> None:
+def _drop_failed(setting: BackupSource) -> None:
     """Delete what earlier tries could not prove, but for the last: tries may fill the disk."""
     ours = [
-        one for one in restore_point.known(setting.project.backups) if one.series == setting.series
+        one
+        for one in restore_point.list_points(setting.project.backups)
+        if one.series == setting.series
     ]
     failed = [one for one in ours if one.kind == KIND and not one.verified]
     for point in failed[:-1]:
-        restore_point.remove(point)
+        restore_point.remove_point(point)
 
 
-def carry(setting: Setting, newest: Point) -> None:
+def copy_offsite(setting: BackupSource, newest: RestorePoint) -> None:
     """Copy off-site what is verified here and not there yet, of the same data as the newest point.
 
     Raises:
@@ -74,17 +76,19 @@ def carry(setting: Setting, newest: Point) -> None:
     if not values.held(here, newest.profile).get("BACKUP_URL"):
         return
     with change(here.root, EXPORT, point=newest.id, to=copies.NAME) as made:
-        away = copies.at(here, newest.profile, copies.NAME)
+        away = copies.open_offsite(here, newest.profile, copies.NAME)
         there = {copy.id for copy in away.looked().copies if copy.good}
-        ours = [one for one in restore_point.known(here.backups) if one.series == newest.series]
+        ours = [
+            one for one in restore_point.list_points(here.backups) if one.series == newest.series
+        ]
         for point in ours:
             if point.good and point.kind != restore_point.SAFETY and point.id not in there:
                 copy = away.upload(point)
                 made.note(copied=[*made.facts.get("copied", []), point.id])
-                output.say(f"Copied to {away.shown}: {copy.file}, {create.size(copy.size)}")
+                output.say(f"Copied to {away.shown}: {copy.file}, {display.format_size(copy.size)}")
 
 
-def prune(setting: Setting, newest: Point) -> None:
+def prune_nightly(setting: BackupSource, newest: RestorePoint) -> None:
     """Delete of what nights have made, here and off-site, what BACKUP_KEEP does not keep.
 
     What a person made, or a restore before it changed anything, goes when a person says so.
@@ -95,10 +99,10 @@ def prune(setting: Setting, newest: Point) -> None:
     here = setting.project
     wrong, away = "", None
     try:
-        away = copies.configured(here, newest.profile)
+        away = copies.configured_offsite(here, newest.profile)
     except Refused as error:  # what is here goes all the same, or the disk fills up
         wrong = error.what
-    plan = pruning.planned(here.backups, away, policy(here, newest.profile), KIND)
+    plan = retention.plan_pruning(here.backups, away, configured_policy(here, newest.profile), KIND)
     if not plan.empty:
         with change(here.root, "backup.prune", **plan.facts):
             plan.carry_out()
@@ -107,42 +111,46 @@ def prune(setting: Setting, newest: Point) -> None:
         raise Refused(f"what is off-site: {wrong}")
 
 
-def policy(here: Project, profile: str) -> Policy:
+def configured_policy(here: Project, profile: str) -> RetentionPolicy:
     """Return how many stay, as BACKUP_KEEP says.
 
     Raises:
         Refused: it says nothing of the kind.
     """
     said = values.held(here, profile).get("BACKUP_KEEP")
-    return retention.parsed(said) if said else Policy()
+    return retention.parse_policy(said) if said else RetentionPolicy()
 
 
-def newest(folder: Path, series: tuple[str, str]) -> datetime | None:
+def last_nightly_point(folder: Path, series: tuple[str, str]) -> datetime | None:
     """Return when the last good restore point was made by schedule; None where none was."""
-    ours = [point for point in restore_point.known(folder) if point.series == series and point.good]
+    ours = [
+        point
+        for point in restore_point.list_points(folder)
+        if point.series == series and point.good
+    ]
     made = [point.created for point in ours if point.kind == KIND]
     return made[-1] if made else None
 
 
-def off_site(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+def last_offsite_copy(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
     """Return how copying off-site came out last; None where nothing ever was."""
     ours = [item for item in entries if item.get("verb") == EXPORT]
     return next((item for item in reversed(ours) if item.get("to") == copies.NAME), None)
 
 
-def last(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+def last_nightly_run(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
     """Return how the last night came out, as the journal has it."""
     ours = [item for item in entries if (item.get("verb"), item.get("kind")) == (VERB, KIND)]
     return ours[-1] if ours else None
 
 
-def told(entry: dict[str, Any]) -> str:
+def describe_run(entry: dict[str, Any]) -> str:
     """Say how a night came out."""
     when = str(entry["at"])[:16].replace("T", " ")
     what = entry.get("error") or entry.get("point") or ""
     return f"{when} UTC: {entry['outcome']}" + (f", {what}" if what else "")
 
 
-def lost(root: Path, why: str) -> None:
+def record_failure(root: Path, why: str) -> None:
     """Record a night that could not even begin."""
     journal.append(root, VERB, kind=KIND, outcome="failed", error=why)

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit
 
-from slipway.backup import provenance
+from slipway.backup.databases.postgres import PostgresDatabase
+from slipway.backup.databases.runners import HostScriptRunner
+from slipway.backup.databases.select import open_database
 from slipway.backup.schedule import nightly
 from slipway.backup.schedule import timetable as schedule_timetable
 from slipway.backup.schedule.timetable import Timetable
@@ -28,24 +30,25 @@ from slipway.config.schema import COMPOSE, LOCAL
 from slipway.core import files, journal, output, project
 from slipway.core.errors import Refused
 from slipway.core.transaction import Busy, interruptible, unwritable
+from slipway.stack import provenance, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from slipway.backup.restore_point import Point
+    from slipway.backup.restore_point import RestorePoint
     from slipway.core.project import Project
 
 TICK = 5.0
 """Seconds between two looks at the clock: it may be set, and the machine may have slept."""
-PATIENCE = 3600.0
+LOCK_PATIENCE = 3600.0
 """Seconds to wait for another change to end."""
-LONGEST = 12 * 3600.0
+LONGEST_RUN = 12 * 3600.0
 """Seconds of a night, after which nobody is told that all is well any more."""
 
 
 @dataclass(frozen=True)
-class Inside:
+class ContainerSource:
     """The stack as one of its own containers sees it."""
 
     project: Project
@@ -56,12 +59,12 @@ class Inside:
         """Whose data it is."""
         return (self.profile, COMPOSE)
 
-    def surroundings(self) -> dict[str, Any]:
+    def describe_provenance(self) -> dict[str, Any]:
         """Return what was noted when the stack was brought up."""
-        return provenance.noted(self.project, self.profile, COMPOSE)
+        return provenance.read_provenance(self.project, self.profile, COMPOSE)
 
 
-def beat_of(run: Path) -> Path:
+def heartbeat_file(run: Path) -> Path:
     """Return the file whose age says whether the scheduler is well."""
     return run / "scheduler" / "beat"
 
@@ -72,7 +75,7 @@ class Scheduler:
     def __init__(
         self,
         timetable: Timetable,
-        night: Callable[[], Point],
+        night: Callable[[], RestorePoint],
         project: Project,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -86,7 +89,7 @@ class Scheduler:
 
     def serve(self) -> None:
         """Go on until somebody ends this process."""
-        beat = beat_of(self.project.run)
+        beat = heartbeat_file(self.project.run)
         beat.parent.mkdir(parents=True, exist_ok=True)
         self._say(f"the next restore point: {self._next()}")
         try:
@@ -106,7 +109,7 @@ class Scheduler:
             return
         before = self._recorded()
         try:
-            with _beating(beat_of(self.project.run)):
+            with _beating(heartbeat_file(self.project.run)):
                 point = self.night()
         except Busy as error:
             self._wait(now, error)
@@ -128,19 +131,19 @@ class Scheduler:
         """Try again at the next look, until that takes too long."""
         if self.waiting is None:
             self.waiting = time.monotonic()
-            self._say(f"waiting up to {PATIENCE / 60:.0f} minutes: {error.what}")
-        elif time.monotonic() - self.waiting > PATIENCE:
+            self._say(f"waiting up to {LOCK_PATIENCE / 60:.0f} minutes: {error.what}")
+        elif time.monotonic() - self.waiting > LOCK_PATIENCE:
             self._lost(now, error.what, self._recorded())
 
     def _recorded(self) -> dict[str, Any] | None:
-        return nightly.last(journal.entries(self.project.root))
+        return nightly.last_nightly_run(journal.entries(self.project.root))
 
     def _lost(self, now: datetime, why: str, before: dict[str, Any] | None) -> None:
         """Tell of a try that failed, and record it where that was not done."""
         self.waiting = None
         if self._recorded() == before:
             with suppress(OSError):  # it is in the log in any case
-                nightly.lost(self.project.root, why)
+                nightly.record_failure(self.project.root, why)
         self.timetable = self.timetable.lost(now)
         minutes = schedule_timetable.PAUSE.total_seconds() / 60
         again = f"in {minutes:.0f} minutes" if self.timetable.failed else self._next()
@@ -151,7 +154,7 @@ class Scheduler:
         at = self.timetable.at
         if self.timetable.due(self.clock()):
             return "now, one was missed"
-        return f"{schedule_timetable.following(self.clock(), at):%Y-%m-%d %H:%M} UTC"
+        return f"{schedule_timetable.next_due(self.clock(), at):%Y-%m-%d %H:%M} UTC"
 
     def _say(self, what: str) -> None:
         output.say(f"{self.clock():%Y-%m-%d %H:%M:%S} UTC  {what}")
@@ -161,7 +164,7 @@ class Scheduler:
 def _beating(beat: Path) -> Iterator[None]:
     """Show life while the one thread that does so otherwise is at work."""
     over = threading.Event()
-    deadline = time.monotonic() + LONGEST
+    deadline = time.monotonic() + LONGEST_RUN
 
     def go_on() -> None:
         while not over.wait(TICK) and time.monotonic() < deadline:
@@ -177,28 +180,23 @@ def _beating(beat: Path) -> Iterator[None]:
         thread.join()
 
 
-def inside(here: Project, profile: str) -> Callable[[], Point]:
+def nightly_in_container(here: Project, profile: str) -> Callable[[], RestorePoint]:
     """Return what a night does in a container of the stack."""
-    from slipway.backup.databases.postgres import Postgres  # noqa: PLC0415 - a local stack has none
-    from slipway.backup.databases.runners import Here  # noqa: PLC0415 - the same
-
-    database = Postgres(Here(), here.env_file(profile).name)
-    return lambda: nightly.run(Inside(here, profile), database)
+    database = PostgresDatabase(HostScriptRunner(), here.env_file(profile).name)
+    return lambda: nightly.run_nightly(ContainerSource(here, profile), database)
 
 
-def beside(profile: str) -> Callable[[], Point]:
+def nightly_as_process(profile: str) -> Callable[[], RestorePoint]:
     """Return what a night does as a process of this machine."""
-    from slipway.backup import databases  # noqa: PLC0415 - they bring what a container has not
-    from slipway.stack import session  # noqa: PLC0415 - they bring what a container has not
 
-    def night() -> Point:
+    def night() -> RestorePoint:
         opened = session.open_session(profile, LOCAL, whole=False)  # it is handed what it reads
-        return nightly.run(opened, databases.of(opened))
+        return nightly.run_nightly(opened, open_database(opened))
 
     return night
 
 
-def made(
+def build_scheduler(
     here: Project, engine: str, given: Mapping[str, str], clock: Callable[[], datetime]
 ) -> Scheduler:
     """Return the scheduler of a stack; at its very first start it has missed nothing.
@@ -207,9 +205,11 @@ def made(
         Refused: BACKUP_AT is no time of day.
     """
     profile = values.profile_name(given.get("APP_ENV", ""))
-    at = schedule_timetable.parsed(given.get("BACKUP_AT") or schedule_timetable.DEFAULT)
-    handled = nightly.newest(here.backups, (profile, engine)) or _first(here.run, clock())
-    night = beside(profile) if engine == LOCAL else inside(here, profile)
+    at = schedule_timetable.parse_time(given.get("BACKUP_AT") or schedule_timetable.DEFAULT)
+    handled = nightly.last_nightly_point(here.backups, (profile, engine)) or _first(
+        here.run, clock()
+    )
+    night = nightly_as_process(profile) if engine == LOCAL else nightly_in_container(here, profile)
     return Scheduler(Timetable(at, handled), night, here, clock)
 
 
@@ -223,7 +223,7 @@ def _first(run: Path, now: datetime) -> datetime:
     return now
 
 
-def until_ended(serve: Callable[[], None]) -> int:
+def serve_until_ended(serve: Callable[[], None]) -> int:
     """Serve until a signal asks to end; that ends at once what is not at work."""
     try:
         with interruptible():
@@ -237,14 +237,14 @@ def main(arguments: Sequence[str]) -> int:
     """Serve the stack that this process is a part of."""
     engine = LOCAL if [*arguments] == ["--engine", LOCAL] else COMPOSE
     try:
-        found = made(project.load(), engine, os.environ, lambda: datetime.now(UTC))
+        found = build_scheduler(project.load(), engine, os.environ, lambda: datetime.now(UTC))
     except Refused as error:
         output.say(str(error))
         return error.code or 1
     except OSError as error:  # a disk that is full, or of another user
         output.say(str(unwritable(error)))
         return 1
-    return until_ended(found.serve)
+    return serve_until_ended(found.serve)
 
 
 if __name__ == "__main__":

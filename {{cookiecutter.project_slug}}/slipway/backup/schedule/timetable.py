@@ -19,7 +19,7 @@ DAY = timedelta(days=1)
 DEFAULT = "02:00"
 
 
-def parsed(text: str) -> time:
+def parse_time(text: str) -> time:
     """Read a time of day, such as 02:00.
 
     Raises:
@@ -32,15 +32,15 @@ def parsed(text: str) -> time:
         raise Refused(what, "inv env.show", code=2) from error
 
 
-def last(now: datetime, at: time) -> datetime:
+def last_due(now: datetime, at: time) -> datetime:
     """Return when it was that time of day, not after now."""
     today = datetime.combine(now.astimezone(UTC).date(), at)
     return today if today <= now else today - DAY
 
 
-def following(now: datetime, at: time) -> datetime:
+def next_due(now: datetime, at: time) -> datetime:
     """Return when it is that time of day again, after now."""
-    return last(now, at) + DAY
+    return last_due(now, at) + DAY
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Timetable:
         """Tell whether it is time; of several times that were missed, one counts."""
         if self.failed and timedelta() <= now - self.failed < PAUSE:
             return False
-        return last(now, self.at) > self.handled
+        return last_due(now, self.at) > self.handled
 
     def seen(self, now: datetime) -> Timetable:
         """Return it for a clock that may have been set back: the next time of day counts then."""

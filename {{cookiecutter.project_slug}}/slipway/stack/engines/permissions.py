@@ -11,6 +11,7 @@ from slipway.core.files import handed_over, replaced
 from slipway.stack.services import mounted_configuration, shared_run_folders
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from slipway.core.project import Project
@@ -89,3 +90,19 @@ def share_with_scheduler(project: Project) -> None:
         give_to_application(path)
     for point in project.backups.iterdir():  # made while the folder was root's
         handed_over(point)
+
+
+def share_folders(root: Path, names: Iterable[str]) -> None:
+    """Make folders of the repository, and let the application's user write to them.
+
+    The engine would make what is missing when it is mounted: as root's. If root deploys, the
+    application's user has to own what it writes over.
+    """
+    write_dotenv(root)
+    user, group = application_user(), application_group()
+    for name in names:
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.getuid() == 0:
+            for path in (folder, *folder.rglob("*")):
+                os.chown(path, user, group, follow_symlinks=False)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from slipway.stack.session import Session
 
 
-def seen(project: Project, profile: str, engine: Engine) -> dict[str, Any]:
+def current_provenance(project: Project, profile: str, engine: Engine) -> dict[str, Any]:
     """Look at what runs, at the code that is there, and at which variables have been given."""
     env_file = project.env_file(profile)
     text = env_file.read_bytes() if env_file.is_file() else b""
@@ -37,13 +37,13 @@ def seen(project: Project, profile: str, engine: Engine) -> dict[str, Any]:
     }
 
 
-def leave(session: Session) -> None:
+def publish_provenance(session: Session) -> None:
     """Leave word of them where services run in containers; a process can look itself."""
     if session.engine.name == COMPOSE:
-        note(session.project, session.surroundings())
+        write_provenance(session.project, session.describe_provenance())
 
 
-def note(project: Project, said: dict[str, Any]) -> None:
+def write_provenance(project: Project, said: dict[str, Any]) -> None:
     """Write them down for who cannot look."""
     path = _note(project)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def note(project: Project, said: dict[str, Any]) -> None:
     files.handed_over(path)
 
 
-def noted(project: Project, profile: str, engine: str) -> dict[str, Any]:
+def read_provenance(project: Project, profile: str, engine: str) -> dict[str, Any]:
     """Return what was left of this profile and engine; little, where nothing was."""
     known: dict[str, Any] = {"profile": profile, "engine": engine}
     try:
@@ -64,4 +64,4 @@ def noted(project: Project, profile: str, engine: str) -> dict[str, Any]:
 
 
 def _note(project: Project) -> Path:
-    return project.run / "scheduler" / "surroundings.json"
+    return project.run / "scheduler" / "provenance.json"
