@@ -101,22 +101,30 @@ def image_names(client: docker.DockerClient) -> list[str]:
 
 
 SLOW = {
-    "test_recovery.py": (
+    "test_restore.py": (
         "test_killed_",
         "test_a_damaged",
         "test_a_migration",
         "test_ctrl_c",
         "test_what_fails",
     ),
-    "test_rotation.py": ("test_killed_before",),
-    "test_renewal.py": ("test_killed_before",),
+    "test_promotion.py": ("test_killed_before",),
+    "test_secret_rotation.py": ("test_killed_before",),
 }
-"""What takes minutes on containers; the same is shown on processes, in test_*_local.py."""
+"""What takes minutes on containers; the same is shown on processes, in tests/local/."""
 
 
 LONGEST = tuple(
     f"test_{name}.py"
-    for name in ("rotation", "compose", "recovery", "harness", "renewal", "images", "leaks")
+    for name in (
+        "promotion",
+        "compose",
+        "restore",
+        "harness",
+        "secret_rotation",
+        "images",
+        "redaction",
+    )
 )
 """Modules that take minutes: begun last, one would be waited for alone."""
 

@@ -1,4 +1,4 @@
-"""Rotations of a stack as on a server: three replicas of the API behind the proxy."""
+"""Promotions of a stack as on a server: three replicas of the API behind the proxy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from tests.support import promotions
-from tests.support.promotions import TIER, Rotations, Stand, up_to
+from tests.support.promotions import TIER, Promotions, Stand, up_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def stand(servers: Stack) -> Iterator[Stand]:
         yield found
 
 
-class TestContainers(Rotations):
+class TestContainers(Promotions):
     """On a container engine."""
 
     processes: ClassVar[int] = REPLICAS

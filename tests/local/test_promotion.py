@@ -1,4 +1,4 @@
-"""Rotations of a stack of processes: the API is two worker processes behind one port."""
+"""Promotions of a stack of processes: the API is two worker processes behind one port."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from slipway.stack import hooks
 from tests.support import model_versions, promotions
 from tests.support.copies import Copy
-from tests.support.promotions import KILL, TIER, Rotations, Stand
+from tests.support.promotions import KILL, TIER, Promotions, Stand
 from tests.support.user_hooks import add_hook, handed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEY = "the-key-of-the-rotations"
+KEY = "the-key-of-the-promotions"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
             copy.inv("deploy.down")
 
 
-class TestLocal(Rotations):
+class TestLocal(Promotions):
     """On this machine."""
 
     processes: ClassVar[int] = 2
@@ -73,9 +73,9 @@ def test_killed_while_it_makes_the_link_nothing_has_changed(stand: Stand) -> Non
         code, _ = stand.promote_but("link", KILL, new)
         said = stand.copy.inv("models.verify")
     assert (code, stand.versions()) == (-signal.SIGKILL, {old})
-    assert "left by a writer that was killed" in said
+    assert "left behind by a killed process" in said
     stand.copy.inv("models.prune", "--keep=1000", "--yes")
-    assert "left by a writer" not in stand.copy.inv("models.verify")
+    assert "left behind" not in stand.copy.inv("models.verify")
 
 
 def test_a_hook_is_handed_what_was_promoted_and_what_was_rolled_back(stand: Stand) -> None:

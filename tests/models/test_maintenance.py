@@ -91,10 +91,10 @@ def test_metrics_that_cannot_be_read_are_named_and_harm_no_other(here: Project) 
     [
         ("load", "v1.0", "warn", "killed at step 2 (load): tier1 still serves v1.0"),
         ("pointer", "v1.0", "warn", "killed at step 6 (pointer): tier1 still serves v1.0"),
-        ("watch", "v1.1", "fail", "killed at step 8 (watch): tier1 serves v1.1, and nobody"),
+        ("watch", "v1.1", "fail", "killed at step 8 (watch): tier1 serves v1.1, which was not"),
     ],
 )
-def test_a_killed_rotation_is_explained(step: str, pointed: str, state: str, detail: str) -> None:
+def test_a_killed_promotion_is_explained(step: str, pointed: str, state: str, detail: str) -> None:
     found = maintenance.explain_interruption(
         {**LEFT, "step": step}, f"tier1_{pointed}_2026-11-22.onnx"
     )
@@ -105,7 +105,7 @@ def test_a_killed_rotation_is_explained(step: str, pointed: str, state: str, det
     assert ("undo: inv models.rollback tier1 --to v1.0" in found.fix) == (state == "fail")
 
 
-def test_a_killed_rotation_is_told_until_another_of_its_tier_followed(here: Project) -> None:
+def test_a_killed_promotion_is_told_until_another_of_its_tier_followed(here: Project) -> None:
     what = "models.promote of tier1, v1.0 to v1.1"
     journal.append(here.root, outcome="killed", step="watch", **LEFT)
     assert what in states(here)
@@ -123,10 +123,10 @@ def kept(here: Project, keep: int, days: int = 30) -> dict[str, str]:
 
 
 def test_what_is_needed_is_never_deleted(here: Project) -> None:
-    assert kept(here, 1) == {"v1.0": "current", "v1.3": "of the newest 1"}
+    assert kept(here, 1) == {"v1.0": "current", "v1.3": "one of the newest 1"}
     assert kept(here, 0) == {"v1.0": "current"}
     journal.append(here.root, "models.promote", outcome="done", tier="tier1", to="v1.1")
-    assert kept(here, 0) == {"v1.0": "current", "v1.1": "was live lately"}
+    assert kept(here, 0) == {"v1.0": "current", "v1.1": "was live recently"}
     manifest = here.root / "backups" / "b1" / "manifest.json"
     manifest.parent.mkdir(parents=True)
     manifest.write_text(json.dumps({"models": {"tier1": "tier1_v1.2_2026-11-22.onnx"}}))

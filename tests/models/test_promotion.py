@@ -43,12 +43,6 @@ def test_latency_is_judged_at_the_end_only() -> None:
     assert promotion.judge_requests(answers(SLOW), answers(FAST), last=False) == ""
 
 
-def test_a_step_is_named_by_number_and_name() -> None:
-    error = promotion.StepFailed("golden", "it forecasts other things", "tier1 serves v1.0")
-    assert error.what == "step 4 (golden): it forecasts other things"
-    assert promotion.STEPS[:5] == promotion.CHECKS
-
-
 @pytest.mark.parametrize("line", ["", "a warning of a library", "[]", '{"checks": []}', '"name"'])
 def test_what_is_no_check_is_passed_over(line: str) -> None:
     assert promotion.read_check(line) == {}

@@ -1,4 +1,4 @@
-"""What holds of a rotation on every engine: the tests of it, for a stack that is up.
+"""What holds of a promotion on every engine: the tests of it, for a stack that is up.
 
 A client asks for predictions all the while, and every answer has to be that of a version that was
 current when it was made.
@@ -53,7 +53,7 @@ if step == "link":
     pathlib.Path.symlink_to = linked
 program.run()
 """
-"""`inv`, but that a shell runs a command right before a step of a rotation.
+"""`inv`, but that a shell runs a command right before a step of a promotion.
 
 The step `link` is when the new link is made, and not yet in the place of the old one.
 """
@@ -168,7 +168,7 @@ def asked(copy: Copy) -> Iterator[Stand]:
         yield Stand(copy, traffic)
 
 
-class Rotations:
+class Promotions:
     """The tests; a subclass is in a module that has the fixture `stand`, and knows its engine."""
 
     processes: ClassVar[int]
@@ -297,7 +297,7 @@ class Rotations:
             code, _ = stand.promote_but(step, KILL, new)
             said = stand.copy.inv("models.verify", code=1)
         assert (code, stand.versions()) == (-signal.SIGKILL, {new})
-        assert f"{TIER} serves {new}, and nobody has watched it" in said
+        assert f"{TIER} serves {new}, which was not watched" in said
         with stand.traffic.only(old, new):
             stand.type(said, "finish" if step == "replicas" else "undo")
         assert stand.versions() == {new if step == "replicas" else old}

@@ -28,4 +28,4 @@ def test_the_page_of_the_models_can_be_followed(reader: Reader) -> None:
     assert '"version":"v1.0"' in reader.said  # the last thing on it is a link moved back by hand
     assert "tier1  v1.2" in reader.type("inv models.history")
     # Nothing new was collected, so the same models are trained again.
-    assert "tier2 v1.1 is the very model that is served: deleted again." in reader.type(nightly)
+    assert "tier2 v1.1 is identical to the served model and was deleted." in reader.type(nightly)

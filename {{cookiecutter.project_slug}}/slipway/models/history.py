@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 MOVES = ("models.promote", "models.rollback")
 MOVED = ("replicas", "watch")
-"""The steps of a rotation that come after its link was moved."""
+"""The steps of a promotion after its link was moved."""
 
 OTHERWISE = "the link was moved by other means"
-"""How what a tier serves came about, where no task has recorded it."""
+"""How a tier came to serve a version, where no task recorded it."""
 FIRST = "nothing is recorded before it"
-"""The same of a tier of which nothing is recorded: a worker, or a person, has brought it."""
+"""The same for a tier with no record at all: a worker or a person brought the version."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class ServedPeriod:
     tier: str
     version: str
     since: str
-    """When it began (ISO 8601, UTC); empty where nobody saw it begin."""
+    """When it began (ISO 8601, UTC); empty if that is not recorded."""
     until: str | None
-    """When it ended; None for what is served now, empty where nobody saw it end."""
+    """When it ended; None for what is served now, empty if that is not recorded."""
     by: str
     how: str
 
@@ -45,14 +45,14 @@ def served_periods(root: Path, models: Path) -> list[ServedPeriod]:
 
 
 def recorded_changes(root: Path) -> list[dict[str, Any]]:
-    """Return the journal, and after it a change that was killed and that none has followed yet."""
+    """Return the journal, and after it a killed change that no other has followed yet."""
     left = transaction.killed(root)
     noted = {**left, "at": left["since"], "by": left["owner"], "outcome": "killed"} if left else {}
     return [*journal.entries(root), *([noted] if noted else [])]
 
 
 def interrupted_promotion(root: Path) -> dict[str, Any] | None:
-    """Return the last rotation, if it was killed and none of its tier came to an end after it."""
+    """Return the last promotion if it was killed, and none of its tier has ended since."""
     moves = [item for item in recorded_changes(root) if item["verb"] in MOVES and "tier" in item]
     killed = [item for item in moves if item["outcome"] == "killed"]
     last = killed[-1] if killed else None
@@ -66,37 +66,36 @@ def served_versions(models: Path) -> dict[str, str]:
 
 
 def served_version(models: Path, tier: str) -> str:
-    """Return the version that a tier's link names; the file's name where that has no metadata."""
-    name = registry.served_file(models, tier)
-    return version_of(models, tier, name)
+    """Return the version that a tier's link names, or the file's name if it has no metadata."""
+    return version_of(models, tier, registry.served_file(models, tier))
 
 
 def version_of(models: Path, tier: str, file: str) -> str:
-    """Return the version of a tier that a file is; its name where it is none."""
-    known_ = registry.list_models(models)
-    versions = {item.file.name: item.version for item in known_ if item.tier == tier}
+    """Return the version of a file of a tier, or its name if it is none."""
+    found = registry.list_models(models)
+    versions = {item.file.name: item.version for item in found if item.tier == tier}
     return versions.get(file, file)
 
 
 def join_periods(
     entries: Iterable[Mapping[str, Any]], now: Mapping[str, str]
 ) -> list[ServedPeriod]:
-    """Put the periods together from what was recorded and what is served `now`, by tier."""
+    """Put the periods together from what was recorded and what is served now, by tier."""
     found: list[ServedPeriod] = []
     for entry in entries:
         how = " ".join(filter(None, [entry["verb"], entry.get("why")]))
         for tier, version in _moved(entry).items():
             if entry["verb"] in MOVES and entry.get("from"):
-                _turn(found, ServedPeriod(tier, entry["from"], "", None, "", OTHERWISE))
-            _turn(found, ServedPeriod(tier, version, entry["at"], None, entry["by"], how))
+                _add_period(found, ServedPeriod(tier, entry["from"], "", None, "", OTHERWISE))
+            _add_period(found, ServedPeriod(tier, version, entry["at"], None, entry["by"], how))
     for tier, version in now.items():
         how = OTHERWISE if any(item.tier == tier for item in found) else FIRST
-        _turn(found, ServedPeriod(tier, version, "", None, "", how))
+        _add_period(found, ServedPeriod(tier, version, "", None, "", how))
     return found
 
 
 def _moved(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Return what an entry says is served after it, by tier."""
+    """Return the versions that are served after an entry, by tier."""
     moved = entry.get("outcome") == "done" or (
         entry.get("outcome") == "killed" and entry.get("step") in MOVED
     )
@@ -105,8 +104,8 @@ def _moved(entry: Mapping[str, Any]) -> dict[str, str]:
     return dict(entry.get("models") or {}) if moved else {}
 
 
-def _turn(found: list[ServedPeriod], following: ServedPeriod) -> None:
-    """Begin a period and end the tier's last one, unless that goes on."""
+def _add_period(found: list[ServedPeriod], following: ServedPeriod) -> None:
+    """Begin a period, and end the tier's last one unless it goes on."""
     last = next((n for n in reversed(range(len(found))) if found[n].tier == following.tier), None)
     if last is not None:
         if found[last].version == following.version:
@@ -115,22 +114,24 @@ def _turn(found: list[ServedPeriod], following: ServedPeriod) -> None:
     found.append(following)
 
 
-def live_since(all_: Iterable[ServedPeriod], window: timedelta) -> set[tuple[str, str]]:
-    """Return tier and version of what was live at any time in a window that ends now."""
-    start = datetime.now(UTC) - window
+def live_since(
+    periods: Iterable[ServedPeriod], window: timedelta, now: datetime | None = None
+) -> set[tuple[str, str]]:
+    """Return the tier and version of all that was live at any time in a window that ends now."""
+    start = (now or datetime.now(UTC)) - window
     return {
         (item.tier, item.version)
-        for item in all_
+        for item in periods
         if not item.until or datetime.fromisoformat(item.until) >= start
     }
 
 
-def previous_versions(all_: Sequence[ServedPeriod], tier: str) -> list[str]:
-    """Return the versions that a tier served before the present one, the last one first.
+def previous_versions(periods: Sequence[ServedPeriod], tier: str) -> list[str]:
+    """Return the versions that a tier served before the current one, the last one first.
 
-    What was rolled back from, and not made live again since, is none of them.
+    A version that was rolled back from is left out, unless it was promoted again since.
     """
-    mine = [item for item in all_ if item.tier == tier]
+    mine = [item for item in periods if item.tier == tier]
     left: set[str] = set()
     for one, following in pairwise(mine):
         if following.how.startswith("models.rollback"):

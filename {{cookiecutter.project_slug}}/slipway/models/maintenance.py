@@ -1,4 +1,4 @@
-"""The folder of the models, kept in order: what is wrong in it, and what can go."""
+"""The folder of the models: what is wrong in it, and what can be deleted."""
 
 from __future__ import annotations
 
@@ -19,39 +19,53 @@ if TYPE_CHECKING:
     from slipway.models.registry import Model
 
 
+def checks(project: Project) -> Iterator[Finding]:
+    """Yield what is wrong with the models, or that nothing is."""
+    served = history.served_versions(project.models)
+    wrong = [item for item in verify_models(project) if item.state != "ok"]
+    for item in wrong:
+        yield Finding("models", item.state, f"{item.check}: {item.detail}", item.fix)
+    trains = (project.source / project.package / "prepare.py").is_file()
+    if not served and trains:
+        yield Finding("models", "warn", "none yet", "inv deploy.up trains them")
+    elif served and not wrong:
+        names = ", ".join(f"{tier} {version}" for tier, version in served.items())
+        yield Finding("models", "ok", f"intact; served: {names}")
+
+
 def verify_models(project: Project) -> Iterator[Finding]:
-    """Look at every file, every link and the last change."""
+    """Check every file, every link, what processes serve, and the last change."""
     folder = project.models
     known = registry.list_models(folder)
     for model in known:
         wrong = registry.find_damage(model) or registry.metrics_problem(model)
         detail = wrong or ("current" if model.current else "")
-        fix = _instead(project, model.tier) if wrong and model.current else ""
+        fix = _replacement_command(project, model.tier) if wrong and model.current else ""
         yield Finding(f"{model.tier} {model.version}", "fail" if wrong else "ok", detail, fix)
     for tier in sorted({*registry.served_tiers(folder), *(model.tier for model in known)}):
         yield from _link(project, tier)
     yield from _processes(project)
     for path in registry.leftover_files(folder):
-        detail = "left by a writer that was killed; nothing reads it"
+        detail = "left behind by a killed process; nothing reads it"
         yield Finding(path.name, "warn", detail, "inv models.prune")
     if transaction.under_way(project.root):
-        yield Finding("changes", "warn", "one is under way: this may look otherwise after it")
+        yield Finding("changes", "warn", "one is under way; look again after it")
     elif left := history.interrupted_promotion(project.root):
         yield explain_interruption(left, registry.served_file(folder, left["tier"]))
 
 
 def _link(project: Project, tier: str) -> Iterator[Finding]:
-    """Find a link that leads to no complete model, or is not there."""
+    """Find a link that is missing, or leads to an incomplete model."""
     name = registry.served_file(project.models, tier)
     known = {item.file.name for item in registry.list_models(project.models) if item.tier == tier}
     if name not in known:
-        gone = f"{tier} has no link: a process that starts serves nothing of it"
-        detail = f"{tier} -> {name}, which is no complete model of it" if name else gone
-        yield Finding(f"{tier}_current", "fail", detail, _instead(project, tier))
+        gone = f"{tier} has no link: a process that starts does not serve it"
+        detail = f"{tier} -> {name}, which is not a complete model" if name else gone
+        yield Finding(f"{tier}_current", "fail", detail, _replacement_command(project, tier))
 
 
-def _instead(project: Project, tier: str) -> str:
-    """Say what brings a tier back whose current model is not whole."""
+def _replacement_command(project: Project, tier: str) -> str:
+    """Return the command that replaces a tier's damaged current model."""
     now = registry.served_file(project.models, tier)
     whole = [
         item.version
@@ -67,19 +81,19 @@ def _instead(project: Project, tier: str) -> str:
 
 
 def _processes(project: Project) -> Iterator[Finding]:
-    """Find processes that serve something else than the links name."""
+    """Find processes that serve another version than the links name."""
     folder = project.models
     for process in replicas.serving_processes(replicas.report_folder(project.run)):
         for tier in registry.served_tiers(folder):
             said, named = process.tier(tier), registry.served_file(folder, tier)
             if said and said["file"] != named:
-                why = said["wrong"] or "it has not come to that yet"
+                why = said["wrong"] or "it has not loaded it yet"
                 detail = f"serves {said['file'] or 'nothing'} of {tier}, not {named}: {why}"
                 yield Finding(process.name, "fail", detail, "inv deploy.logs")
 
 
 def explain_interruption(left: Mapping[str, Any], pointed: str) -> Finding:
-    """Say of a killed rotation what it had done, and how to finish or undo it."""
+    """Say what a killed promotion had done, and how to finish or undo it."""
     tier, old, new = left["tier"], left["from"], left["to"]
     step = left.get("step", promotion.STEPS[0])
     what = f"{left['verb']} of {tier}, {old} to {new}"
@@ -88,13 +102,13 @@ def explain_interruption(left: Mapping[str, Any], pointed: str) -> Finding:
     if pointed != left.get("file"):
         detail = f"killed at step {number} ({step}): {tier} still serves {old}"
         return Finding(what, "warn", detail, finish)
-    detail = f"killed at step {number} ({step}): {tier} serves {new}, and nobody has watched it"
+    detail = f"killed at step {number} ({step}): {tier} serves {new}, which was not watched"
     undo = f"   undo: inv models.rollback {tier} --to {old}" if old else ""
     return Finding(what, "fail", detail, finish + undo)
 
 
 def restore_point_files(backups: Path) -> dict[str, str]:
-    """Return the model files that restore points name, each with one that names it."""
+    """Return the model files that restore points need, each with one that needs it."""
     found: dict[str, str] = {}
     for path in sorted(backups.glob("*/manifest.json")):
         try:
@@ -107,13 +121,13 @@ def restore_point_files(backups: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ModelPrunePlan:
-    """What is to be deleted, and what stays for which reason."""
+    """Which versions to delete, and why the others stay."""
 
     known: tuple[Model, ...]
     stay: Mapping[str, str]
-    """The file of each version that stays, with the reason."""
+    """The file of each version that stays, and why."""
     left: tuple[Path, ...]
-    """What killed writers left."""
+    """What killed processes left behind."""
 
     @property
     def going(self) -> list[Model]:
@@ -126,13 +140,13 @@ class ModelPrunePlan:
             {
                 "tier": item.tier,
                 "version": item.version,
-                "what comes of it": self.stay.get(item.file.name, "DELETE"),
+                "outcome": self.stay.get(item.file.name, "DELETE"),
             }
             for item in self.known
         ]
 
     def carry_out(self) -> None:
-        """Delete it."""
+        """Delete them."""
         for model in self.going:
             remove_model(model)
         for path in self.left:
@@ -140,7 +154,7 @@ class ModelPrunePlan:
 
 
 def plan_pruning(project: Project, keep: int, days: int) -> ModelPrunePlan:
-    """Return what can go, if the newest `keep` and what was live within `days` stay."""
+    """Plan to keep the newest `keep` of each tier, and what was live within `days`."""
     found = registry.list_models(project.models)
     left = registry.leftover_files(project.models)
     return ModelPrunePlan(
@@ -149,7 +163,7 @@ def plan_pruning(project: Project, keep: int, days: int) -> ModelPrunePlan:
 
 
 def kept_files(project: Project, keep: int, window: timedelta) -> dict[str, str]:
-    """Return the file of each version that is not to go, with the reason."""
+    """Return the file of each version that stays, and why."""
     known = registry.list_models(project.models)
     recent = history.live_since(history.served_periods(project.root, project.models), window)
     points = restore_point_files(project.backups)
@@ -171,10 +185,10 @@ def _reason(
     if model.current:
         return "current"
     if (model.tier, model.version) in recent:
-        return "was live lately"
+        return "was live recently"
     if model.file.name in points:
         return f"in restore point {points[model.file.name]}"
-    return f"of the newest {keep}" if model in newest else ""
+    return f"one of the newest {keep}" if model in newest else ""
 
 
 def remove_model(model: Model) -> None:

@@ -1,7 +1,8 @@
-"""Rotation: another version of a model goes live everywhere, or nothing has changed.
+"""Promotion: another version of a model goes live everywhere, or nothing changes.
 
-The steps are numbered as they are printed: 1 to 5 look at a version that nobody serves, 6 moves the
-link, 7 and 8 look at what serves. Whatever fails from 6 on, the version before is live again.
+The steps are numbered as they are printed. Steps 1 to 5 check a version that nothing serves yet,
+step 6 moves the link, and steps 7 and 8 look at what serves it. If any of the last three fails, the
+previous version goes live again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.core import output
 from slipway.core.errors import Refused
-from slipway.core.transaction import uninterrupted, unwritable
+from slipway.core.transaction import StepFailed, Steps, uninterrupted
 from slipway.models import history, registry, replicas
 
 if TYPE_CHECKING:
@@ -26,33 +27,25 @@ if TYPE_CHECKING:
     from slipway.stack.session import Session
 
 CHECKS = ("checksum", "load", "features", "golden", "metrics")
-"""What is checked before anything moves; the application makes them (candidate.py)."""
+"""What is checked before anything moves; the application does it (candidate.py)."""
 STEPS = (*CHECKS, "pointer", "replicas", "watch")
 CHECK_LIMIT = 60.0
-"""Seconds that all checks of a version may take; what loads slower cannot be served."""
+"""Seconds for all checks of a version; what takes longer to load cannot be served."""
 BACK_LIMIT = 10.0
-"""Seconds until every process serves the version before again; most still have it in memory."""
+"""Seconds until every process serves the previous version again; most still have it in memory."""
 SWAP_LIMIT = 30.0
 """Seconds until every process serves the version."""
 WATCH = 10.0
-"""Seconds that the version is watched once it is served."""
+"""Seconds to watch the version once it is served."""
 ERRORS_MAX = 0.01
-"""Share of spoilt requests, on top of what it was before."""
+"""Share of failed requests that is tolerated on top of the previous version's."""
 LATENCY_MAX, LATENCY_FLOOR = 3.0, 0.1
-"""p99 may be so many times that of the version before; at most so many seconds are always well."""
+"""p99 may be this many times the previous version's; up to this many seconds it is always fine."""
 JUDGED = 100
-"""Requests from which their p99 says something."""
+"""Requests from which a p99 means something."""
 POLL = 0.25
-
-
-class StepFailed(Refused):
-    """A step found something wrong; nothing has changed, or it is as it was again."""
-
-    def __init__(self, step: str, why: str, fix: str = "") -> None:
-        """Take the name of the step."""
-        super().__init__(f"step {STEPS.index(step) + 1} ({step}): {why}", fix)
-        self.step = step
-        self.why = why
+KILLED, TIMED_OUT = 137, 124
+"""Exit codes of a process."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +70,8 @@ class Promotion:
     ) -> None:
         """Look at what is served; nothing is changed yet.
 
-        `before` is the file that is live again after a failure: where a rotation was killed, the
-        one that it had begun with. By default it is what is served now.
+        `before` is the file that goes live again after a failure: after a promotion that was
+        killed, the file that it had started from. By default it is what is served now.
         """
         self.session = session
         self.change = change
@@ -88,125 +81,132 @@ class Promotion:
         self.reports = replicas.report_folder(session.project.run)
         self.before = registry.served_file(self.folder, tier) if before is None else before
         self.replicas = session.engine.replicas()
-        self.step = STEPS[0]
+        self.steps = Steps(change, STEPS)
 
-    def check(self, model: Model) -> None:
-        """Make steps 1 to 5: the checks of a version in a process of its own.
+    def check_version(self, model: Model) -> None:
+        """Make steps 1 to 5: check a version in a process of its own.
 
         Raises:
-            StepFailed: one is not ok, or they took too long, or the memory does not suffice.
+            StepFailed: a check failed, they took too long, or the memory does not suffice.
         """
-        said: list[dict[str, Any]] = []
+        results: list[dict[str, Any]] = []
+        self.steps.begin(CHECKS[0])
+        try:
+            for result in self._check_results(model):
+                results.append(result)
+                self._report_check(results)
+        except Refused as error:
+            if not results or results[-1]["ok"]:
+                raise self._check_failed(results, end_reason(error, self.limits.checks)) from error
+        if results and not results[-1]["ok"]:
+            failed = results[-1]
+            raise self.steps.failure(failed["name"], failed["detail"], self._served_text())
+        if len(results) < len(CHECKS):
+            raise self._check_failed(results, "its process ended without a result")
+        self._refuse_too_big(next(one["bytes"] for one in results if "bytes" in one))
+
+    def _check_results(self, model: Model) -> Iterator[dict[str, Any]]:
         module = f"{self.session.project.package}.candidate"
         command = ["python", "-m", module, model.tier, model.version]
-        self._begin(STEPS[0])
-        try:
-            for line in self.session.engine.trial(command, self.limits.checks):
-                if one := read_check(line):
-                    said.append(one)
-                    self._begin(STEPS[len(said) - (not one["ok"])], checks=said)
-                    detail = one["detail"] if one["ok"] else ""  # else it is said at the end
-                    _tell(one["name"], one["seconds"], detail, ok=one["ok"])
-        except Refused as error:
-            if not said or said[-1]["ok"]:
-                step = STEPS[len(said)]
-                why = _ended(error, self.limits.checks)
-                raise StepFailed(step, why, self._served()) from error
-        if not said or not said[-1]["ok"]:
-            one = said[-1] if said else {"name": STEPS[0], "detail": "nothing was said of it"}
-            raise StepFailed(one["name"], one["detail"], f"{self._served()}")
-        self._refuse_too_big(next(one["bytes"] for one in said if "bytes" in one))
+        lines = self.session.engine.trial(command, self.limits.checks)
+        yield from filter(None, map(read_check, lines))
+
+    def _report_check(self, results: list[dict[str, Any]]) -> None:
+        """Print the newest result, and note which step comes next."""
+        newest = results[-1]
+        self.steps.begin(STEPS[len(results) - (not newest["ok"])], checks=results)
+        mark = "ok" if newest["ok"] else "FAILED"
+        detail = newest["detail"].partition("\n")[0]
+        self.steps.report(newest["name"], mark, newest["seconds"], detail)
+
+    def _check_failed(self, results: list[dict[str, Any]], why: str) -> StepFailed:
+        """Return the error of the check that gave no result."""
+        name = CHECKS[min(len(results), len(CHECKS) - 1)]
+        return self.steps.failure(name, why, self._served_text())
 
     def _refuse_too_big(self, needed: int) -> None:
-        """Check that every replica has the memory to hold the version beside the one it serves."""
+        """Check that every replica has the memory to hold the version beside the current one."""
         live = replicas.serving_processes(self.reports)
         for replica in self.replicas:
             there = [item.available for item in live if item.host == replica.host]
             free = min(filter(None, there), default=needed * len(there))
             if needed * len(there) > free:
-                what = (
-                    f"{replica.name} has {_mb(free)} free, and needs {len(there)} x {_mb(needed)}"
-                )
-                what = f"{what} to load it beside what is served"
-                raise StepFailed("load", what, self._served())
+                why = f"{replica.name} has {_mb(free)} of memory free, and needs {len(there)} x"
+                why = f"{why} {_mb(needed)} to load it beside the current version"
+                raise self.steps.failure("load", why, self._served_text())
 
-    def _begin(self, step: str, **facts: object) -> None:
-        self.step = step
-        self.change.note(step=step, **facts)
-
-    def _served(self) -> str:
+    def _served_text(self) -> str:
         version = history.version_of(self.folder, self.tier, self.before)
         return f"{self.tier} serves {version or 'nothing'}, as before"
 
-    def recheck(self, model: Model) -> None:
-        """Make step 1 alone, of a version that has been live.
+    def check_file(self, model: Model) -> None:
+        """Make step 1 alone, for a version that has been live.
 
         Raises:
-            StepFailed: its file is not what it was.
+            StepFailed: its file was changed since.
         """
-        started = time.monotonic()
-        self._begin("checksum")
-        if wrong := registry.find_damage(model):
-            raise StepFailed("checksum", wrong, self._served())
-        _tell("checksum", time.monotonic() - started, f"sha256 {model.metadata['sha256'][:12]}...")
+        with self.steps.run("checksum") as step:
+            if damage := registry.find_damage(model):
+                raise Refused(damage, self._served_text())
+            step.detail = f"sha256 {model.metadata['sha256'][:12]}..."
 
-    def switch(self, model: Model) -> None:
-        """Make step 6 and 7: move the link and wait for every process; the old stays on failure."""
-        started = time.monotonic()
-        self._begin("pointer")
-        try:
+    def switch_version(self, model: Model) -> None:
+        """Make steps 6 and 7: move the link, and wait until every process serves the version.
+
+        Raises:
+            StepFailed: the link cannot be moved, or a process does not serve the version.
+        """
+        with self.steps.run("pointer") as step:
             registry.point_link(self.folder, self.tier, model.file.name)
-        except OSError as error:
-            raise StepFailed("pointer", unwritable(error).what) from error
-        _tell("pointer", time.monotonic() - started, f"{self.tier} -> {model.file.name}")
-        self._await(model.file.name)
+            step.detail = f"{self.tier} -> {model.file.name}"
+        with self.steps.run("replicas") as step:
+            step.detail = self._await_replicas(model.file.name)
 
-    def _await(self, file: str) -> None:
-        self._begin("replicas")
+    def _await_replicas(self, file: str) -> str:
         if not self.replicas:
-            _tell("replicas", 0.0, "nothing runs: it is served from the next deploy.up on")
-            return
-        started, running = time.monotonic(), self.session.engine.replicas
-        try:
-            count = replicas.await_everywhere(
-                self.reports, running, self.tier, file, self.limits.swap
-            )
-        except Refused as error:
-            raise StepFailed("replicas", error.what) from error
-        said = f"served by {_many(count, 'process')} of {_many(len(self.replicas), 'replica')}"
-        said = said if count else "no replica serves this tier: who uses it reads the link"
-        _tell("replicas", time.monotonic() - started, said)
+            return "nothing runs: the next deploy.up serves it"
+        count = replicas.await_everywhere(
+            self.reports, self.session.engine.replicas, self.tier, file, self.limits.swap
+        )
+        if not count:
+            return "no replica serves this tier; what uses it reads the link"
+        return f"served by {_many(count, 'process')} of {_many(len(self.replicas), 'replica')}"
 
-    def watch(self, model: Model) -> None:
-        """Make step 8: see that requests are answered as well as before, for a while."""
+    def watch_requests(self, model: Model) -> None:
+        """Make step 8: look for a while whether requests are answered as well as before.
+
+        Raises:
+            StepFailed: they are not.
+        """
         first = replicas.serving_processes(self.reports)
         served = not first or any(process.serves(self.tier) for process in first)
         if not self.replicas or not self.limits.watch or not served:
             return
-        self._begin("watch")
+        with self.steps.run("watch", f"for {self.limits.watch:g} s") as step:
+            step.detail = self._watch_processes(first, model.file.name)
+
+    def _watch_processes(self, first: Sequence[ServingProcess], file: str) -> str:
         started = time.monotonic()
         usual = replicas.count_answers(first, self.before)
-        before = replicas.count_answers(first, model.file.name)
-        with output.waiting(f"{STEPS.index('watch') + 1} watch      for {self.limits.watch:g} s"):
-            while True:
-                live = replicas.serving_processes(self.reports)
-                now = replicas.count_answers(live, model.file.name) - before
-                over = time.monotonic() - started >= self.limits.watch
-                wrong = _gone(first, live) or judge_requests(now, usual, last=over)
-                if wrong:
-                    raise StepFailed("watch", wrong)
-                if over:
-                    break
-                time.sleep(POLL)
-        _tell("watch", time.monotonic() - started, describe_requests(now, usual))
+        before = replicas.count_answers(first, file)
+        while True:
+            live = replicas.serving_processes(self.reports)
+            now = replicas.count_answers(live, file) - before
+            over = time.monotonic() - started >= self.limits.watch
+            if wrong := _ended_processes(first, live) or judge_requests(now, usual, last=over):
+                raise Refused(wrong)
+            if over:
+                return describe_requests(now, usual)
+            time.sleep(POLL)
 
     def interrupted(self, served: str) -> KeyboardInterrupt:
         """Return what says at which step it was interrupted, and what is served."""
-        number = STEPS.index(self.step) + 1
-        return KeyboardInterrupt(f"step {number} ({self.step}): interrupted\n  -> {served}")
+        step = self.steps.current
+        number = self.steps.number(step)
+        return KeyboardInterrupt(f"step {number} ({step}): interrupted\n  -> {served}")
 
     def put_back(self) -> str:
-        """Let the version before be live again everywhere; say how that came out."""
+        """Let the previous version go live again everywhere; return what is served now."""
         back = history.version_of(self.folder, self.tier, self.before) or "nothing"
         if registry.served_file(self.folder, self.tier) != self.before:
             output.say(f"  Putting back: {self.tier} -> {back}")
@@ -216,67 +216,67 @@ class Promotion:
             try:
                 replicas.await_everywhere(self.reports, running, self.tier, self.before, limit)
             except Refused as error:
-                return f"the link is on {back} again, but: {error.what}; look: inv models.verify"
-        return self._served()
+                return f"the link names {back} again, but: {error.what}. Next: inv models.verify"
+        return self._served_text()
 
 
-def promote_model(rotation: Promotion, model: Model, *, dry_run: bool) -> None:
+def promote_model(promotion: Promotion, model: Model, *, dry_run: bool) -> None:
     """Make all steps.
 
     Raises:
-        StepFailed: one of them; what was live before is live again.
+        StepFailed: one of them failed; the previous version is live again.
     """
-    with _told(rotation):
-        rotation.check(model)
+    with _interruption_explained(promotion):
+        promotion.check_version(model)
     if not dry_run:
-        _live(rotation, model, watched=True)
+        _go_live(promotion, model, watched=True)
 
 
-def roll_back(rotation: Promotion, model: Model) -> None:
-    """Make the steps of a version that was live before: the checksum, the link, the processes.
+def roll_back(promotion: Promotion, model: Model) -> None:
+    """Make the steps for a version that was live before: the checksum, the link, the processes.
 
     Raises:
-        StepFailed: one of them; what was live before is live again.
+        StepFailed: one of them failed; what was live before is live again.
     """
-    with _told(rotation):
-        rotation.recheck(model)
-    _live(rotation, model, watched=False)
+    with _interruption_explained(promotion):
+        promotion.check_file(model)
+    _go_live(promotion, model, watched=False)
 
 
 @contextmanager
-def _told(rotation: Promotion) -> Iterator[None]:
-    """Say at which step Ctrl-C was pressed, where nothing had changed yet."""
+def _interruption_explained(promotion: Promotion) -> Iterator[None]:
+    """Say at which step Ctrl-C was pressed, where nothing has changed yet."""
     try:
         yield
     except KeyboardInterrupt as error:
-        raise rotation.interrupted(rotation.put_back()) from error
+        raise promotion.interrupted(promotion.put_back()) from error
 
 
-def _live(rotation: Promotion, model: Model, *, watched: bool) -> None:
+def _go_live(promotion: Promotion, model: Model, *, watched: bool) -> None:
     """Make the steps that others notice; undo them if one fails, or cannot be recorded."""
     try:
-        rotation.switch(model)
+        promotion.switch_version(model)
         if watched:
-            rotation.watch(model)
-        rotation.change.commit()
+            promotion.watch_requests(model)
+        promotion.change.commit()
     except StepFailed as error:
         with uninterrupted():
-            served = rotation.put_back()
-        raise StepFailed(error.step, error.why, served) from error
+            served = promotion.put_back()
+        raise promotion.steps.failure(error.step, error.why, served) from error
     except KeyboardInterrupt as error:
         with uninterrupted():
-            served = rotation.put_back()
-        raise rotation.interrupted(served) from error
+            served = promotion.put_back()
+        raise promotion.interrupted(served) from error
     except BaseException:
         with uninterrupted():
-            output.say(f"  {rotation.put_back()}")
+            output.say(f"  {promotion.put_back()}")
         raise
 
 
 def judge_requests(now: AnswerCounts, usual: AnswerCounts, *, last: bool) -> str:
     """Say what is wrong with how requests are answered now; nothing if it is within bounds.
 
-    Latency is judged at the end (`last`) only, errors at once.
+    Errors count at once, latency only at the end (`last`).
     """
     rate = usual.bad / usual.requests if usual.requests else 0.0
     if now.requests and now.bad / now.requests > rate + ERRORS_MAX:
@@ -292,43 +292,36 @@ def describe_requests(now: AnswerCounts, usual: AnswerCounts) -> str:
     """Say how requests were answered."""
     if not now.requests:
         return "not judged: no request reached the model"
-    said = f"{now.requests} requests, {now.bad} failed, p99 at most {_ms(now.p99)}"
-    return f"{said} (before: {_ms(usual.p99)})" if usual.requests else said
+    text = f"{now.requests} requests, {now.bad} failed, p99 at most {_ms(now.p99)}"
+    return f"{text} (before: {_ms(usual.p99)})" if usual.requests else text
 
 
-def _gone(first: Sequence[ServingProcess], live: Sequence[ServingProcess]) -> str:
-    """Name the processes that ended while they were watched."""
+def _ended_processes(first: Sequence[ServingProcess], live: Sequence[ServingProcess]) -> str:
     gone = {item.name for item in first} - {item.name for item in live}
     return f"ended meanwhile: {', '.join(sorted(gone))}" if gone else ""
 
 
 def read_check(line: str) -> dict[str, Any]:
-    """Read what was printed of one check; a library may print other things."""
+    """Read the result of one check; what a library prints between results is none."""
     try:
-        said: dict[str, Any] = json.loads(line)
+        result: dict[str, Any] = json.loads(line)
     except ValueError:
         return {}
-    return said if isinstance(said, dict) and said.get("name") in CHECKS else {}
+    return result if isinstance(result, dict) and result.get("name") in CHECKS else {}
 
 
-def _ended(error: Refused, limit: float) -> str:
-    """Say how the process of the checks ended, where it did not say so itself."""
-    killed, too_long = 137, 124
-    if error.code == killed:
+def end_reason(error: Refused, limit: float) -> str:
+    """Say why the process of the checks ended, where it could not say so itself."""
+    if error.code == KILLED:
         return "its process was killed: it needs more memory than there is"
-    if error.code == too_long:
+    if error.code == TIMED_OUT:
         return f"not done within {limit:g} s"
     return error.what
 
 
-def _tell(step: str, seconds: float, detail: str, *, ok: bool = True) -> None:
-    mark = "ok" if ok else "FAILED"
-    output.say(f"  {STEPS.index(step) + 1} {step:<10} {mark:<7} {seconds:5.1f} s  {detail}")
-
-
-def _many(count: int, what: str) -> str:
-    plural = "es" if what.endswith("s") else "s"
-    return f"{count} {what}{'' if count == 1 else plural}"
+def _many(count: int, noun: str) -> str:
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{count} {noun}{'' if count == 1 else plural}"
 
 
 def _mb(count: int) -> str:

@@ -53,9 +53,8 @@ def edit_env(project: Project, profile: str, identity: Path | None) -> list[str]
     seen = encrypted.read_bytes()
     follows = path.is_file() and encrypted_env.read_plain(project, profile) == before
     if path.is_file() and not follows:
-        output.say(
-            f"  {path.name} is not what {encrypted_env.encrypted_name(profile)} holds: it stays as it is."
-        )
+        name = encrypted_env.encrypted_name(profile)
+        output.say(f"  {path.name} differs from {name} and will stay as it is.")
     try:
         with transaction.interruptible(), _private(path.name, before) as file:
             after = _settled(project, profile, file, before)

@@ -11,10 +11,10 @@ from invoke.tasks import task
 
 from slipway.core import output, project
 from slipway.core.errors import Refused
-from slipway.core.transaction import change, under_way
+from slipway.core.transaction import StepFailed, change, under_way
 from slipway.models import history as past
 from slipway.models import maintenance, promotion, registry
-from slipway.models.promotion import Promotion, PromotionLimits, StepFailed
+from slipway.models.promotion import Promotion, PromotionLimits
 from slipway.stack import hooks, session
 from slipway.tasks import options
 
@@ -57,7 +57,7 @@ def train(
 
 
 def _beside_requests(profile: str, engine: str) -> Session:
-    """Open a session of which what serves on this machine is to notice as little as can be."""
+    """Open a session at low priority, so that serving on this machine is disturbed little."""
     os.nice(NICENESS)  # inherited by every process that trains or checks
     return session.open_session(profile, engine)
 
@@ -84,7 +84,7 @@ def list_(_c: Context, json: bool = False) -> None:
 
 
 def _row(model: registry.Model, *, plain: bool) -> dict[str, object]:
-    """Describe one version, in full for scripts and in a few words for people."""
+    """Describe a version, in full for scripts and briefly for people."""
     row = {"tier": model.tier, "version": model.version, "current": model.current}
     said = model.metadata
     trained = {"trained_at": said.get("trained_at"), "metrics": said.get("metrics")}
@@ -113,10 +113,10 @@ def show(_c: Context, tier: str, version: str = "", json: bool = False) -> None:
     | WHY
     | {
         "version": "such as v1.1",
-        "dry-run": "check it, and change nothing",
-        "watch": f"seconds that it is watched once it is served (default: {promotion.WATCH:.0f})",
+        "dry-run": "check it and change nothing",
+        "watch": f"seconds to watch it once it is served (default: {promotion.WATCH:.0f})",
         "limit": f"seconds until every process serves it (default: {promotion.SWAP_LIMIT:.0f})",
-        "checks-limit": f"seconds for checking it (default: {promotion.CHECK_LIMIT:.0f})",
+        "checks-limit": f"seconds for the checks (default: {promotion.CHECK_LIMIT:.0f})",
     },
 )
 def promote(
@@ -151,18 +151,18 @@ def _promote(
         output.say(f"{model.tier} serves {model.version} already.")
         return
     verb = CHECK if dry_run else "models.promote"
-    with _rotation(opened, verb, model, why, limits) as turn:
-        promotion.promote_model(turn, model, dry_run=dry_run)
+    with _promotion(opened, verb, model, why, limits) as made:
+        promotion.promote_model(made, model, dry_run=dry_run)
     if dry_run:
         output.say(f"{model.tier} {model.version} can be promoted; nothing was changed.")
         return
-    before = past.version_of(opened.project.models, model.tier, turn.before)
+    before = past.version_of(opened.project.models, model.tier, made.before)
     undo = f" Undo: inv models.rollback {model.tier} --to {before}" if before else ""
-    output.say(f"{_serves(turn)} {model.version}.{undo}")
+    output.say(f"{_serves(made)} {model.version}.{undo}")
 
 
-def _serves(turn: Promotion) -> str:
-    return f"{turn.tier} {'serves' if turn.replicas else 'will serve'}"
+def _serves(promoted: Promotion) -> str:
+    return f"{promoted.tier} {'serves' if promoted.replicas else 'will serve'}"
 
 
 @task(
@@ -170,7 +170,10 @@ def _serves(turn: Promotion) -> str:
     help=options.WHERE
     | TIER
     | WHY
-    | {"to": "a version; default: the one served before", "limit": "seconds for every process"},
+    | {
+        "to": "a version (default: the previous one)",
+        "limit": "seconds until every process serves it",
+    },
 )
 def rollback(
     _c: Context,
@@ -181,20 +184,20 @@ def rollback(
     profile: str = "",
     engine: str = "",
 ) -> None:
-    """Make the version live again that was before."""
+    """Make the previous version live again."""
     opened = session.open_session(profile, engine)
     model = registry.find_model(opened.project.models, tier, to or _previous(opened.project, tier))
     limits = PromotionLimits(swap=options.seconds(limit, "--limit"))
-    with _rotation(opened, "models.rollback", model, why, limits) as turn:
-        promotion.roll_back(turn, model)
-    output.say(f"{_serves(turn)} {model.version} again.")
+    with _promotion(opened, "models.rollback", model, why, limits) as made:
+        promotion.roll_back(made, model)
+    output.say(f"{_serves(made)} {model.version} again.")
 
 
 @contextmanager
-def _rotation(
+def _promotion(
     opened: Session, verb: str, model: Model, why: str, limits: PromotionLimits
 ) -> Iterator[Promotion]:
-    """Make a change of what one tier serves, and say so first."""
+    """Announce and make a change of what one tier serves."""
     root, folder = opened.project.root, opened.project.models
     unproven = _unproven(opened.project, model.tier)
     before = registry.served_file(folder, model.tier) if unproven is None else unproven
@@ -204,14 +207,14 @@ def _rotation(
     facts |= {"why": why} if why else {}
     where = f"profile {opened.profile}, engine {opened.engine.name}"
     output.say(f"{verb}: {model.tier} {old or 'nothing'} -> {model.version} ({where})")
-    with change(root, verb, **facts) as made:
-        yield Promotion(opened, made, model.tier, limits, before)
+    with change(root, verb, **facts) as change_:
+        yield Promotion(opened, change_, model.tier, limits, before)
     if verb != CHECK:
-        hooks.run_after(hooks.POST_PROMOTE, made)
+        hooks.run_after(hooks.POST_PROMOTE, change_)
 
 
 def _unproven(here: Project, tier: str) -> str | None:
-    """Return the file that a killed rotation had begun with, if what it made live still is."""
+    """Return the file that a killed promotion started from, if its version is still live."""
     left = past.interrupted_promotion(here.root)
     if left is None or left["tier"] != tier:
         return None
@@ -220,7 +223,7 @@ def _unproven(here: Project, tier: str) -> str | None:
 
 
 def _previous(here: Project, tier: str) -> str:
-    """Return the version that a tier served last, and that is still there.
+    """Return the version that a tier served last, and that is still here.
 
     Raises:
         Refused: there is none.
@@ -230,7 +233,7 @@ def _previous(here: Project, tier: str) -> str:
     for version in known:
         if version in there:
             return version
-    what = f"{tier} served no other version before that is still there"
+    what = f"{tier} has no previous version that is still here"
     raise Refused(what, "choose one of: inv models.list, and name it with --to")
 
 
@@ -243,11 +246,11 @@ def history(_c: Context, tier: str = "", json: bool = False) -> None:
     rows = [asdict(item) for item in reversed(found) if tier in ("", item.tier)]
     if not json:
         rows = [_when(row) for row in rows]
-    output.show(rows, as_json=json, empty="Nothing was live yet. Next: inv deploy.up")
+    output.show(rows, as_json=json, empty="Nothing has been live yet. Next: inv deploy.up")
 
 
 def _when(row: dict[str, Any]) -> dict[str, Any]:
-    """Write the times of a period as people read them."""
+    """Write the times of a period for people."""
     until = "now" if row["until"] is None else row["until"][:16].replace("T", " ") or "?"
     since = row["since"][:16].replace("T", " ") or "?"
     return row | {"since": since, "until": until}
@@ -255,18 +258,18 @@ def _when(row: dict[str, Any]) -> dict[str, Any]:
 
 @task(help={"json": options.JSON})
 def verify(_c: Context, json: bool = False) -> None:
-    """Check all files and links; explain a killed change."""
+    """Check all files and links; explain a killed promotion."""
     found = [*maintenance.verify_models(project.load())]
     output.show(found, as_json=json, empty=NONE_YET)
     if failed := [item for item in found if item.state == "fail"]:
-        raise Refused(f"{len(failed)} of {len(found)} are not as they should be")
+        raise Refused(f"{len(failed)} of {len(found)} failed")
 
 
 @task(
     help={
-        "keep": "how many of the newest of each tier stay (default: 3)",
-        "days": f"what was live within so many days stays (default: {WINDOW_DAYS})",
-        "dry-run": "show what would go, and change nothing",
+        "keep": "how many of each tier's newest versions stay (default: 3)",
+        "days": f"versions live within so many days stay (default: {WINDOW_DAYS})",
+        "dry-run": "show what would be deleted and change nothing",
         "yes": options.YES,
     }
 )
@@ -286,17 +289,17 @@ def prune(
         return
     output.show(plan.rows(), as_json=False, empty="")
     for path in plan.left:
-        output.say(f"{path.name}: DELETE (left by a writer that was killed)")
+        output.say(f"{path.name}: DELETE (left behind by a killed process)")
     if dry_run:
         return
     count = f"{len(plan.going)} versions and {len(plan.left)} leftovers"
     output.confirm(f"Delete {count}?", yes=yes)
     gone = [f"{item.tier} {item.version}" for item in plan.going]
     with change(here.root, "models.prune", deleted=gone):
-        if (
-            maintenance.plan_pruning(here, *wanted) != plan
-        ):  # what is needed may have changed while it was asked
-            raise Refused("the models changed meanwhile; nothing was deleted", "inv models.prune")
+        if maintenance.plan_pruning(here, *wanted) != plan:  # changed while the question waited
+            raise Refused(
+                "the models changed in the meantime; nothing was deleted", "inv models.prune"
+            )
         plan.carry_out()
     output.say(f"Deleted {count}.")
 
@@ -326,29 +329,29 @@ def retrain(
         try:
             _promote(opened, model, "retrained", PromotionLimits())
         except StepFailed as error:
-            output.say(f"{error.what}\n{model.tier} stays as it is.")
-            # A model that is not good enough is what the gates are for, and no failure.
+            output.say(f"{error.what}\n{model.tier} is unchanged.")
+            # The gates are there to stop a model that is not good enough: that is no failure.
             wrong += [] if error.step == "metrics" else [error.what]
-        except Refused as error:  # another change came in between: the other tiers are for now
+        except Refused as error:  # another change came in between; go on with the other tiers
             wrong.append(error.what)
     if wrong:
         raise Refused("\n".join(wrong), "inv models.verify")
 
 
 def _drop_same(here: Project, model: Model) -> bool:
-    """Delete what was trained if it is, to the byte, what is served already."""
+    """Delete a new model that is byte for byte the one that is served."""
     served = [item for item in registry.list_models(here.models) if item.current]
     same = {item.metadata.get("sha256") for item in served if item.tier == model.tier}
     if model.current or model.metadata.get("sha256") not in same:
         return False
     with change(here.root, "models.drop", deleted=f"{model.tier} {model.version}"):
         maintenance.remove_model(model)
-    output.say(f"{model.tier} {model.version} is the very model that is served: deleted again.")
+    output.say(f"{model.tier} {model.version} is identical to the served model and was deleted.")
     return True
 
 
 def _refuse_unknown(here: Project, tier: str) -> None:
-    """Refuse a tier that no model is of; where there is none at all, nobody can tell."""
+    """Refuse an unknown tier; where there is no model at all, any tier may be meant."""
     known = sorted({item.tier for item in registry.list_models(here.models)})
     if tier and known and tier not in known:
         raise Refused(f"there is no tier {tier!r}", f"choose one of: {', '.join(known)}", code=2)

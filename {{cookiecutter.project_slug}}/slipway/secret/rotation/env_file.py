@@ -158,8 +158,9 @@ class EnvFileRotation(SecretRotation):
         """Keep what a colleague has encrypted since from being overwritten."""
         profile = self.session.profile
         if encrypted_env.age_difference(self.project, profile) < 0:
-            what = f"{encrypted_env.encrypted_name(profile)} is newer than {self.path.name}, and would be"
-            raise Refused(f"{what} overwritten", config_values.how_to_decrypt(profile))
+            name = encrypted_env.encrypted_name(profile)
+            what = f"{name} is newer than {self.path.name}, and would be overwritten"
+            raise Refused(what, config_values.how_to_decrypt(profile))
 
     @cached_property
     def values(self) -> dict[str, config_values.Value]:
