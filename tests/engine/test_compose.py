@@ -233,7 +233,7 @@ def test_what_runs_keeps_its_secrets_when_others_do_not_work(production: Stack) 
         said = production.up(code=1)
     finally:
         del production.environment["POSTGRES_PASSWORD"]
-    assert "for app" in said
+    assert "the database does not accept POSTGRES_PASSWORD (environment) for app" in said
     assert production.get("/predictions?source=api")
     assert "Everything was up already" in production.up()
 
