@@ -11,9 +11,9 @@ import pytest
 from invoke.exceptions import Exit
 
 from slipway.backup import create as backup_create
-from slipway.backup import display, restore_point
+from slipway.backup import restore_point
 from slipway.backup.databases.base import DatabaseContent, TableDigest
-from slipway.core import journal
+from slipway.core import journal, output
 from slipway.core.errors import Refused
 from slipway.core.project import Project
 from slipway.core.transaction import StepFailed, Steps, change
@@ -143,16 +143,16 @@ def test_what_is_printed_says_each_step(
     ]
     create(session, prove=False)
     assert "4 proof      skipped" in capsys.readouterr().out
-    assert display.describe_point(point) == "sqlite: 1 tables, 3 rows; tier1_v1.0, tier2_v1.0"
+    assert point.summary == "sqlite: 1 tables, 3 rows; tier1_v1.0, tier2_v1.0"
 
 
 def test_without_a_proof_it_is_not_verified_until_it_is(session: Session) -> None:
     point = create(session, prove=False)
-    assert (point.verified, display.verification_state(point)) == (None, "no")
+    assert (point.verified, point.state) == (None, "no")
     assert restore_point.newest_point(session.project.backups, point.series) is None
     proven = verify(session, point)
     assert proven.verified
-    assert display.verification_state(proven).endswith(" backup.verify")
+    assert proven.state.endswith(" backup.verify")
     assert restore_point.latest_point(session.project.backups, point.series) == proven
 
 
@@ -235,7 +235,7 @@ def test_a_full_disk_leaves_nothing_half_and_what_was_there(session: Session) ->
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from slipway.backup import create, display, restore_point
+from slipway.backup import create, restore_point
 from tests.backup import test_create as here
 from slipway.stack.session import Session
 from slipway.core.project import Project
@@ -310,7 +310,7 @@ def test_of_two_at_once_the_second_is_refused(session: Session) -> None:
 
 def test_ages_and_sizes_are_written_in_the_unit_that_says_most() -> None:
     seconds = (0, 119, 120, 7199, 86400, 2 * 86400, -1)
-    assert [display.format_elapsed(timedelta(seconds=count)) for count in seconds] == [
+    assert [output.format_elapsed(timedelta(seconds=count)) for count in seconds] == [
         "0 s",
         "119 s",
         "2 min",
@@ -320,7 +320,7 @@ def test_ages_and_sizes_are_written_in_the_unit_that_says_most() -> None:
         "from the future",
     ]
     counts = (12, 3400, 5_600_000, 7_800_000_000)
-    assert [display.format_size(count) for count in counts] == [
+    assert [output.format_size(count) for count in counts] == [
         "12 B",
         "3.4 kB",
         "5.6 MB",

@@ -108,8 +108,8 @@ def test_a_running_stack_is_well_and_its_ports_are_ours(scratch: Scratch) -> Non
     [
         (1, "ok", "age 60 min"),
         (23.9, "ok", "age 23 h"),
-        (24.1, "warn", "age 24 h; 24 h are the objective"),
-        (24 * 400, "warn", "age 400 d; 24 h are the objective"),
+        (24.1, "warn", "age 24 h; the objective is 24 h"),
+        (24 * 400, "warn", "age 400 d; the objective is 24 h"),
         (-5, "warn", "the clock was set back"),
     ],
 )
@@ -137,8 +137,8 @@ def test_a_repository_without_a_restore_point_is_told_how_to_make_one(scratch: S
     [
         (3, {}, "p1, 3 d ago, took 74 s; the objective is 1 h", ""),
         (89, {}, "89 d ago", ""),
-        (91, {}, "one every 90 days is the objective", drill.DRILL_COMMAND),
-        (3, {"seconds": 3700.0}, "took 62 min; the objective is 1 h", "make it shorter"),
+        (91, {}, "the objective is one every 90 days", drill.DRILL_COMMAND),
+        (3, {"seconds": 3700.0}, "took 62 min; the objective is 1 h", "shorten it"),
         (3, {"outcome": "failed", "error": "no"}, "p1, 3 d ago, failed: no", drill.DRILL_COMMAND),
     ],
 )
@@ -158,4 +158,4 @@ def test_a_repository_without_a_drill_is_told_how_to_make_one(scratch: Scratch) 
     restore_points.write(scratch.project.backups, 1)
     found = findings(scratch)["drill"]
     assert (found.state, found.fix) == ("warn", "inv backup.drill latest")
-    assert found.detail == "none was made of profile dev on engine local"
+    assert found.detail == "none yet of profile dev on engine local"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slipway.backup import display, restore_point
+from slipway.backup import restore_point
 from slipway.backup.offsite.copies import OffsiteCopy, OffsiteListing
+from slipway.core import output
 from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
     from slipway.backup.offsite.copies import OffsiteFolder
     from slipway.backup.restore_point import RestorePoint
+
+
+def _point_columns(point: RestorePoint) -> Iterator[tuple[str, object]]:
+    yield from (("id", point.id), ("age", output.format_elapsed(point.age)))
+    yield from (("size", output.format_size(point.size)), ("verified", point.state))
+    yield from (("kind", point.kind), ("of", "/".join(point.series)), ("holds", point.summary))
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,10 @@ class CatalogEntry:
     def described(self) -> Iterator[tuple[str, object]]:
         """Yield what a person reads of it in a list."""
         if self.point:
-            yield from display.point_columns(self.point)
+            yield from _point_columns(self.point)
         elif copy := self.copy:
-            yield from (("id", copy.id), ("age", display.format_elapsed(copy.age)))
-            yield from (("size", display.format_size(copy.size)), ("verified", copy.state))
+            yield from (("id", copy.id), ("age", output.format_elapsed(copy.age)))
+            yield from (("size", output.format_size(copy.size)), ("verified", copy.state))
             yield from (("kind", copy.kind), ("of", "/".join(copy.series)))
             yield ("holds", "encrypted" if copy.encrypted else "")
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from slipway.backup import archive, display, restore_point
+from slipway.backup import archive, restore_point
 from slipway.backup.databases import base
 from slipway.core import journal, output
 from slipway.core.errors import Refused
@@ -100,7 +100,7 @@ def _carried(steps: Steps, point: RestorePoint, away: OffsiteFolder) -> None:
             refused = error if isinstance(error, Refused) else unwritable(error)
             what = f"{refused.what}\n  {point.id} is here, and verified"
             raise Refused(what, f"inv backup.export {point.id} --to {OFFSITE}") from None
-        step.detail = f"{copy.file}, {display.format_size(copy.size)}, read again, in {away.shown}"
+        step.detail = f"{copy.file}, {output.format_size(copy.size)}, read again, in {away.shown}"
 
 
 @contextmanager
@@ -128,8 +128,8 @@ def _made(setting: BackupSource, steps: Steps, database: StackDatabase, kind: st
     try:
         with steps.run("database", "dumping it") as step:
             content = _dumped(database, partial / "database")
-            size = display.format_size(_bytes(partial / "database"))
-            step.detail = f"{display.describe_content(content)}, as {size}"
+            size = output.format_size(_bytes(partial / "database"))
+            step.detail = f"{content.summary}, as {size}"
         with steps.run("models") as step:
             copied, broken = _copied(setting.project.models, partial / "models")
             left = (f"LEFT OUT {tier}: {why}" for tier, why in broken.items())
@@ -147,7 +147,7 @@ def _made(setting: BackupSource, steps: Steps, database: StackDatabase, kind: st
             }
             point = restore_point.finish_point(partial, facts)
             step.detail = (
-                f"{len(point.files)} files, {display.format_size(point.size)}, in {point.folder}"
+                f"{len(point.files)} files, {output.format_size(point.size)}, in {point.folder}"
             )
     except BaseException:
         with uninterrupted():
@@ -226,7 +226,7 @@ def _proven(steps: Steps, database: StackDatabase, point: RestorePoint, how: str
             what = f"restored, {point.id} is not what was dumped: {listed}"
             raise Refused(what, "make another one: inv backup.create")
         point = restore_point.mark_verified(point, how, time.monotonic() - start)
-        step.detail = f"restored and compared: {display.describe_content(restored)}"
+        step.detail = f"restored and compared: {restored.summary}"
     return point
 
 

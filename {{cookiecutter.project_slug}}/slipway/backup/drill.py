@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from slipway.backup import display, metrics, restore, restore_point
+from slipway.backup import metrics, restore, restore_point
 from slipway.backup.databases import select
 from slipway.backup.restore import RestoreRun
 from slipway.config.schema import COMPOSE, LOCAL
@@ -244,7 +244,7 @@ def scarce_resources(folder: Path, size: int) -> str:
         "of memory": (psutil.virtual_memory().available, MEMORY),
     }
     return "; ".join(
-        f"{display.format_size(free)} {what} free, at least {display.format_size(needed)} needed"
+        f"{output.format_size(free)} {what} free, at least {output.format_size(needed)} needed"
         for what, (free, needed) in lacking.items()
         if free < needed
     )
@@ -303,7 +303,7 @@ def report_objectives(project: Project, known: Sequence[restore_point.RestorePoi
 def _newest(project: Project, series: tuple[str, str]) -> str:
     point = restore_point.newest_point(project.backups, series)
     wanted = metrics.format_objective(metrics.RECOVERY_POINT)
-    age = f"{display.format_age(point)} old" if point else "none"
+    age = f"{output.format_elapsed(point.age)} old" if point else "none"
     return f"newest verified: {age}; the objective is {wanted}"
 
 
@@ -313,4 +313,4 @@ def _drilled(project: Project, series: tuple[str, str]) -> str:
     if not drill:
         return f"No drill yet: {DRILL_COMMAND}"
     ended = describe_duration(drill.seconds) if drill.ok else "failed"
-    return f"The last drill, {display.format_elapsed(drill.age)} ago, {ended}"
+    return f"The last drill, {output.format_elapsed(drill.age)} ago, {ended}"

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slipway.backup import archive, create, display, restore_point
+from slipway.backup import archive, create, restore_point
 from slipway.backup.offsite import copies, download
 from slipway.core import files, journal, output, transaction
 from slipway.core.errors import Finding, Refused
@@ -285,7 +285,7 @@ class RestoreRun:
             restored = self.database.stage(self.point.database, staged)
             if wrong := self.point.content.differences(restored):
                 raise Refused(f"restored, it is not what was dumped: {'; '.join(wrong[:3])}")
-            step.detail = f"as dumped: {display.describe_content(restored)}"
+            step.detail = f"as dumped: {restored.summary}"
 
     def _stop(self) -> None:
         """Stop who writes; from here on others notice."""

@@ -130,11 +130,29 @@ class RestorePoint:
         return bool(self.verified) and not self.missing
 
     @property
+    def state(self) -> str:
+        """When and how it was verified, or what is wrong with it, in words."""
+        if self.missing:
+            return f"DAMAGED: {len(self.missing)} files"
+        return format_verification(self.verified)
+
+    @property
+    def summary(self) -> str:
+        """What it holds, in words."""
+        models = ", ".join(file.rpartition("_")[0] for file in self.models.values())
+        return "; ".join(filter(None, [f"{self.database_kind}: {self.content.summary}", models]))
+
+    @property
     def missing(self) -> list[str]:
         """Name the files that are not there in their size; this reads none of them."""
         return [
             name for name, said in self.files.items() if _size(self.folder / name) != said["bytes"]
         ]
+
+
+def format_verification(verified: Mapping[str, Any] | None) -> str:
+    """Write when and how something was verified."""
+    return f"{verified['at'][:16].replace('T', ' ')} {verified['how']}" if verified else "no"
 
 
 def _size(path: Path) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from slipway.backup import catalog, display, restore_point
+from slipway.backup import catalog, restore_point
 from slipway.core import output
 from slipway.core.errors import Refused
 
@@ -209,10 +209,10 @@ class PruningPlan:
         """Say how much goes."""
         here = sum(point.size for point in self.going)
         leftovers = len(self.left) + len(self.left_away)
-        parts = [f"{len(self.going)} restore points ({display.format_size(here)})"]
+        parts = [f"{len(self.going)} restore points ({output.format_size(here)})"]
         if self.away:
             there = sum(copy.size for copy in self.going_away)
-            parts.append(f"{len(self.going_away)} off-site copies ({display.format_size(there)})")
+            parts.append(f"{len(self.going_away)} off-site copies ({output.format_size(there)})")
         return f"{', '.join(parts)} and {leftovers} leftovers"
 
     @property
@@ -241,9 +241,9 @@ class PruningPlan:
             yield {
                 "id": point.id,
                 **({"where": "here"} if self.away else {}),
-                "age": display.format_age(point),
-                "size": display.format_size(point.size),
-                "verified": display.verification_state(point),
+                "age": output.format_elapsed(point.age),
+                "size": output.format_size(point.size),
+                "verified": point.state,
                 "plan": self._planned(point, stay),
             }
 
@@ -253,8 +253,8 @@ class PruningPlan:
             yield {
                 "id": copy.id,
                 "where": "off-site",
-                "age": display.format_elapsed(copy.age),
-                "size": display.format_size(copy.size),
+                "age": output.format_elapsed(copy.age),
+                "size": output.format_size(copy.size),
                 "verified": copy.state,
                 "plan": self._planned(copy, stay),
             }

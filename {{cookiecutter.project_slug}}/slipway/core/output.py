@@ -15,6 +15,7 @@ from slipway.core.redaction import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import timedelta
     from pathlib import Path
 
 
@@ -145,6 +146,24 @@ def waiting(text: str) -> Iterator[None]:
 
     with Console().status(text):
         yield
+
+
+def format_elapsed(duration: timedelta) -> str:
+    """Write a duration in its largest unit of which there are at least two."""
+    seconds = duration.total_seconds()
+    if seconds < 0:
+        return "from the future"  # the clock was set back since
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def format_size(count: int) -> str:
+    for unit, length in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= length:
+            return f"{count / length:.1f} {unit}"
+    return f"{count} B"
 
 
 def last_lines(path: Path, count: int = 15) -> str:

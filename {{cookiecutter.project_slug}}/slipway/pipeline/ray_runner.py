@@ -40,7 +40,7 @@ def import_ray() -> Any:  # noqa: ANN401 - it carries no types that would be the
     # It would start an accelerator's tools anew for each of its processes.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        import ray  # noqa: PLC0415 - large, and no other engine needs it
+        import ray  # noqa: PLC0415 - optional: only --engine ray needs it
     except ImportError as error:
         fix = "pip install -r services/pipeline/ray.txt"
         raise Refused(f"--engine ray needs Ray, which is not there: {error}", fix) from error

@@ -5,17 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import replace
-from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from slipway.backup import display, metrics, restore, restore_point
-from slipway.backup import drill as backup_drill
-from slipway.backup.schedule import nightly
+from slipway.backup import checks as backup_checks
 from slipway.config import check as config_check
 from slipway.config import values
 from slipway.config.schema import COMPOSE, LOCAL
-from slipway.core import journal, shell, transaction
+from slipway.core import shell
 from slipway.core.errors import Finding, Refused
 from slipway.models import history, maintenance
 from slipway.secret import due
@@ -59,7 +56,7 @@ class Machine:
 def examine(project: Project, profile: str) -> list[Finding]:
     """Look at everything; a check that cannot be made is a finding too."""
     checks: list[Check] = [_python, _engine, _disk, _env, _rotation, _settings]
-    of_what_stays_up: list[Check] = [_ports, _stack, _models, _backups, _offsite, _drill]
+    of_what_stays_up: list[Check] = [_ports, _stack, _models, _backup]
     machine = Machine(project, profile)
     found = [finding for check in checks for finding in _made(check, machine)]
     if _stays_up(project):
@@ -193,71 +190,5 @@ def _models(machine: Machine) -> Iterator[Finding]:
         yield Finding("models", "ok", f"whole; served: {listed}")
 
 
-def _backups(machine: Machine) -> Iterator[Finding]:
-    if left := restore.interrupted_restore(machine.project.root):
-        yield left
-    series = (machine.profile, machine.engine.name)
-    point = restore_point.newest_point(machine.project.backups, series)
-    if not point:
-        detail = f"no verified restore point of profile {series[0]} on engine {series[1]}"
-        yield Finding("backups", "warn", detail, restore_point.CREATE_COMMAND)
-        return
-    old, future = point.age > metrics.RECOVERY_POINT, point.age < timedelta()
-    detail = f"newest verified restore point: {point.id}, age {display.format_age(point)}"
-    if old:
-        wanted = metrics.format_objective(metrics.RECOVERY_POINT)
-        yield Finding(
-            "backups", "warn", f"{detail}; {wanted} are the objective", restore_point.CREATE_COMMAND
-        )
-    elif future:
-        yield Finding(
-            "backups", "warn", f"{detail}: the clock was set back", restore_point.CREATE_COMMAND
-        )
-    else:
-        yield Finding("backups", "ok", detail)
-
-
-def _offsite(machine: Machine) -> Iterator[Finding]:
-    """Tell of copies that could not be made: who does it at night has nobody to tell."""
-    last = nightly.last_offsite_copy(journal.entries(machine.project.root))
-    if last and last.get("outcome") == "failed":
-        fix = f"inv backup.export {last.get('point')} --to offsite"
-        yield Finding("off-site", "warn", nightly.describe_run(last), fix)
-
-
-def _drill(machine: Machine) -> Iterator[Finding]:
-    left = backup_drill.drill_leftovers(machine.project)
-    if left and not transaction.under_way(machine.project.root):
-        names = ", ".join(folder.name for folder in left)
-        yield Finding(
-            "drill", "warn", f"killed, or kept: {names} is still there", backup_drill.DRILL_COMMAND
-        )
-    series = (machine.profile, machine.engine.name)
-    drill = backup_drill.last_drill(machine.project.root, series)
-    if not drill:
-        point = restore_point.newest_point(machine.project.backups, series)
-        detail = f"none was made of profile {series[0]} on engine {series[1]}"
-        yield Finding(
-            "drill",
-            "warn",
-            detail,
-            backup_drill.DRILL_COMMAND if point else restore_point.CREATE_COMMAND,
-        )
-        return
-    when = f"{drill.point}, {display.format_elapsed(drill.age)} ago"
-    if not drill.ok:
-        yield Finding("drill", "warn", f"{when}, failed: {drill.error}", backup_drill.DRILL_COMMAND)
-        return
-    detail, longest = (
-        f"{when}, {backup_drill.describe_duration(drill.seconds)}",
-        metrics.DRILL_INTERVAL,
-    )
-    if drill.slow:
-        yield Finding(
-            "drill", "warn", detail, f"make it shorter, then: {backup_drill.DRILL_COMMAND}"
-        )
-    elif drill.age > longest:
-        wanted = f"one every {metrics.format_objective(longest)} is the objective"
-        yield Finding("drill", "warn", f"{detail}; {wanted}", backup_drill.DRILL_COMMAND)
-    else:
-        yield Finding("drill", "ok", detail)
+def _backup(machine: Machine) -> Iterator[Finding]:
+    yield from backup_checks.checks(machine.project, machine.profile, machine.engine.name)

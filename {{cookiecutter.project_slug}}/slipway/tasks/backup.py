@@ -14,7 +14,6 @@ from invoke.tasks import task
 from slipway.backup import (
     archive,
     catalog,
-    display,
     restore_point,
     retention,
 )
@@ -227,7 +226,7 @@ def export(_c: Context, id: str, to: str) -> None:
             file = archive.write_archive(point, Path(to), recipient)
             name, count = str(file), file.stat().st_size
     how = f"encrypted for {recipient}, " if recipient else ""
-    output.say(f"{name}: {display.format_size(count)}, {how}read again and whole.")
+    output.say(f"{name}: {output.format_size(count)}, {how}read again and whole.")
 
 
 @task(
@@ -343,8 +342,8 @@ def restore(
 def _agreed(turn: RestoreRun, *, yes: bool) -> None:
     """Show what will change, and ask."""
     point = turn.point
-    proven = display.verification_state(point)
-    _announce(turn.session, backup_restore.VERB, f"{point.id}, age {display.format_age(point)}")
+    proven = point.state
+    _announce(turn.session, backup_restore.VERB, f"{point.id}, age {output.format_elapsed(point.age)}")
     output.say(f"verified: {proven}; what is there now is kept")
     output.show([*turn.plan()], as_json=False, empty="It holds nothing of that.")
     if turn.unread:
@@ -379,7 +378,7 @@ def drill(
         opened.project, profile or point.profile, RestoreRequest(point, limit=limit), keep=keep
     )
     output.say(
-        f"{backup_drill.VERB}: {point.id}, age {display.format_age(point)}, as {turn.scratch.name}"
+        f"{backup_drill.VERB}: {point.id}, age {output.format_elapsed(point.age)}, as {turn.scratch.name}"
     )
     facts = {"point": point.id, "profile": turn.profile, "engine": point.engine}
     with change(opened.project.root, backup_drill.VERB, **facts) as made:

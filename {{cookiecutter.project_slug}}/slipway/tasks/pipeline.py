@@ -116,12 +116,15 @@ def _engine(asked: str, here: Project) -> str:
 
 def _runner(name: str, here: Project, profile: str, id_: str, address: str) -> StageRunner:
     """Return what runs stages on an engine; only what that needs is imported."""
-    from slipway.pipeline.runners import ContainerRunner, ProcessRunner  # noqa: PLC0415
+    from slipway.pipeline.runners import (  # noqa: PLC0415 - speed: `inv --list` needs neither
+        ContainerRunner,
+        ProcessRunner,
+    )
 
     where = session.profile_name(here, profile)
     values = _values(here, where, schema.COMPOSE if name == schema.COMPOSE else schema.LOCAL)
     if name == RAY:
-        from slipway.pipeline.ray_runner import RayRunner  # noqa: PLC0415 - it brings Ray
+        from slipway.pipeline.ray_runner import RayRunner  # noqa: PLC0415 - optional: it loads Ray
 
         return RayRunner(here, values, id_, address)
     return (

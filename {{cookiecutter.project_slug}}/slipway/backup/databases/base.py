@@ -51,6 +51,13 @@ class DatabaseContent:
         """All rows of all tables."""
         return sum(table.rows for table in self.tables.values())
 
+    @property
+    def summary(self) -> str:
+        """How much the database holds, in words."""
+        large = self.large_objects.rows
+        counts = f"{len(self.tables)} tables, {self.rows} rows"
+        return f"{counts}, {large} large objects" if large else counts
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON takes it."""
         return asdict(self)

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from slipway.backup import archive, display, restore_point
+from slipway.backup import archive, restore_point
 from slipway.backup.offsite import storage as offsite_storage
 from slipway.config import values
 from slipway.core import output
@@ -114,7 +114,7 @@ class OffsiteCopy:
         """Say when and how it was verified."""
         if not self.whole:
             return "DAMAGED: its archive is cut" if self.stored >= 0 else "DAMAGED: no archive"
-        return display.format_verification(self.verified)
+        return restore_point.format_verification(self.verified)
 
 
 def _facts(text: bytes, id_: str) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _facts(text: bytes, id_: str) -> dict[str, Any]:
     try:
         copy = OffsiteCopy(said, -1)
         _ = (copy.encrypted, copy.sequence, copy.age, copy.kind, copy.series, copy.size, copy.state)
-        _ = (said["sha256"], said["project"], display.format_verification(copy.verified))
+        _ = (said["sha256"], said["project"], restore_point.format_verification(copy.verified))
         if copy.id != id_:
             raise ValueError("it is named otherwise")
     except (KeyError, TypeError, AttributeError, IndexError) as error:

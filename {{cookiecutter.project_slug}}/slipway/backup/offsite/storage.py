@@ -101,10 +101,10 @@ def open_storage(url: str, options: Mapping[str, Any] | None = None) -> Storage:
 
 def _class(protocol: str) -> Any:  # noqa: ANN401 - the library carries no types
     """Return what fsspec has for a protocol."""
-    import fsspec  # noqa: PLC0415 - `inv --list` should not wait for it
+    import fsspec  # noqa: PLC0415 - speed: `inv --list` waits for none of it
 
     if protocol in ("sftp", "ssh"):
-        from slipway.backup.offsite.sftp import VerifiedSFTP  # noqa: PLC0415 - the same
+        from slipway.backup.offsite.sftp import VerifiedSFTP  # noqa: PLC0415 - speed: it loads paramiko
 
         return VerifiedSFTP
     try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit
 
-from slipway.backup import create, display, restore_point, retention
+from slipway.backup import create, restore_point, retention
 from slipway.backup.offsite import copies
 from slipway.backup.retention import RetentionPolicy
 from slipway.config import values
@@ -85,7 +85,7 @@ def copy_offsite(setting: BackupSource, newest: RestorePoint) -> None:
             if point.good and point.kind != restore_point.SAFETY and point.id not in there:
                 copy = away.upload(point)
                 made.note(copied=[*made.facts.get("copied", []), point.id])
-                output.say(f"Copied to {away.shown}: {copy.file}, {display.format_size(copy.size)}")
+                output.say(f"Copied to {away.shown}: {copy.file}, {output.format_size(copy.size)}")
 
 
 def prune_nightly(setting: BackupSource, newest: RestorePoint) -> None:
