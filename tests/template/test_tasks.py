@@ -126,29 +126,41 @@ def test_commands_in_an_environment_find_it_first(monkeypatch: pytest.MonkeyPatc
 CHILD = """
 import sys, time
 try:
-    open(sys.argv[1], "w").close()
-    time.sleep(60)
+    print("started", flush=True)
+    time.sleep(600)
 except KeyboardInterrupt:
-    time.sleep(0.5)
-    open(sys.argv[2], "w").close()
+    print("interrupted", flush=True)
+    sys.stdin.readline()
+    print("put back", flush=True)
 """
 PARENT = f"""
 import os, sys
-from slipway import process
+from devtools import process
 process.interruptible()
-process.run([sys.executable, "-c", {CHILD!r}, *sys.argv[1:]], env=os.environ)
+try:
+    process.run([sys.executable, "-c", {CHILD!r}], env=os.environ)
+finally:
+    print("left", flush=True)
 """
 
 
-def test_ctrl_c_waits_for_a_command_to_put_things_back(tmp_path: Path) -> None:
-    started, ended = tmp_path / "started", tmp_path / "ended"
-    command = [sys.executable, "-c", PARENT, str(started), str(ended)]
-    with subprocess.Popen(command, cwd=bake.ROOT, stderr=subprocess.DEVNULL) as parent:
-        while not started.exists():
-            time.sleep(0.01)
+def test_ctrl_c_waits_for_a_command_to_put_things_back() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT],
+        cwd=bake.ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as parent:
+        assert parent.stdin
+        assert parent.stdout
+        assert parent.stdout.readline() == "started\n"
         parent.send_signal(signal.SIGTERM)
-        parent.wait(10)
-    assert ended.exists()
+        assert parent.stdout.readline() == "interrupted\n"
+        parent.stdin.write("go on\n")
+        parent.stdin.flush()
+        assert parent.stdout.readlines() == ["put back\n", "left\n"]
 
 
 def test_a_commands_exit_code_is_passed_on() -> None:
