@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -86,3 +86,13 @@ def test_what_was_killed_after_the_link_moved_was_live() -> None:
 def test_what_was_live_within_a_window(days: int, live: set[str]) -> None:
     found = history.join_periods([moved(1, "promote", "v1.0"), moved(2, "promote", "v1.1")], {})
     assert {version for _, version in history.live_since(found, timedelta(days=days))} == live
+
+
+@pytest.mark.parametrize(
+    ("late", "live"), [(timedelta(), {"v1.0", "v1.1"}), (timedelta.resolution, {"v1.1"})]
+)
+def test_what_ended_as_the_window_began_was_live(late: timedelta, live: set[str]) -> None:
+    found = history.join_periods([moved(1, "promote", "v1.0"), moved(2, "promote", "v1.1")], {})
+    now = datetime.fromisoformat(DAYS[5]) + late
+    versions = {version for _, version in history.live_since(found, timedelta(days=3), now)}
+    assert versions == live

@@ -80,6 +80,22 @@ def test_a_clock_that_was_set_back_makes_nothing_last_longer(rotated: Scratch) -
 
 
 @pytest.mark.parametrize(
+    ("age", "state"),
+    [
+        (timedelta(days=90), "overdue"),
+        (timedelta(days=90) - timedelta.resolution, "due soon"),
+        (timedelta(days=76), "due soon"),
+        (timedelta(days=76) - timedelta.resolution, "ok"),
+    ],
+)
+def test_a_secret_is_overdue_and_due_soon_from_the_moment_on(
+    rotated: Scratch, age: timedelta, state: str
+) -> None:
+    note(rotated, "env.rotate", NOW - age, name="A_KEY", outcome="done")
+    assert known(rotated)["A_KEY"].state == state
+
+
+@pytest.mark.parametrize(
     ("start", "every", "end"),
     [
         ("2026-11-22", "1 day", "2026-11-23"),

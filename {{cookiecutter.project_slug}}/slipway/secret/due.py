@@ -1,18 +1,19 @@
-"""Periods of rotation: when each secret was made or replaced last, and when it is due again."""
+"""When each secret was last made or rotated, and when it is due again."""
 
 from __future__ import annotations
 
 import calendar
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from slipway.config import schema, values
 from slipway.core import journal
+from slipway.core.errors import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from slipway.config.schema import Variable
     from slipway.core.project import Project
@@ -27,25 +28,25 @@ DAYS = {"day": 1, "week": 7}
 
 @dataclass(frozen=True)
 class DueSecret:
-    """How long ago a secret was made, and what is to be done."""
+    """When a secret is to be rotated."""
 
     name: str
     every: str
     last: str
-    """The day; empty where nothing is known of it."""
+    """The day it was made or rotated; empty if that is not recorded."""
     due: str
-    """The day; empty where that is not known."""
+    """The day; empty if the last one is not known."""
     state: str
     next: str
-    """What to type; empty where nothing is due."""
+    """What to type; empty if nothing is due."""
 
 
 def due_secrets(
     project: Project, profile: str, days: int, now: datetime | None = None
 ) -> list[DueSecret]:
-    """Return the secrets of a profile that are to be rotated, what is most urgent first.
+    """Return the secrets of a profile that have a period, the most urgent first.
 
-    Those are due soon that are within so many days.
+    A secret whose period ends within so many `days` is due soon.
 
     Raises:
         Refused: the schema or the env file cannot be read.
@@ -53,37 +54,46 @@ def due_secrets(
     held = {value.name for value in values.effective(project, profile)}
     rotated = [item for item in schema.read(project) if item.rotation and item.name in held]
     entries = [item for item in journal.entries(project.root) if item.get("profile") == profile]
-    at = now or datetime.now(UTC)
-    found = [_period(item, profile, _last(entries, item.name), (at, days)) for item in rotated]
-    return sorted(found, key=lambda period: (period.due, period.name))
+    at, soon = now or datetime.now(UTC), timedelta(days=days)
+    found = [_due_secret(item, _last_change(entries, item.name), at, soon) for item in rotated]
+    rows = [
+        item if item.state == OK else replace(item, next=f"{item.next} --profile {profile}")
+        for item in found
+    ]
+    return sorted(rows, key=lambda item: (item.due, item.name))
 
 
-def urgent_secrets(periods: Sequence[DueSecret]) -> list[DueSecret]:
-    """Return those that something is to be done about."""
-    return [period for period in periods if period.state != OK]
+def urgent_secrets(secrets: Sequence[DueSecret]) -> list[DueSecret]:
+    """Return the secrets that are not ok."""
+    return [item for item in secrets if item.state != OK]
 
 
-def _period(
-    variable: Variable, profile: str, last: datetime | None, when: tuple[datetime, int]
+def checks(project: Project, profile: str) -> Iterator[Finding]:
+    """Yield the secrets to rotate, or the day on which the next one is due."""
+    found = due_secrets(project, profile, SOON_DAYS)
+    if urgent := urgent_secrets(found):
+        names = ", ".join(f"{item.name} {item.state} {item.due}".rstrip() for item in urgent)
+        yield Finding("rotation", "warn", names, f"inv env.due --profile {profile}")
+    elif found:
+        yield Finding("rotation", "ok", f"the next is due on {found[0].due}: {found[0].name}")
+
+
+def _due_secret(
+    variable: Variable, last: datetime | None, now: datetime, soon: timedelta
 ) -> DueSecret:
-    every, command = (
-        variable.rotation.every if variable.rotation else "",
-        f"inv {ROTATED} {variable.name} --profile {profile}",
-    )
+    every = variable.rotation.every if variable.rotation else ""
+    command = f"inv {ROTATED} {variable.name}"
     if not last:
         return DueSecret(variable.name, every, "", "", UNKNOWN, command)
-    now, days = when
     last = min(last, now)  # the clock may have been set back
     due = period_end(last, every)
-    state = OVERDUE if due <= now else SOON if due - now <= timedelta(days=days) else OK
-    return DueSecret(
-        *(variable.name, every, f"{last:%Y-%m-%d}", f"{due:%Y-%m-%d}", state),
-        next="" if state == OK else command,
-    )
+    state = OVERDUE if due <= now else SOON if due - now <= soon else OK
+    days = (f"{last:%Y-%m-%d}", f"{due:%Y-%m-%d}")
+    return DueSecret(variable.name, every, *days, state, "" if state == OK else command)
 
 
-def _last(entries: Sequence[dict[str, Any]], name: str) -> datetime | None:
-    """Return when a secret was made or replaced, as the journal has it."""
+def _last_change(entries: Sequence[dict[str, Any]], name: str) -> datetime | None:
+    """Return when a secret was last made or rotated, by the journal."""
     for entry in reversed(entries):
         made = entry.get("verb") == MADE and name in (entry.get("names") or [])
         rotated = entry.get("verb") == ROTATED and entry.get("name") == name
@@ -93,7 +103,7 @@ def _last(entries: Sequence[dict[str, Any]], name: str) -> datetime | None:
 
 
 def period_end(start: datetime, every: str) -> datetime:
-    """Return when a period ends: months and years are those of the calendar."""
+    """Return when a period ends, by the calendar."""
     count, unit = re.split(" ", every.removesuffix("s"), maxsplit=1)
     try:
         if unit in DAYS:
@@ -102,5 +112,5 @@ def period_end(start: datetime, every: str) -> datetime:
         year, month = divmod(months, 12)
         last_day = calendar.monthrange(year, month + 1)[1]
         return start.replace(year=year, month=month + 1, day=min(start.day, last_day))
-    except (OverflowError, ValueError):  # beyond what a calendar holds
+    except (OverflowError, ValueError):  # beyond the calendar
         return datetime.max.replace(tzinfo=UTC)
