@@ -12,6 +12,7 @@ from slipway.config import values as config_values
 from slipway.config.schema import PROFILES
 from slipway.core.errors import Refused
 from slipway.core.project import Project, load
+from slipway.tasks import findings
 from tests.support.copies import REPOSITORY, git
 from tests.support.scratch import SCHEMA
 
@@ -33,13 +34,13 @@ SETTABLE = [item for item in DESCRIBED if not item.set_by and item.name != "APP_
 NEEDED = [item for item in SETTABLE if item.needed("prod") and not item.has_default("prod")]
 
 
-def findings(scratch: Scratch, profile: str = "dev") -> list[Finding]:
-    return check.examine(scratch.project, profile)
+def found_in(scratch: Scratch, profile: str = "dev") -> list[Finding]:
+    return findings.check_variables(scratch.project, profile)
 
 
 def only(scratch: Scratch, profile: str = "dev") -> tuple[str, str, str]:
     """Return the one thing that is found."""
-    (found,) = findings(scratch, profile)
+    (found,) = found_in(scratch, profile)
     return found.state, found.detail, found.fix
 
 
@@ -161,7 +162,7 @@ def test_a_file_that_others_can_read_or_git_tracks_fails(scratch: Scratch) -> No
         pytest.skip("no git to track it")
     git(scratch.root, "init", "--quiet")
     git(scratch.root, "add", "--force", ".env.dev")
-    tracked, in_git = findings(scratch)
+    tracked, in_git = found_in(scratch)
     assert (tracked.detail, tracked.fix.split(",")[0]) == (
         "git tracks .env.dev",
         "git rm --cached .env.dev",
@@ -173,7 +174,7 @@ def test_a_file_that_others_can_read_or_git_tracks_fails(scratch: Scratch) -> No
 def test_mistakes_in_the_schema_are_told_alone(scratch: Scratch) -> None:
     text = SCHEMA.format(port=1).replace('["web"]', '["wbe"]').replace('"port"', '"prot"')
     scratch.write("env/schema.toml", text)
-    found = findings(scratch)
+    found = found_in(scratch)
     assert {(item.check, item.state) for item in found} == {("schema", "fail")}
     assert ["did you mean port?" in found[0].detail, "did you mean web?" in found[1].detail]
     scratch.write("env/schema.toml", "[")
@@ -184,7 +185,7 @@ def test_no_secret_is_printed(scratch: Scratch) -> None:
     write(scratch, "API_KEY=hidden value\nAPI_KEY='hidden ${X}'\nAPI_KYE=hidden")
     printed = scratch.inv("env.check")
     assert printed.returncode == 1
-    assert "4 to mend" in printed.stderr
+    assert "4 problems to fix" in printed.stderr
     assert "hidden" not in printed.stdout + printed.stderr
     said = json.loads(scratch.inv("env.check", "--json").stdout)
     assert [item["check"] for item in said] == ["line", "line", "line", "unknown"]
@@ -298,13 +299,13 @@ def file(server: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
 
 def refused(project: Project) -> str:
     with pytest.raises(Refused) as error:
-        check.refuse(project, "prod", "compose")
+        findings.refuse_failures(project, "prod", "compose")
     return str(error.value)
 
 
 def test_a_file_with_every_variable_is_well(server: Project, file: Callable[..., None]) -> None:
     file("")
-    assert [item.state for item in check.examine(server, "prod")] == ["ok"]
+    assert [item.state for item in findings.check_variables(server, "prod")] == ["ok"]
 
 
 @pytest.mark.parametrize("name", [item.name for item in NEEDED])
@@ -349,17 +350,17 @@ def test_every_profile_is_ready_after_init_but_for_what_is_named(
     server.env_file(profile).unlink(missing_ok=True)
     config_values.init(server, profile)
     wanted = {item.name for item in config_values.missing(server, profile)}
-    failed = [item for item in check.examine(server, profile) if item.state == "fail"]
+    failed = [item for item in findings.check_variables(server, profile) if item.state == "fail"]
     assert {item.detail.split()[0] for item in failed} == wanted
     text = reference.example(DESCRIBED)
     server.env_file(profile).write_text(text)
-    found = {item.check for item in check.examine(server, profile)}
+    found = {item.check for item in findings.check_variables(server, profile)}
     assert found <= {"placeholder", "value"}
     filled = {
         item.name: made(item) for item in SETTABLE if item.name in envfile.parsed(text).values
     }
     envfile.changed(server.env_file(profile), filled)
-    assert [item.state for item in check.examine(server, profile)] == ["ok"]
+    assert [item.state for item in findings.check_variables(server, profile)] == ["ok"]
 
 
 def made(variable: Variable) -> str:

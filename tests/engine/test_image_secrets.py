@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slipway.config import check
 from slipway.config.check import THOROUGH
 from slipway.core import shell
+from slipway.tasks import findings
 from tests.support.scratch import SCHEMA
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Stack:
 
     def findings(self, limit: float = THOROUGH) -> list[Finding]:
         """Return what env.check, or a deployment, finds."""
-        found = check.examine(self.scratch.project, "dev", "compose", limit)
+        found = findings.check_variables(self.scratch.project, "dev", "compose", limit)
         return [item for item in found if item.check in ("image", "container")]
 
     def only(self, limit: float = THOROUGH) -> tuple[str, str]:
@@ -169,7 +169,7 @@ def test_what_inspecting_a_container_shows_is_told_by_who_reads_it(stack: Stack,
 
 def test_what_there_was_no_time_for_is_said(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     stack.build()
-    monkeypatch.setattr(check, "LAYERS", 1e-6)
+    monkeypatch.setattr(findings, "LAYERS", 1e-6)
     (found,) = stack.findings()
     assert found.state == "warn"
     assert found.detail.startswith("not every layer was searched for secrets: localhost/")

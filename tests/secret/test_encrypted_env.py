@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from slipway.config import check, envfile
+from slipway.config import envfile
 from slipway.config import values as config_values
 from slipway.core import journal
 from slipway.core.errors import Refused
 from slipway.secret import age as secret_age
 from slipway.secret import encrypted_env
+from slipway.tasks import findings
 from tests.support.copies import REPOSITORY, git
 from tests.support.promotions import filled, own_disk, read_only
 
@@ -199,7 +200,7 @@ def test_git_keeps_it_and_images_do_not(team: Team) -> None:
     listed = subprocess.run(command, cwd=team.root, capture_output=True, text=True, check=True)
     assert {*listed.stdout.split()} >= {"env/prod.env.age", "env/recipients.txt"}
     assert ".env.prod" not in listed.stdout
-    assert [item.check for item in check.examine(team.project, "prod")] == ["missing"]
+    assert [item.check for item in findings.check_variables(team.project, "prod")] == ["missing"]
     assert team.encrypted.read_text().startswith("-----BEGIN AGE ENCRYPTED FILE-----\n")
     assert text not in team.encrypted.read_text()
 
@@ -266,14 +267,14 @@ def test_what_code_changes_is_encrypted_anew_where_git_keeps_it(team: Team) -> N
 
 
 def behind(team: Team) -> list[str]:
-    found = check.examine(team.project, "prod")
+    found = findings.check_variables(team.project, "prod")
     return [item.fix for item in found if item.check == "sealed"]
 
 
 def test_a_missing_env_file_is_to_be_decrypted_where_it_can_be(team: Team) -> None:
     assert config_values.how_to_make(team.project, "prod") == "inv env.init --profile prod"
     team.encrypted.touch()
-    fixes = [item.fix for item in check.examine(team.project, "prod")]
+    fixes = [item.fix for item in findings.check_variables(team.project, "prod")]
     assert "inv env.decrypt --profile prod --identity FILE" in fixes
     with pytest.raises(Refused, match="no new secrets are generated"):
         config_values.init(team.project, "prod")

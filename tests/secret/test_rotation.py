@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from slipway.config import check, envfile, service_env
+from slipway.config import envfile, service_env
 from slipway.config import values as config_values
 from slipway.core import journal
 from slipway.core.errors import Refused
@@ -36,7 +36,7 @@ from slipway.secret.rotation.choose import choose_rotation
 from slipway.stack.engines.base import Replica, ServiceStatus
 from slipway.stack.engines.exec import exec_command
 from slipway.stack.session import Session
-from slipway.tasks import backup, options
+from slipway.tasks import backup, findings, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,7 +246,7 @@ def test_one_that_was_killed_is_finished_by_the_same_command(stand: Stand, step:
     journal.append(stand.scratch.root, VERB, outcome="killed", **facts)
     (found,) = rotation.checks(stand.scratch.root, "dev")
     assert f"env.rotate of TOKEN stopped at step {step} (killed)" in found.detail
-    assert found in check.examine(stand.scratch.project, "dev")
+    assert found in findings.check_variables(stand.scratch.project, "dev")
     made = stand.held()
     again = stand.of("TOKEN")
     assert again.rows()[1]["what"] == "done before the interruption"

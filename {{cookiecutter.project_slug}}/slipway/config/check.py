@@ -1,4 +1,4 @@
-"""What is wrong with variables: in the schema, an env file, git, and in who uses them."""
+"""What is wrong with variables: in the schema, an env file, and in who uses them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from slipway.config import envfile, schema, usage
 from slipway.config import values as config_values
-from slipway.config.schema import FILE, LOCAL, PROFILES
+from slipway.config.schema import FILE, PROFILES
 from slipway.config.values import DEFAULT
 from slipway.core.errors import Finding, Refused
-from slipway.secret import encrypted_env, rotation, scan_git, scan_images
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from slipway.config.envfile import EnvFile
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
     from slipway.config.values import Value
     from slipway.core.project import Project
 
-QUICK, THOROUGH = 5.0, 60.0
-"""Seconds that the search through git may take: before every deployment, and when asked for."""
-LAYERS = 60.0
-"""Seconds that the search through images may take."""
 LIKENESS = 0.75
 """How like a variable a name must look to be taken for a misspelling of it."""
 PLACEHOLDER = re.compile(
@@ -35,52 +30,46 @@ PLACEHOLDER = re.compile(
 )
 
 
-def examine(
-    project: Project, profile: str, engine: str = "", limit: float = QUICK
-) -> list[Finding]:
-    """Look at everything that concerns a profile; where nothing is wrong, say that.
+def checks(project: Project, profile: str, engine: str) -> Iterator[Finding]:
+    """Check the schema, a profile's env file and values, and who uses which variable.
 
-    Without an engine it is the one in use, or that the profile usually runs on. The search through
-    git takes `limit` seconds at most; layers of images are searched where there is time.
+    Where the schema has mistakes, they are told alone.
     """
     try:
         seen = usage.used(project)
         reading = schema.Reading(project, seen.services)
     except Refused as error:
-        return [Finding("schema", "fail", error.what.partition("\n")[0], error.fix)]
-    if reading.mistakes:
-        return [
-            Finding("schema", "fail", str(item), f"edit {FILE}:{item.line}")
-            for item in reading.mistakes
-        ]
-    engine = engine or config_values.usual_engine(project, profile)
-    found = [*Profile(project, (profile, engine), reading.variables).findings(limit)]
-    found += usage.findings(seen, reading.variables)
-    found += rotation.checks(project.root, profile)
-    name = project.env_file(profile).name
-    return found or [Finding("env", "ok", f"{name}: every variable has a value")]
+        yield Finding("schema", "fail", error.what.partition("\n")[0], error.fix)
+        return
+    for item in reading.mistakes:
+        yield Finding("schema", "fail", str(item), f"edit {FILE}:{item.line}")
+    if not reading.mistakes:
+        yield from ProfileCheck(project, (profile, engine), reading.variables).findings()
+        yield from usage.findings(seen, reading.variables)
 
 
-def failures(project: Project, profile: str, engine: str = "") -> list[Finding]:
-    """Return what a deployment must not go on with."""
-    return [item for item in examine(project, profile, engine) if item.state == "fail"]
+def secrets_in_use(project: Project, profile: str, engine: str) -> dict[str, str]:
+    """Return the secrets that somebody gave; none where the env file cannot be read."""
+    try:
+        values = config_values.effective(project, profile, engine)
+    except Refused:
+        return {}
+    return {
+        item.name: item.value
+        for item in values
+        if item.secret and item.source != DEFAULT and not placeholder(item.value)
+    }
 
 
-def refuse(project: Project, profile: str, engine: str) -> None:
-    """Stop before anything is touched.
-
-    Raises:
-        Refused: something fails; all of it is listed, each with what to type.
-    """
-    if found := failures(project, profile, engine):
-        listed = "".join(f"\n  {item.detail}\n    -> {item.fix}" for item in found)
-        raise Refused(f"profile {profile} is not ready:{listed}", code=2)
+def listed(found: Iterable[Finding]) -> str:
+    """List findings in a message, each with what to type."""
+    return "".join(f"\n  {item.detail}\n    -> {item.fix}" for item in found)
 
 
 def of_text(project: Project, profile: str, text: str) -> list[Finding]:
     """Look at what an env file is to say, before it does."""
     where = (profile, config_values.usual_engine(project, profile))
-    looked = Profile(project, where, schema.read(project))
+    looked = ProfileCheck(project, where, schema.read(project))
     return [*looked.of(envfile.parsed(text))]
 
 
@@ -94,8 +83,7 @@ def refuse_unfit(project: Project, profile: str, text: str) -> None:
     """
     found = [item for item in of_text(project, profile, text) if item.state == "fail"]
     if unfit := [item for item in found if item.check in {"line", "placeholder"}]:
-        listed = "".join(f"\n  {item.detail}\n    -> {item.fix}" for item in unfit)
-        raise Refused(f"still to be mended:{listed}", code=2)
+        raise Refused(f"fix this first:{listed(unfit)}", code=2)
 
 
 def refuse_placeholders(project: Project, profile: str) -> None:
@@ -104,10 +92,9 @@ def refuse_placeholders(project: Project, profile: str) -> None:
     Raises:
         Refused: there are some; each is named.
     """
-    found = [item for item in failures(project, profile) if item.check == "placeholder"]
-    if found:
-        listed = "".join(f"\n  {item.detail}\n    -> {item.fix}" for item in found)
-        raise Refused(f"still to be replaced:{listed}", code=2)
+    found = checks(project, profile, config_values.usual_engine(project, profile))
+    if placeholders := [one for one in found if one.check == "placeholder" and one.state == "fail"]:
+        raise Refused(f"placeholders to replace:{listed(placeholders)}", code=2)
 
 
 def placeholder(value: str) -> bool:
@@ -115,7 +102,7 @@ def placeholder(value: str) -> bool:
     return bool(PLACEHOLDER.fullmatch(value))
 
 
-class Profile:
+class ProfileCheck:
     """The values of one profile, as they are looked at."""
 
     def __init__(self, project: Project, where: tuple[str, str], variables: list[Variable]) -> None:
@@ -127,24 +114,15 @@ class Profile:
         self.profile = profile
         self.variables = {variable.name: variable for variable in variables}
 
-    def findings(self, limit: float) -> Iterator[Finding]:
-        """Yield what is wrong with the file, its lines and the values; then where git has them."""
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is wrong with the file, its lines and the values."""
         try:
             file = envfile.read(self.path)
         except Refused as error:
             yield Finding("file", "fail", error.what, error.fix)
             return
         yield from self._file()
-        yield from self._sealed()
         yield from self.of(file)
-        values = self._values(file)
-        given = {
-            value.name: value.value
-            for value in values
-            if value.secret and value.source != DEFAULT and not placeholder(value.value)
-        }
-        yield from self._in_git(given, limit)
-        yield from self._in_engine(values, given, limit)
 
     def of(self, file: EnvFile) -> Iterator[Finding]:
         """Yield what is wrong with lines and values."""
@@ -168,14 +146,6 @@ class Profile:
         name = self.path.name
         if self.path.is_file() and self.path.stat().st_mode & 0o077:
             yield Finding("file", "fail", f"other users can read {name}", f"chmod 600 {name}")
-        if scan_git.is_tracked(self.root, name):
-            fix = f"git rm --cached {name}, then replace every secret in it"
-            yield Finding("file", "fail", f"git tracks {name}", fix)
-
-    def _sealed(self) -> Iterator[Finding]:
-        """Find what git keeps encrypted, and is not what holds."""
-        if found := encrypted_env.find_difference(self.project, self.profile):
-            yield Finding("sealed", "warn", *found)
 
     def _lines(self, file: EnvFile) -> Iterator[Finding]:
         """Find lines that tools read differently, and variables that are set twice."""
@@ -255,41 +225,3 @@ class Profile:
         if value.source == DEFAULT:
             return f"edit {FILE}:{variable.line}"
         return self._how_to_edit(file, variable)
-
-    def _in_git(self, given: Mapping[str, str], limit: float) -> Iterator[Finding]:
-        """Find secrets that git keeps; what it has once had in a commit is no secret any more."""
-        search = scan_git.search_git(self.root, given, limit)
-        for name, place in search.found.items():
-            detail = f"the value of {name} is in git: {place}"
-            yield Finding("git", "fail", detail, f"replace {name}: git keeps the old value")
-        if search.left_out:
-            detail = f"not all that git keeps was searched for secrets: {search.left_out}"
-            fix = f"inv env.check --profile {self.profile}, which searches longer"
-            yield Finding("git", "warn", detail, fix if limit < THOROUGH else "git status")
-
-    def _in_engine(
-        self, values: list[Value], given: Mapping[str, str], limit: float
-    ) -> Iterator[Finding]:
-        """Find secrets that a container engine shows, where it is what the profile runs on.
-
-        An image carries them to wherever it goes. A container is replaced by the next deployment,
-        which nothing found in one must stop.
-        """
-        if self.engine == LOCAL:
-            return
-        thorough = limit >= THOROUGH
-        held = {value.name: value.value for value in values}
-        search = scan_images.search_images(self.project, held, given, LAYERS if thorough else 0)
-        for name, place, service in search.found:
-            detail = f"the value of {name} can be read in {place}"
-            if not service:
-                yield Finding("image", "fail", detail, f"inv env.rotate {name}: replace the value")
-            elif service in self.variables[name].read_by:
-                yield Finding("container", "warn", detail, "inv deploy.up hands it over as a file")
-            else:
-                fix = f"edit its compose file: {service} does not read {name}, by {FILE}"
-                yield Finding("container", "fail" if thorough else "warn", detail, fix)
-        if search.left_out:
-            detail = f"not every layer was searched for secrets: {search.left_out}"
-            fix = f"inv env.check --profile {self.profile}, which goes on from here"
-            yield Finding("image", "warn", detail, fix)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from slipway.config import envfile, schema
 from slipway.config import values as config_values
 from slipway.core import files, redaction
-from slipway.core.errors import Refused
+from slipway.core.errors import Finding, Refused
 from slipway.secret import age
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from slipway.core.project import Project
@@ -174,6 +175,12 @@ def find_difference(project: Project, profile: str) -> tuple[str, str] | None:
         if by
         else None
     )
+
+
+def checks(project: Project, profile: str) -> Iterator[Finding]:
+    """Yield the difference between what git keeps encrypted and the env file in use."""
+    if found := find_difference(project, profile):
+        yield Finding("sealed", "warn", *found)
 
 
 def count_recipients(count: int) -> str:

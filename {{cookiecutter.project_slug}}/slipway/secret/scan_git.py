@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from slipway.core import shell
-from slipway.core.errors import Refused
+from slipway.core.errors import Finding, Refused
 from slipway.core.redaction import SHORTEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from slipway.core.project import Project
+
 LARGEST = 4 * 1024**2
 """Bytes: larger objects are data, and would take all of the time."""
+QUICK, THOROUGH = 5.0, 60.0
+"""Seconds that the search may take: before every deployment, and when asked for."""
 ASKED = 30.0
 """Seconds that one question about a place may take."""
 
@@ -37,6 +41,27 @@ class GitSearch:
 def is_tracked(root: Path, name: str) -> bool:
     """Say whether git keeps a file."""
     return bool(_said(root, "ls-files", "--", name))
+
+
+def checks(
+    project: Project, profile: str, secrets: Mapping[str, str], limit: float
+) -> Iterator[Finding]:
+    """Yield the env file if git tracks it, and the secrets that git keeps.
+
+    What was in a commit once is no secret any more.
+    """
+    name = project.env_file(profile).name
+    if is_tracked(project.root, name):
+        fix = f"git rm --cached {name}, then replace every secret in it"
+        yield Finding("file", "fail", f"git tracks {name}", fix)
+    found = search_git(project.root, secrets, limit)
+    for variable, place in found.found.items():
+        detail = f"the value of {variable} is in git: {place}"
+        yield Finding("git", "fail", detail, f"replace {variable}: git keeps the old value")
+    if found.left_out:
+        detail = f"not all that git keeps was searched for secrets: {found.left_out}"
+        fix = f"inv env.check --profile {profile}, which searches longer"
+        yield Finding("git", "warn", detail, fix if limit < THOROUGH else "git status")
 
 
 def search_git(root: Path, values: Mapping[str, str], limit: float) -> GitSearch:

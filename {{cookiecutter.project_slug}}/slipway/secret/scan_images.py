@@ -19,9 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
-from slipway.config import compose_file
+from slipway.config import compose_file, schema
+from slipway.config import values as config_values
+from slipway.config.schema import COMPOSE
 from slipway.core import files, shell
-from slipway.core.errors import Refused
+from slipway.core.errors import Finding, Refused
 from slipway.core.redaction import hidden, written
 from slipway.stack.build.compose_cli import profile_composition
 
@@ -65,6 +67,31 @@ class ImageSearch:
 
     found: list[Exposure] = field(default_factory=list)
     left_out: str = ""
+
+
+def checks(
+    project: Project, profile: str, secrets: Mapping[str, str], limit: float
+) -> Iterator[Finding]:
+    """Yield the secrets that a container engine shows; with `limit` seconds, look into layers too.
+
+    An image carries them to wherever it goes. A container is replaced by the next deployment,
+    which nothing found in one must stop.
+    """
+    variables = {item.name: item for item in schema.read(project)}
+    found = search_images(project, config_values.held(project, profile, COMPOSE), secrets, limit)
+    for name, place, service in found.found:
+        detail = f"the value of {name} can be read in {place}"
+        if not service:
+            yield Finding("image", "fail", detail, f"inv env.rotate {name}: replace the value")
+        elif service in variables[name].read_by:
+            yield Finding("container", "warn", detail, "inv deploy.up hands it over as a file")
+        else:
+            fix = f"edit its compose file: {service} does not read {name}, by {schema.FILE}"
+            yield Finding("container", "fail" if limit else "warn", detail, fix)
+    if found.left_out:
+        detail = f"not every layer was searched for secrets: {found.left_out}"
+        fix = f"inv env.check --profile {profile}, which goes on from here"
+        yield Finding("image", "warn", detail, fix)
 
 
 def search_images(

@@ -343,7 +343,9 @@ def _agreed(turn: RestoreRun, *, yes: bool) -> None:
     """Show what will change, and ask."""
     point = turn.point
     proven = point.state
-    _announce(turn.session, backup_restore.VERB, f"{point.id}, age {output.format_elapsed(point.age)}")
+    _announce(
+        turn.session, backup_restore.VERB, f"{point.id}, age {output.format_elapsed(point.age)}"
+    )
     output.say(f"verified: {proven}; what is there now is kept")
     output.show([*turn.plan()], as_json=False, empty="It holds nothing of that.")
     if turn.unread:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from invoke.tasks import task
 
-from slipway.config import check, values
+from slipway.config import values
 from slipway.config.schema import LOCAL
 from slipway.core import journal, output, project
 from slipway.core.errors import Refused
 from slipway.core.transaction import change
 from slipway.stack import engines, hooks, provenance, services, session
-from slipway.tasks import options
+from slipway.tasks import findings, options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def up(
         return
     wanted = session.profile_name(here, profile)
     _make_environment(here, wanted)
-    check.refuse(here, wanted, engines.engine_name(engine, here))
+    findings.refuse_failures(here, wanted, engines.engine_name(engine, here))
     opened = session.open_session(profile, engine, gpu=gpu)
     name = opened.engine.name
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")

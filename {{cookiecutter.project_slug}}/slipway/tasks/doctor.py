@@ -9,8 +9,8 @@ from invoke.tasks import task
 
 from slipway.core import output, project
 from slipway.stack import session
-from slipway.stack.doctor import examine
 from slipway.tasks import options
+from slipway.tasks.findings import check_machine
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def doctor(_c: Context, profile: str = "", json: bool = False) -> None:
     """Check whether this machine is ready, and say what to do."""
     here = project.load()
-    findings = examine(here, session.profile_name(here, profile))
+    findings = check_machine(here, session.profile_name(here, profile))
     output.show(findings, as_json=json, empty="")
     failed = sum(finding.state == "fail" for finding in findings)
     if failed:
-        raise Exit("" if json else f"{failed} to mend", code=1)
+        raise Exit("" if json else options.problems(failed), code=1)

@@ -14,11 +14,11 @@ from slipway.config import values as config_values
 from slipway.core import files, output, project
 from slipway.core.errors import Refused
 from slipway.core.transaction import change
-from slipway.secret import age, encrypted_env
+from slipway.secret import age, encrypted_env, scan_git
 from slipway.secret import due as secret_due
 from slipway.secret import edit as secret_edit
 from slipway.stack import session
-from slipway.tasks import options
+from slipway.tasks import findings, options
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -51,12 +51,11 @@ def show(_c: Context, profile: str = "", json: bool = False) -> None:
 def check(_c: Context, profile: str = "", json: bool = False) -> None:
     """Find what is wrong with variables and env files."""
     here = project.load()
-    findings = config_check.examine(
-        here, session.profile_name(here, profile), limit=config_check.THOROUGH
-    )
-    output.show(findings, as_json=json, empty="")
-    if failed := sum(finding.state == "fail" for finding in findings):
-        raise Exit("" if json else f"{failed} to mend", code=1)
+    name = session.profile_name(here, profile)
+    found = findings.check_variables(here, name, limit=scan_git.THOROUGH)
+    output.show(found, as_json=json, empty="")
+    if failed := sum(item.state == "fail" for item in found):
+        raise Exit("" if json else options.problems(failed), code=1)
 
 
 @task(help={"profile": options.PROFILE, "yes": options.YES})

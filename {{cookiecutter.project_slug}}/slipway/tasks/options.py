@@ -55,6 +55,11 @@ def duration(text: str, option: str) -> timedelta:
     return timedelta(**{f"{found[2]}s": int(found[1])})
 
 
+def problems(count: int) -> str:
+    """Say how many problems there are to fix."""
+    return "1 problem to fix" if count == 1 else f"{count} problems to fix"
+
+
 def after_dashes(remainder: str, typed: Sequence[str]) -> list[str]:
     """Return the words that follow --; invoke has put them together, and forgotten what was one."""
     words = [*typed[typed.index("--") + 1 :]] if "--" in typed else []

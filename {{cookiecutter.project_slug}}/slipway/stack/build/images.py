@@ -264,7 +264,9 @@ def registry_digest(reference: str) -> str:
         ) from error
 
 
-def refuse_other_digests(wanted: Iterable[BuildTarget], origin_: ImageOrigin, pushed: Mapping[str, str]) -> None:
+def refuse_other_digests(
+    wanted: Iterable[BuildTarget], origin_: ImageOrigin, pushed: Mapping[str, str]
+) -> None:
     """Check that every pushed name has its digest in the registry.
 
     Raises:
@@ -292,7 +294,9 @@ class ImageBuild:
         said = shell.read(command, cwd=self.project.root, env=self.environment)
         return read_targets(said)
 
-    def run(self, wanted: Iterable[BuildTarget], *, push: bool = False, attest: bool = False) -> str:
+    def run(
+        self, wanted: Iterable[BuildTarget], *, push: bool = False, attest: bool = False
+    ) -> str:
         """Build all in parallel, printing progress; return bake's metadata."""
         metadata = self.project.run / "build.json"
         metadata.parent.mkdir(exist_ok=True)

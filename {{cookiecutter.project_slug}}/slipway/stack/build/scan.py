@@ -80,7 +80,9 @@ def read_audit(lock: str, ended: shell.Ended) -> ScanResult:
         packages: list[dict[str, Any]] = json.loads(ended.out)["dependencies"]
     except (ValueError, KeyError):
         said = (ended.err.strip().splitlines() or ["it printed no report"])[-1]
-        return ScanResult(lock, "pip-audit", LEFT_OUT, said, "try again where its database can be reached")
+        return ScanResult(
+            lock, "pip-audit", LEFT_OUT, said, "try again where its database can be reached"
+        )
     known = [
         f"{item['name']} {item['version']}: {hole['id']}{_fixed_in(hole)}"
         for item in packages
@@ -91,7 +93,9 @@ def read_audit(lock: str, ended: shell.Ended) -> ScanResult:
         return ScanResult(lock, "pip-audit", FOUND, "; ".join(known), "inv deps.lock --upgrade")
     if missed:
         why = f"{len(missed)} of {len(packages)} packages: {missed[0]['skip_reason']}"
-        return ScanResult(lock, "pip-audit", LEFT_OUT, why, "try again where its database can be reached")
+        return ScanResult(
+            lock, "pip-audit", LEFT_OUT, why, "try again where its database can be reached"
+        )
     return ScanResult(lock, "pip-audit", OK, f"{len(packages)} packages")
 
 

@@ -1,4 +1,7 @@
-"""What could keep this repository from working on this machine: one finding a line."""
+"""What is wrong here, from the checks of all rooms: with variables and secrets, or with anything.
+
+A room that this repository was made without is not asked.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from slipway.backup import checks as backup_checks
 from slipway.config import check as config_check
 from slipway.config import values
 from slipway.config.schema import COMPOSE, LOCAL
 from slipway.core import shell
 from slipway.core.errors import Finding, Refused
-from slipway.models import history, maintenance
-from slipway.secret import due
+from slipway.core.project import has_room
+from slipway.secret import due, encrypted_env, scan_git, scan_images
+from slipway.secret.scan_git import QUICK, THOROUGH
 from slipway.stack import health, services
 from slipway.stack.engines import choose_engine, engine_name
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 Check: TypeAlias = "Callable[[Machine], Iterator[Finding]]"
 
+LAYERS = 60.0
+"""Seconds that the search through images may take."""
 OLDEST_PYTHON = (3, 11)
 GIB = 1024**3
 ENOUGH_DISK, TOO_LITTLE_DISK = 2 * GIB, GIB // 10
@@ -53,10 +58,51 @@ class Machine:
         return self.engine.status()
 
 
-def examine(project: Project, profile: str) -> list[Finding]:
+def check_variables(
+    project: Project, profile: str, engine: str = "", limit: float = QUICK
+) -> list[Finding]:
+    """Check everything that concerns a profile's variables; where nothing is wrong, say that.
+
+    Without an engine it is the one in use, or that the profile usually runs on. The search through
+    git takes `limit` seconds at most; layers of images are searched where there is time.
+    """
+    engine = engine or values.usual_engine(project, profile)
+    found = [*config_check.checks(project, profile, engine)]
+    if any(item.check == "schema" for item in found):
+        return found
+    secrets = config_check.secrets_in_use(project, profile, engine)
+    found += encrypted_env.checks(project, profile)
+    found += scan_git.checks(project, profile, secrets, limit)
+    if engine == COMPOSE and secrets:
+        layers = LAYERS if limit >= THOROUGH else 0
+        found += scan_images.checks(project, profile, secrets, layers)
+    if has_room("secret/rotation"):
+        from slipway.secret import rotation  # noqa: PLC0415 - optional: only with such secrets
+
+        found += rotation.checks(project.root, profile)
+    name = project.env_file(profile).name
+    return found or [Finding("env", "ok", f"{name}: every variable has a value")]
+
+
+def refuse_failures(project: Project, profile: str, engine: str) -> None:
+    """Stop before anything is touched.
+
+    Raises:
+        Refused: something fails; all of it is listed, each with what to type.
+    """
+    found = check_variables(project, profile, engine)
+    if failed := [item for item in found if item.state == "fail"]:
+        raise Refused(f"profile {profile} is not ready:{config_check.listed(failed)}", code=2)
+
+
+def check_machine(project: Project, profile: str) -> list[Finding]:
     """Look at everything; a check that cannot be made is a finding too."""
     checks: list[Check] = [_python, _engine, _disk, _env, _rotation, _settings]
-    of_what_stays_up: list[Check] = [_ports, _stack, _models, _backup]
+    of_what_stays_up: list[Check] = [_ports, _stack]
+    if has_room("models"):
+        of_what_stays_up.append(_models)
+    if has_room("backup"):
+        of_what_stays_up.append(_backup)
     machine = Machine(project, profile)
     found = [finding for check in checks for finding in _made(check, machine)]
     if _stays_up(project):
@@ -110,7 +156,7 @@ def _env(machine: Machine) -> Iterator[Finding]:
     project, profile = machine.project, machine.profile
     path = project.env_file(profile)
     if path.is_file():
-        found = config_check.examine(project, profile)
+        found = check_variables(project, profile)
         yield from (replace(item, check="env") for item in found)
     else:
         fix = values.how_to_make(project, profile)
@@ -179,16 +225,12 @@ def _described(status: ServiceStatus) -> str:
 
 
 def _models(machine: Machine) -> Iterator[Finding]:
-    served = history.served_versions(machine.project.models)
-    wrong = [item for item in maintenance.verify_models(machine.project) if item.state != "ok"]
-    for item in wrong:
-        yield Finding("models", item.state, f"{item.check}: {item.detail}", item.fix)
-    if not served and _has(machine.project, "prepare"):
-        yield Finding("models", "warn", "none yet", "inv deploy.up trains them")
-    elif served and not wrong:
-        listed = ", ".join(f"{tier} {version}" for tier, version in served.items())
-        yield Finding("models", "ok", f"whole; served: {listed}")
+    from slipway.models import maintenance  # noqa: PLC0415 - optional: only where models are served
+
+    yield from maintenance.checks(machine.project)
 
 
 def _backup(machine: Machine) -> Iterator[Finding]:
-    yield from backup_checks.checks(machine.project, machine.profile, machine.engine.name)
+    from slipway.backup import checks  # noqa: PLC0415 - optional: only where there is data
+
+    yield from checks.checks(machine.project, machine.profile, machine.engine.name)

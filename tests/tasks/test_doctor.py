@@ -11,7 +11,7 @@ import pytest
 from slipway.backup import drill
 from slipway.config import values
 from slipway.core import journal
-from slipway.stack.doctor import examine
+from slipway.tasks.findings import check_machine
 from tests.support import restore_points
 from tests.support.scratch import SCHEMA
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def findings(scratch: Scratch) -> dict[str, Finding]:
-    return {item.check: item for item in examine(scratch.project, "dev")}
+    return {item.check: item for item in check_machine(scratch.project, "dev")}
 
 
 def test_a_fresh_repository_is_told_what_to_type(scratch: Scratch) -> None:
@@ -91,8 +91,8 @@ def test_a_copy_off_site_that_failed_is_told_until_one_succeeds(scratch: Scratch
 def test_a_pointer_to_nothing_fails(scratch: Scratch) -> None:
     (scratch.root / "models").mkdir()
     (scratch.root / "models" / "tier1_current.onnx").symlink_to("gone.onnx")
-    assert "tier1 -> gone.onnx, which is no complete model" in next(
-        item.detail for item in examine(scratch.project, "dev") if item.state == "fail"
+    assert "tier1 -> gone.onnx, which is not a complete model" in next(
+        item.detail for item in check_machine(scratch.project, "dev") if item.state == "fail"
     )
 
 
