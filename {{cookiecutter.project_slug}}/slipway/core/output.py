@@ -142,7 +142,7 @@ def waiting(text: str) -> Iterator[None]:
         say(f"  {text}")
         yield
         return
-    from rich.console import Console  # noqa: PLC0415 - `inv --list` should not wait for it
+    from rich.console import Console  # noqa: PLC0415 - speed: `inv --list` should not wait
 
     with Console().status(text):
         yield
