@@ -43,7 +43,7 @@ def run(
         limit=float(timeout),
         keep=keep,
     )
-    from slipway.harness.run import HarnessRun  # noqa: PLC0415 - `inv --list` does not wait for pytest
+    from slipway.harness.run import HarnessRun  # noqa: PLC0415 - speed: `inv --list` does not wait for it
 
     output.say(f"Harness {plan.name} (profile {profile})")
     outcome = HarnessRun(plan).run()
