@@ -428,7 +428,7 @@ def test_services_with_a_profile_are_not_brought_up(steps: Scratch) -> None:
     steps.write("compose.yaml", "include: [services/steps/compose.yaml]\n")
     done = steps.inv("deploy.up", "--engine", "local")
     assert done.returncode == 0, done.stderr
-    assert "Nothing stays up here" in done.stdout
+    assert "No service stays up here" in done.stdout
     assert "Next: inv pipeline.run" in done.stdout
     assert not (steps.root / ".env.dev").exists()
     assert "nothing stays up here" in steps.inv("doctor").stdout

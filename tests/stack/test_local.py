@@ -102,7 +102,7 @@ def test_a_command_has_what_a_service_is_given(scratch: Scratch) -> None:
     told = scratch.inv("deploy.run", "--service=wep", "--", "true")
     assert (told.returncode, "choose one of: " in told.stderr) == (2, True)
     told = scratch.inv("deploy.run")
-    assert (told.returncode, "it follows --" in told.stderr) == (2, True)
+    assert (told.returncode, "no command after --" in told.stderr) == (2, True)
 
 
 def test_a_process_that_is_killed_comes_back(scratch: Scratch) -> None:
@@ -118,7 +118,7 @@ def test_a_process_that_is_killed_comes_back(scratch: Scratch) -> None:
 def test_a_process_that_dies_at_start_is_shown_with_its_last_words(scratch: Scratch) -> None:
     scratch.write("web.py", "raise SystemExit('the disk is made of cheese')")
     engine = scratch.engine()
-    with pytest.raises(Refused, match="died at start") as error:
+    with pytest.raises(Refused, match="died while starting") as error:
         engine.up(limit=20)
     assert "the disk is made of cheese" in error.value.what
     assert engine.supervisor.process() is None
@@ -348,7 +348,7 @@ def test_secrets_of_a_deployed_profile_are_not_made_anew(scratch: Scratch) -> No
     assert scratch.inv("deploy.up", "--engine", "local").returncode == 0
     (scratch.root / ".env.dev").unlink()
     again = scratch.inv("deploy.up", "--engine", "local")
-    assert (again.returncode, ".env.dev is gone" in again.stderr) == (1, True)
+    assert (again.returncode, ".env.dev is missing" in again.stderr) == (1, True)
     assert answers(scratch.port)
 
 

@@ -1,4 +1,4 @@
-"""What a task works with: the project, a profile's variables and the engine."""
+"""A session: the project, a profile's variables and the engine that a task works with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Session:
 
     @property
     def series(self) -> tuple[str, str]:
-        """Whose data it is: the restore points of it are one of many."""
+        """The profile and the engine, which name a series of restore points."""
         return (self.profile, self.engine.name)
 
     def module(self, name: str, *arguments: str) -> None:
@@ -62,13 +62,13 @@ def open_session(
 
 
 def profile_name(here: Project, asked: str) -> str:
-    """Return the profile that is meant: what was asked for, else APP_ENV, else the one in use."""
+    """Return the profile: asked for by option or APP_ENV, else the one in use."""
     given = asked or os.environ.get("APP_ENV", "")
     return values.profile_name(given or values.profile_in_use(here))
 
 
 def _refuse_another(here: Project, profile: str, engine: str) -> None:
-    """Refuse to change a stack by way of another profile or engine than it is up with."""
+    """Refuse to change a stack with another profile or engine than it is up with."""
     up = {"profile": values.profile_in_use(here), "engine": values.engine_in_use(here)}
     for what, asked in {"profile": profile, "engine": engine}.items():
         known = {"profile": schema.PROFILES, "engine": schema.ENGINES}[what]

@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 TIMEOUT = {"timeout": "seconds each service may take to become healthy"}
 MOST = 50
-"""How often a service may run on one machine: what is more has been mistyped."""
+"""How many replicas a service may have on one machine: a larger number is a typing mistake."""
 
 
 @task(help=options.WHERE | TIMEOUT | {"gpu": "reserve this machine's GPUs (compose.gpu.yaml)"})
 def up(
     _c: Context, profile: str = "", engine: str = "", timeout: str = "120", gpu: bool = False
 ) -> None:
-    """Set up what is missing, start all, wait for health."""
+    """Set up what is missing, start all services and wait for their health."""
     limit = options.seconds(timeout)
     here = project.load()
     if not services.deployed_services(here.root):
-        output.say("Nothing stays up here: its services run to their end when they are asked for.")
+        output.say("No service stays up here: each runs to its end, on request.")
         output.say(f"Next: {_next(here)}")
         return
     wanted = session.profile_name(here, profile)
@@ -45,7 +45,7 @@ def up(
     name = opened.engine.name
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
     if name == LOCAL and (left := services.container_only_services(here.root)):
-        output.say(f"  In containers only, and not here: {', '.join(sorted(left))}")
+        output.say(f"  Left out, because they run in containers only: {', '.join(sorted(left))}")
     _refuse_wrong_password(opened)
     with change(here.root, "deploy.up", profile=opened.profile, engine=name) as made:
         hooks.run_before(hooks.PRE_DEPLOY, made)
@@ -78,7 +78,7 @@ def _served_models(here: project.Project) -> dict[str, str]:
 
 
 def _next(here: project.Project) -> str:
-    """Say what runs services that do not stay up."""
+    """Return the command that runs services which do not stay up."""
     if project.has_room("pipeline"):
         from slipway.pipeline import stages  # noqa: PLC0415 - optional: only where there are stages
 
@@ -88,18 +88,18 @@ def _next(here: project.Project) -> str:
 
 
 def _make_environment(here: project.Project, profile: str) -> None:
-    """Make a profile's env file, unless its secrets are in use already and only the file is gone.
+    """Make a profile's env file with new secrets, unless there were secrets before.
 
     Raises:
-        Refused: they are there, encrypted; or the profile was deployed before, so that new secrets
+        Refused: they are there, encrypted; or the profile was deployed before, and new secrets
             would lock its owner out.
     """
     values.refuse_hidden(here, profile)
     path = here.env_file(profile)
     deployed = [item for item in journal.entries(here.root) if item["verb"] == "deploy.up"]
     if not path.exists() and any(item.get("profile") == profile for item in deployed):
-        what = f"{path.name} is gone, and the secrets of an earlier deployment with it"
-        raise Refused(what, f"put it back, or make new secrets: inv env.init --profile {profile}")
+        what = f"{path.name} is missing, and with it the secrets of an earlier deployment"
+        raise Refused(what, f"restore it, or make new secrets: inv env.init --profile {profile}")
     made = values.init(here, profile)
     if made:
         output.say(f"  Made {made.name} with new secrets; git ignores it.")
@@ -107,7 +107,7 @@ def _make_environment(here: project.Project, profile: str) -> None:
 
 @task(
     help=options.WHERE
-    | {"volumes": "also remove the database and the cache", "yes": "do not ask for that"}
+    | {"volumes": "also remove the database and the cache", "yes": "do not ask about the volumes"}
 )
 def down(
     _c: Context, profile: str = "", engine: str = "", volumes: bool = False, yes: bool = False
@@ -124,13 +124,13 @@ def down(
     with change(opened.project.root, "deploy.down", engine=opened.engine.name, volumes=volumes):
         ran = opened.engine.down(volumes=volumes)
         engines.forget_stack(opened.project)
-    kept = "its volumes are gone, models/ is kept" if volumes else "the data is kept"
+    kept = "the volumes are removed, models/ is kept" if volumes else "the data is kept"
     output.say(f"Stopped; {kept}." if ran else "Nothing was running.")
 
 
 @task(help=options.WHERE | {"json": options.JSON})
 def status(_c: Context, profile: str = "", engine: str = "", json: bool = False) -> None:
-    """Show each service: state, address, replicas, image, age."""
+    """Show each service: state, address, replicas, image and age."""
     found = session.open_session(profile, engine, whole=False).engine.status()
     if json:
         output.show(found, as_json=True, empty="")
@@ -139,13 +139,17 @@ def status(_c: Context, profile: str = "", engine: str = "", json: bool = False)
 
 
 def _show(found: Sequence[ServiceStatus]) -> None:
-    """Show the services as a table, without what only scripts want by itself."""
+    """Show the services as a table, without the columns for scripts."""
     output.show([item.line for item in found], as_json=False, empty="No service stays up here.")
 
 
 @task(
     help=options.WHERE
-    | {"service": "only this one", "lines": "how many of the last", "follow": "go on until Ctrl-C"}
+    | {
+        "service": "only this one",
+        "lines": "how many lines from the end",
+        "follow": "keep printing until Ctrl-C",
+    }
 )
 def logs(
     _c: Context,
@@ -155,18 +159,18 @@ def logs(
     profile: str = "",
     engine: str = "",
 ) -> None:
-    """Show what the services printed."""
+    """Show the logs of the services."""
     opened = session.open_session(profile, engine, whole=False)
     opened.engine.logs(service, max(lines, 0), follow=follow)
 
 
-@task(help=options.WHERE | {"service": "whose image, variables and secrets it gets"})
+@task(help=options.WHERE | {"service": "the service whose image, variables and secrets it gets"})
 def run(c: Context, service: str = "", profile: str = "", engine: str = "") -> None:
-    """Run what follows --, with what the application is given."""
+    """Run the command after --, with the application's variables and secrets."""
     command = options.after_dashes(c.remainder, sys.argv)
     if not command:
         fix = "inv deploy.run -- python -m <module>"
-        raise Refused("there is no command: it follows --", fix, code=2)
+        raise Refused("there is no command after --", fix, code=2)
     session.open_session(profile, engine).engine.run(command, service)
 
 
@@ -177,7 +181,7 @@ def run(c: Context, service: str = "", profile: str = "", engine: str = "") -> N
 def scale(
     _c: Context, replicas: str, profile: str = "", engine: str = "", timeout: str = "120"
 ) -> None:
-    """Run a service as many times as asked for."""
+    """Run a number of replicas of a service."""
     name, _, number = replicas.partition("=")
     if not number.isdecimal() or not 1 <= int(number) <= MOST:
         what = f"{replicas!r} is not service=number, from 1 to {MOST}"
@@ -186,4 +190,4 @@ def scale(
     with change(opened.project.root, "deploy.scale", service=name, replicas=number):
         opened.engine.scale(name, int(number), options.seconds(timeout))
     _show(opened.engine.status())
-    output.say("It stays so until inv deploy.up, which runs as many as the profile says.")
+    output.say("This holds until the next inv deploy.up, which runs as many as the profile says.")

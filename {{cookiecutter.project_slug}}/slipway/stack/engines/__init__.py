@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from slipway.stack.engines.base import Engine
 
 GPU = "gpu"
-"""Noted beside the engine's name where the stack has GPUs."""
+"""Noted beside the engine's name if the stack has GPUs."""
 
 
 def choose_engine(

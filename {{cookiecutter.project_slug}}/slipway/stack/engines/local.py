@@ -34,27 +34,27 @@ if TYPE_CHECKING:
     from slipway.core.project import Project
 
 ONCE_LIMIT = 900.0
-"""Seconds a step that runs to its end may take; training a first model is one."""
+"""Seconds that a step may take, such as training a first model."""
 POLL = 0.25
-"""Seconds between two questions to a service that is starting."""
+"""Seconds between two health checks of a service that is starting."""
 WATCHED = ("src", "services", "slipway", "config", "compose.yaml", "requirements.txt")
-"""What a running stack is made from: when one of them changes, `up` starts it anew."""
+"""What a stack is started from: when any of it has changed, `up` restarts the stack."""
 
 
 @dataclass(frozen=True)
 class LocalState:
-    """A stack that is running, or is to run: enough to look at it and to bring it back."""
+    """A stack that is running, or is to run: enough to look at it and to start it again."""
 
     made_from: str
     services: tuple[LocalService, ...]
 
     def write(self, path: Path) -> None:
-        """Keep it beside the logs; it holds no secret."""
+        """Write it beside the logs; it holds no secret."""
         path.write_text(output.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> LocalState | None:
-        """Return what was kept; None where nothing can be read."""
+        """Return what was written; None if it cannot be read."""
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
             services = (LocalService(**_tuples(item)) for item in said["services"])
@@ -70,13 +70,13 @@ def _tuples(item: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PreviousStack:
-    """What ran before a change: its state, configuration, environment and files."""
+    """The stack before a change: its state, configuration, environment and files."""
 
     state: LocalState
     configuration: str
     environment: dict[str, str]
     handed: dict[str, str]
-    """The files that services were handed."""
+    """The variables and secrets of its services, as files."""
 
 
 class LocalEngine:
@@ -97,9 +97,10 @@ class LocalEngine:
         self.environment = process_environment(project, values)
 
     def up(self, limit: float) -> bool:
-        """Bring every service up and wait for its health; say whether any had to be started.
+        """Start every service and wait for its health; say whether any had to be started.
 
-        Whatever can be refused is refused, and the steps run, before anything that runs is touched.
+        Everything that can be refused is refused, and the steps run, before running services are
+        touched.
         """
         self._end_orphans()
         target = LocalState(
@@ -112,7 +113,7 @@ class LocalEngine:
         wanted = {item.name: item.port for item in self.services if item.port}
         health.refuse_taken_ports({name: port for name, port in wanted.items() if port not in held})
         if running:
-            output.say("  The code, the configuration or a variable changed: starting anew.")
+            output.say("  The code, the configuration or a variable has changed: restarting.")
         previous = self._previous(running)
         try:
             service_env.write(self.project, self.handouts, self.name)
@@ -131,15 +132,15 @@ class LocalEngine:
 
     @cached_property
     def handouts(self) -> dict[str, Handout]:
-        """What each service, and a command of the application, is to be handed."""
+        """The variables and secrets of each service, and of the application's commands."""
         return service_env.planned(self.project, self.values, self.name)
 
     def _files(self) -> dict[str, dict[str, str]]:
-        """Return what tells each service where its secrets are."""
+        """Return the variables that tell each service where its secrets are."""
         return {name: item.named(self.name) for name, item in self.handouts.items()}
 
     def _handed(self) -> dict[str, str]:
-        """Return all variables, and when secrets were last others: that is what services get."""
+        """Return the variables of all services, and when their secrets last changed."""
         stamps = {f"{name} {STAMP}": item.stamp for name, item in self.handouts.items()}
         return self.environment | stamps
 
@@ -150,7 +151,7 @@ class LocalEngine:
         return self.environment | self._files().get(reader, {})
 
     def _hand_back(self, previous: PreviousStack | None) -> None:
-        """Hand out again what runs now was started with."""
+        """Put back the files that the running services were started with."""
         if previous:
             service_env.put_back(self.project, previous.handed)
 
@@ -158,14 +159,14 @@ class LocalEngine:
         """Stop every service and keep its data; say whether anything ran.
 
         Raises:
-            Refused: volumes are to go; there are none, and data/ is not touched.
+            Refused: volumes are to be removed; there are none, and data/ is not touched.
         """
         if volumes:
             raise Refused("processes have no volumes; their data is in data/ and models/")
         return self.supervisor.stop()
 
     def running(self) -> LocalState | None:
-        """Return the stack that runs, as it was started; None if none does."""
+        """Return the running stack, as it was started; None if none is running."""
         return LocalState.read(self.places.state) if self.supervisor.process() else None
 
     def ports(self) -> dict[str, int]:
@@ -177,7 +178,7 @@ class LocalEngine:
         del replicas, limit
         refuse_unknown(service, [item.name for item in self.services])
         fix = "inv deploy.down, then inv deploy.up --engine compose"
-        raise Refused(f"{service} runs once as a process; containers can be scaled", fix)
+        raise Refused(f"{service} can run only once as a process; containers can be scaled", fix)
 
     def run(self, command: Sequence[str], service: str = "") -> None:
         """Run a command with the environment of the application, or of a service."""
@@ -222,7 +223,7 @@ class LocalEngine:
         yield from shell.lines(words, cwd=root, env=self._application(), timeout=limit)
 
     def halt(self, needed: str) -> Callable[[float], None]:
-        """Stop all: what they keep is in files that any of them may have open."""
+        """Stop all services: any of them may have the files open in which data is kept."""
         del needed
         previous = self._previous(self.running())
         self.supervisor.stop()
@@ -234,14 +235,14 @@ class LocalEngine:
         return resume
 
     def restart(self, service: str, limit: float) -> None:
-        """Start a process anew, and wait for its health."""
+        """Restart a process, and wait for its health."""
         for item in self._in_force():
             if item.name == service and not item.once:
                 self.supervisor.call("stopProcess", service)
                 self._run(item, limit)
 
     def reads_once(self, service: str) -> bool:
-        """Say no: what says so of itself runs in containers only."""
+        """Say no: services that read secrets only at their start run in containers only."""
         del service
         return False
 
@@ -261,21 +262,21 @@ class LocalEngine:
         shell.run(command, cwd=self.project.root)
 
     def _in_force(self) -> tuple[LocalService, ...]:
-        """Return the services as they were started; as they would be, where nothing runs."""
+        """Return the services as they were started, or as they would be if nothing is running."""
         running = self.running()
         return running.services if running else tuple(self.services)
 
     def _end_orphans(self) -> None:
-        """End what a killed supervisord, or a killed `inv`, left running."""
+        """End processes that a killed supervisord, or a killed `inv`, left running."""
         left = self.supervisor.orphans()
         if left:
             output.say(
-                f"  Ending what an earlier start left: {', '.join(map(describe_process, left))}"
+                f"  Ending processes of an earlier start: {', '.join(map(describe_process, left))}"
             )
             self.supervisor.stop()
 
     def _heal(self, limit: float) -> bool:
-        """Start again what is not healthy in a stack that is as it should be otherwise."""
+        """Restart the services that are not healthy in a stack that has not changed."""
         ill = {item.service for item in self.status() if item.state != "healthy"}
         if ill:
             self._run_steps()
@@ -288,7 +289,7 @@ class LocalEngine:
         return bool(ill)
 
     def _run_steps(self) -> None:
-        """Run the steps that come before the services, each to its end."""
+        """Run the steps before the services, each to its end."""
         self.places.folder.mkdir(parents=True, exist_ok=True)
         for service in self.services:
             if service.once:
@@ -296,7 +297,7 @@ class LocalEngine:
                     self._run_once(service)
 
     def _previous(self, running: LocalState | None) -> PreviousStack | None:
-        """Remember what runs now, so that it can be put back."""
+        """Remember the running stack, so that it can be put back."""
         process = self.supervisor.process()
         if not (running and process):
             return None
@@ -304,7 +305,7 @@ class LocalEngine:
         return PreviousStack(running, config, process.environ(), service_env.taken(self.project))
 
     def _put_back(self, previous: PreviousStack | None, limit: float) -> None:
-        """Stop what a failed start left, and bring back what ran before it."""
+        """Stop what a failed start left, and start again what ran before it."""
         with uninterrupted():
             self.supervisor.stop()
             output.say("  What this command had started is stopped again.")
@@ -319,7 +320,7 @@ class LocalEngine:
                 output.say(f"  That failed too: {error.what}")
 
     def _launch(self, state: LocalState, env: Mapping[str, str], config: str, limit: float) -> None:
-        """Start supervisord and each service after what it needs; await every one's health."""
+        """Start supervisord and each service after those it needs; wait until all are healthy."""
         self.places.folder.mkdir(parents=True, exist_ok=True)
         self.places.config.write_text(config, encoding="utf-8")
         self._start_supervisor(env)
@@ -331,7 +332,7 @@ class LocalEngine:
         self._refuse_unhealthy()
 
     def _start_supervisor(self, env: Mapping[str, str]) -> None:
-        """Start supervisord; what it prints before it is up is nothing for who pressed Ctrl-C."""
+        """Start supervisord; what it prints until it is up goes into its log."""
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.places.config)]
         try:
             with self.places.own_log.open("ab") as log:
@@ -342,7 +343,7 @@ class LocalEngine:
         self.supervisor.await_start()
 
     def _refuse_unhealthy(self) -> None:
-        """Look at all once more: one may have died after it was found well."""
+        """Check all once more: one may have died after it was found healthy."""
         ill = [item for item in self.status() if item.state != "healthy"]
         if ill:
             lines = [f"{item.service} is {item.state}: {item.detail}" for item in ill]
@@ -375,11 +376,11 @@ class LocalEngine:
             raise Refused(f"{service.name} {wrong}\n{said}")
 
     def _await_health(self, service: LocalService, deadline: float, limit: float) -> str:
-        """Wait until a process is well; return what is wrong if it dies or the deadline passes."""
+        """Wait until a process is healthy; return why it did not become so."""
         while True:
             info = self.supervisor.call("getProcessInfo", service.name)
             if info["state"] in DIED:
-                return f"died at start ({info['spawnerr'] or info['description']})"
+                return f"died while starting ({info['spawnerr'] or info['description']})"
             wrong = health.probe_health(service.health)
             if not wrong:
                 return ""
@@ -389,9 +390,9 @@ class LocalEngine:
 
 
 def process_environment(project: Project, values: Mapping[str, str]) -> dict[str, str]:
-    """Return what the processes get on top of this process's environment.
+    """Return the variables that processes get on top of this process's environment.
 
-    Secrets are in files: what this environment says of them is not passed on.
+    Secrets are in files, so variables of this environment that hold one are emptied.
     """
     own = {MARK: str(project.root), "PYTHONPATH": str(project.source), "PYTHONUNBUFFERED": "1"}
     hidden = service_env.secrets_of(schema.read(project), values)
@@ -401,7 +402,7 @@ def process_environment(project: Project, values: Mapping[str, str]) -> dict[str
 def stack_fingerprint(
     project: Project, env: Mapping[str, str], services: Iterable[LocalService]
 ) -> str:
-    """Digest what a running stack is made from; values go in, but cannot be read back."""
+    """Digest all that a stack is started from; values cannot be read back from it."""
     digest = hashlib.sha256(repr([sorted(env.items()), list(services), sys.executable]).encode())
     for name in WATCHED:
         place = project.root / name
@@ -412,7 +413,7 @@ def stack_fingerprint(
 
 
 def process_status(service: LocalService, info: Mapping[str, Any] | None) -> ServiceStatus:
-    """Describe a service by what supervisord and its health check say."""
+    """Describe a service from supervisord and its health check."""
     if info is None or info["state"] in (ProcessStates.STOPPED, ProcessStates.STOPPING):
         return ServiceStatus(service.name, "stopped", None, 0, "not running")
     if info["state"] in DIED:
@@ -434,7 +435,7 @@ def process_status(service: LocalService, info: Mapping[str, Any] | None) -> Ser
 
 
 def with_this_python(command: Sequence[str]) -> list[str]:
-    """Let `python` be this environment's, whatever the caller's PATH says."""
+    """Replace `python` by this environment's, whatever the caller's PATH says."""
     return [sys.executable, *command[1:]] if command[0] == "python" else list(command)
 
 
