@@ -1,20 +1,22 @@
-"""What `inv` offers in this repository: Slipway's tasks, and below them yours."""
+"""What `inv` offers in this repository. Yours: add your own tasks and namespaces here.
 
-from invoke.context import Context
-from invoke.tasks import task
+Write them below, so that updates of the template merge. A task that `inv hello --name you` runs:
 
-from slipway.core import output, project
+    from invoke.context import Context  # noqa: E402
+    from invoke.tasks import task  # noqa: E402
+
+    from slipway.core import output, project  # noqa: E402
+
+
+    @task(help={"name": "who is greeted"})
+    def hello(_c: Context, name: str = "world") -> None:
+        '''Greet somebody.'''
+        output.say(f"{project.load().name} says hello to {name}.")
+
+
+    ns.add_task(hello)
+"""
+
 from slipway.tasks import namespace
 
 ns = namespace()
-
-
-# An example of a task of your own. Options follow from the arguments: `inv about --path`.
-@task(help={"path": "print the folder too"})
-def about(_c: Context, path: bool = False) -> None:
-    """Print what this repository is called."""
-    here = project.load()
-    output.say(f"{here.name}: {here.root}" if path else here.name)
-
-
-ns.add_task(about)

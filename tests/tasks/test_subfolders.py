@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.support.scratch import Scratch
 
 READING = (
-    ("about", "--path"),
     ("env.show", "--json"),
     ("models.list", "--json"),
     ("backup.list", "--json"),

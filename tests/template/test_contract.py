@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from devtools.bake import ROOT, TEMPLATE, settings
@@ -37,18 +38,20 @@ def test_the_readme_names_every_room() -> None:
     assert {*re.findall(r"^\| `(\w+)/` \|", said, re.MULTILINE)} == rooms
 
 
-def test_a_repository_s_tools_leave_slipway_alone(tmp_path: Path) -> None:
+def test_a_repository_s_tools_check_its_own_tasks_and_leave_slipway_alone(tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(baked("pipeline"), project, ignore=shutil.ignore_patterns("__pycache__"))
     errors = project / "slipway" / "core" / "errors.py"
     errors.write_text(errors.read_text(encoding="utf-8") + "\nNUMBER: int = 'text'\n")
     tasks = project / "tasks.py"
-    own = """
-from slipway.core.project import find_root
-
-FOUND: int = find_root()
-"""
-    tasks.write_text(tasks.read_text(encoding="utf-8") + own, encoding="utf-8")
+    text = tasks.read_text(encoding="utf-8")
+    own = textwrap.dedent(text.partition("runs:\n\n")[2].partition('"""')[0]).replace("'''", '"""')
+    tasks.write_text(f"{text}\n{own.rstrip()}\n", encoding="utf-8")
+    run(project, "ruff", "format", "--check", "--no-cache", "tasks.py")
+    run(project, "ruff", "check", "--no-cache", "tasks.py")
+    assert run(project, "invoke", "hello", "--name=you") == "Weather Forecast says hello to you.\n"
+    with tasks.open("a", encoding="utf-8") as file:
+        file.write("WRONG: int = project.find_root()\n")
 
     said = run(project, "mypy", "--cache-dir", str(ROOT / "build" / ".mypy_cache"), code=1)
     assert "Found 1 error in 1 file" in said  # what it offers has types all the same

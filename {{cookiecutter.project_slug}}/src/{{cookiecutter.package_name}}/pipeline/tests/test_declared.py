@@ -14,9 +14,9 @@ HERE = load(Path(__file__).parents[4])
 
 def test_compose_says_of_the_stages_what_they_do() -> None:
     said = STAGES
-    there = stages.stages(HERE.root)
+    there = stages.read_stages(HERE.root)
     assert [stage.name for stage in there] == [stage.name for stage in said]
-    work = stages.Work("wind", "1w")
+    work = stages.WorkItem("wind", "1w")
     places = {"data": "data/pipeline/wind-1w", "artifacts": "artifacts/wind-1w"}
 
     def placed(names: tuple[str, ...]) -> set[str]:
@@ -34,6 +34,6 @@ def test_compose_says_of_the_stages_what_they_do() -> None:
 
 
 def test_compose_knows_every_series_and_interval() -> None:
-    known = stages.known(HERE.root)
+    known = stages.available_series(HERE.root)
     assert known.series == tuple(rules.load(HERE.root / rules.FILE).series)
     assert known.intervals == tuple(INTERVALS)
