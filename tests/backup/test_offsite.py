@@ -16,7 +16,6 @@ from slipway.backup import (
     catalog,
     restore,
     restore_point,
-    retention,
 )
 from slipway.backup import (
     create as backup_create,
@@ -236,7 +235,7 @@ def test_what_is_of_others_is_left_alone(bucket: OffsiteFolder, tmp_path: Path) 
         assert [copy.id for copy in look.copies] == [ours.id]
         assert f"{broken} in s3://backups/a/folder cannot be used" in look.strange[0]
     before = bucket.storage.sizes()
-    plan = retention.plan_pruning(tmp_path / "ours", bucket, RetentionPolicy(daily=1))
+    plan = catalog.plan_pruning(tmp_path / "ours", bucket, RetentionPolicy(daily=1))
     assert plan.empty
     plan.carry_out()
     assert bucket.storage.sizes() == before
@@ -470,7 +469,7 @@ def test_a_storage_that_does_not_answer_keeps_no_list_back(session: Session, s3:
     (line,) = found.remarks(session.project.backups)
     assert line.startswith("What is off-site is not known: s3://backups/x: it does not answer")
     assert found.items[0].facts(asked=found.asked)["offsite"] is None
-    plan = retention.plan_pruning(session.project.backups, away, RetentionPolicy())
+    plan = catalog.plan_pruning(session.project.backups, away, RetentionPolicy())
     assert (plan.empty, plan.wrong) == (True, line)
 
 
@@ -566,7 +565,7 @@ def test_old_copies_go_by_the_same_policy_and_the_newest_verified_stays(
     restore_point.remove_point(made[0])
     for point in made[1:]:
         restore_point.mark_verified(point)
-    plan = retention.plan_pruning(here, bucket, RetentionPolicy(daily=1))
+    plan = catalog.plan_pruning(here, bucket, RetentionPolicy(daily=1))
     plan.show()
     said = capsys.readouterr().out
     assert said.count("keep: none is verified") == 3
@@ -595,7 +594,7 @@ def test_what_is_uploaded_takes_little_memory(tmp_path: Path) -> None:
         "root = Path(sys.argv[1])\n"
         "away = OffsiteFolder(storage.open_storage(f'file://{root}/away'), 'a', sys.argv[2])\n"
         "(point,) = restore_point.list_points(root / 'backups')\n"
-        "age.refuse_bad(sys.argv[2])\n"
+        "age.refuse_bad_recipient(sys.argv[2])\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "away.upload(point)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"

@@ -1,4 +1,4 @@
-"""Retention: which restore points are kept, and the pruning of the others, here and off-site.
+"""Which restore points stay: the last ones of so many days, weeks, months and years.
 
 Days, weeks, months and years count only if they have a verified restore point, whatever the
 calendar says: after a month without backups, the points before it are still the last seven days'.
@@ -8,19 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
-from slipway.backup import catalog, restore_point
-from slipway.core import output
+from slipway.backup import restore_point
 from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
     from datetime import datetime
-    from pathlib import Path
-
-    from slipway.backup.offsite.copies import OffsiteCopy, OffsiteFolder, OffsiteListing
-    from slipway.backup.restore_point import RestorePoint
 
     class RetentionItem(Protocol):
         """What is judged: a restore point, or a copy of one elsewhere."""
@@ -53,8 +48,6 @@ if TYPE_CHECKING:
 LONGEST_GAP = timedelta(hours=48)
 """So long without a restore point means that something was wrong."""
 DAILY = 7
-Judged = TypeVar("Judged", "RestorePoint", "OffsiteCopy")
-LEFTOVER = "left by who was killed making or deleting it"
 
 
 @dataclass(frozen=True)
@@ -155,146 +148,3 @@ def _after_gap(ours: Sequence[RetentionItem], policy: RetentionPolicy) -> dict[s
     return dict.fromkeys((point.id for point in after), "made since the last gap") | dict.fromkeys(
         (point.id for point in last), "the last verified before a gap"
     )
-
-
-@dataclass(frozen=True)
-class PruningPlan:
-    """What stays and why, and what goes."""
-
-    folder: Path
-    away: OffsiteFolder | None
-    policy: RetentionPolicy
-    known: Sequence[RestorePoint]
-    left: Sequence[Path]
-    look: OffsiteListing
-    wrong: str
-    """Why it is not known what is off-site: then nothing goes there."""
-    kind: str = ""
-    """Only those made for that reason go; where it is empty, all."""
-
-    @property
-    def _stay(self) -> dict[str, str]:
-        return reasons_to_keep(self.known, self.policy)
-
-    @property
-    def _stay_away(self) -> dict[str, str]:
-        return reasons_to_keep(self.look.copies, self.policy)
-
-    @property
-    def going(self) -> list[RestorePoint]:
-        """The restore points that go, the oldest first."""
-        return self._gone(self.known)
-
-    @property
-    def going_away(self) -> list[OffsiteCopy]:
-        """The copies that go, the oldest first."""
-        return self._gone(self.look.copies)
-
-    def _gone(self, all_: Sequence[Judged]) -> list[Judged]:
-        stay = reasons_to_keep(all_, self.policy)
-        return [one for one in all_ if one.id not in stay and self.kind in ("", one.kind)]
-
-    @property
-    def left_away(self) -> list[str]:
-        """What uploads that were killed left off-site."""
-        return self.look.leftovers({point.id for point in self.known})
-
-    @property
-    def empty(self) -> bool:
-        """Tell whether nothing goes."""
-        return not (self.going or self.left or self.going_away or self.left_away)
-
-    @property
-    def counts(self) -> str:
-        """Say how much goes."""
-        here = sum(point.size for point in self.going)
-        leftovers = len(self.left) + len(self.left_away)
-        parts = [f"{len(self.going)} restore points ({output.format_size(here)})"]
-        if self.away:
-            there = sum(copy.size for copy in self.going_away)
-            parts.append(f"{len(self.going_away)} off-site copies ({output.format_size(there)})")
-        return f"{', '.join(parts)} and {leftovers} leftovers"
-
-    @property
-    def facts(self) -> dict[str, list[str]]:
-        """What the journal keeps of it."""
-        away = [copy.id for copy in self.going_away]
-        deleted = {"deleted": [point.id for point in self.going]}
-        return deleted | ({"deleted_offsite": away} if away else {})
-
-    def show(self) -> None:
-        """Print it."""
-        rows = [*self._rows_away(), *self._rows()]
-        output.show(
-            rows, as_json=False, empty=f"No restore point yet. Next: {restore_point.CREATE_COMMAND}"
-        )
-        for name in (*(path.name for path in self.left), *self.left_away):
-            output.say(f"{name}: DELETE ({LEFTOVER})")
-        for line in filter(None, (self.wrong, *self.look.strange)):
-            output.say(line)
-        if self.empty:
-            output.say("Nothing to delete.")
-
-    def _rows(self) -> Iterator[dict[str, str]]:
-        stay = self._stay
-        for point in reversed(self.known):
-            yield {
-                "id": point.id,
-                **({"where": "here"} if self.away else {}),
-                "age": output.format_elapsed(point.age),
-                "size": output.format_size(point.size),
-                "verified": point.state,
-                "plan": self._planned(point, stay),
-            }
-
-    def _rows_away(self) -> Iterator[dict[str, str]]:
-        stay = self._stay_away
-        for copy in reversed(self.look.copies):
-            yield {
-                "id": copy.id,
-                "where": "off-site",
-                "age": output.format_elapsed(copy.age),
-                "size": output.format_size(copy.size),
-                "verified": copy.state,
-                "plan": self._planned(copy, stay),
-            }
-
-    def _planned(self, one: RestorePoint | OffsiteCopy, stay: Mapping[str, str]) -> str:
-        other = f"it is {one.kind}" if self.kind not in ("", one.kind) else ""
-        why = stay.get(one.id, other)
-        return f"keep: {why}" if why else "DELETE"
-
-    def carry_out(self) -> None:
-        """Delete what was shown, unless it has become the one to keep meanwhile.
-
-        Raises:
-            Refused: the storage does not answer any more; what is here is deleted.
-        """
-        restore_point.clear_partials(restore_point.list_partials(self.folder))
-        now = plan_pruning(self.folder, self.away, self.policy, self.kind)
-        shown = {point.id for point in self.going}
-        for point in now.going:
-            if point.id in shown:
-                restore_point.remove_point(point)
-        if self.away and not self.wrong:
-            self._carry_out_away(self.away, now)
-
-    def _carry_out_away(self, away: OffsiteFolder, now: PruningPlan) -> None:
-        if now.wrong:
-            raise Refused(now.wrong, "inv backup.prune")
-        shown = {copy.id for copy in self.going_away}
-        for copy in now.going_away:
-            if copy.id in shown:
-                away.remove(copy)
-        for name in {*self.left_away} & {*now.left_away}:
-            away.storage.remove(name)
-
-
-def plan_pruning(
-    folder: Path, away: OffsiteFolder | None, policy: RetentionPolicy, kind: str = ""
-) -> PruningPlan:
-    """Decide by a policy what stays; here and off-site each on their own."""
-    found = catalog.read_catalog(folder, away)
-    known = [item.point for item in found.items if item.point]
-    left = restore_point.list_partials(folder)
-    return PruningPlan(folder, away, policy, known, left, found.look, found.wrong, kind)

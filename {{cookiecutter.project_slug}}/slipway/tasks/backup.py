@@ -15,7 +15,6 @@ from slipway.backup import (
     archive,
     catalog,
     restore_point,
-    retention,
 )
 from slipway.backup import (
     create as backup_create,
@@ -197,7 +196,7 @@ def prune(
         _refuse_unknown(kind)
     here = project.load()
     policy = replace(nightly.configured_policy(here, session.profile_name(here, "")), **counts)
-    plan = retention.plan_pruning(here.backups, _away(here), policy, kind)
+    plan = catalog.plan_pruning(here.backups, _away(here), policy, kind)
     plan.show()
     if not dry_run and not plan.empty:
         output.confirm(f"Delete {plan.counts}?", yes=yes)

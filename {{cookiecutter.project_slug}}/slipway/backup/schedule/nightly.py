@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit
 
-from slipway.backup import create, restore_point, retention
+from slipway.backup import catalog, create, restore_point, retention
 from slipway.backup.offsite import copies
 from slipway.backup.retention import RetentionPolicy
 from slipway.config import values
@@ -102,7 +102,7 @@ def prune_nightly(setting: BackupSource, newest: RestorePoint) -> None:
         away = copies.configured_offsite(here, newest.profile)
     except Refused as error:  # what is here goes all the same, or the disk fills up
         wrong = error.what
-    plan = retention.plan_pruning(here.backups, away, configured_policy(here, newest.profile), KIND)
+    plan = catalog.plan_pruning(here.backups, away, configured_policy(here, newest.profile), KIND)
     if not plan.empty:
         with change(here.root, "backup.prune", **plan.facts):
             plan.carry_out()
