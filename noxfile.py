@@ -50,7 +50,9 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *own)
     # N999: only in place is the package's name no name.
     session.run("ruff", "check", "--extend-ignore", "N999", TEMPLATE.name)
-    session.run("ruff", "format", "--check", *own, TEMPLATE.name)
+    slipway = f"{TEMPLATE.name}/slipway"  # a bake's settings leave it out
+    session.run("ruff", "check", "--config", "pyproject.toml", slipway)
+    session.run("ruff", "format", "--check", *own, TEMPLATE.name, slipway)
     session.run("shellcheck", ".ci/run")
     workflows = [
         str(path) for root in (ROOT, TEMPLATE) for path in root.glob(".github/workflows/*.yml")

@@ -379,7 +379,8 @@ def drill(
         opened.project, profile or point.profile, RestoreRequest(point, limit=limit), keep=keep
     )
     output.say(
-        f"{backup_drill.VERB}: {point.id}, age {output.format_elapsed(point.age)}, as {turn.scratch.name}"
+        f"{backup_drill.VERB}: {point.id}, age {output.format_elapsed(point.age)}, "
+        f"as {turn.scratch.name}"
     )
     facts = {"point": point.id, "profile": turn.profile, "engine": point.engine}
     with change(opened.project.root, backup_drill.VERB, **facts) as made:

@@ -70,10 +70,9 @@ def encrypt(_c: Context, profile: str = "", yes: bool = False) -> None:
         output.confirm(f"{what}: it may hold what a colleague changed. Overwrite it?", yes=yes)
     with change(here.root, "env.encrypt", profile=name):
         count = encrypted_env.encrypt_env(here, name)
-    output.say(
-        f"{encrypted_env.encrypted_name(name)}: encrypted anew, for {encrypted_env.count_recipients(count)}."
-    )
-    output.say(f"Next: git add {encrypted_env.encrypted_name(name)} {encrypted_env.RECIPIENTS}")
+    file = encrypted_env.encrypted_name(name)
+    output.say(f"{file}: encrypted again, for {encrypted_env.count_recipients(count)}.")
+    output.say(f"Next: git add {file} {encrypted_env.RECIPIENTS}")
 
 
 @task(help={"profile": options.PROFILE, "identity": options.IDENTITY, "yes": options.YES})
@@ -103,12 +102,9 @@ def edit(_c: Context, profile: str = "", identity: str = "") -> None:
     if names is None:
         output.say("Nothing was changed. (A window has to be waited for: EDITOR='code --wait')")
         return
-    output.say(
-        f"{encrypted_env.encrypted_name(name)}: changed {', '.join(names) or 'no variable'}."
-    )
-    output.say(
-        f"Next: git add {encrypted_env.encrypted_name(name)}, and where it is deployed: inv deploy.up"
-    )
+    file = encrypted_env.encrypted_name(name)
+    output.say(f"{file}: changed {', '.join(names) or 'no variable'}.")
+    output.say(f"Next: git add {file}, and where it is deployed: inv deploy.up")
 
 
 @task(
