@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import dataclass
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from slipway.config import compose_file
+from slipway.config import compose_file, variables
 from slipway.config.schema import APPLICATION, FILE, TASKS, hint
 from slipway.core.errors import Finding
 
@@ -40,7 +39,7 @@ class Usage:
     from_environment: frozenset[str]
     """Those of them that config/settings.yaml has no default for."""
     tasks: frozenset[str]
-    """What slipway/ names: texts that look like variables."""
+    """What slipway/ declares that it reads."""
 
 
 def used(project: Project) -> Usage:
@@ -64,7 +63,7 @@ def used(project: Project) -> Usage:
         takes=takes,
         settings=keys,
         from_environment=keys - _defaults(project.root / "config" / "settings.yaml"),
-        tasks=_named(project.root / "slipway"),
+        tasks=variables.READ,
     )
 
 
@@ -98,19 +97,13 @@ def _defaults(path: Path) -> frozenset[str]:
     return frozenset(key.upper() for key in content.get("default") or {})
 
 
-def _named(folder: Path) -> frozenset[str]:
-    """Return what looks like a variable among the texts of Python files."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
-    return frozenset(re.findall(r'"([A-Z][A-Z0-9_]*)"', text))
-
-
-def findings(usage: Usage, variables: Sequence[Variable]) -> Iterator[Finding]:
+def findings(usage: Usage, described: Sequence[Variable]) -> Iterator[Finding]:
     """Compare what is used with what the schema says, both ways.
 
     What is used and not described, or not handed on, does silently without: that is a failure.
     What is said to be read and is not is a mistake in the schema that breaks nothing.
     """
-    known = {variable.name: variable for variable in variables}
+    known = {variable.name: variable for variable in described}
     for service, names in usage.filled_in.items():
         for name in sorted(names - known.keys()):
             detail = f"service {service} uses {name}, which is not described{hint(name, known)}"
@@ -119,9 +112,9 @@ def findings(usage: Usage, variables: Sequence[Variable]) -> Iterator[Finding]:
         detail = f"{name} is needed, and neither in config/settings.yaml nor described"
         fix = f"give {name.lower()} a value there, or describe it in {FILE}"
         yield Finding("settings", "fail", f"{detail}{hint(name, known)}", fix)
-    for variable in variables:
+    for variable in described:
         yield from _readers(variable, usage)
-    yield from _unused(usage, variables)
+    yield from _unused(usage, described)
 
 
 def _readers(variable: Variable, usage: Usage) -> Iterator[Finding]:
@@ -148,12 +141,13 @@ def _readers(variable: Variable, usage: Usage) -> Iterator[Finding]:
         )
 
 
-def _unused(usage: Usage, variables: Sequence[Variable]) -> Iterator[Finding]:
+def _unused(usage: Usage, described: Sequence[Variable]) -> Iterator[Finding]:
     """Find what nobody uses, not even another variable's default."""
-    texts = [text for variable in variables for text in variable.default.values()]
+    texts = [text for variable in described for text in variable.default.values()]
     used_names = {name for text in texts for name in Template(text).get_identifiers()}
     used_names |= usage.tasks.union(usage.settings, *usage.services.values())
-    for variable in variables:
-        if variable.name not in used_names and not {*variable.read_by} & {*usage.services}:
+    for variable in described:
+        readers = {*variable.read_by} & {*usage.services}
+        if variable.name not in used_names and not readers and not variable.set_by:
             fix = f"remove it: {FILE}:{variable.line}"
             yield Finding("compose", "warn", f"nobody uses {variable.name}", fix)
