@@ -431,5 +431,5 @@ def test_services_with_a_profile_are_not_brought_up(steps: Scratch) -> None:
     assert "No service stays up here" in done.stdout
     assert "Next: inv pipeline.run" in done.stdout
     assert not (steps.root / ".env.dev").exists()
-    assert "nothing stays up here" in steps.inv("doctor").stdout
+    assert "no service stays up here" in steps.inv("doctor").stdout
     assert "No service stays up here" in steps.inv("deploy.status", "--engine", "local").stdout
