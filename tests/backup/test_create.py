@@ -180,7 +180,9 @@ def test_what_is_restored_otherwise_is_not_verified(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Rows, "prove", lambda self, _: self.content(2))
-    with pytest.raises(StepFailed, match=r"is not what was dumped: .*observations: 2 rows, not 3"):
+    with pytest.raises(
+        StepFailed, match=r"differs from what was dumped: .*observations: 2 rows, not 3"
+    ):
         create(session)
     (point,) = restore_point.list_points(session.project.backups)
     assert point.verified is None
@@ -209,7 +211,7 @@ def test_a_model_that_is_damaged_is_left_out_and_the_rest_is_not(
     assert not [name for name in point.files if "tier1" in name]
     said = capsys.readouterr().out
     assert "LEFT OUT tier1" in said
-    assert "LEFT OUT tier3: its link leads to no complete model" in said
+    assert "LEFT OUT tier3: its link does not lead to a complete model" in said
 
 
 def test_another_kind_of_database_is_refused(session: Session) -> None:
@@ -247,7 +249,7 @@ def killing(*_arguments, **_options):
 
 module, name = {
     "database": (here.Rows, "content"),
-    "models": (create.registry, "damaged"),
+    "models": (create.registry, "find_damage"),
     "manifest": (restore_point, "write_manifest"),
     "checksums": (restore_point, "measure_files"),
     "rename": (restore_point, "publish_point"),

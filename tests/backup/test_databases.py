@@ -202,7 +202,7 @@ def test_what_is_put_back_is_what_was_copied(database: SqliteDatabase, folder: P
     assert held.differences(database.prove(folder)) == []
     assert (held.migration, held.tables["a"].rows, held.sequences) == ("0002", 3, {"a": 3})
     assert [path.name for path in folder.iterdir()] == [COPY]
-    assert database.names() == []
+    assert database.other_databases() == []
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_what_a_killed_proof_left_is_removed_by_the_next_one(
     database.dump(folder)
     database.stage(folder, f"{SCRATCH}1")
     database.prove(folder)
-    assert database.names() == []
+    assert database.other_databases() == []
 
 
 def test_databases_are_exchanged_and_back_again(database: SqliteDatabase, folder: Path) -> None:
@@ -301,7 +301,7 @@ def test_databases_are_exchanged_and_back_again(database: SqliteDatabase, folder
     database.stage(folder, "restored")
     database.swap("restored", "before")
     assert held.differences(database.measure()) == []
-    assert (database.names(), database.exists("before")) == (["before"], True)
+    assert (database.other_databases(), database.exists("before")) == (["before"], True)
     database.swap("before", "restored")
     assert database.measure().tables["b"].rows == 0
     database.drop("restored")

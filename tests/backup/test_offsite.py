@@ -148,7 +148,7 @@ def test_it_comes_back_as_it_went_away(
     away: OffsiteFolder, point: RestorePoint, tmp_path: Path
 ) -> None:
     made = away.upload(point)
-    (copy,) = away.looked().copies
+    (copy,) = away.list_copies().copies
     assert (copy, copy.good, copy.state) == (made, True, point.state)
     assert (copy.id, copy.sequence, copy.series) == (point.id, point.sequence, point.series)
     assert sorted(away.storage.sizes()) == [f"{point.id}.json", f"{point.id}.tar"]
@@ -165,7 +165,7 @@ def test_encrypted_only_the_key_opens_it(
     sealed = replace(away, recipient=secret_to(key))
     sealed.upload(point)
     assert sorted(away.storage.sizes()) == [f"{point.id}.json", f"{point.id}.tar.age"]
-    (copy,) = away.looked().copies
+    (copy,) = away.list_copies().copies
     assert b"dumped" not in stored(away, copy.file)
     age.make_key(tmp_path / "other")
     for wrong in (None, tmp_path / "other"):
@@ -185,16 +185,16 @@ def test_what_is_damaged_there_is_told_and_never_used(
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     overwrite(away, name, bytes(flipped))
-    (copy,) = away.looked().copies
+    (copy,) = away.list_copies().copies
     with pytest.raises(Refused, match=f"{name} is damaged"):
         fetched(away, copy, tmp_path, key)
     overwrite(away, name, whole[:-1])
-    (cut,) = away.looked().copies
+    (cut,) = away.list_copies().copies
     assert (cut.good, cut.state) == (False, "DAMAGED: its archive is cut")
     with pytest.raises(Refused, match=f"is damaged: it has {len(whole) - 1} bytes"):
         fetched(away, cut, tmp_path, key)
     away.storage.remove(name)
-    (gone,) = away.looked().copies
+    (gone,) = away.list_copies().copies
     assert (gone.good, gone.state) == (False, "DAMAGED: no archive")
     assert [*(tmp_path / "elsewhere").iterdir()] == []
     assert away.upload(point).good
@@ -207,14 +207,14 @@ def test_one_under_the_name_of_another_is_refused(folder: OffsiteFolder, tmp_pat
     same = {"bytes": copy.size, "sha256": copy.facts["sha256"]}
     folder.storage.write(f"{new.id}.json", json.dumps({**newer.facts, **same}))
     with pytest.raises(Refused, match=f"is another restore point: {old.id}"):
-        fetched(folder, folder.looked().copies[-1], tmp_path)
+        fetched(folder, folder.list_copies().copies[-1], tmp_path)
     assert [*(tmp_path / "elsewhere").iterdir()] == []
 
 
 def test_without_its_facts_there_is_no_copy(away: OffsiteFolder, point: RestorePoint) -> None:
     copy = away.upload(point)
     away.storage.remove(f"{point.id}.json")
-    look = away.looked()
+    look = away.list_copies()
     assert (look.copies, away.find(point.id)) == ([], None)
     assert look.leftovers({point.id}) == [copy.file]
     assert look.leftovers({"20260101-020000-0000"}) == []
@@ -227,17 +227,17 @@ def test_what_is_of_others_is_left_alone(bucket: OffsiteFolder, tmp_path: Path) 
     replace(bucket, project="b").upload(theirs)
     for name in ("notes.txt", "20260101-020000-0000.tar", "x.json"):
         overwrite(bucket, name, b"another's")
-    assert replace(bucket, project="renamed").looked().leftovers({ours.id, theirs.id}) == []
+    assert replace(bucket, project="renamed").list_copies().leftovers({ours.id, theirs.id}) == []
     broken = "20260101-020000-0001.json"
     for text in (b"", b"{", b"[]", b'{"id": "20260101-020000-0001"}', b"x" * 70_000):
         overwrite(bucket, broken, text)
-        look = bucket.looked()
+        look = bucket.list_copies()
         assert [copy.id for copy in look.copies] == [ours.id]
-        assert f"{broken} in s3://backups/a/folder cannot be used" in look.strange[0]
+        assert f"{broken} in s3://backups/a/folder cannot be used" in look.unusable[0]
     before = bucket.storage.sizes()
     plan = catalog.plan_pruning(tmp_path / "ours", bucket, RetentionPolicy(daily=1))
     assert plan.empty
-    plan.carry_out()
+    plan.apply()
     assert bucket.storage.sizes() == before
 
 
@@ -264,13 +264,13 @@ def test_a_second_upload_that_fails_leaves_the_first(
         patch.setattr(archive, "archive_blocks", interrupted)
         with pytest.raises(KeyboardInterrupt):
             away.upload(point)
-    (copy,) = away.looked().copies
+    (copy,) = away.list_copies().copies
     assert copy == first
     assert fetched(away, copy, tmp_path).manifest == point.manifest
     assert len(away.storage.sizes()) == 2
-    if (part := away.storage.part(copy.file)) != copy.file:
+    if (part := away.storage.partial_name(copy.file)) != copy.file:
         overwrite(away, part, b"left by a kill")
-        assert away.looked().leftovers({point.id}) == [part]
+        assert away.list_copies().leftovers({point.id}) == [part]
 
 
 def test_what_the_storage_gives_back_otherwise_does_not_count(
@@ -280,7 +280,7 @@ def test_what_the_storage_gives_back_otherwise_does_not_count(
     monkeypatch.setattr(
         storage.Storage, "blocks", lambda self, name: (b"x" + it[1:] for it in real(self, name))
     )
-    with pytest.raises(Refused, match="reads otherwise than it was written"):
+    with pytest.raises(Refused, match="reads back differently"):
         folder.upload(point)
     assert folder.storage.sizes() == {}
 
@@ -296,7 +296,7 @@ def test_a_folder_of_this_machine_keeps_it_private(
 def refused(away: OffsiteFolder) -> str:
     """Ask a storage that is not right; return what is said of it, which holds no secret."""
     with pytest.raises(Refused) as caught:
-        away.looked()
+        away.list_copies()
     said = str(caught.value)
     assert not [secret for secret in SECRETS if secret in said]
     assert caught.value.__suppress_context__
@@ -340,7 +340,7 @@ def test_a_place_that_is_not_there_is_not_made(
     assert "it is not there" in refused(folder)
     other = storage.open_storage("s3://another-bucket/x", s3.options)
     assert "it is not there" in refused(OffsiteFolder(other, "a"))
-    assert bucket.looked().copies == []
+    assert bucket.list_copies().copies == []
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ def test_a_restore_point_is_carried_away_once_it_is_proven(
     session: Session, folder: OffsiteFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     point = create(session, folder)
-    (copy,) = folder.looked().copies
+    (copy,) = folder.list_copies().copies
     assert (copy.id, copy.verified) == (point.id, point.verified)
     assert "  5 offsite    ok" in capsys.readouterr().out
     with change(session.project.root, "backup.create") as made:
@@ -417,7 +417,7 @@ def test_a_restore_point_is_carried_away_once_it_is_proven(
             session, steps, cast("StackDatabase", Rows()), "manual", prove=False, away=folder
         )
     assert "  5 offsite    skipped" in capsys.readouterr().out
-    assert len(folder.looked().copies) == 1
+    assert len(folder.list_copies().copies) == 1
 
 
 def test_an_upload_that_fails_leaves_a_good_restore_point(session: Session, s3: S3) -> None:
@@ -428,7 +428,7 @@ def test_an_upload_that_fails_leaves_a_good_restore_point(session: Session, s3: 
     (point,) = restore_point.list_points(session.project.backups)
     assert point.good
     assert "step 5 (offsite): s3://backups/x: it does not answer" in caught.value.what
-    assert f"{point.id} is here, and verified" in caught.value.what
+    assert f"{point.id} itself is verified" in caught.value.what
     assert caught.value.fix == f"inv backup.export {point.id} --to offsite"
     (last,) = journal.entries(session.project.root)
     assert (last["outcome"], last["step"], last["point"]) == ("failed", "offsite", point.id)
@@ -451,7 +451,7 @@ def test_both_places_are_listed_as_one(session: Session, folder: OffsiteFolder) 
         (both.id, "both"),
     ]
     assert len({tuple(row) for row in rows}) == 1
-    facts = [item.facts(asked=found.asked) for item in found.items]
+    facts = [item.facts(asked=found.offsite_known) for item in found.items]
     assert [(item["here"], item["offsite"]) for item in facts] == [
         (True, True),
         (False, True),
@@ -466,9 +466,9 @@ def test_a_storage_that_does_not_answer_keeps_no_list_back(session: Session, s3:
     away = OffsiteFolder(storage.open_storage("s3://backups/x", options), "a")
     found = catalog.read_catalog(session.project.backups, away)
     assert [row["where"] for row in found.rows()] == ["here"]
-    (line,) = found.remarks(session.project.backups)
-    assert line.startswith("What is off-site is not known: s3://backups/x: it does not answer")
-    assert found.items[0].facts(asked=found.asked)["offsite"] is None
+    (line,) = found.warnings(session.project.backups)
+    assert line.startswith("The off-site copies are not known: s3://backups/x: it does not answer")
+    assert found.items[0].facts(asked=found.offsite_known)["offsite"] is None
     plan = catalog.plan_pruning(session.project.backups, away, RetentionPolicy())
     assert (plan.empty, plan.wrong) == (True, line)
 
@@ -531,7 +531,7 @@ def test_a_file_that_is_encrypted_is_taken_too(
     moved = tmp_path / f"{point.id}.tar.age"
     file.rename(moved)
     assert restore.choose_point(session, str(moved)).id == point.id
-    with pytest.raises(Refused, match="is here already"):
+    with pytest.raises(Refused, match="exists already"):
         download.import_point(session.project, "dev", f"file://{moved}", str(key))
 
 
@@ -547,7 +547,7 @@ def test_a_url_that_leads_to_nothing_is_refused(
     session: Session, folder: OffsiteFolder, tmp_path: Path, url: str, said: str
 ) -> None:
     settle(session)
-    assert folder.looked().copies == []
+    assert folder.list_copies().copies == []
     with pytest.raises(Refused, match=said):
         restore.choose_point(session, url.format(tmp_path))
 
@@ -573,8 +573,8 @@ def test_old_copies_go_by_the_same_policy_and_the_newest_verified_stays(
     assert f"{made[2].id}.tar: DELETE" in said
     assert plan.facts == {"deleted": [], "deleted_offsite": [made[0].id, made[1].id]}
     overwrite(bucket, f"{made[3].id}.tar", b"cut")  # meanwhile
-    plan.carry_out()
-    assert [copy.id for copy in bucket.looked().copies] == [made[1].id, made[3].id]
+    plan.apply()
+    assert [copy.id for copy in bucket.list_copies().copies] == [made[1].id, made[3].id]
     assert len(restore_point.list_points(here)) == 3
 
 
@@ -620,4 +620,4 @@ def test_a_disk_that_does_not_take_it_in_the_end_is_told(
         patch.setattr(os, "fsync", refusing)
         with pytest.raises(Refused, match="Input/output error"):
             folder.upload(point)
-    assert folder.looked().copies == []
+    assert folder.list_copies().copies == []

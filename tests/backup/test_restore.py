@@ -36,7 +36,7 @@ def test_killed_before_others_notice_it_can_be_made_again(step: str) -> None:
     found = restore.explain_killed_restore(left(step))
     assert (found.state, found.fix) == ("warn", AGAIN)
     assert (
-        f"killed at step {ALL_STEPS.index(step) + 1} ({step}): what was live still is"
+        f"killed at step {ALL_STEPS.index(step) + 1} ({step}): the live data is unchanged"
         in found.detail
     )
 

@@ -108,7 +108,7 @@ def test_without_a_whole_manifest_there_is_no_point(folder: Path, spoil: object)
     path.write_text(spoil(path.read_text()))
     assert restore_point.list_points(folder) == []
     ((name, wrong),) = restore_point.unreadable_points(folder)
-    assert (name, wrong.startswith("its manifest is not whole")) == (made.id, True)
+    assert (name, wrong.startswith("its manifest cannot be read")) == (made.id, True)
     with pytest.raises(Refused, match=f"{made.id} cannot be used"):
         restore_point.find_point(folder, made.id)
 
@@ -139,11 +139,11 @@ def test_a_manifest_that_was_made_up_is_none(folder: Path, changed: dict[str, ob
 
 
 def test_it_is_found_by_its_id_and_what_there_is_is_named_otherwise(folder: Path) -> None:
-    with pytest.raises(Refused, match="the newest there are: none"):
+    with pytest.raises(Refused, match="the newest are: none"):
         restore_point.find_point(folder, "x")
     made = restore_points.write(folder)
     assert restore_point.find_point(folder, made.id) == made
-    with pytest.raises(Refused, match=f"the newest there are: {made.id}"):
+    with pytest.raises(Refused, match=f"the newest are: {made.id}"):
         restore_point.find_point(folder, "20260101-000000-ffff")
 
 

@@ -66,7 +66,7 @@ def test_a_policy_is_read(text: str, policy: RetentionPolicy) -> None:
 
 @pytest.mark.parametrize("text", ["", "7,", "-1", "7,x", "1,2,3,4,5", "7.5"])
 def test_what_is_no_policy_is_refused(text: str) -> None:
-    with pytest.raises(Refused, match="BACKUP_KEEP should be counts"):
+    with pytest.raises(Refused, match="BACKUP_KEEP must be counts"):
         retention.parse_policy(text)
 
 

@@ -98,10 +98,10 @@ def test_a_night_is_made_once(
 ) -> None:
     for now, made in (("22 01:59", 0), ("22 02:00", 1), ("22 02:00", 1), ("22 23:00", 1)):
         clock.at(now)
-        loop.look()
+        loop.check_due()
         assert len(work.made) == made
     said = capsys.readouterr().out
-    assert f"{work.made[0]} is verified; the next one: 2026-11-23 02:00 UTC" in said
+    assert f"{work.made[0]} is verified; next backup: 2026-11-23 02:00 UTC" in said
 
 
 def test_a_night_that_failed_is_told_recorded_and_tried_again(
@@ -114,15 +114,15 @@ def test_a_night_that_failed_is_told_recorded_and_tried_again(
     work.errors = [Refused("no server"), OSError(28, "No space left"), ValueError("strange")]
     for now in ("22 02:00", "22 02:05", "22 02:10", "22 02:20"):
         clock.at(now)
-        loop.look()
+        loop.check_due()
     assert failures(project) == ["no server", "[Errno 28] No space left", "ValueError: strange"]
     assert not work.made
     clock.at("22 02:30")
-    loop.look()
+    loop.check_due()
     assert len(work.made) == 1
     said = capsys.readouterr()
-    assert "FAILED, no proven restore point was made: no server" in said.out
-    assert "the next try: in 10 minutes" in said.out
+    assert "FAILED, there is no new verified restore point: no server" in said.out
+    assert "next attempt: in 10 minutes" in said.out
     assert "Traceback" in said.err  # of what nobody expected
 
 
@@ -132,11 +132,11 @@ def test_after_the_last_try_the_next_night_follows(
     work.errors = [Refused("no server") for _ in range(timetable.RETRIES + 1)]
     clock.at("22 02:00")
     for _ in range(3 * timetable.RETRIES):
-        loop.look()
+        loop.check_due()
         clock.now += timetable.PAUSE
     assert (len(failures(project)), work.made) == (timetable.RETRIES + 1, [])
     clock.at("23 02:00")
-    loop.look()
+    loop.check_due()
     assert len(work.made) == 1
 
 
@@ -147,19 +147,19 @@ def test_another_change_is_waited_for_and_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    loop.night = lambda: nightly.run_nightly(ContainerSource(project, "dev"), Rows())  # type: ignore[arg-type]
+    loop.run_nightly = lambda: nightly.run_nightly(ContainerSource(project, "dev"), Rows())  # type: ignore[arg-type]
     clock.at("22 02:00")
     with change(project.root, "deploy.up"):
         for _ in range(3):
-            loop.look()
+            loop.check_due()
         assert capsys.readouterr().out.count("waiting up to 60 minutes: deploy.up of") == 1
         assert journal.entries(project.root) == []
         monkeypatch.setattr(service, "LOCK_PATIENCE", 0)
-        loop.look()
+        loop.check_due()
     (error,) = [item["error"] for item in journal.entries(project.root) if "error" in item]
     assert "no backup.create at the same time" in error
     clock.at("22 02:10")
-    loop.look()
+    loop.check_due()
     assert [point.kind for point in restore_point.list_points(project.backups)] == ["scheduled"]
 
 
@@ -167,7 +167,7 @@ def test_who_is_asked_to_end_ends(loop: Scheduler, clock: Clock, work: Nights) -
     work.errors = [Exit("interrupted", 130)]
     clock.at("22 02:00")
     with pytest.raises(Exit, match="interrupted"):
-        loop.look()
+        loop.check_due()
 
 
 def test_while_it_is_at_work_it_shows_life(
@@ -176,16 +176,16 @@ def test_while_it_is_at_work_it_shows_life(
     beat = service.heartbeat_file(project.run)
     monkeypatch.setattr(service, "TICK", 0.01)
 
-    def night() -> RestorePoint:
+    def run_nightly() -> RestorePoint:
         beat.unlink(missing_ok=True)
         deadline = time.monotonic() + 10
         while not beat.exists():
             assert time.monotonic() < deadline
         return restore_points.write(project.backups)
 
-    loop.night = night
+    loop.run_nightly = run_nightly
     clock.at("22 02:00")
-    loop.look()
+    loop.check_due()
     assert loop.timetable.handled == clock()
 
 
@@ -372,7 +372,7 @@ def test_a_request_to_end_ends_it_and_leaves_no_half_point(
         said = process.communicate(timeout=10)[0]
     assert time.monotonic() - start < 5
     assert process.returncode == 0, said
-    assert said.splitlines()[-1].endswith("ended")
+    assert said.splitlines()[-1].endswith("stopped")
     assert "Traceback" not in said
     assert [
         *restore_point.list_points(project.backups),

@@ -22,7 +22,7 @@ def at(text: str) -> datetime:
 
 @pytest.mark.parametrize("text", ["", "2", "24:00", "02:60", "2 am", "02:00:00", "-1:00"])
 def test_what_is_no_time_of_day_is_refused(text: str) -> None:
-    with pytest.raises(Refused, match="should be a time of day in UTC"):
+    with pytest.raises(Refused, match="must be a time of day in UTC"):
         timetable.parse_time(text)
 
 
@@ -62,22 +62,24 @@ def test_another_time_zone_is_the_same_time() -> None:
     ],
 )
 def test_it_is_due_once_for_all_that_was_missed(handled: str, now: str, due: bool) -> None:
-    table = Timetable(TWO, at(handled)).seen(at(now))
+    table = Timetable(TWO, at(handled)).after_clock_change(at(now))
     assert table.due(at(now)) == due
     if due:
-        assert not table.done(at(now)).due(at(now))
-        assert not table.done(at(now)).due(timetable.next_due(at(now), TWO) - timedelta(seconds=1))
-        assert table.done(at(now)).due(timetable.next_due(at(now), TWO))
+        assert not table.after_success(at(now)).due(at(now))
+        assert not table.after_success(at(now)).due(
+            timetable.next_due(at(now), TWO) - timedelta(seconds=1)
+        )
+        assert table.after_success(at(now)).due(timetable.next_due(at(now), TWO))
 
 
 def looked(table: Timetable, clock: list[datetime]) -> list[datetime]:
     """Return when the work is done, by a clock that shows those times one after the other."""
     found = []
     for now in clock:
-        table = table.seen(now)
+        table = table.after_clock_change(now)
         if table.due(now):
             found.append(now)
-            table = table.done(now)
+            table = table.after_success(now)
     return found
 
 
@@ -115,7 +117,7 @@ def test_what_failed_is_tried_again_a_few_times_and_then_the_next_night() -> Non
     while now < at("23 01:00"):
         if table.due(now):
             tries.append(now)
-            table = table.lost(now)
+            table = table.after_failure(now)
         now += timedelta(minutes=1)
     assert tries == [at("22 02:00") + number * PAUSE for number in range(RETRIES + 1)]
     assert table == Timetable(TWO, tries[-1])
@@ -123,6 +125,6 @@ def test_what_failed_is_tried_again_a_few_times_and_then_the_next_night() -> Non
 
 
 def test_a_clock_set_back_does_not_put_off_the_next_try() -> None:
-    table = Timetable(TWO, at("20 02:00")).lost(at("22 02:00"))
+    table = Timetable(TWO, at("20 02:00")).after_failure(at("22 02:00"))
     assert not table.due(at("22 02:05"))
     assert table.due(at("22 01:30"))

@@ -51,7 +51,7 @@ def test_what_a_drill_needs_is_its_own_and_goes_with_it(stack: conftest.Stack) -
     said = own.drill(point, "--keep")
     assert [*own.entry["steps"]][:3] == ["copy", "images", "server"]
     assert (own.entry["outcome"], own.entry["engine"]) == ("done", "compose")
-    assert re.search(rf"Recovery of {point} took \d+ s; the objective is 1 h\.", said)
+    assert re.search(rf"Drill of {point} took \d+ s; the objective is 1 h\.", said)
     (url, *_) = re.findall(r"It is still up, in .*: (http://[^\s,]+)", said)
     with urllib.request.urlopen(url, timeout=10) as answer:
         assert answer.status == 200

@@ -92,7 +92,7 @@ class TestContainers(Recoveries):
             True,
             True,
         )
-        assert "What was there is untouched." in said
+        assert "Nothing was changed." in said
         stack.copy.inv("deploy.up")
         assert (stack.rows, stack.runs()) == (lost, True)
         (half,) = stack.databases()
@@ -116,7 +116,7 @@ class TestContainers(Recoveries):
         with stack.stack.wrong_password():
             said = stack.restore(point, code=1)
         assert "step 4 (stage)" in said
-        assert "What was there is untouched." in said
+        assert "Nothing was changed." in said
         assert "give it POSTGRES_PASSWORD" in said
         assert (stack.rows, stack.databases(), stack.runs()) == (lost, [], True)
 
@@ -128,6 +128,6 @@ class TestContainers(Recoveries):
         stack.copy.inv("deploy.down", "--volumes", "--yes")
         said = stack.restore(point)
         assert "3 safety     skipped" in said
-        assert "nothing is there" in said
+        assert "there is no data" in said
         assert (stack.rows, stack.runs()) == (held.tables["observations"].rows, True)
         assert stack.sql("SHOW test.thing") == [KEPT_TOO]

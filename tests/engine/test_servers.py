@@ -73,12 +73,12 @@ def test_a_server_that_does_not_run_is_started_for_it_and_stopped_again(
     stack = alone(make_stack)
     psql(stack, ROWS.format(10))
     said = stack.inv("backup.create")
-    assert "did not run" not in said
+    assert "is not running" not in said
     (server,) = stack.containers()
     assert server.status == "running"
     server.stop()
     said = stack.inv("backup.verify", "latest")
-    assert "The database did not run: it is started for this." in said
+    assert "The database is not running: it is started for this." in said
     assert stack.containers() == []
     stack.inv("deploy.down", "--volumes", "--yes")
     before = known(stack)
@@ -108,7 +108,7 @@ def test_a_disk_too_small_for_a_second_database_is_said_before_it_is_full(
     assert "step 4 (proof)" in said
     assert [item.verified is None for item in known(stack)] == [False, True]
     said = stack.inv("backup.restore", point.id, "--only=database", "--yes", code=1)
-    assert "What was there is untouched." in said
+    assert "Nothing was changed." in said
     assert (psql(stack, COUNT), left(stack)) == ("300000", [])
     server.exec_run(["sh", "-c", "rm $PGDATA/filler"])
     assert "1 verified" in stack.inv("backup.verify", point.id)
@@ -168,5 +168,5 @@ def test_a_dump_goes_into_a_newer_server_and_is_refused_by_an_older_one(
             options = ["--only=database", "--yes"] if task == "backup.restore" else []
             said = old.inv(task, of_new.id, *options, code=1)
             assert "it was dumped by a newer server than this one" in said
-        assert "What was there is untouched." in said
+        assert "Nothing was changed." in said
         assert (psql(old, COUNT), left(old)) == ("1000", [])

@@ -155,8 +155,8 @@ def test_carried_to_another_machine_it_is_verified_there(copy: Copy, tmp_path: P
     id_ = create(copy)
     file = tmp_path / "carried.tar"
     assert "read again and whole" in copy.inv("backup.export", id_, f"--to={file}")
-    assert "is there already" in copy.inv("backup.export", id_, f"--to={file}", code=2)
-    assert f"{id_} is here already" in copy.inv("backup.import", str(file), code=2)
+    assert "exists already" in copy.inv("backup.export", id_, f"--to={file}", code=2)
+    assert f"{id_} exists already" in copy.inv("backup.import", str(file), code=2)
     other = Copy(tmp_path / "other", SLIPWAY_ENGINE="local")
     other.inv("env.init")
     assert f"Next: inv backup.verify {id_}" in other.inv("backup.import", str(file))
@@ -183,8 +183,8 @@ def test_it_is_carried_off_site_encrypted_and_comes_back(
     (away / f"{id_}.json").unlink()
     assert "encrypted for age1" in copy.inv("backup.export", id_, "--to=offsite")
     away.rename(tmp_path / "gone")
-    assert "is here, and verified\n  -> inv backup.export" in copy.inv("backup.create", code=1)
-    assert "What is off-site is not known" in copy.inv("backup.list")
+    assert "itself is verified\n  -> inv backup.export" in copy.inv("backup.create", code=1)
+    assert "The off-site copies are not known" in copy.inv("backup.list")
     said = copy.inv("backup.prune", "--daily=1", "--yes", code=1)
     assert "what is off-site was left as it is" in said
     monkeypatch.setitem(copy.environment, "BACKUP_URL", "nope://x/y")

@@ -77,7 +77,7 @@ def test_a_killed_one_is_removed_by_the_next_which_touches_nothing_live(stack: L
     rounding = 0.05 * (len(steps) + 1)
     assert entry["seconds"] + rounding > sum(steps) > entry["steps"]["start"] > 0
     told = f"took {entry['seconds']:.0f} s; the objective is 1 h"
-    assert f"Recovery of {stack.first} {told}." in said
+    assert f"Drill of {stack.first} {told}." in said
     assert f"{told}." in stack.copy.inv("backup.list").splitlines()[-1]
     assert told in next(line for line in doctor(stack) if line.startswith("drill     ok"))
 
@@ -99,7 +99,7 @@ def test_a_damaged_point_fails_in_words(stack: Local) -> None:
     dump.write_bytes(dump.read_bytes()[:-1])
     said = stack.drill(bad.id, code=1)
     assert f"step 2 (files): restore point {bad.id} is damaged: database/" in said
-    assert "Nothing of the live stack has changed." in said
+    assert "The live stack is unchanged." in said
     assert "-> use another one: inv backup.list" in said
     assert stack.left(drills.name_in(said)) == []
     assert (stack.entry["outcome"], stack.entry["point"]) == ("failed", bad.id)
@@ -113,7 +113,7 @@ def test_no_room_on_the_disk_is_said_before_anything_is_made(stack: Local) -> No
         need_own_disk(place)
         said = stack.drill("latest", code=1)
         assert stack.folders == []
-    assert f"no drill: 67.1 MB of the disk of {place} are free" in said
+    assert f"too little room for a drill: 67.1 MB of the disk of {place} free" in said
 
 
 def is_well(address: str) -> bool:
@@ -131,7 +131,7 @@ def test_without_a_live_stack_a_failed_one_can_be_kept_and_looked_at(stack: Loca
     assert code == 1
     assert "step 10 (check): FAILED  database" in said
     assert f"==> {stack.folders[0]}/run/local/api.log <==" in said
-    assert "Nothing of the live stack has changed." in said
+    assert "The live stack is unchanged." in said
     assert stack.entry["error"].startswith("step 10 (check): FAILED  database")
     assert any("failed: step 10 (check)" in line for line in doctor(stack))
     (line,) = re.findall(r"It is still up, in .*: (http://.*)", said)

@@ -63,7 +63,7 @@ def running(copy: Copy, *words: str) -> Iterator[None]:
         finally:
             process.terminate()
             process.wait(10)
-    assert (process.returncode, "ended" in log.read_text()) == (0, True), log.read_text()
+    assert (process.returncode, "stopped" in log.read_text()) == (0, True), log.read_text()
 
 
 def made(copy: Copy, count: int) -> RestorePoint:
@@ -75,7 +75,7 @@ def made(copy: Copy, count: int) -> RestorePoint:
     ):
         assert time.monotonic() < deadline, (copy.root / "scheduler.log").read_text()
         time.sleep(0.05)
-    while "the next one" not in (copy.root / "scheduler.log").read_text():
+    while "next backup" not in (copy.root / "scheduler.log").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return found[-1]

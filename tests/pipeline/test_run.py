@@ -260,9 +260,9 @@ def test_every_thing_that_files_depend_on_has_them_made_again(steps: Scratch) ->
 
 
 def test_what_is_on_another_machine_is_asked_each_time() -> None:
-    assert StageSettings(("--url=https://example.org/a.csv",), {}, {}).elsewhere
-    assert StageSettings((), {"SOURCE_URL": "http://"}, {}).elsewhere
-    assert not StageSettings(("--file", "a.csv"), {"NAME": "https"}, {}).elsewhere
+    assert StageSettings(("--url=https://example.org/a.csv",), {}, {}).reads_remote
+    assert StageSettings((), {"SOURCE_URL": "http://"}, {}).reads_remote
+    assert not StageSettings(("--file", "a.csv"), {"NAME": "https"}, {}).reads_remote
 
 
 def test_a_file_that_a_parameter_names_is_an_input(steps: Scratch) -> None:

@@ -58,6 +58,6 @@ def name_in(said: str) -> str:
 
 def end_as_told(stack: Stack, said: str) -> None:
     """Type what ends a stack that was kept."""
-    lines = said.partition("The next drill removes it, or:\n")[2].splitlines()
+    lines = said.partition("The next drill removes it. To remove it now:\n")[2].splitlines()
     typed = "\n".join(takewhile(lambda line: line.startswith("  "), lines))
     subprocess.run(f"set -e\n{typed}", shell=True, cwd=stack.copy.root, check=True)  # noqa: S602

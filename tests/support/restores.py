@@ -146,7 +146,7 @@ class Recoveries:
         code, said = stack.restore_but("check", self.breaking(stack), point, "--only=database")
         assert code == 1
         assert "step 8 (check): FAILED  database" in said
-        assert "What was there is live, as before." in said
+        assert "What was live before is live again." in said
         assert (stack.rows, stack.databases(), stack.runs()) == (lost, [], True)
 
     def test_ctrl_c_after_the_swap_puts_it_back(self, stack: Stack, point: str, lost: int) -> None:

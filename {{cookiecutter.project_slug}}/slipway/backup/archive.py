@@ -1,6 +1,6 @@
-"""Restore points as one file each, to carry away: a tar of the folder, its manifest first.
+"""Restore points as single files: a tar of the folder, with the manifest first.
 
-It is not compressed: the dump in it is.
+The tar is not compressed; the dump in it is.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
     from slipway.backup.restore_point import RestorePoint
 
 MANIFEST_LIMIT = 64 * 1024**2
-"""Bytes; nothing that says to be a manifest is read further."""
+"""Bytes that are read of what claims to be a manifest."""
 BLOCK = 1024**2
-OTHER = "use another copy of it"
+OTHER = "use another copy"
 
 
 def archive_name(id_: str, *, encrypted: bool) -> str:
-    """Return how the file of a restore point is called."""
+    """Return the name of a restore point's file."""
     return f"{id_}.tar{age.SUFFIX if encrypted else ''}"
 
 
 def write_archive(point: RestorePoint, to: Path, recipient: str = "") -> Path:
-    """Write a restore point into one file, read that again, and only then give it its name.
+    """Write a restore point to one file, read it back, and only then give it its name.
 
-    With a recipient it is encrypted, and its name ends in .age.
+    With a recipient, the file is encrypted and its name ends in .age.
 
     Raises:
-        Refused: the point is damaged, the file is there already, or reads otherwise.
-        OSError: it cannot be written; then it is not there.
+        Refused: the point is damaged, the file exists, or reads back differently.
+        OSError: the file cannot be written; nothing is left of it.
     """
     if to.is_dir():
         to /= archive_name(point.id, encrypted=bool(recipient))
     elif recipient and to.suffix != age.SUFFIX:
         to = to.with_name(to.name + age.SUFFIX)
     if to.exists():
-        raise Refused(f"{to} is there already", "choose another name, or remove it", code=2)
+        raise Refused(f"{to} exists already", "choose another name, or remove it", code=2)
     refuse_damaged_point(point)
     with files.moved_to(to) as partial:
         descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
@@ -59,7 +59,7 @@ def write_archive(point: RestorePoint, to: Path, recipient: str = "") -> Path:
             file.flush()
             os.fsync(file.fileno())
         if age.measure_blocks(age.file_blocks(partial)) != wanted:
-            raise Refused(f"{to} reads otherwise than it was written", "use another disk")
+            raise Refused(f"{to} reads back differently", "use another disk")
         if not recipient:
             check_archive(partial)
     return to
@@ -69,7 +69,7 @@ def refuse_damaged_point(point: RestorePoint) -> None:
     """Compare every file of a restore point with its manifest.
 
     Raises:
-        Refused: one is not as it was.
+        Refused: a file is missing or has changed.
     """
     if wrong := restore_point.damaged_files(point):
         what = f"restore point {point.id} is damaged: {'; '.join(wrong[:3])}"
@@ -77,17 +77,17 @@ def refuse_damaged_point(point: RestorePoint) -> None:
 
 
 def archive_blocks(point: RestorePoint) -> Iterator[bytes]:
-    """Yield the archive of a restore point, piece by piece.
+    """Yield the archive of a restore point, block by block.
 
     Raises:
-        OSError: a file of it cannot be read.
+        OSError: a file of the point cannot be read.
     """
     text = (point.folder / restore_point.MANIFEST).read_bytes()
     yield from _packed(_member(point, restore_point.MANIFEST, len(text)), BytesIO(text))
     for file, said in point.files.items():
         with (point.folder / file).open("rb") as content:
             yield from _packed(_member(point, file, said["bytes"]), content)
-    yield bytes(2 * tarfile.BLOCKSIZE)  # what ends an archive
+    yield bytes(2 * tarfile.BLOCKSIZE)  # the end of the archive
 
 
 def _packed(member: tarfile.TarInfo, content: IO[bytes]) -> Iterator[bytes]:
@@ -96,24 +96,24 @@ def _packed(member: tarfile.TarInfo, content: IO[bytes]) -> Iterator[bytes]:
     while left:
         block = content.read(min(BLOCK, left))
         if not block:
-            raise OSError(errno.EIO, "it became shorter while it was read", member.name)
+            raise OSError(errno.EIO, "it was truncated while it was read", member.name)
         left -= len(block)
         yield block
     yield bytes(-member.size % tarfile.BLOCKSIZE)
 
 
 def _member(point: RestorePoint, name: str, size: int) -> tarfile.TarInfo:
-    """Describe a file in the archive: it belongs to whoever unpacks it, and only to them."""
+    """Describe a file of the archive; whoever unpacks it owns it."""
     member = tarfile.TarInfo(f"{point.id}/{name}")
     member.size, member.mode, member.mtime = size, 0o600, int(point.created.timestamp())
     return member
 
 
 def check_archive(path: Path) -> dict[str, Any]:
-    """Read a whole archive, compare every file with the manifest, and return that.
+    """Compare every file of an archive with its manifest, and return the manifest.
 
     Raises:
-        Refused: it is not the archive of a restore point, or not a whole one.
+        Refused: the file is not the archive of a restore point, or is damaged.
     """
     manifest = read_manifest(path)
     found = {}
@@ -135,10 +135,10 @@ def _digested(content: IO[bytes]) -> dict[str, Any]:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest alone.
+    """Read only the manifest of an archive.
 
     Raises:
-        Refused: there is none at the begin of that file.
+        Refused: the file does not start with a manifest.
     """
     try:
         with tarfile.open(path, mode="r:") as tar:
@@ -148,7 +148,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise Refused(f"{path}: {error.strerror or error}", code=2) from error
     except (tarfile.TarError, ValueError) as error:
-        raise Refused(f"{path} is no restore point: {error}", OTHER, code=2) from error
+        raise Refused(f"{path} is not a restore point: {error}", OTHER, code=2) from error
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
     """Open an archive.
 
     Raises:
-        Refused: it is found to be damaged while it is read.
+        Refused: it proves to be damaged while it is read.
     """
     try:
         with tarfile.open(path, mode="r:") as tar:
@@ -166,18 +166,18 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
 
 
 def _contents(tar: tarfile.TarFile, manifest: Mapping[str, Any]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield the files of an archive, by the name that each has in the restore point.
+    """Yield the files of an archive, each with its name in the restore point.
 
     Raises:
-        Refused: it holds something that no restore point does.
+        Refused: it holds something other than plain files that the manifest lists.
     """
     tar.next()  # the manifest
     seen = set()
     for member in iter(tar.next, None):
         name = member.name.removeprefix(f"{manifest['id']}/")
-        # Nothing but a plain file that the manifest names is ever read or unpacked.
+        # Only plain files that the manifest lists are ever read or unpacked.
         if not member.isreg() or name in seen or name not in manifest["files"]:
-            what = f"{manifest['id']}: the file holds what it should not: {member.name!r}"
+            what = f"{manifest['id']}: unexpected member in the archive: {member.name!r}"
             raise Refused(what, OTHER)
         seen.add(name)
         if content := tar.extractfile(member):
@@ -185,16 +185,16 @@ def _contents(tar: tarfile.TarFile, manifest: Mapping[str, Any]) -> Iterator[tup
 
 
 def unpack_archive(path: Path, folder: Path) -> RestorePoint:
-    """Make a restore point of an archive; it is checked before and after it is unpacked.
+    """Unpack an archive into a restore point, checked before and after.
 
     Raises:
-        Refused: the archive is not whole, or that restore point is here already.
-        OSError: the disk does not take it; then it is not there.
+        Refused: the archive is damaged, or the restore point exists already.
+        OSError: the disk is full or not writable; nothing is left of it.
     """
     manifest = check_archive(path)
     id_ = manifest["id"]
     if (folder / id_).exists():
-        raise Refused(f"restore point {id_} is here already", f"inv backup.verify {id_}", code=2)
+        raise Refused(f"restore point {id_} exists already", f"inv backup.verify {id_}", code=2)
     folder.mkdir(mode=0o700, exist_ok=True)
     partial = folder / f".{id_}.partial"
     restore_point.clear_partials([partial])
@@ -217,5 +217,5 @@ def _unpack(path: Path, manifest: Mapping[str, Any], partial: Path) -> None:
     for part in restore_point.PARTS:
         (partial / part).mkdir(mode=0o700, exist_ok=True)
     if dict(restore_point.measure_files(partial)) != manifest["files"]:
-        raise Refused(f"{path} came out otherwise than it is", "look at the disk, then try again")
+        raise Refused(f"{path} was unpacked with other content", "check the disk, then try again")
     restore_point.write_manifest(partial, manifest)

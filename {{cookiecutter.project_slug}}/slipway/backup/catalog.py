@@ -1,4 +1,4 @@
-"""What restore points there are, here and off-site, and the pruning of those that are too many."""
+"""The restore points there are, here and off-site, and the pruning of those no longer kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from slipway.backup.retention import RetentionPolicy
 
 Judged = TypeVar("Judged", "RestorePoint", "OffsiteCopy")
-LEFTOVER = "left by who was killed making or deleting it"
+LEFTOVER = "left behind when its creation or deletion was killed"
 
 
 def _point_columns(point: RestorePoint) -> Iterator[tuple[str, object]]:
@@ -31,26 +31,26 @@ def _point_columns(point: RestorePoint) -> Iterator[tuple[str, object]]:
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """One restore point, wherever it is."""
+    """One restore point, here or off-site."""
 
     point: RestorePoint | None
     copy: OffsiteCopy | None
 
     @property
     def order(self) -> tuple[int, Any]:
-        """What puts it among the others."""
+        """The key to sort by."""
         found = self.point or self.copy
         return (found.sequence, found.created) if found else (0, None)
 
     @property
     def where(self) -> str:
-        """Say where it is."""
+        """Where it is, in words."""
         if self.point and self.copy:
             return "both" if self.copy.whole else "here; DAMAGED off-site"
         return "here" if self.point else "off-site"
 
     def described(self) -> Iterator[tuple[str, object]]:
-        """Yield what a person reads of it in a list."""
+        """Yield the columns of a list."""
         if self.point:
             yield from _point_columns(self.point)
         elif copy := self.copy:
@@ -60,7 +60,7 @@ class CatalogEntry:
             yield ("holds", "encrypted" if copy.encrypted else "")
 
     def facts(self, *, asked: bool) -> dict[str, Any]:
-        """Return what a script reads of it; what was not asked is None."""
+        """Return what a script reads; what is not known is None."""
         said: dict[str, Any] = {}
         if self.point:
             said = {key: value for key, value in self.point.manifest.items() if key != "files"}
@@ -72,45 +72,45 @@ class CatalogEntry:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All of them, the oldest first."""
+    """All restore points, oldest first."""
 
     items: list[CatalogEntry]
     away: OffsiteFolder | None
     look: OffsiteListing
     wrong: str = ""
-    """Why it is not known what is off-site."""
+    """Why the off-site copies are not known."""
 
     @property
-    def asked(self) -> bool:
-        """Tell whether it is known what is off-site; with none set up, nothing is."""
+    def offsite_known(self) -> bool:
+        """Tell whether the off-site copies are known; with no storage set, there are none."""
         return not self.wrong
 
     def rows(self) -> list[dict[str, object]]:
-        """Return what a person reads, the newest first."""
+        """Return the rows of a list, newest first."""
         rows = [dict(item.described()) for item in reversed(self.items)]
         if not self.away:
             return rows
-        places = [item.where if self.asked else "here" for item in reversed(self.items)]
+        places = [item.where if self.offsite_known else "here" for item in reversed(self.items)]
         return [
             {"id": row.pop("id"), "where": place, **row}
             for place, row in zip(places, rows, strict=True)
         ]
 
-    def remarks(self, folder: Path) -> Iterator[str]:
-        """Yield what else has to be said."""
+    def warnings(self, folder: Path) -> Iterator[str]:
+        """Yield what cannot be used or reached, and why."""
         for name, wrong in restore_point.unreadable_points(folder):
             yield f"{name} cannot be used: {wrong}"
-        yield from filter(None, (*self.look.strange, self.wrong))
+        yield from filter(None, (*self.look.unusable, self.wrong))
 
 
 def read_catalog(folder: Path, away: OffsiteFolder | None) -> Catalog:
-    """Return what is here and off-site; a storage that does not answer keeps nothing back."""
+    """List the restore points here and off-site, even if the storage does not answer."""
     look, wrong = OffsiteListing([], [], []), ""
     if away:
         try:
-            look = away.looked()
+            look = away.list_copies()
         except Refused as error:
-            wrong = f"What is off-site is not known: {error.what}"
+            wrong = f"The off-site copies are not known: {error.what}"
     here = {point.id: point for point in restore_point.list_points(folder)}
     there = {copy.id: copy for copy in look.copies}
     items = [CatalogEntry(here.get(id_), there.get(id_)) for id_ in {**here, **there}]
@@ -119,84 +119,84 @@ def read_catalog(folder: Path, away: OffsiteFolder | None) -> Catalog:
 
 @dataclass(frozen=True)
 class PruningPlan:
-    """What stays and why, and what goes."""
+    """What is kept and why, and what is deleted."""
 
     folder: Path
     away: OffsiteFolder | None
     policy: RetentionPolicy
     known: Sequence[RestorePoint]
-    left: Sequence[Path]
+    leftover_folders: Sequence[Path]
     look: OffsiteListing
     wrong: str
-    """Why it is not known what is off-site: then nothing goes there."""
+    """Why the off-site copies are not known: then none of them is deleted."""
     kind: str = ""
-    """Only those made for that reason go; where it is empty, all."""
+    """Delete only points of this kind; of any kind if empty."""
 
     @property
-    def _stay(self) -> dict[str, str]:
+    def _kept_points(self) -> dict[str, str]:
         return reasons_to_keep(self.known, self.policy)
 
     @property
-    def _stay_away(self) -> dict[str, str]:
+    def _kept_copies(self) -> dict[str, str]:
         return reasons_to_keep(self.look.copies, self.policy)
 
     @property
-    def going(self) -> list[RestorePoint]:
-        """The restore points that go, the oldest first."""
-        return self._gone(self.known)
+    def expired_points(self) -> list[RestorePoint]:
+        """The restore points to delete, oldest first."""
+        return self._expired(self.known)
 
     @property
-    def going_away(self) -> list[OffsiteCopy]:
-        """The copies that go, the oldest first."""
-        return self._gone(self.look.copies)
+    def expired_copies(self) -> list[OffsiteCopy]:
+        """The copies to delete, oldest first."""
+        return self._expired(self.look.copies)
 
-    def _gone(self, all_: Sequence[Judged]) -> list[Judged]:
+    def _expired(self, all_: Sequence[Judged]) -> list[Judged]:
         stay = reasons_to_keep(all_, self.policy)
         return [one for one in all_ if one.id not in stay and self.kind in ("", one.kind)]
 
     @property
-    def left_away(self) -> list[str]:
-        """What uploads that were killed left off-site."""
+    def offsite_leftovers(self) -> list[str]:
+        """What killed uploads left off-site."""
         return self.look.leftovers({point.id for point in self.known})
 
     @property
     def empty(self) -> bool:
-        """Tell whether nothing goes."""
-        return not (self.going or self.left or self.going_away or self.left_away)
+        """Tell whether there is nothing to delete."""
+        return not (self.expired_points or self.leftover_folders or self.expired_copies or self.offsite_leftovers)
 
     @property
     def counts(self) -> str:
-        """Say how much goes."""
-        here = sum(point.size for point in self.going)
-        leftovers = len(self.left) + len(self.left_away)
-        parts = [f"{len(self.going)} restore points ({output.format_size(here)})"]
+        """How much is deleted, in words."""
+        here = sum(point.size for point in self.expired_points)
+        leftovers = len(self.leftover_folders) + len(self.offsite_leftovers)
+        parts = [f"{len(self.expired_points)} restore points ({output.format_size(here)})"]
         if self.away:
-            there = sum(copy.size for copy in self.going_away)
-            parts.append(f"{len(self.going_away)} off-site copies ({output.format_size(there)})")
+            there = sum(copy.size for copy in self.expired_copies)
+            parts.append(f"{len(self.expired_copies)} off-site copies ({output.format_size(there)})")
         return f"{', '.join(parts)} and {leftovers} leftovers"
 
     @property
     def facts(self) -> dict[str, list[str]]:
-        """What the journal keeps of it."""
-        away = [copy.id for copy in self.going_away]
-        deleted = {"deleted": [point.id for point in self.going]}
+        """What the journal records."""
+        away = [copy.id for copy in self.expired_copies]
+        deleted = {"deleted": [point.id for point in self.expired_points]}
         return deleted | ({"deleted_offsite": away} if away else {})
 
     def show(self) -> None:
-        """Print it."""
-        rows = [*self._rows_away(), *self._rows()]
+        """Print the plan."""
+        rows = [*self._offsite_rows(), *self._rows()]
         output.show(
             rows, as_json=False, empty=f"No restore point yet. Next: {restore_point.CREATE_COMMAND}"
         )
-        for name in (*(path.name for path in self.left), *self.left_away):
+        for name in (*(path.name for path in self.leftover_folders), *self.offsite_leftovers):
             output.say(f"{name}: DELETE ({LEFTOVER})")
-        for line in filter(None, (self.wrong, *self.look.strange)):
+        for line in filter(None, (self.wrong, *self.look.unusable)):
             output.say(line)
         if self.empty:
             output.say("Nothing to delete.")
 
     def _rows(self) -> Iterator[dict[str, str]]:
-        stay = self._stay
+        stay = self._kept_points
         for point in reversed(self.known):
             yield {
                 "id": point.id,
@@ -207,8 +207,8 @@ class PruningPlan:
                 "plan": self._planned(point, stay),
             }
 
-    def _rows_away(self) -> Iterator[dict[str, str]]:
-        stay = self._stay_away
+    def _offsite_rows(self) -> Iterator[dict[str, str]]:
+        stay = self._kept_copies
         for copy in reversed(self.look.copies):
             yield {
                 "id": copy.id,
@@ -224,36 +224,36 @@ class PruningPlan:
         why = stay.get(one.id, other)
         return f"keep: {why}" if why else "DELETE"
 
-    def carry_out(self) -> None:
-        """Delete what was shown, unless it has become the one to keep meanwhile.
+    def apply(self) -> None:
+        """Delete what was shown, except what has to be kept by now.
 
         Raises:
-            Refused: the storage does not answer any more; what is here is deleted.
+            Refused: the storage no longer answers; the points here are deleted.
         """
         restore_point.clear_partials(restore_point.list_partials(self.folder))
         now = plan_pruning(self.folder, self.away, self.policy, self.kind)
-        shown = {point.id for point in self.going}
-        for point in now.going:
+        shown = {point.id for point in self.expired_points}
+        for point in now.expired_points:
             if point.id in shown:
                 restore_point.remove_point(point)
         if self.away and not self.wrong:
-            self._carry_out_away(self.away, now)
+            self._apply_offsite(self.away, now)
 
-    def _carry_out_away(self, away: OffsiteFolder, now: PruningPlan) -> None:
+    def _apply_offsite(self, away: OffsiteFolder, now: PruningPlan) -> None:
         if now.wrong:
             raise Refused(now.wrong, "inv backup.prune")
-        shown = {copy.id for copy in self.going_away}
-        for copy in now.going_away:
+        shown = {copy.id for copy in self.expired_copies}
+        for copy in now.expired_copies:
             if copy.id in shown:
                 away.remove(copy)
-        for name in {*self.left_away} & {*now.left_away}:
+        for name in {*self.offsite_leftovers} & {*now.offsite_leftovers}:
             away.storage.remove(name)
 
 
 def plan_pruning(
     folder: Path, away: OffsiteFolder | None, policy: RetentionPolicy, kind: str = ""
 ) -> PruningPlan:
-    """Decide by a policy what stays; here and off-site each on their own."""
+    """Apply a policy to the restore points here and to the off-site copies, separately."""
     found = read_catalog(folder, away)
     known = [item.point for item in found.items if item.point]
     left = restore_point.list_partials(folder)

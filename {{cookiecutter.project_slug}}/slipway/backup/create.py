@@ -1,7 +1,7 @@
-"""Backups: making a restore point, and proving it.
+"""Backups: creating a restore point, and verifying it.
 
-A restore point is proven by restoring it into a scratch database and comparing what is there then
-with what the dumped snapshot held. Until then it is not verified, and counts as nothing.
+A restore point is verified by restoring it into a scratch database and comparing the result with
+the dumped snapshot. Until then it does not count.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ PROOF = ("files", "proof")
 AT_ONCE = "when it was made"
 LATER = "backup.verify"
 FULL = 1_000_000
-"""Bytes; a disk that has less left is the reason of what failed on it."""
+"""Bytes; with less free space, a full disk is taken for the cause of a failed dump."""
 SHOWN = 3
 """How many differences a message names."""
 
 
 class BackupSource(Protocol):
-    """What a restore point is made in: a session, or a container of the stack itself."""
+    """What is backed up: the stack of a session, or the stack that this container belongs to."""
 
     @property
     def project(self) -> Project:
@@ -49,13 +49,13 @@ class BackupSource(Protocol):
 
     @property
     def series(self) -> tuple[str, str]:
-        """Whose data it is."""
+        """The profile and engine of the data."""
 
     def describe_provenance(self) -> dict[str, Any]:
-        """Describe what the data is used by."""
+        """Describe the images, the code and the variables that the data is used with."""
 
 
-def create_restore_point(  # noqa: PLR0913 - what is made of what, and where it goes
+def create_restore_point(  # noqa: PLR0913 - a source, a destination, and how
     setting: BackupSource,
     steps: Steps,
     database: StackDatabase,
@@ -64,55 +64,55 @@ def create_restore_point(  # noqa: PLR0913 - what is made of what, and where it 
     prove: bool = True,
     away: OffsiteFolder | None = None,
 ) -> RestorePoint:
-    """Make a restore point, prove it, and carry a copy `away`; the steps are called STEPS.
+    """Create a restore point, verify it, and upload a copy to `away`; the steps are STEPS.
 
     Raises:
-        StepFailed: nothing was made; if that is the proof, it is there and not verified; if it is
-            the last one, it is there and verified.
+        StepFailed: a step failed. After a failed proof the restore point exists, not verified;
+            after a failed upload it exists, verified; otherwise there is none.
     """
     folder = setting.project.backups
     restore_point.clear_partials(
         restore_point.list_partials(folder)
-    )  # they may be what fills the disk
+    )  # they may fill the disk
     with _awake(database):
         point = _made(setting, steps, database, kind)
         restore_point.clear_partials(
             restore_point.list_partials(folder)
-        )  # a dump that outlived its caller was writing to one
+        )  # of a dump that outlived its caller
         steps.change.note(point=point.id)
         if prove:
             point = _proven(steps, database, point, AT_ONCE)
     if not prove:
-        steps.skip("proof", f"not asked for; later: inv backup.verify {point.id}")
+        steps.skip("proof", f"--no-verify; later: inv backup.verify {point.id}")
     if away and prove:
         _carried(steps, point, away)
     elif away:
-        steps.skip(OFFSITE, "only what is verified goes there")
+        steps.skip(OFFSITE, "only verified restore points are copied")
     return point
 
 
 def _carried(steps: Steps, point: RestorePoint, away: OffsiteFolder) -> None:
-    """Upload a restore point; whatever comes of that, the one here is as good as it was."""
-    with steps.run(OFFSITE, f"carrying it to {away.shown}") as step:
+    """Upload a restore point; a failure does not affect the one here."""
+    with steps.run(OFFSITE, f"uploading to {away.shown}") as step:
         try:
             copy = away.upload(point)
         except (Refused, OSError) as error:
             refused = error if isinstance(error, Refused) else unwritable(error)
-            what = f"{refused.what}\n  {point.id} is here, and verified"
+            what = f"{refused.what}\n  {point.id} itself is verified"
             raise Refused(what, f"inv backup.export {point.id} --to {OFFSITE}") from None
-        step.detail = f"{copy.file}, {output.format_size(copy.size)}, read again, in {away.shown}"
+        step.detail = f"{copy.file}, {output.format_size(copy.size)}, read back, in {away.shown}"
 
 
 @contextmanager
 def _awake(database: StackDatabase) -> Iterator[None]:
-    """Have its server run; one that did not is stopped again in the end.
+    """Keep the server running; stop it again afterwards if it was not.
 
     Raises:
-        Refused: it cannot be started.
+        Refused: the server cannot be started.
     """
     started = database.start(base.START_LIMIT)
     if started:
-        output.say("  The database did not run: it is started for this.")
+        output.say("  The database is not running: it is started for this.")
     try:
         yield
     finally:
@@ -157,7 +157,7 @@ def _made(setting: BackupSource, steps: Steps, database: StackDatabase, kind: st
 
 
 def _dumped(database: StackDatabase, folder: Path) -> DatabaseContent:
-    """Dump a database; of a disk that is full its tools say all kinds of things."""
+    """Dump a database; name a full disk, which the tools report in many ways."""
     try:
         return database.dump(folder)
     except Refused as error:
@@ -168,16 +168,16 @@ def _dumped(database: StackDatabase, folder: Path) -> DatabaseContent:
 
 
 def _copied(models: Path, to: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Copy the model that each tier serves; return their files, and why others were left out.
+    """Copy the model that each tier serves; return the files, and why others were left out.
 
-    A model that is damaged is no reason to have no backup of the database.
+    A damaged model does not prevent a backup of the database.
     """
     copied, broken = {}, {}
     for tier in registry.served_tiers(models):
         try:
             model = registry.find_model(models, tier)
         except Refused:
-            broken[tier] = "its link leads to no complete model"
+            broken[tier] = "its link does not lead to a complete model"
             continue
         for path in model.files:
             shutil.copyfile(path, to / path.name)
@@ -193,10 +193,10 @@ def _copied(models: Path, to: Path) -> tuple[dict[str, str], dict[str, str]]:
 def verify_restore_point(
     change: Change, database: StackDatabase, point: RestorePoint
 ) -> RestorePoint:
-    """Prove a restore point again: its files first, then by restoring it.
+    """Verify a restore point again: its files first, then by restoring it.
 
     Raises:
-        StepFailed: it is damaged, and not verified any more; or it could not be looked at.
+        StepFailed: it is damaged, and no longer verified; or it could not be checked.
     """
     steps = Steps(change, PROOF)
     with steps.run("files", "comparing checksums") as step:
@@ -205,13 +205,13 @@ def verify_restore_point(
         except Refused:
             restore_point.mark_verified(point)
             raise
-        step.detail = f"{len(point.files)} files are as they were"
+        step.detail = f"{len(point.files)} files are unchanged"
     with _awake(database):
         return _proven(steps, database, point, LATER)
 
 
 def _proven(steps: Steps, database: StackDatabase, point: RestorePoint, how: str) -> RestorePoint:
-    """Restore it into a scratch database, compare that with the manifest, and mark it."""
+    """Restore into a scratch database, compare with the manifest, and record the result."""
     refuse_other_database(database, point)
     with steps.run("proof", "restoring it into a scratch database") as step:
         start = time.monotonic()
@@ -223,15 +223,15 @@ def _proven(steps: Steps, database: StackDatabase, point: RestorePoint, how: str
         if wrong := point.content.differences(restored):
             restore_point.mark_verified(point)
             listed = "; ".join(wrong[:SHOWN]) + ("; ..." if len(wrong) > SHOWN else "")
-            what = f"restored, {point.id} is not what was dumped: {listed}"
-            raise Refused(what, "make another one: inv backup.create")
+            what = f"{point.id} differs from what was dumped: {listed}"
+            raise Refused(what, "create another one: inv backup.create")
         point = restore_point.mark_verified(point, how, time.monotonic() - start)
         step.detail = f"restored and compared: {restored.summary}"
     return point
 
 
 def refuse_other_database(database: StackDatabase, point: RestorePoint) -> None:
-    """Check that a restore point is of such a database.
+    """Check that a restore point fits the kind of a database.
 
     Raises:
         Refused: it is of another kind.

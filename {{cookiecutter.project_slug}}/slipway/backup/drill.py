@@ -1,8 +1,8 @@
-"""Drills: the recovery of a lost machine, made beside the live stack, and how long it took.
+"""Drills: a restore as on an empty machine, beside the live stack, and how long it took.
 
-A drill copies the repository into `run/drill/<name>`, gives the copy ports, secrets and names of
-its own, and lets `recovery` restore into it as on an empty machine. Nothing of that stays; what a
-drill that was killed has left is found by its folder, and taken away by the next one.
+A drill copies the repository into `run/drill/<name>`, gives the copy its own ports, secrets and
+names, restores into it, and removes it. What a killed drill has left is found by its folder, and
+removed by the next drill.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 VERB = metrics.DRILL
 PURPOSE = "drill"
 PREPARED = {LOCAL: ("copy",), COMPOSE: ("copy", "images", "server")}
-"""The steps before those of the recovery: what a machine needs that has nothing yet."""
+"""The steps before those of the restore: what an empty machine needs first."""
 TALKED = ("stage", "swap", "models", "check")
-"""The steps whose failure the services may have more to say about."""
+"""The steps whose failure the logs of services may explain."""
 LINES = 10
-"""How many last lines of each service are shown then."""
+"""How many last lines of each log are shown then."""
 MARGIN = 256 * 1024**2
-"""Bytes of the disk that a second stack needs at the least, beside the data."""
+"""Bytes of disk space that a second stack needs at least, in addition to the data."""
 MEMORY = 512 * 1024**2
-"""Bytes of memory that it needs at the least."""
+"""Bytes of memory that it needs at least."""
 IMAGE = "{{.Repository}}:{{.Tag}}"
 DRILL_COMMAND = f"inv {VERB} {restore_point.LATEST}"
 
@@ -58,7 +58,6 @@ class Drill:
     def __init__(
         self, source: Project, profile: str, wanted: RestoreRequest, *, keep: bool = False
     ) -> None:
-        """Take the restore point; nothing is made yet."""
         self.source = source
         self.profile = profile
         self.wanted, self.point = wanted, wanted.point
@@ -68,10 +67,10 @@ class Drill:
         self.start = time.monotonic()
 
     def run(self, made: Change) -> float:
-        """Restore it; return after how many seconds all of it worked again.
+        """Run the drill; return the seconds until everything worked.
 
         Raises:
-            Refused: a step failed, or this machine has no room for it.
+            Refused: a step failed, or this machine has too little disk space or memory.
         """
         remove_leftovers(self.source)
         refuse_scarce_resources(self.scratch.folder.parent, self.point.size)
@@ -91,7 +90,7 @@ class Drill:
         return seconds
 
     def _recover(self, own: Steps, values: dict[str, str]) -> None:
-        """Make all steps."""
+        """Run all steps."""
         project = self.scratch.project
         with own.run("copy") as step:
             ephemeral.copy_repository(self.source.root, project.root)
@@ -102,11 +101,11 @@ class Drill:
             self._prepare(own, session)
         change = Change(project.root, restore.VERB, {"point": self.point.id})
         turn = RestoreRun(session, change, select.open_database(session), self.wanted, own)
-        turn.look()
-        turn.make()
+        turn.inspect()
+        turn.run_steps()
 
     def _engine(self, project: Project, values: dict[str, str]) -> Engine:
-        """Return the engine that the restore point is of; it goes by no name of the live one."""
+        """Return an engine of the restore point's kind, under a name of its own."""
         name, engine = self.scratch.name, self.point.engine
         self.engine = choose_engine(engine, project, values, gpu=False, stack_name=name)
         return self.engine
@@ -120,7 +119,7 @@ class Drill:
             select.open_database(session).start(self.wanted.limit)
 
     def _explained(self, error: Refused) -> Refused:
-        """Say of a failure what is not said yet; what helps is another thing than at a restore."""
+        """Add logs and advice to a failure: what helps differs from a real restore."""
         said = [error.what]
         if isinstance(error, StepFailed) and error.step in TALKED and self.engine:
             output.say(f"  last lines of {self.scratch.name}:")
@@ -128,31 +127,31 @@ class Drill:
                 self.engine.logs("", LINES, follow=False)
         if lacking := scarce_resources(self.scratch.folder.parent, 0):
             said.append(f"  {lacking}")
-        said.append("  Nothing of the live stack has changed.")
-        again = f"look at it while it is up: inv {VERB} {self.point.id} --keep"
+        said.append("  The live stack is unchanged.")
+        again = f"to inspect it, keep it up: inv {VERB} {self.point.id} --keep"
         fix = again if not error.fix or "deploy." in error.fix else error.fix
         return Refused("\n".join(said), fix)
 
     def _leave(self) -> None:
-        """Take everything down and away, unless it is wanted."""
+        """Remove the scratch stack, unless it is to be kept."""
         if self.keep:
             output.say(
                 "\n".join(describe_kept_stack(self.source, self.scratch.folder, self.engine))
             )
             return
-        output.say("  Taking it down.")
+        output.say("  Removing the scratch stack.")
         try:
             remove_scratch_stack(self.scratch.folder)
         except (Refused, OSError) as error:
             why = getattr(error, "what", None) or str(error)
-            output.say(f"  {self.scratch.name} is not gone: {why}\n  The next drill tries again.")
+            output.say(f"  {self.scratch.name} could not be removed: {why}\n  The next drill tries again.")
 
 
 def remove_leftovers(source: Project) -> None:
-    """Take away what earlier drills left, were they killed or asked to keep it.
+    """Remove what earlier drills left, killed or run with --keep.
 
     Raises:
-        Refused: something is still there after that.
+        Refused: something could not be removed.
     """
     for folder in drill_leftovers(source):
         output.say(f"  Removing what an earlier drill left: {folder.name}")
@@ -163,17 +162,17 @@ def remove_leftovers(source: Project) -> None:
 
 
 def drill_leftovers(source: Project) -> list[Path]:
-    """Return the folders of earlier drills; a drill that runs holds the lock of all changes."""
+    """Return the folders of earlier drills; a running drill holds the lock of changes."""
     return sorted(
         path for path in ephemeral.stacks_folder(source, PURPOSE).glob("*") if path.is_dir()
     )
 
 
 def remove_scratch_stack(folder: Path) -> None:
-    """Take away a scratch stack; its folder last, as long as that is there it will be found.
+    """Remove a scratch stack, its folder last, because it is found by that.
 
     Raises:
-        Refused: something of it is still there.
+        Refused: something of it could not be removed.
         OSError: the folder cannot be deleted.
     """
     if (folder / "run" / "compose").is_dir():
@@ -194,7 +193,7 @@ def remove_scratch_stack(folder: Path) -> None:
 
 
 def describe_kept_stack(source: Project, folder: Path, engine: Engine | None) -> list[str]:
-    """Say where a stack is that stays up, and what ends it."""
+    """Describe where a kept stack is, and how to remove it."""
     name, place = folder.name, folder.relative_to(source.root)
     urls = [item.url for item in engine.status() if item.url] if engine else []
     ends = {
@@ -209,20 +208,20 @@ def describe_kept_stack(source: Project, folder: Path, engine: Engine | None) ->
     }
     listed = ends[engine.name] if engine else []
     return [
-        f"It is still up, in {place}: {', '.join(urls) or 'no service of it runs'}",
-        "The next drill removes it, or:",
+        f"It is still up, in {place}: {', '.join(urls) or 'no service is running'}",
+        "The next drill removes it. To remove it now:",
         *(f"  {line}" for line in (*listed, f"rm -r {place}")),
     ]
 
 
 def refuse_other_engine(point: restore_point.RestorePoint, engine: str) -> None:
-    """Check that the engine that was asked for, if one was, is that of the restore point.
+    """Check that the requested engine, if any, is that of the restore point.
 
     Raises:
         Refused: it is another.
     """
     if engine not in ("", point.engine):
-        what = f"{point.id} is of engine {point.engine}, and is drilled on that"
+        what = f"{point.id} is of engine {point.engine}, so its drill runs on that"
         raise Refused(what, f"inv {VERB} {point.id}", code=2)
 
 
@@ -230,14 +229,14 @@ def refuse_scarce_resources(folder: Path, size: int) -> None:
     """Check that a second stack fits on this machine.
 
     Raises:
-        Refused: there is too little of something.
+        Refused: there is too little disk space or memory.
     """
     if lacking := scarce_resources(folder, size):
-        raise Refused(f"no drill: {lacking}", "free some, then run it again")
+        raise Refused(f"too little room for a drill: {lacking}", "free some, then run it again")
 
 
 def scarce_resources(folder: Path, size: int) -> str:
-    """Say what this machine has too little of for the data of a restore point of that size."""
+    """Return what this machine has too little of for a restore point of a size, in words."""
     folder.mkdir(parents=True, exist_ok=True)
     lacking = {
         f"of the disk of {folder}": (shutil.disk_usage(folder).free, 2 * size + MARGIN),
@@ -252,7 +251,7 @@ def scarce_resources(folder: Path, size: int) -> str:
 
 @dataclass(frozen=True)
 class DrillResult:
-    """What came of a drill."""
+    """The result of a drill."""
 
     at: datetime
     point: str
@@ -262,38 +261,38 @@ class DrillResult:
 
     @property
     def age(self) -> timedelta:
-        """How long ago it was; negative where the clock was set back since."""
+        """How long ago it was; negative if the clock was set back since."""
         return datetime.now(UTC) - self.at
 
     @property
     def slow(self) -> bool:
-        """Say whether it took longer than it may."""
+        """Tell whether it took longer than the objective."""
         return self.seconds > metrics.RECOVERY_TIME.total_seconds()
 
 
 def last_drill(root: Path, series: tuple[str, str] | None = None) -> DrillResult | None:
-    """Return the last drill of the same data, or of any, that came to an end by itself."""
+    """Return the last drill of a profile and engine, or of any, that was not interrupted."""
     found = metrics.completed_drills(journal.entries(root))
     ours = (item for item in found if series in (None, (item.get("profile"), item.get("engine"))))
     return next((parse_drill(item) for item in ours if "seconds" in item), None)
 
 
 def parse_drill(entry: dict[str, Any]) -> DrillResult:
-    """Read what the journal says of a drill."""
+    """Parse the journal entry of a drill."""
     at, ok = datetime.fromisoformat(entry["at"]), entry["outcome"] == "done"
     return DrillResult(at, entry["point"], ok, entry["seconds"], entry.get("error", ""))
 
 
 def describe_duration(seconds: float) -> str:
-    """Say how long a recovery took, beside how long it may take."""
+    """Describe how long a drill took, beside the objective."""
     wanted = metrics.format_objective(metrics.RECOVERY_TIME)
-    long = seconds >= 600  # noqa: PLR2004 - people say 570 s, and 12 min
+    long = seconds >= 600  # noqa: PLR2004 - 570 s reads well, and so does 12 min
     written = f"{seconds / 60:.0f} min" if long else f"{seconds:.0f} s"
     return f"took {written}; the objective is {wanted}"
 
 
 def report_objectives(project: Project, known: Sequence[restore_point.RestorePoint]) -> list[str]:
-    """Say of each profile and engine that has restore points how far it is from the objectives."""
+    """Compare each profile and engine that has restore points with the objectives."""
     return [
         f"{'/'.join(series)}: {_newest(project, series)}. {_drilled(project, series)}."
         for series in dict.fromkeys(point.series for point in known)
@@ -308,7 +307,7 @@ def _newest(project: Project, series: tuple[str, str]) -> str:
 
 
 def _drilled(project: Project, series: tuple[str, str]) -> str:
-    """Say what came of the last drill."""
+    """Describe the last drill."""
     drill = last_drill(project.root, series)
     if not drill:
         return f"No drill yet: {DRILL_COMMAND}"

@@ -26,15 +26,15 @@ DRILL_INTERVAL = timedelta(days=90)
 """The maximum age of the last drill: code, data and machines change within a quarter."""
 DRILL = "backup.drill"
 CONCLUSIVE = ("done", "failed")
-"""How a drill ends that says something: one that was interrupted does not."""
+"""The outcomes of a drill that count; an interrupted one says nothing."""
 
 
 @on_change
 def write_metrics(root: Path) -> None:
-    """Write what is known now.
+    """Write the facts as they are now.
 
     Raises:
-        OSError: it cannot be written; what was known before is there still.
+        OSError: the file cannot be written; the previous one is still there.
     """
     folder = root / "run" / "recovery"
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def write_metrics(root: Path) -> None:
 
 
 def collect_metrics(root: Path) -> dict[str, Any]:
-    """Return the newest proof, the last drill, and what is promised."""
+    """Return the newest verification, the last drill, and the objectives."""
     entries = journal.entries(root)
     newest = restore_point.newest_point(root / "backups", _series(entries))
     return {
@@ -59,7 +59,7 @@ def collect_metrics(root: Path) -> dict[str, Any]:
 
 
 def _series(entries: Sequence[dict[str, Any]]) -> tuple[str, str] | None:
-    """Return profile and engine of the data that is in use; None where nothing was brought up."""
+    """Return profile and engine of the data in use; None if nothing was ever brought up."""
     for entry in reversed(entries):
         if entry.get("verb") == "deploy.up" and entry.get("outcome") == "done":
             return str(entry.get("profile")), str(entry.get("engine"))
@@ -67,7 +67,7 @@ def _series(entries: Sequence[dict[str, Any]]) -> tuple[str, str] | None:
 
 
 def _drill(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return when the last drill was, how long it took, and whether it went well."""
+    """Return when the last drill was, how long it took, and whether it succeeded."""
     last = next(completed_drills(entries), None)
     if last is None:
         return None
@@ -76,7 +76,7 @@ def _drill(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def completed_drills(entries: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield what the journal has of the drills that came to an end by themselves, newest first."""
+    """Yield the journal entries of drills that were not interrupted, newest first."""
     for entry in reversed(entries):
         if entry.get("verb") == DRILL and entry.get("outcome") in CONCLUSIVE:
             yield entry

@@ -1,7 +1,7 @@
-"""Recovery: a restore point goes live, or what was there stays.
+"""Restoring: a restore point goes live, or everything stays as it was.
 
-Steps 1 to 4 look at the restore point and put its database beside the live one, which goes on; from
-5 on others notice. Whatever fails from there on, what was live before is live again.
+Steps 1 to 4 check the restore point and restore its database beside the live one, which stays in
+use. Services notice from step 5 on; if a step fails after that, what was live before is put back.
 """
 
 from __future__ import annotations
@@ -41,28 +41,28 @@ CHECKS = {
     "": ("settings", "database", "models", "golden", "cache"),
     DATABASE: ("settings", "database"),
 }
-"""What `verify` looks at in the end; not at the age of the data, which a restore makes older."""
+"""What the application's `verify` checks last; not the age of data, which a restore increases."""
 HARMLESS = ("files", "migration", "safety", "stage")
-"""The steps before others notice."""
+"""The steps that services do not notice."""
 STAGED, OLD = "restore_", "before_"
-"""What the names of databases begin with that are not live yet, and not any more."""
+"""The prefixes of databases that are not live yet, and no longer live."""
 NEEDED = "postgres"
-"""The service whose users are stopped."""
+"""The service whose dependents are stopped."""
 MIGRATION_LIMIT = 1800.0
-"""Seconds until the code has said whether it knows a migration; its image may have to be built."""
+"""Seconds to ask the code whether it knows a migration; its image may have to be built first."""
 CHECK_LIMIT = 300.0
 SERVE_LIMIT = 30.0
-"""Seconds until every process serves the models."""
+"""Seconds until every process has to serve the models."""
 VERB = "backup.restore"
 
 
 def choose_point(session: Session, name: str, identity: str = "") -> RestorePoint:
-    """Return the restore point that is meant: an id, the newest verified one, a file, or a URL.
+    """Return a restore point by its id, as the newest verified one, or from a file or a URL.
 
-    What is elsewhere is made a restore point of this repository first.
+    One from elsewhere is imported first.
 
     Raises:
-        Refused: there is none, or it is not whole.
+        Refused: there is none, or it is damaged.
     """
     project = session.project
     if name == restore_point.LATEST:
@@ -74,7 +74,7 @@ def choose_point(session: Session, name: str, identity: str = "") -> RestorePoin
     if id_ and (project.backups / id_).exists():
         if elsewhere:
             output.say(
-                f"  {id_} is here already: it is used, and not {download.printable_source(name)}"
+                f"  Using {id_} from here instead of {download.printable_source(name)}."
             )
         return restore_point.find_point(project.backups, id_)
     maybe_away = restore_point.ID.fullmatch(name) and copies.configured_offsite(
@@ -87,7 +87,7 @@ def choose_point(session: Session, name: str, identity: str = "") -> RestorePoin
 
 
 def _latest_away(session: Session) -> str:
-    """Return the id of the newest verified one off-site.
+    """Return the id of the newest verified restore point off-site.
 
     Raises:
         Refused: there is none, or the storage does not answer.
@@ -104,23 +104,23 @@ def _latest_away(session: Session) -> str:
 
 @dataclass
 class RestoreProgress:
-    """What has been done, so that it can be undone."""
+    """What has been done so far, to be undone after a failure."""
 
     staged: str = ""
     old: str = ""
     links: dict[str, str] | None = None
-    """What each tier served, once that may have changed."""
+    """What each tier served, from the step on that may change it."""
     resume: Callable[[float], None] | None = None
-    """Starts what ran, once that was stopped."""
+    """Starts the services that were stopped."""
 
 
 @dataclass(frozen=True)
 class RestoreRequest:
-    """What is to go live."""
+    """The restore point to restore, and how."""
 
     point: RestorePoint
     only: str = ""
-    """DATABASE or MODELS; both, where it is empty."""
+    """DATABASE or MODELS; both if empty."""
     limit: float = 120.0
     """Seconds that each service may take to become healthy."""
 
@@ -136,9 +136,9 @@ class RestoreRun:
         wanted: RestoreRequest,
         steps: Steps | None = None,
     ) -> None:
-        """Take the restore point; nothing is changed yet.
+        """Prepare a restore; nothing is changed yet.
 
-        `steps` are given where these are some of more.
+        `steps` is given if these are part of a longer sequence.
         """
         self.session = session
         self.engine = session.engine
@@ -146,19 +146,19 @@ class RestoreRun:
         self.database = database
         self.point, self.only, self.limit = wanted.point, wanted.only, wanted.limit
         self.steps = steps or Steps(change, STEPS[self.only])
-        self.done = RestoreProgress()
-        self.ran = any(item.replicas for item in self.engine.status())
+        self.progress = RestoreProgress()
+        self.was_running = any(item.replicas for item in self.engine.status())
         self.now: DatabaseContent | None = None
-        self.unread = ""
-        """Why it cannot be said what is there."""
+        self.unreadable = ""
+        """Why the live database cannot be read; empty if it can."""
 
     @property
     def folder(self) -> Path:
         """The folder of the models."""
         return self.session.project.models
 
-    def look(self) -> None:
-        """See what is there; a database that cannot be read is a reason to restore, not to stop."""
+    def inspect(self) -> None:
+        """Look at the live database; one that cannot be read is a reason to restore, not to stop."""
         if self.only == MODELS:
             return
         self.database.start(self.limit)
@@ -166,10 +166,10 @@ class RestoreRun:
             if self.database.exists(self.database.live):
                 self.now = self.database.measure()
         except Refused as error:
-            self.unread = error.what.partition("\n")[0]
+            self.unreadable = error.what.partition("\n")[0]
 
     def plan(self) -> Iterator[dict[str, object]]:
-        """Yield what will change, a row for each table and each tier."""
+        """Yield what will change: a row for each table and each tier."""
         if self.only != MODELS:
             now = self.now.tables if self.now else {}
             then = self.point.content.tables
@@ -182,23 +182,23 @@ class RestoreRun:
                 yield {"what": f"model {tier}", "now": served, "then": file}
 
     def run(self, ask: Callable[[], None]) -> None:
-        """Look, ask, and make all steps.
+        """Inspect the live data, ask, and run all steps; put everything back after a failure.
 
         Raises:
-            Refused: the answer was no, or a step failed; it says what is live now.
+            Refused: the answer was no, or a step failed; the message says what is live now.
         """
         try:
-            self.look()
+            self.inspect()
             ask()
-            self.make()
+            self.run_steps()
         except Refused as error:
             raise Refused(f"{error.what}\n  {self.undo()}", error.fix, error.code) from error
         except BaseException:
             output.say(f"  {self.undo()}")
             raise
 
-    def make(self) -> None:
-        """Make all steps; where one fails, it is left as it is then.
+    def run_steps(self) -> None:
+        """Run all steps; after a failure, nothing is put back here.
 
         Raises:
             StepFailed: one failed.
@@ -224,15 +224,15 @@ class RestoreRun:
     def _files(self) -> None:
         with self.steps.run("files", "comparing checksums") as step:
             archive.refuse_damaged_point(self.point)
-            step.detail = f"{len(self.point.files)} files are as they were"
+            step.detail = f"{len(self.point.files)} files are unchanged"
 
     def _migration(self) -> None:
-        """See that the code knows the migration: it upgrades an older one, and no newer one."""
+        """Check that the code knows the migration: it can upgrade an older one, but not a newer one."""
         revisions = list(filter(None, self.point.content.migration.split(",")))
         with self.steps.run("migration", "asking the code") as step:
             for revision in revisions:
                 self._known(revision)
-            step.detail = ", ".join(revisions) or "none, so every one will be applied"
+            step.detail = ", ".join(revisions) or "none: all will be applied"
 
     def _known(self, revision: str) -> None:
         try:
@@ -241,14 +241,14 @@ class RestoreRun:
             if "locate revision" not in error.what:
                 raise
             made = self.point.manifest.get("revision") or "that made it"
-            what = f"the code here does not know migration {revision}: it is older than that"
-            raise Refused(what, f"get the code of the restore point: revision {made}") from error
+            what = f"this code does not know migration {revision}: the code is older"
+            raise Refused(what, f"check out the code of the restore point: revision {made}") from error
 
     def _asked(self, command: list[str], limit: float) -> None:
         """Run a command of the application.
 
         Raises:
-            Refused: it fails; the message has what it printed.
+            Refused: it fails; the message includes its output.
         """
         said: list[str] = []
         try:
@@ -258,11 +258,11 @@ class RestoreRun:
             raise Refused("\n".join([error.what, *said]), error.fix) from error
 
     def _safety(self) -> None:
-        """Make a restore point of what is there."""
-        if self.unread:
-            self.steps.skip("safety", f"cannot be read, and is kept as it is: {self.unread}")
+        """Create a restore point of the live data."""
+        if self.unreadable:
+            self.steps.skip("safety", f"cannot be read, kept as it is: {self.unreadable}")
         elif not (self.now and self.now.tables):
-            self.steps.skip("safety", "nothing is there")
+            self.steps.skip("safety", "there is no data")
         else:
             with self.steps.run("safety") as step:
                 parts = Steps(self.change, create.STEPS, f"{self.steps.number('safety')}.")
@@ -273,41 +273,41 @@ class RestoreRun:
                 step.detail = made.id
 
     def _stage(self) -> None:
-        """Put the restore point into a new database, and compare that with the manifest."""
+        """Restore into a new database, and compare it with the manifest."""
         mark = secrets.token_hex(4)
         staged, old = f"{STAGED}{mark}", f"{OLD}{mark}"
         self.change.note(staged=staged, old=old)
         with self.steps.run("stage", "restoring it beside the live one") as step:
-            for name in self.database.names():
+            for name in self.database.other_databases():
                 if name.startswith(STAGED):  # of a restore that was killed
                     self.database.drop(name)
-            self.done.staged, self.done.old = staged, old
+            self.progress.staged, self.progress.old = staged, old
             restored = self.database.stage(self.point.database, staged)
             if wrong := self.point.content.differences(restored):
-                raise Refused(f"restored, it is not what was dumped: {'; '.join(wrong[:3])}")
+                raise Refused(f"the restored database differs from what was dumped: {'; '.join(wrong[:3])}")
             step.detail = f"as dumped: {restored.summary}"
 
     def _stop(self) -> None:
-        """Stop who writes; from here on others notice."""
+        """Stop the services that write to the database."""
         with self.steps.run("stop", "stopping what uses the database") as step:
             running = [item.service for item in self.engine.status() if item.replicas]
-            with uninterrupted():  # who was stopped has to be known
-                self.done.resume = self.engine.halt(NEEDED)
+            with uninterrupted():  # what was stopped has to be known
+                self.progress.resume = self.engine.halt(NEEDED)
             left = [item.service for item in self.engine.status() if item.replicas]
             stopped = [name for name in running if name not in left]
-            step.detail = ", ".join(stopped) or "nothing ran"
+            step.detail = ", ".join(stopped) or "nothing was running"
 
     def _swap(self) -> None:
         live = self.database.live
-        # Half of an exchange there is not; but whether it was made has to be known.
+        # The swap is atomic; but whether it happened has to be known.
         with self.steps.run("swap") as step, uninterrupted():
-            self.database.swap(self.done.staged, self.done.old)
-            step.detail = f"{self.done.staged} is {live}, the one before is {self.done.old}"
+            self.database.swap(self.progress.staged, self.progress.old)
+            step.detail = f"{self.progress.staged} is {live}, the one before is {self.progress.old}"
 
     def _models(self) -> None:
-        """Bring back what is missing or damaged of the models, and move the links."""
+        """Copy back missing or damaged model files, and move the links."""
         with self.steps.run("models") as step:
-            self.done.links = {
+            self.progress.links = {
                 tier: registry.served_file(self.folder, tier) for tier in self.point.models
             }
             self.folder.mkdir(exist_ok=True)
@@ -317,10 +317,10 @@ class RestoreRun:
             self._serve(self.point.models)
             moved = [f"{tier} -> {file}" for tier, file in self.point.models.items()]
             said = [f"copied back: {', '.join(brought)}"] if brought else []
-            step.detail = "; ".join([", ".join(moved) or "it holds none", *said])
+            step.detail = "; ".join([", ".join(moved) or "the restore point has none", *said])
 
     def _bring(self) -> list[str]:
-        """Copy back each file that is not as it was; an artifact before its metadata."""
+        """Copy back each file that differs; an artifact before its metadata."""
         there = sorted(self.point.folder.glob("models/*"), key=lambda path: path.suffix == ".json")
         brought = []
         for path in there:
@@ -333,7 +333,7 @@ class RestoreRun:
         return brought
 
     def _serve(self, models: Mapping[str, str]) -> None:
-        """Wait until everything that runs serves them."""
+        """Wait until every running process serves the models."""
         running = self.engine.replicas
         reports = replicas.report_folder(self.session.project.run)
         for tier, file in models.items():
@@ -341,7 +341,7 @@ class RestoreRun:
                 replicas.await_everywhere(reports, running, tier, file, SERVE_LIMIT)
 
     def _start(self) -> None:
-        """Bring everything up, which upgrades an older migration first."""
+        """Bring everything up; this upgrades an older migration first."""
         with self.steps.run("start") as step:
             self.engine.up(self.limit)
             engines.note_stack(self.session.project, self.engine.name, self.session.profile)
@@ -350,7 +350,7 @@ class RestoreRun:
             step.detail = f"{sum(item.state == 'healthy' for item in found)} services are healthy"
 
     def _check(self) -> None:
-        """Let the application look at what it has now."""
+        """Let the application check its data."""
         names = CHECKS[self.only]
         command = ["python", "-m", f"{self.session.project.package}.verify", "--only", *names]
         with self.steps.run("check", "asking the application") as step:
@@ -362,11 +362,11 @@ class RestoreRun:
             step.detail = ", ".join(names)
 
     def _record(self) -> None:
-        served = {tier: history.served_version(self.folder, tier) for tier in self.done.links or {}}
+        served = {tier: history.served_version(self.folder, tier) for tier in self.progress.links or {}}
         self.change.commit(**({"models": served} if served else {}))
 
     def undo(self) -> str:
-        """Bring back what was live; say what is live now."""
+        """Put back what was live; return what is live now, in words."""
         with uninterrupted():
             wrong: list[str] = []
             for part in (self._database_back, self._links_back, self._running_back):
@@ -374,22 +374,22 @@ class RestoreRun:
                     part()
                 except (Refused, OSError) as error:
                     wrong.append(getattr(error, "what", None) or str(error))
-        if not wrong and not (self.done.resume or self.done.links):
-            return "What was there is untouched."
+        if not wrong and not (self.progress.resume or self.progress.links):
+            return "Nothing was changed."
         if not wrong:
-            return "What was there is live, as before."
+            return "What was live before is live again."
         fix = f"inv deploy.up, then: inv {VERB} {self.change.facts.get('safety', self.point.id)}"
-        return "\n  ".join(["It could not be put back:", *wrong, f"What helps: {fix}"])
+        return "\n  ".join(["It could not be put back:", *wrong, f"To fix it: {fix}"])
 
     def _database_back(self) -> None:
-        """Exchange the databases again, if they were; take away what is not needed."""
-        staged, old = self.done.staged, self.done.old
+        """Swap the databases back if they were swapped; drop the one that is not needed."""
+        staged, old = self.progress.staged, self.progress.old
         if not staged:
             return
-        if self.done.resume and not self.database.exists(staged):
+        if self.progress.resume and not self.database.exists(staged):
             self.engine.halt(NEEDED)
             if not self.database.exists(old):
-                output.say("  There was no database before: the restored one stays.")
+                output.say("  There was no database before: the restored one is kept.")
                 return
             output.say(f"  Putting back: {old} -> {self.database.live}")
             self.database.swap(old, staged)
@@ -397,31 +397,31 @@ class RestoreRun:
             self.database.drop(staged)
 
     def _links_back(self) -> None:
-        for tier, file in (self.done.links or {}).items():
+        for tier, file in (self.progress.links or {}).items():
             if registry.served_file(self.folder, tier) != file:
                 registry.point_link(self.folder, tier, file)
         if self.only == MODELS:
-            self._serve(self.done.links or {})
+            self._serve(self.progress.links or {})
 
     def _running_back(self) -> None:
-        """Start what ran; stop all, if nothing did."""
-        if not self.ran and self.only != MODELS:
+        """Start what was running; stop everything if nothing was."""
+        if not self.was_running and self.only != MODELS:
             self.engine.down()
-        elif self.done.resume:
-            output.say("  Starting what ran before.")
-            self.done.resume(self.limit)
+        elif self.progress.resume:
+            output.say("  Starting what was running before.")
+            self.progress.resume(self.limit)
 
-    def kept(self) -> list[str]:
-        """Return the databases of before this restore, and of earlier ones."""
+    def old_databases(self) -> list[str]:
+        """Return the databases that this restore and earlier ones replaced."""
         if self.only == MODELS:
             return []
         with suppress(Refused):
-            return [name for name in self.database.names() if name.startswith(OLD)]
+            return [name for name in self.database.other_databases() if name.startswith(OLD)]
         return []
 
 
 def interrupted_restore(root: Path) -> Finding | None:
-    """Explain a restore that was killed, if nothing has put that right since."""
+    """Describe a killed restore, unless a later change has put it right."""
     known = [item for item in journal.entries(root) if item.get("verb") in (VERB, "deploy.up")]
     if left := transaction.killed(root):
         known.append({**left, "outcome": "killed"})
@@ -432,7 +432,7 @@ def interrupted_restore(root: Path) -> Finding | None:
 
 
 def explain_killed_restore(left: Mapping[str, Any]) -> Finding:
-    """Say of a killed restore what it had done, and how to finish or undo it."""
+    """Describe what a killed restore had done, and how to finish or undo it."""
     step, only, point = (
         left["step"],
         left.get("only") or "",
@@ -442,11 +442,11 @@ def explain_killed_restore(left: Mapping[str, Any]) -> Finding:
     where = f"killed at step {STEPS[only].index(step) + 1} ({step})"
     again = f"finish: inv {VERB} {point}{f' --only {only}' if only else ''}"
     if only == MODELS:
-        return Finding(what, "warn", f"{where}: what is served may have moved", again)
+        return Finding(what, "warn", f"{where}: the links to models may have moved", again)
     if step in HARMLESS:
-        return Finding(what, "warn", f"{where}: what was live still is", again)
+        return Finding(what, "warn", f"{where}: the live data is unchanged", again)
     if step == "stop":
-        detail = f"{where}: services may be stopped, the database is as it was"
+        detail = f"{where}: services may be stopped, the database is unchanged"
         return Finding(what, "fail", detail, f"{again}   undo: inv deploy.up")
     other = f"{left['old']} or {left['staged']}" if step == "swap" else left["old"]
     maybe = "may be" if step == "swap" else "is"

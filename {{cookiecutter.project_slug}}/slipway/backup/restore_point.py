@@ -1,8 +1,8 @@
-"""Restore points: what a database and the models were at one time, each in a folder of its own.
+"""Restore points: a database and the models as they were at one time, each in its own folder.
 
-`backups/<id>/` holds `database/`, `models/` and, written last, `manifest.json`, which says what
-every file has to be. It is made as `backups/.<id>.partial` and renamed: what has its name is whole.
-A clock may go back, so what orders them is the `sequence` in the manifest.
+`backups/<id>/` holds `database/`, `models/` and, written last, `manifest.json`, which lists every
+file with its checksum. A restore point is made as `backups/.<id>.partial` and then renamed, so one
+that has its name is complete. A clock may be set back: the `sequence` in the manifest is the order.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 PARTS = ("database", "models")
 SAFETY = "safety"
-"""The kind that a restore makes of what is there: it is what went wrong."""
+"""The kind that a restore makes of the live data before it changes anything."""
 KINDS = ("manual", "scheduled", SAFETY)
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 PARTIAL = re.compile(rf"\.({ID.pattern}|fetched-[0-9a-f]+)\.partial")
 LATEST = "latest"
 NOT_IN_CHECKSUM = ("sha256", "verified")
-"""What the manifest's own checksum leaves out: itself, and what becomes known later."""
+"""Not covered by the checksum of the manifest: the checksum itself, and what is added later."""
 CREATE_COMMAND = "inv backup.create"
 
 
@@ -50,42 +50,42 @@ class RestorePoint:
 
     @property
     def id(self) -> str:
-        """What it is called."""
+        """Its name."""
         return str(self.manifest["id"])
 
     @property
     def sequence(self) -> int:
-        """What orders the points of a repository, whatever the clock said."""
+        """Its place in the order of all points, independent of the clock."""
         return int(self.manifest["sequence"])
 
     @cached_property
     def created(self) -> datetime:
-        """When it was made, as the clock then was."""
+        """When it was made, by the clock of that time."""
         return datetime.fromisoformat(self.manifest["created_at"])
 
     @property
     def age(self) -> timedelta:
-        """How old it is; negative where the clock was set back since."""
+        """How old it is; negative if the clock was set back since."""
         return datetime.now(UTC) - self.created
 
     @property
     def kind(self) -> str:
-        """Why it was made: one of KINDS."""
+        """The reason it was made: one of KINDS."""
         return str(self.manifest["kind"])
 
     @property
     def profile(self) -> str:
-        """The profile whose data it holds."""
+        """The profile of its data."""
         return str(self.manifest["profile"])
 
     @property
     def engine(self) -> str:
-        """The engine whose data it holds."""
+        """The engine of its data."""
         return str(self.manifest["engine"])
 
     @property
     def series(self) -> tuple[str, str]:
-        """What it is one of many of: the points of the same data."""
+        """The profile and engine of its data."""
         return (self.profile, self.engine)
 
     @property
@@ -95,13 +95,13 @@ class RestorePoint:
 
     @property
     def verified(self) -> dict[str, Any] | None:
-        """When and how it was proven; None where it was not."""
+        """When and how it was verified; None if it was not."""
         said = self.manifest["verified"]
         return dict(said) if said else None
 
     @property
     def files(self) -> dict[str, dict[str, Any]]:
-        """What each file has to be, by its path in the folder."""
+        """The size and checksum of each file, by its path in the folder."""
         return dict(self.manifest["files"])
 
     @property
@@ -116,17 +116,17 @@ class RestorePoint:
 
     @property
     def database_kind(self) -> str:
-        """Which kind of database it can go back into."""
+        """The kind of database it can be restored into."""
         return str(self.manifest["database"]["kind"])
 
     @cached_property
     def content(self) -> DatabaseContent:
-        """What its database held."""
+        """The content of its database."""
         return DatabaseContent.read(self.manifest["database"])
 
     @property
     def good(self) -> bool:
-        """Tell whether it was proven, and every file is still there in its size."""
+        """Tell whether it is verified, and every file still has its size."""
         return bool(self.verified) and not self.missing
 
     @property
@@ -144,7 +144,7 @@ class RestorePoint:
 
     @property
     def missing(self) -> list[str]:
-        """Name the files that are not there in their size; this reads none of them."""
+        """The files that are missing or have another size; none is read."""
         return [
             name for name, said in self.files.items() if _size(self.folder / name) != said["bytes"]
         ]
@@ -163,7 +163,7 @@ def _size(path: Path) -> int:
 
 
 def list_points(folder: Path) -> list[RestorePoint]:
-    """Return every restore point whose manifest is whole, in the order they were made."""
+    """Return every restore point with an intact manifest, in the order they were made."""
     found = (_read(path) for path in _folders(folder))
     return sorted(
         (point for point in found if isinstance(point, RestorePoint)),
@@ -172,7 +172,7 @@ def list_points(folder: Path) -> list[RestorePoint]:
 
 
 def unreadable_points(folder: Path) -> list[tuple[str, str]]:
-    """Name what has a restore point's name without a whole manifest, and say what is wrong."""
+    """Return the folders that are named like a restore point but cannot be used, and why."""
     found = ((path.name, _read(path)) for path in _folders(folder))
     return [(name, said) for name, said in found if isinstance(said, str)]
 
@@ -186,17 +186,17 @@ def _read(folder: Path) -> RestorePoint | str:
     try:
         manifest = parse_manifest((folder / MANIFEST).read_bytes())
     except (OSError, ValueError) as error:
-        return f"its manifest is not whole: {getattr(error, 'strerror', None) or error}"
+        return f"its manifest cannot be read: {getattr(error, 'strerror', None) or error}"
     return (
-        RestorePoint(folder, manifest) if manifest["id"] == folder.name else "it is named otherwise"
+        RestorePoint(folder, manifest) if manifest["id"] == folder.name else "its folder has another name"
     )
 
 
 def parse_manifest(text: bytes) -> dict[str, Any]:
-    """Read a manifest.
+    """Parse a manifest.
 
     Raises:
-        ValueError: it is none, or it was changed, or a name in it leads out of its folder.
+        ValueError: it is not a manifest, was changed, or names a path outside of its folder.
     """
     try:
         said: dict[str, Any] = json.loads(text)
@@ -204,11 +204,11 @@ def parse_manifest(text: bytes) -> dict[str, Any]:
             raise ValueError("its own checksum is wrong")
         names = [*said["files"], *(f"models/{name}" for name in said["models"].values())]
         if not ID.fullmatch(said["id"]) or not all(map(_inside, names)):
-            raise ValueError("it names what is outside of it")
+            raise ValueError("it names a path outside of its folder")
         point = RestorePoint(Path(), said)
         _ = (point.sequence, point.content, point.age, point.size, point.verified)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError("it is no manifest of a restore point") from error
+        raise ValueError("it is not the manifest of a restore point") from error
     return said
 
 
@@ -219,17 +219,17 @@ def _inside(name: str) -> bool:
 
 
 def manifest_checksum(manifest: Mapping[str, Any]) -> str:
-    """Digest a manifest's own content."""
+    """Return the checksum of a manifest's content."""
     content = {name: value for name, value in manifest.items() if name not in NOT_IN_CHECKSUM}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_point(folder: Path, name: str) -> RestorePoint:
-    """Return the restore point of that id.
+    """Return the restore point with an id.
 
     Raises:
-        Refused: there is none; the message names what there is.
+        Refused: there is none; the message names the newest ones.
     """
     there = list_points(folder)
     for point in there:
@@ -238,21 +238,21 @@ def find_point(folder: Path, name: str) -> RestorePoint:
     if wrong := dict(unreadable_points(folder)).get(name):
         raise Refused(f"restore point {name} cannot be used: {wrong}", "inv backup.list", code=2)
     newest = ", ".join(point.id for point in there[-3:]) or "none"
-    what = f"there is no restore point {name!r}; the newest there are: {newest}"
+    what = f"there is no restore point {name!r}; the newest are: {newest}"
     raise Refused(what, "inv backup.list" if there else CREATE_COMMAND, code=2)
 
 
 def newest_point(folder: Path, series: tuple[str, str] | None) -> RestorePoint | None:
-    """Return the newest good restore point of the same data, or of any; None where there is none.
+    """Return the newest usable restore point of a profile and engine, or of any; None if none.
 
-    What a restore made of what was there is none: it may be what went wrong.
+    Safety points are passed over: they may hold what went wrong.
     """
     ours = [point for point in list_points(folder) if series in (None, point.series) and point.good]
     return next((point for point in reversed(ours) if point.kind != SAFETY), None)
 
 
 def latest_point(folder: Path, series: tuple[str, str]) -> RestorePoint:
-    """Return the same.
+    """Return the newest usable restore point of a profile and engine.
 
     Raises:
         Refused: there is none.
@@ -266,8 +266,8 @@ def latest_point(folder: Path, series: tuple[str, str]) -> RestorePoint:
 
 
 def begin_point(folder: Path) -> tuple[Path, datetime]:
-    """Make the folder that a restore point is made in, and say when it was begun."""
-    folder.mkdir(mode=0o700, exist_ok=True)  # what is in it is as private as the database
+    """Make the partial folder of a new restore point; return it with the time."""
+    folder.mkdir(mode=0o700, exist_ok=True)  # as private as the database
     now = datetime.now(UTC)
     while True:
         id_ = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -280,16 +280,16 @@ def begin_point(folder: Path) -> tuple[Path, datetime]:
 
 
 def partial_id(partial: Path) -> str:
-    """Return the id of what a partial folder becomes."""
+    """Return the id that a partial folder will have."""
     return partial.name.removeprefix(".").removesuffix(".partial")
 
 
 def next_sequence(folder: Path) -> int:
     """Return the sequence number of the next restore point.
 
-    It is the second since 1970, so that a point of the machine after one that was lost is newer
-    than any that was carried away from there, whatever came back first; but never before what is
-    here, wherever the clock is.
+    It is the number of seconds since 1970: on the machine that replaces a lost one, new points are
+    newer than those imported from the old one. It is always higher than that of any point here,
+    even if the clock was set back.
     """
     return max(
         max((point.sequence for point in list_points(folder)), default=0) + 1, int(time.time())
@@ -297,10 +297,10 @@ def next_sequence(folder: Path) -> int:
 
 
 def finish_point(partial: Path, facts: Mapping[str, Any]) -> RestorePoint:
-    """See every file onto the disk, write the manifest, and give the folder its name.
+    """Flush every file to the disk, write the manifest, and give the folder its name.
 
     Raises:
-        OSError: the disk does not take it; it has no name then.
+        OSError: the disk is full or not writable; the folder keeps its partial name.
     """
     manifest = {
         "id": partial_id(partial),
@@ -313,7 +313,7 @@ def finish_point(partial: Path, facts: Mapping[str, Any]) -> RestorePoint:
 
 
 def measure_files(partial: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each file with its size and checksum, once it is on the disk."""
+    """Flush each file to the disk, and yield its size and checksum."""
     for path in sorted(partial.rglob("*")):
         if path.is_dir():
             files.flush(path)
@@ -326,14 +326,14 @@ def measure_files(partial: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write a manifest, with its own checksum, over the one that may be there."""
+    """Write a manifest with its checksum, replacing an earlier one."""
     text = json.dumps({**manifest, "sha256": manifest_checksum(manifest)}, indent=2)
     files.replaced(folder / MANIFEST, text + "\n")
     files.handed_over(folder / MANIFEST)
 
 
 def publish_point(partial: Path) -> RestorePoint:
-    """Give a whole folder its name, and return what it is now."""
+    """Give a complete folder its name, and return the restore point."""
     folder = partial.with_name(partial_id(partial))
     files.handed_over(partial)
     partial.rename(folder)
@@ -342,7 +342,7 @@ def publish_point(partial: Path) -> RestorePoint:
 
 
 def mark_verified(point: RestorePoint, how: str = "", seconds: float = 0.0) -> RestorePoint:
-    """Note in the manifest that a restore point was proven, and how; nothing: that it is not."""
+    """Record in the manifest how a restore point was verified; without `how`, that it is not."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
     said = {"at": at, "how": how, "seconds": round(seconds, 1)} if how else None
     manifest = {**point.manifest, "verified": said}
@@ -351,7 +351,7 @@ def mark_verified(point: RestorePoint, how: str = "", seconds: float = 0.0) -> R
 
 
 def damaged_files(point: RestorePoint) -> list[str]:
-    """Compare every file with the manifest; return what is wrong."""
+    """Compare every file with the manifest; return what differs."""
     return [
         wrong
         for name, said in point.files.items()
@@ -373,7 +373,7 @@ def _damage(path: Path, name: str, said: Mapping[str, Any]) -> str:
 
 
 def remove_point(point: RestorePoint) -> None:
-    """Delete a restore point: its name first, so that it is gone at once or not at all."""
+    """Delete a restore point: renamed first, so that no half of it counts as one."""
     partial = point.folder.with_name(f".{point.id}.partial")
     point.folder.rename(partial)
     files.flush(partial.parent)
@@ -381,15 +381,15 @@ def remove_point(point: RestorePoint) -> None:
 
 
 def list_partials(folder: Path) -> list[Path]:
-    """Return what was left by who was killed while making or deleting one.
+    """Return what killed processes left while making or deleting restore points.
 
-    Who asks holds the lock of all changes, so nobody is at work on them.
+    The caller holds the lock of changes, so nobody is working on these.
     """
     return sorted(path for path in folder.glob(".*") if PARTIAL.fullmatch(path.name))
 
 
 def clear_partials(partial: Iterable[Path]) -> None:
-    """Delete what was left; what does not go is left for the next time."""
+    """Delete leftovers; what cannot be deleted is left for the next time."""
     for path in partial:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -400,7 +400,7 @@ def clear_partials(partial: Iterable[Path]) -> None:
 
 @contextmanager
 def incoming_file(folder: Path) -> Iterator[Path]:
-    """Give a path for a file that comes from elsewhere, and take it away again."""
+    """Provide a path for a downloaded file, and delete it afterwards."""
     folder.mkdir(mode=0o700, exist_ok=True)
     partial = folder / f".fetched-{secrets.token_hex(4)}.partial"
     try:

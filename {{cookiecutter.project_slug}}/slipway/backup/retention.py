@@ -1,4 +1,4 @@
-"""Which restore points stay: the last ones of so many days, weeks, months and years.
+"""Which restore points are kept: the last ones of so many days, weeks, months and years.
 
 Days, weeks, months and years count only if they have a verified restore point, whatever the
 calendar says: after a month without backups, the points before it are still the last seven days'.
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     class RetentionItem(Protocol):
-        """What is judged: a restore point, or a copy of one elsewhere."""
+        """A restore point, or a copy of one off-site."""
 
         @property
         def id(self) -> str:
-            """What it is called."""
+            """Its name."""
 
         @property
         def sequence(self) -> int:
-            """What orders it among others."""
+            """Its place in the order of all."""
 
         @property
         def created(self) -> datetime:
@@ -34,25 +34,25 @@ if TYPE_CHECKING:
 
         @property
         def kind(self) -> str:
-            """Why it was made."""
+            """The reason it was made."""
 
         @property
         def series(self) -> tuple[str, str]:
-            """Whose data it holds."""
+            """The profile and engine of its data."""
 
         @property
         def good(self) -> bool:
-            """Tell whether it was proven, and is still there."""
+            """Tell whether it is verified and complete."""
 
 
 LONGEST_GAP = timedelta(hours=48)
-"""So long without a restore point means that something was wrong."""
+"""A longer time without a restore point means that something went wrong."""
 DAILY = 7
 
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """How many stay: the last ones of so many days, weeks, months and years."""
+    """How many are kept: the last one each of so many days, weeks, months and years."""
 
     daily: int = DAILY
     weekly: int = 0
@@ -61,7 +61,7 @@ class RetentionPolicy:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counts by the name of what they count."""
+        """The counts by the name of the period."""
         return {
             "day": self.daily,
             "week": self.weekly,
@@ -71,14 +71,14 @@ class RetentionPolicy:
 
 
 def parse_policy(text: str) -> RetentionPolicy:
-    """Read a policy as BACKUP_KEEP has it: days, weeks, months and years, such as 7,4,12,0.
+    """Parse BACKUP_KEEP: counts of days, weeks, months and years, such as 7,4,12,0.
 
     Raises:
-        Refused: it is none.
+        Refused: the text is not such a list.
     """
     counts = text.split(",")
     if len(counts) > len(RetentionPolicy().counts) or not all(map(str.isdecimal, counts)):
-        what = f"BACKUP_KEEP should be counts of days, weeks, months and years, not {text!r}"
+        what = f"BACKUP_KEEP must be counts of days, weeks, months and years, not {text!r}"
         raise Refused(what, "such as 7,4,12,0: inv env.show", code=2)
     return RetentionPolicy(*map(int, counts), *[0] * (len(RetentionPolicy().counts) - len(counts)))
 
@@ -92,10 +92,10 @@ PERIODS: dict[str, Callable[[datetime], Hashable]] = {
 
 
 def reasons_to_keep(points: Iterable[RetentionItem], policy: RetentionPolicy) -> dict[str, str]:
-    """Return the id of each restore point that stays, with the reason.
+    """Return the id of each restore point that is kept, with the reason.
 
-    What restores made of what was there is judged by itself: it may be what went wrong, and must
-    not take the place of what is good.
+    Safety points, which restores make, are judged on their own: they may hold what went wrong, and
+    must not replace good ones.
     """
     series: dict[tuple[str, str, bool], list[RetentionItem]] = {}
     for point in sorted(points, key=lambda item: item.sequence):
@@ -104,7 +104,7 @@ def reasons_to_keep(points: Iterable[RetentionItem], policy: RetentionPolicy) ->
 
 
 def _kept(ours: Sequence[RetentionItem], policy: RetentionPolicy) -> dict[str, str]:
-    """Decide over the points of the same data, the oldest first."""
+    """Decide about the points of the same data, oldest first."""
     good = [point for point in ours if point.good]
     if not good:
         return {point.id: "none is verified" for point in ours}
@@ -120,7 +120,7 @@ def _kept(ours: Sequence[RetentionItem], policy: RetentionPolicy) -> dict[str, s
 def _last(
     good: Sequence[RetentionItem], period: Callable[[datetime], Hashable], count: int
 ) -> list[RetentionItem]:
-    """Return the last point of each of the last periods that have one."""
+    """Return the last point of each of the last `count` periods that have one."""
     found: dict[Hashable, RetentionItem] = {}
     for point in reversed(good):
         found.setdefault(period(point.created), point)
@@ -128,10 +128,10 @@ def _last(
 
 
 def _after_gap(ours: Sequence[RetentionItem], policy: RetentionPolicy) -> dict[str, str]:
-    """Keep what was made since the last gap, and the last good one before it.
+    """Keep all points since the last gap, and the last good one before it.
 
-    Only until there is as much as the policy counts days: something was wrong then, and nobody
-    may have seen yet what.
+    Until there are points of as many days as the policy keeps: something went wrong at the gap, and
+    nobody may have noticed yet.
     """
     begins = [
         number

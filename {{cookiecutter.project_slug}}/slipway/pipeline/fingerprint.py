@@ -71,7 +71,7 @@ class StageSettings:
     """What says which packages it runs with."""
 
     @property
-    def elsewhere(self) -> bool:
+    def reads_remote(self) -> bool:
         """Whether something is read that is not on this machine."""
         said = (*parameter_values(self.parameters), *self.variables.values())
         return any(word.startswith(REMOTE) for word in said)

@@ -96,7 +96,7 @@ class PipelineRun:
         """Return the log of a stage of a series."""
         return self.folder / work.name / f"{stage.name}.log"
 
-    def carry_out(self) -> list[StageOutcome]:
+    def run_all(self) -> list[StageOutcome]:
         """Take every series through the stages; one that fails does not stop the others.
 
         Ctrl-C ends what runs, and is raised when that has ended.
@@ -140,12 +140,12 @@ class PipelineRun:
         try:
             if self.stop.is_set():
                 return ended(STOPPED, "")
-            given = self.runner.given(stage, self.plan.parameters)
+            given = self.runner.stage_settings(stage, self.plan.parameters)
             what = fingerprint.fingerprint_stage(self.project, stage, work, given)
             why = fingerprint.rerun_reason(self.project, stage, work, what)
             if self.plan.again:
                 why = why or "asked for again"
-            if given.elsewhere:
+            if given.reads_remote:
                 why = why or "its source is elsewhere"
             if not why:
                 return ended(SKIPPED, "")

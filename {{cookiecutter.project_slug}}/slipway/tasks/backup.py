@@ -111,14 +111,14 @@ def list_(_c: Context, json: bool = False) -> None:
     newest_first = [*reversed(found.items)]
     if json:
         output.show(
-            [item.facts(asked=found.asked) for item in newest_first], as_json=True, empty=""
+            [item.facts(asked=found.offsite_known) for item in newest_first], as_json=True, empty=""
         )
         if found.wrong:
             print(found.wrong, file=sys.stderr)
         return
     output.show(found.rows(), as_json=False, empty=NONE_YET)
     local = [item.point for item in newest_first if item.point]
-    for line in (*found.remarks(here.backups), *backup_drill.report_objectives(here, local)):
+    for line in (*found.warnings(here.backups), *backup_drill.report_objectives(here, local)):
         output.say(line)
 
 
@@ -201,7 +201,7 @@ def prune(
     if not dry_run and not plan.empty:
         output.confirm(f"Delete {plan.counts}?", yes=yes)
         with change(here.root, "backup.prune", **plan.facts):
-            plan.carry_out()
+            plan.apply()
         output.say(f"Deleted {plan.counts}.")
     if plan.wrong:
         raise Refused("what is off-site was left as it is", "inv backup.prune, once it answers")
@@ -347,8 +347,8 @@ def _agreed(turn: RestoreRun, *, yes: bool) -> None:
     )
     output.say(f"verified: {proven}; what is there now is kept")
     output.show([*turn.plan()], as_json=False, empty="It holds nothing of that.")
-    if turn.unread:
-        output.say(f"What is there now cannot be read: {turn.unread}")
+    if turn.unreadable:
+        output.say(f"What is there now cannot be read: {turn.unreadable}")
     output.confirm(f"Restore {point.id}?", yes=yes)
 
 
@@ -385,21 +385,21 @@ def drill(
     facts = {"point": point.id, "profile": turn.profile, "engine": point.engine}
     with change(opened.project.root, backup_drill.VERB, **facts) as made:
         seconds = turn.run(made)
-    output.say(f"Recovery of {point.id} {backup_drill.describe_duration(seconds)}.")
+    output.say(f"Drill of {point.id} {backup_drill.describe_duration(seconds)}.")
 
 
 def _drop(turn: RestoreRun, *, drop: bool, ask: bool) -> None:
     """Delete the databases of before, if that is wanted and what was in them is elsewhere too."""
-    kept = turn.kept()
+    kept = turn.old_databases()
     if not kept:
         return
-    if turn.unread and drop:
+    if turn.unreadable and drop:
         output.say("It is not deleted: it could not be read, so there is no restore point of it.")
     elif not drop and ask and sys.stdin.isatty():
         with suppress(Refused):
             output.confirm(f"Delete what was live before ({', '.join(kept)})?", yes=False)
             drop = True
-    if drop and not turn.unread:
+    if drop and not turn.unreadable:
         with change(turn.session.project.root, "backup.drop", databases=kept):
             for name in kept:
                 turn.database.drop(name)
@@ -407,5 +407,5 @@ def _drop(turn: RestoreRun, *, drop: bool, ask: bool) -> None:
         return
     for name in kept:
         output.say(
-            f"What was live before is kept as {name}. Delete it: {turn.database.deletion(name)}"
+            f"What was live before is kept as {name}. Delete it: {turn.database.drop_command(name)}"
         )

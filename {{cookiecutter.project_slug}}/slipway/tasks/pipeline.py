@@ -93,7 +93,7 @@ def run(
             plan = runs.RunPlan(chosen, works, parameters, again=again, limit=limit, lanes=lanes)
             under_way = runs.PipelineRun(here, runner, plan, id_)
             try:
-                under_way.carry_out()
+                under_way.run_all()
             except KeyboardInterrupt:
                 output.say(f"Go on where it was: {_typed(plan)}")
                 raise

@@ -187,13 +187,13 @@ class StackDatabase(Protocol):
     def drop(self, name: str) -> None:
         """Delete a database, where it is there."""
 
-    def deletion(self, name: str) -> str:
+    def drop_command(self, name: str) -> str:
         """Return what a person types to delete a database."""
 
     def exists(self, name: str) -> bool:
         """Say whether there is a database of that name."""
 
-    def names(self) -> list[str]:
+    def other_databases(self) -> list[str]:
         """Return the databases that are beside the live one."""
 
 

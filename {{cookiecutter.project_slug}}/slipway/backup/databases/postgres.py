@@ -390,15 +390,15 @@ class PostgresDatabase:
             limit=BRIEF,
         )
 
-    def deletion(self, name: str) -> str:
+    def drop_command(self, name: str) -> str:
         """Return what a person types to delete a database."""
-        return self.runner.typed(f"dropdb --username={self.runner.user} --force {name}")
+        return self.runner.command_to_type(f"dropdb --username={self.runner.user} --force {name}")
 
     def exists(self, name: str) -> bool:
         """Say whether there is a database of that name."""
         return name in self._databases()
 
-    def names(self) -> list[str]:
+    def other_databases(self) -> list[str]:
         """Return the other databases of the server."""
         return [name for name in self._databases() if name not in (self.live, MAINTENANCE)]
 

@@ -44,7 +44,7 @@ class ScriptRunner(Protocol):
             Refused: it takes longer than `limit` seconds.
         """
 
-    def typed(self, command: str) -> str:
+    def command_to_type(self, command: str) -> str:
         """Return what a person types to run a command beside the server."""
 
 
@@ -71,7 +71,7 @@ class HostScriptRunner:
             command = ["sh", "-c", script]
             return shell.attempt(command, cwd=Path(work), env=paths, timeout=limit, alone=True)
 
-    def typed(self, command: str) -> str:
+    def command_to_type(self, command: str) -> str:
         """Return the command unchanged: it is typed inside this container."""
         del self
         return command
@@ -115,7 +115,7 @@ class ContainerScriptRunner:
             self.engine.stack.remove(name)
             raise
 
-    def typed(self, command: str) -> str:
+    def command_to_type(self, command: str) -> str:
         """Return what a person types to run a command in the server's container."""
         (container, *_) = [*self.engine.containers(SERVICE), None]
         return f"docker exec {container.name if container else SERVICE} {command}"

@@ -77,7 +77,7 @@ class SqliteDatabase:
 
     def prove(self, folder: Path) -> DatabaseContent:
         """Put a copy into a scratch file and look at it."""
-        for name in self.names():
+        for name in self.other_databases():
             if name.startswith(SCRATCH):
                 self.drop(name)
         name = f"{SCRATCH}{secrets.token_hex(4)}"
@@ -129,7 +129,7 @@ class SqliteDatabase:
         for one in (path, *_beside(path)):
             one.unlink(missing_ok=True)
 
-    def deletion(self, name: str) -> str:
+    def drop_command(self, name: str) -> str:
         """Return what a person types to delete a file."""
         return shlex.join(["rm", str(self._file(name))])
 
@@ -137,7 +137,7 @@ class SqliteDatabase:
         """Say whether there is a file."""
         return self._file(name).is_file()
 
-    def names(self) -> list[str]:
+    def other_databases(self) -> list[str]:
         """Return the other databases of the folder."""
         found = self.path.parent.glob(f"*{self.path.suffix}")
         return sorted(path.stem for path in found if path != self.path)

@@ -36,7 +36,7 @@ NAME = "offsite"
 HOW_TO_SET = "set BACKUP_URL in the env file: docs/recovery.md"
 FACTS = re.compile(rf"(?P<id>{restore_point.ID.pattern})\.json")
 ARCHIVE = re.compile(rf"(?P<id>{restore_point.ID.pattern})\.tar({re.escape(secret_age.SUFFIX)})?")
-LEFTOVER_NAME = re.compile(rf"({ARCHIVE.pattern}|\.(?P<part>{restore_point.ID.pattern})\..*\.part)")
+LEFTOVER_NAME = re.compile(rf"({ARCHIVE.pattern}|\.(?P<part>{restore_point.ID.pattern})\..*\.partial_name)")
 FACTS_LIMIT = 64 * 1024
 """Bytes; a longer file is none of ours."""
 
@@ -129,7 +129,7 @@ def _facts(text: bytes, id_: str) -> dict[str, Any]:
         _ = (copy.encrypted, copy.sequence, copy.age, copy.kind, copy.series, copy.size, copy.state)
         _ = (said["sha256"], said["project"], restore_point.format_verification(copy.verified))
         if copy.id != id_:
-            raise ValueError("it is named otherwise")
+            raise ValueError("its file has another name")
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError("it holds no facts of a copy") from error
     return said
@@ -141,9 +141,9 @@ class OffsiteListing:
 
     copies: list[OffsiteCopy]
     """Those of this project, in the order their restore points were made."""
-    strange: list[str]
+    unusable: list[str]
     """What has the name of a copy and cannot be used, and why."""
-    others: list[str]
+    other_files: list[str]
     """The names of all other files."""
 
     def leftovers(self, ours: Container[str]) -> list[str]:
@@ -151,12 +151,12 @@ class OffsiteListing:
 
         What has facts, even of a project of another name, is none.
         """
-        found = ((LEFTOVER_NAME.fullmatch(name), name) for name in self.others)
+        found = ((LEFTOVER_NAME.fullmatch(name), name) for name in self.other_files)
         named = ((said["id"], said["part"], name) for said, name in found if said)
         return [
             name
             for id_, part, name in named
-            if part in ours or (id_ in ours and f"{id_}.json" not in self.others)
+            if part in ours or (id_ in ours and f"{id_}.json" not in self.other_files)
         ]
 
 
@@ -173,7 +173,7 @@ class OffsiteFolder:
         """Its URL as it may be printed."""
         return self.storage.shown
 
-    def looked(self) -> OffsiteListing:
+    def list_copies(self) -> OffsiteListing:
         """Return what of this project is there.
 
         Raises:
@@ -212,7 +212,7 @@ class OffsiteFolder:
         Raises:
             Refused: the storage does not answer.
         """
-        return next((copy for copy in self.looked().copies if copy.id == id_), None)
+        return next((copy for copy in self.list_copies().copies if copy.id == id_), None)
 
     def latest(self, series: tuple[str, str], *, but: str) -> OffsiteCopy | None:
         """Return the newest verified copy of such data that is not of the kind `but`.
@@ -220,7 +220,7 @@ class OffsiteFolder:
         Raises:
             Refused: the storage does not answer.
         """
-        ours = [copy for copy in self.looked().copies if copy.series == series and copy.good]
+        ours = [copy for copy in self.list_copies().copies if copy.series == series and copy.good]
         return next((copy for copy in reversed(ours) if copy.kind != but), None)
 
     def upload(self, point: RestorePoint) -> OffsiteCopy:
@@ -231,15 +231,15 @@ class OffsiteFolder:
         """
         archive.refuse_damaged_point(point)
         name = archive.archive_name(point.id, encrypted=bool(self.recipient))
-        part = self.storage.part(name)
+        part = self.storage.partial_name(name)
         with self.storage.writing(part, point.size) as file:
             wanted = secret_age.encrypt_blocks(archive.archive_blocks(point), file, self.recipient)
             if part == name:  # at the end of this it replaces one, of which the facts are not its
                 self.storage.remove(f"{point.id}.json")
         if secret_age.measure_blocks(self.storage.blocks(part)) != wanted:
             self.storage.remove(part)
-            what = f"{self.shown}/{part} reads otherwise than it was written"
-            raise Refused(what, "look at the storage, then try again")
+            what = f"{self.shown}/{part} reads back differently"
+            raise Refused(what, "check the storage, then try again")
         facts = {
             "id": point.id,
             "project": self.project,
@@ -254,7 +254,7 @@ class OffsiteFolder:
             "verified": point.verified,
         }
         self.storage.remove(f"{point.id}.json")  # an earlier one is not of this archive
-        self.storage.place(name)
+        self.storage.publish_file(name)
         self.storage.write(f"{point.id}.json", output.dumps(facts) + "\n")
         self._remove_other(point.id)
         return OffsiteCopy(facts, wanted.bytes)

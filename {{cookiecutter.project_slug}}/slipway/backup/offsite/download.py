@@ -120,7 +120,7 @@ def _from_url(
     away = copies.open_offsite(project, profile, folder)
     sizes = away.storage.sizes()
     if named and f"{named['id']}.json" in sizes:
-        for copy in away.looked().copies:
+        for copy in away.list_copies().copies:
             if copy.file == name:
                 away.fetch(copy, partial, identity)
                 return

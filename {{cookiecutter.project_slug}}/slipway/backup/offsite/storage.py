@@ -152,7 +152,7 @@ class Storage:
         return f"{self._folder}/{name}"
 
     @contextmanager
-    def asked(self) -> Iterator[None]:
+    def guarded(self) -> Iterator[None]:
         """Ask something of it.
 
         Raises:
@@ -171,7 +171,7 @@ class Storage:
         said = next(filter(None, map(str.strip, str(error).splitlines())), "")
         for secret in sorted(self._secrets(), key=len, reverse=True):
             said = said.replace(secret, MASK)
-        name, fix = type(error).__name__, "look at the storage, then try again"
+        name, fix = type(error).__name__, "check the storage, then try again"
         if isinstance(error, PermissionError) or re.search("Credential|Auth", name):
             said, fix = f"access is denied ({said})", "look at BACKUP_URL_OPTIONS, then try again"
         elif isinstance(error, FileNotFoundError):
@@ -195,7 +195,7 @@ class Storage:
         Raises:
             Refused: it does not answer, or the folder is not there.
         """
-        with self.asked():
+        with self.guarded():
             try:
                 listed = self._files.ls(self._folder, detail=True)
             except FileNotFoundError:
@@ -215,7 +215,7 @@ class Storage:
         Raises:
             Refused: it cannot be read.
         """
-        with self.asked():
+        with self.guarded():
             return bytes(self._files.cat_file(self._path(name), start=0, end=limit))
 
     def blocks(self, name: str) -> Iterator[bytes]:
@@ -224,11 +224,11 @@ class Storage:
         Raises:
             Refused: it cannot be read to its end.
         """
-        with self.asked():
+        with self.guarded():
             file = self._files.open(self._path(name), "rb", block_size=PART)
         try:
             while True:
-                with self.asked():
+                with self.guarded():
                     block = file.read(PART)
                 if not block:
                     return
@@ -245,11 +245,11 @@ class Storage:
             Refused: it is not taken; then it is not there, if the storage still answers.
         """
         path, part = self._path(name), max(PART, size // MOST_PARTS)
-        with self.asked(), _private():
+        with self.guarded(), _private():
             file = self._files.open(path, "wb", block_size=part)
         try:
             yield StorageWriter(self, file)
-            with self.asked():
+            with self.guarded():
                 _flushed(file)
                 file.close()
         except BaseException:
@@ -267,18 +267,18 @@ class Storage:
         with suppress(Exception), time_limit(ANSWER):
             self._files.rm_file(path)
 
-    def part(self, name: str) -> str:
+    def partial_name(self, name: str) -> str:
         """Return what a file is to be called until it is whole."""
-        return f".{name}.part" if self.protocol in RENAMING else name
+        return f".{name}.partial_name" if self.protocol in RENAMING else name
 
-    def place(self, name: str) -> None:
+    def publish_file(self, name: str) -> None:
         """Give a whole file its name, over one that may have it.
 
         Raises:
             Refused: it cannot be renamed.
         """
-        if (part := self.part(name)) != name:
-            with self.asked():
+        if (part := self.partial_name(name)) != name:
+            with self.guarded():
                 self._files.mv(self._path(part), self._path(name))
 
     def write(self, name: str, text: str) -> None:
@@ -287,9 +287,9 @@ class Storage:
         Raises:
             Refused: it is not taken.
         """
-        with self.writing(self.part(name), len(text)) as file:
+        with self.writing(self.partial_name(name), len(text)) as file:
             file.write(text.encode())
-        self.place(name)
+        self.publish_file(name)
 
     def remove(self, name: str) -> None:
         """Delete a file.
@@ -297,7 +297,7 @@ class Storage:
         Raises:
             Refused: it cannot be deleted.
         """
-        with self.asked(), suppress(FileNotFoundError):
+        with self.guarded(), suppress(FileNotFoundError):
             self._files.rm_file(self._path(name))
 
 
@@ -314,7 +314,7 @@ class StorageWriter:
         Raises:
             Refused: they are not taken.
         """
-        with self.storage.asked():
+        with self.storage.guarded():
             self.file.write(data)
         return len(data)
 

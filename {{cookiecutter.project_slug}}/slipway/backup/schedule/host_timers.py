@@ -1,4 +1,4 @@
-"""A night's backup by the host's own means: lines for cron, units for systemd."""
+"""The nightly backup on the host's own scheduler: a line for cron, units for systemd."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = ("service", "timer")
 
 @dataclass(frozen=True)
 class HostSchedule:
-    """Where the tasks run, and as whom."""
+    """Where the tasks run, as which user, and when."""
 
     project: Project
     profile: str
@@ -35,45 +35,45 @@ class HostSchedule:
 
     @property
     def command(self) -> list[str]:
-        """What a night does, as it would be typed."""
+        """The nightly backup as a person would type it."""
         where = ["--profile", self.profile, "--engine", self.engine]
         return [str(self.inv), nightly.VERB, "--kind", nightly.KIND, *where]
 
     @property
     def log(self) -> Path:
-        """The file that takes what the commands print."""
+        """The log of the command."""
         return self.project.run / "backup.log"
 
     @property
     def name(self) -> str:
-        """What the units are called."""
+        """The name of the units."""
         return f"{self.project.slug}-backup"
 
 
 def host_schedule(project: Project, profile: str, engine: str, at: time) -> HostSchedule:
-    """Return this machine, with the environment that this process runs in."""
+    """Return a schedule for this machine and the Python environment of this process."""
     inv = Path(sys.executable).with_name("inv")
     return HostSchedule(project, profile, engine, at, inv, journal.who().partition("@")[0])
 
 
 def cron_line(here: HostSchedule) -> str:
-    """Write a line for a crontab.
+    """Return a line for a crontab.
 
     Raises:
-        Refused: a line cannot say that folder.
+        Refused: the path of the repository has a line break.
     """
     root, log = shlex.quote(str(here.project.root)), shlex.quote(str(here.log))
     line = f"cd {root} && {shlex.join(here.command)} >> {log} 2>&1".replace("%", "\\%")
     _refuse_broken(line)
     when = f"{here.at.minute} {here.at.hour} * * *"
-    return f"# cron goes by the time zone of the machine, or of CRON_TZ\n{when} {line}\n"
+    return f"# cron uses the time zone of the machine, or CRON_TZ\n{when} {line}\n"
 
 
 def systemd_unit(here: HostSchedule, kind: str) -> str:
-    """Write one of the two units.
+    """Return one of the two systemd units.
 
     Raises:
-        Refused: there is no such unit, or it cannot say that folder.
+        Refused: there is no such unit, or the path of the repository has a line break.
     """
     if kind not in KINDS:
         raise Refused(f"there is no unit {kind!r}", f"choose one of: {', '.join(KINDS)}", code=2)
@@ -82,7 +82,7 @@ def systemd_unit(here: HostSchedule, kind: str) -> str:
 
 
 def _service(here: HostSchedule) -> list[str]:
-    # By way of env: systemd takes no name of a program that has quotes in it.
+    # Through env: systemd does not accept quotes in the path of a program.
     lines = [
         "After=network.target docker.service",
         "",
@@ -118,10 +118,10 @@ def _word(text: str) -> str:
 
 
 def _plain(path: Path | str) -> str:
-    """Keep systemd from filling anything in."""
+    """Escape what systemd would expand."""
     return str(path).replace("%", "%%")
 
 
 def _refuse_broken(line: str) -> None:
     if "\n" in line or "\r" in line:
-        raise Refused("the path of this folder has a line break in it", "move the folder", code=2)
+        raise Refused("the path of this repository has a line break", "move the repository", code=2)

@@ -1,4 +1,4 @@
-"""What a night does: a restore point is made, proven and copied off-site; then old ones go."""
+"""The nightly backup: create and verify a restore point, copy it off-site, prune old ones."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ EXPORT = "backup.export"
 
 
 def run_nightly(setting: BackupSource, database: StackDatabase) -> RestorePoint:
-    """Make the restore point of a night, copy off-site what is not there yet, and make room.
+    """Run a nightly backup: a restore point, copies off-site of all that lack one, and pruning.
 
     Raises:
         Busy: another change is under way; nothing was done.
-        Refused: it failed; what was there is there still.
+        Refused: there is no new restore point; the existing ones are untouched.
     """
     with change(setting.project.root, VERB, kind=KIND) as made:
         _drop_failed(setting)
         point = create.create_restore_point(setting, Steps(made, create.STEPS), database, KIND)
-    # Whatever fails now, the restore point is there, and the next night does what this one cannot.
+    # Whatever fails now, the restore point exists, and the next nightly backup makes up for it.
     for what, rest in (("copied off-site", copy_offsite), ("deleted", prune_nightly)):
         try:
             rest(setting, point)
@@ -48,14 +48,14 @@ def run_nightly(setting: BackupSource, database: StackDatabase) -> RestorePoint:
             output.say(f"NOT {what}: {error.what}")
         except (Exit, KeyboardInterrupt):
             raise
-        except Exception as error:  # noqa: BLE001 - of a library; the night was a good one
+        except Exception as error:  # noqa: BLE001 - of a library; the restore point is good
             output.say(f"NOT {what}: {type(error).__name__}: {error}")
     hooks.run_after(hooks.POST_BACKUP, made)
     return point
 
 
 def _drop_failed(setting: BackupSource) -> None:
-    """Delete what earlier tries could not prove, but for the last: tries may fill the disk."""
+    """Delete the unverified points of earlier attempts except the last: they may fill the disk."""
     ours = [
         one
         for one in restore_point.list_points(setting.project.backups)
@@ -67,17 +67,17 @@ def _drop_failed(setting: BackupSource) -> None:
 
 
 def copy_offsite(setting: BackupSource, newest: RestorePoint) -> None:
-    """Copy off-site what is verified here and not there yet, of the same data as the newest point.
+    """Copy off-site every verified restore point of the same data that is not there yet.
 
     Raises:
-        Refused: the storage does not take it, or BACKUP_URL cannot be used.
+        Refused: the storage rejects it, or BACKUP_URL cannot be used.
     """
     here = setting.project
     if not values.held(here, newest.profile).get("BACKUP_URL"):
         return
     with change(here.root, EXPORT, point=newest.id, to=copies.NAME) as made:
         away = copies.open_offsite(here, newest.profile, copies.NAME)
-        there = {copy.id for copy in away.looked().copies if copy.good}
+        there = {copy.id for copy in away.list_copies().copies if copy.good}
         ours = [
             one for one in restore_point.list_points(here.backups) if one.series == newest.series
         ]
@@ -89,40 +89,40 @@ def copy_offsite(setting: BackupSource, newest: RestorePoint) -> None:
 
 
 def prune_nightly(setting: BackupSource, newest: RestorePoint) -> None:
-    """Delete of what nights have made, here and off-site, what BACKUP_KEEP does not keep.
+    """Delete the scheduled restore points that BACKUP_KEEP does not keep, here and off-site.
 
-    What a person made, or a restore before it changed anything, goes when a person says so.
+    Those made by hand, or by a restore before it changed anything, are deleted only by hand.
 
     Raises:
-        Refused: the storage does not answer; what is there stays.
+        Refused: the storage does not answer; nothing is deleted there.
     """
     here = setting.project
     wrong, away = "", None
     try:
         away = copies.configured_offsite(here, newest.profile)
-    except Refused as error:  # what is here goes all the same, or the disk fills up
+    except Refused as error:  # prune here all the same, or the disk fills up
         wrong = error.what
     plan = catalog.plan_pruning(here.backups, away, configured_policy(here, newest.profile), KIND)
     if not plan.empty:
         with change(here.root, "backup.prune", **plan.facts):
-            plan.carry_out()
+            plan.apply()
         output.say(f"Deleted {plan.counts}.")
     if wrong := plan.wrong or wrong:
-        raise Refused(f"what is off-site: {wrong}")
+        raise Refused(f"off-site: {wrong}")
 
 
 def configured_policy(here: Project, profile: str) -> RetentionPolicy:
-    """Return how many stay, as BACKUP_KEEP says.
+    """Return the retention policy that BACKUP_KEEP sets.
 
     Raises:
-        Refused: it says nothing of the kind.
+        Refused: it cannot be parsed.
     """
     said = values.held(here, profile).get("BACKUP_KEEP")
     return retention.parse_policy(said) if said else RetentionPolicy()
 
 
 def last_nightly_point(folder: Path, series: tuple[str, str]) -> datetime | None:
-    """Return when the last good restore point was made by schedule; None where none was."""
+    """Return when the last usable scheduled restore point was made; None if there is none."""
     ours = [
         point
         for point in restore_point.list_points(folder)
@@ -133,24 +133,24 @@ def last_nightly_point(folder: Path, series: tuple[str, str]) -> datetime | None
 
 
 def last_offsite_copy(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return how copying off-site came out last; None where nothing ever was."""
+    """Return the journal entry of the last copy off-site; None if there is none."""
     ours = [item for item in entries if item.get("verb") == EXPORT]
     return next((item for item in reversed(ours) if item.get("to") == copies.NAME), None)
 
 
 def last_nightly_run(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return how the last night came out, as the journal has it."""
+    """Return the journal entry of the last nightly backup; None if there is none."""
     ours = [item for item in entries if (item.get("verb"), item.get("kind")) == (VERB, KIND)]
     return ours[-1] if ours else None
 
 
 def describe_run(entry: dict[str, Any]) -> str:
-    """Say how a night came out."""
+    """Describe the outcome of a nightly backup."""
     when = str(entry["at"])[:16].replace("T", " ")
     what = entry.get("error") or entry.get("point") or ""
     return f"{when} UTC: {entry['outcome']}" + (f", {what}" if what else "")
 
 
 def record_failure(root: Path, why: str) -> None:
-    """Record a night that could not even begin."""
+    """Record a nightly backup that could not start."""
     journal.append(root, VERB, kind=KIND, outcome="failed", error=why)
