@@ -19,6 +19,8 @@ UP = "inv deploy.up"
 """Starts the services, except those whose entry names another command."""
 MARK = " <!-- services/{} -->"
 """Ends a heading or a line of README.md that is removed with a service."""
+NEEDS = re.compile(r"^NEEDS = \((.*)\)$", re.MULTILINE)
+"""Where a module of slipway/ names the services that it is for; any one of them is enough."""
 VIA = re.compile(r"\n    # via((?: \S.*|(?:\n    #   .*)+))")
 """Where a lock names what requires a package."""
 
@@ -58,6 +60,19 @@ def left_by(service: str, chosen: Iterable[str], table: dict[str, Any], project:
     """
     sharing = {*chosen} - with_needs([service], table)
     return owned_by([service], table, project) - owned_by(sharing, table, project)
+
+
+def useless_in(slipway: Path, chosen: set[str]) -> set[Path]:
+    """Return the files of slipway/ that none of the chosen services needs.
+
+    What the __init__.py of a folder says is said of all that is in it.
+    """
+    found: set[Path] = set()
+    for file in slipway.rglob("*.py"):
+        said = NEEDS.search(file.read_text(encoding="utf-8"))
+        if said and not chosen & {*re.findall(r'"([\w-]+)"', said[1])}:
+            found |= {*file.parent.rglob("*.*")} if file.name == "__init__.py" else {file}
+    return found
 
 
 def remove_files(files: Iterable[Path]) -> None:
@@ -285,6 +300,7 @@ def main() -> None:
     defined = [name for file in files for name in compose_services(file)]
     readers = [name for service in gone for name in table[service].get("readers", ())]
     remove_files(file for service in gone for file in left_by(service, chosen, table, Path()))
+    remove_files(useless_in(Path("slipway"), chosen))
     for service in gone:
         remove_mentions(service, Path())
     remove_marks(Path("README.md"))

@@ -79,6 +79,15 @@ def digest(project: Path) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
+def is_needed(name: str, there: set[str]) -> bool:
+    """Say whether any service there needs a module of slipway/, and all folders that it is in."""
+    file = baking.TEMPLATE / name
+    folders = (folder / "__init__.py" for folder in file.parents if folder != baking.TEMPLATE)
+    said = [path.read_text(encoding="utf-8") for path in (file, *folders) if path.is_file()]
+    needs = [one for text in said for one in re.findall(r"^NEEDS = \((.*)\)", text, re.MULTILINE)]
+    return all(there & {*re.findall(r'"([\w-]+)"', services)} for services in needs)
+
+
 @matrix
 def test_a_bake_holds_exactly_the_files_of_its_services(
     bake: Bake, answers: dict[str, str], template_files: set[str]
@@ -91,7 +100,8 @@ def test_a_bake_holds_exactly_the_files_of_its_services(
     assert files(bake(**answers)) == {
         name
         for name in rendered
-        if not any(owned(name, own) and not owned(name, shared) for own, shared in gone.values())
+        if (not name.startswith("slipway/") or is_needed(name, there))
+        and not any(owned(name, own) and not owned(name, shared) for own, shared in gone.values())
     }
 
 

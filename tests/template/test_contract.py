@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 import textwrap
 from typing import TYPE_CHECKING
+
+import pytest
 
 from devtools.bake import ROOT, TEMPLATE, settings
 from tests.support.bakes import baked
@@ -56,3 +59,44 @@ def test_a_repository_s_tools_check_its_own_tasks_and_leave_slipway_alone(tmp_pa
     said = run(project, "mypy", "--cache-dir", str(ROOT / "build" / ".mypy_cache"), code=1)
     assert "Found 1 error in 1 file" in said  # what it offers has types all the same
     assert re.search(r"tasks\.py:\d+: error: Incompatible types", said)
+
+
+GENERAL = {"build", "deploy", "deps", "env", "stack"}
+OF_THE_API = {"backup", "data", "db", "harness", "models"}
+NAMESPACES = {
+    "serving": GENERAL | OF_THE_API,
+    "workers": GENERAL | OF_THE_API,
+    "pipeline": GENERAL | {"pipeline"},
+}
+IMPORTS = """
+import importlib, pathlib, sys
+for path in sorted(pathlib.Path("slipway").rglob("*.py")):
+    name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    if name not in sys.argv:
+        importlib.import_module(name)
+"""
+
+
+def test_every_preset_is_asserted_below() -> None:
+    assert NAMESPACES.keys() == settings()["_presets"].keys()
+
+
+@pytest.mark.parametrize("preset", NAMESPACES)
+def test_a_preset_has_the_rooms_and_the_tasks_of_its_services(preset: str) -> None:
+    project = baked(preset)
+    subprocess.run([sys.executable, "-c", IMPORTS], cwd=project, check=True)
+    listed = json.loads(run(project, "invoke", "--list", "-F", "json"))
+    assert {space["name"] for space in listed["collections"]} == NAMESPACES[preset]
+    assert {task["name"] for task in listed["tasks"]} == {"ci", "doctor", "list"}
+    env = next(space for space in listed["collections"] if space["name"] == "env")
+    assert ("rotate" in {task["name"] for task in env["tasks"]}) == (preset != "pipeline")
+    rooms = {path.parent.name for path in project.glob("slipway/*/__init__.py")}
+    ours = {"ci", "config", "core", "secret", "stack", "tasks"}
+    assert rooms == ours | (
+        {"pipeline"} if preset == "pipeline" else {"backup", "harness", "models"}
+    )
+
+
+def test_a_pipeline_carries_little_that_it_does_not_use() -> None:
+    modules = baked("pipeline").glob("slipway/**/*.py")
+    assert sum(len(path.read_bytes().splitlines()) for path in modules) <= 11_000

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+NEEDS = ("api", "postgres", "redis")
+"""A repository without any of these services is made without this folder."""
 VERB = "env.rotate"
 OVERLAP = timedelta(hours=24)
 """How long the previous API key is accepted beside the new one."""
