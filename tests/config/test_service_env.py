@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slipway.config import envfile, service_env
-from slipway.config.schema import APPLICATION, Variable
-from slipway.config.service_env import COMPOSE, FOLDER, LOCAL, STAMP
+from slipway.config.schema import APPLICATION, COMPOSE, LOCAL, Variable
+from slipway.config.service_env import FOLDER, STAMP
 from tests.support import promotions
 
 if TYPE_CHECKING:

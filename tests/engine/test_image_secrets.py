@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slipway.config.check import THOROUGH
 from slipway.core import shell
+from slipway.secret.scan_git import THOROUGH
 from slipway.tasks import findings
 from tests.support.scratch import SCHEMA
 

@@ -162,7 +162,12 @@ class PruningPlan:
     @property
     def empty(self) -> bool:
         """Tell whether there is nothing to delete."""
-        return not (self.expired_points or self.leftover_folders or self.expired_copies or self.offsite_leftovers)
+        return not (
+            self.expired_points
+            or self.leftover_folders
+            or self.expired_copies
+            or self.offsite_leftovers
+        )
 
     @property
     def counts(self) -> str:
@@ -172,7 +177,9 @@ class PruningPlan:
         parts = [f"{len(self.expired_points)} restore points ({output.format_size(here)})"]
         if self.away:
             there = sum(copy.size for copy in self.expired_copies)
-            parts.append(f"{len(self.expired_copies)} off-site copies ({output.format_size(there)})")
+            parts.append(
+                f"{len(self.expired_copies)} off-site copies ({output.format_size(there)})"
+            )
         return f"{', '.join(parts)} and {leftovers} leftovers"
 
     @property

@@ -71,9 +71,7 @@ def create_restore_point(  # noqa: PLR0913 - a source, a destination, and how
             after a failed upload it exists, verified; otherwise there is none.
     """
     folder = setting.project.backups
-    restore_point.clear_partials(
-        restore_point.list_partials(folder)
-    )  # they may fill the disk
+    restore_point.clear_partials(restore_point.list_partials(folder))  # they may fill the disk
     with _awake(database):
         point = _made(setting, steps, database, kind)
         restore_point.clear_partials(

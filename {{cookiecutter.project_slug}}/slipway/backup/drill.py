@@ -144,7 +144,9 @@ class Drill:
             remove_scratch_stack(self.scratch.folder)
         except (Refused, OSError) as error:
             why = getattr(error, "what", None) or str(error)
-            output.say(f"  {self.scratch.name} could not be removed: {why}\n  The next drill tries again.")
+            output.say(
+                f"  {self.scratch.name} could not be removed: {why}\n  The next drill tries again."
+            )
 
 
 def remove_leftovers(source: Project) -> None:

@@ -73,9 +73,7 @@ def choose_point(session: Session, name: str, identity: str = "") -> RestorePoin
     id_ = download.identify_point(name) if elsewhere else name
     if id_ and (project.backups / id_).exists():
         if elsewhere:
-            output.say(
-                f"  Using {id_} from here instead of {download.printable_source(name)}."
-            )
+            output.say(f"  Using {id_} from here instead of {download.printable_source(name)}.")
         return restore_point.find_point(project.backups, id_)
     maybe_away = restore_point.ID.fullmatch(name) and copies.configured_offsite(
         project, session.profile
@@ -242,7 +240,9 @@ class RestoreRun:
                 raise
             made = self.point.manifest.get("revision") or "that made it"
             what = f"this code does not know migration {revision}: the code is older"
-            raise Refused(what, f"check out the code of the restore point: revision {made}") from error
+            raise Refused(
+                what, f"check out the code of the restore point: revision {made}"
+            ) from error
 
     def _asked(self, command: list[str], limit: float) -> None:
         """Run a command of the application.
@@ -284,7 +284,9 @@ class RestoreRun:
             self.progress.staged, self.progress.old = staged, old
             restored = self.database.stage(self.point.database, staged)
             if wrong := self.point.content.differences(restored):
-                raise Refused(f"the restored database differs from what was dumped: {'; '.join(wrong[:3])}")
+                raise Refused(
+                    f"the restored database differs from what was dumped: {'; '.join(wrong[:3])}"
+                )
             step.detail = f"as dumped: {restored.summary}"
 
     def _stop(self) -> None:
@@ -362,7 +364,9 @@ class RestoreRun:
             step.detail = ", ".join(names)
 
     def _record(self) -> None:
-        served = {tier: history.served_version(self.folder, tier) for tier in self.progress.links or {}}
+        served = {
+            tier: history.served_version(self.folder, tier) for tier in self.progress.links or {}
+        }
         self.change.commit(**({"models": served} if served else {}))
 
     def undo(self) -> str:

@@ -188,7 +188,9 @@ def _read(folder: Path) -> RestorePoint | str:
     except (OSError, ValueError) as error:
         return f"its manifest cannot be read: {getattr(error, 'strerror', None) or error}"
     return (
-        RestorePoint(folder, manifest) if manifest["id"] == folder.name else "its folder has another name"
+        RestorePoint(folder, manifest)
+        if manifest["id"] == folder.name
+        else "its folder has another name"
     )
 
 

@@ -75,7 +75,9 @@ class StageRunner(Protocol):
     def prepare(self, chosen: Sequence[PipelineStage]) -> None:
         """Get ready what the stages need, and end what a killed run left."""
 
-    def stage_settings(self, stage: PipelineStage, parameters: Sequence[str]) -> fingerprint.StageSettings:
+    def stage_settings(
+        self, stage: PipelineStage, parameters: Sequence[str]
+    ) -> fingerprint.StageSettings:
         """Return what a stage is run with, apart from files."""
 
     def run(
@@ -170,7 +172,9 @@ class ProcessRunner:
             if handed.secret:
                 service_env.renew(self.project, handed.service, handed.secret)
 
-    def stage_settings(self, stage: PipelineStage, parameters: Sequence[str]) -> fingerprint.StageSettings:
+    def stage_settings(
+        self, stage: PipelineStage, parameters: Sequence[str]
+    ) -> fingerprint.StageSettings:
         """Return what a stage is run with, apart from files."""
         locks = [self.project.root / name for name in stage.locks]
         packages = fingerprint.file_digests(
@@ -249,7 +253,9 @@ class ContainerRunner:
         for stage in chosen:
             self.layers[stage.name] = self._layers(services[stage.name]["image"])
 
-    def stage_settings(self, stage: PipelineStage, parameters: Sequence[str]) -> fingerprint.StageSettings:
+    def stage_settings(
+        self, stage: PipelineStage, parameters: Sequence[str]
+    ) -> fingerprint.StageSettings:
         """Return what a stage is run with, apart from files."""
         variables = fingerprint_variables(self.handed[stage.name])
         packages = {"image": self.layers[stage.name]}

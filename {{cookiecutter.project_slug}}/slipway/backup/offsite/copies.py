@@ -36,7 +36,9 @@ NAME = "offsite"
 HOW_TO_SET = "set BACKUP_URL in the env file: docs/recovery.md"
 FACTS = re.compile(rf"(?P<id>{restore_point.ID.pattern})\.json")
 ARCHIVE = re.compile(rf"(?P<id>{restore_point.ID.pattern})\.tar({re.escape(secret_age.SUFFIX)})?")
-LEFTOVER_NAME = re.compile(rf"({ARCHIVE.pattern}|\.(?P<part>{restore_point.ID.pattern})\..*\.partial_name)")
+LEFTOVER_NAME = re.compile(
+    rf"({ARCHIVE.pattern}|\.(?P<part>{restore_point.ID.pattern})\..*\.partial_name)"
+)
 FACTS_LIMIT = 64 * 1024
 """Bytes; a longer file is none of ours."""
 

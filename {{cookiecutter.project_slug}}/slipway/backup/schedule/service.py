@@ -189,7 +189,9 @@ def nightly_as_process(profile: str) -> Callable[[], RestorePoint]:
     """Return the nightly backup as it runs in a process of this machine."""
 
     def run_nightly() -> RestorePoint:
-        opened = session.open_session(profile, LOCAL, whole=False)  # it is given only the variables it reads
+        opened = session.open_session(
+            profile, LOCAL, whole=False
+        )  # it is given only the variables it reads
         return nightly.run_nightly(opened, open_database(opened))
 
     return run_nightly
