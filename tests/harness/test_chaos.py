@@ -134,6 +134,11 @@ def test_a_service_is_scaled_and_back(done: list[str]) -> None:
     chaos.scale("api", 3)
     chaos.restore()
     assert done == ["scale api to 3", "scale api to 2"]
+    done.clear()
+    chaos.scale("api", 4)
+    chaos.scale("api", 3)
+    chaos.restore()
+    assert done == ["scale api to 4", "scale api to 3", "scale api to 2"]
 
 
 def test_what_is_not_there_cannot_be_disturbed(done: list[str], tmp_path: Path) -> None:

@@ -28,8 +28,7 @@ def web() -> Iterator[tuple[str, list[Request]]]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let traffic be quick and end soon."""
-    monkeypatch.setattr(harness_http, "PAUSE", 0.01)
+    """Let traffic end soon."""
     monkeypatch.setattr(harness_http, "AFTERWARDS", 0.3)
 
 
@@ -96,7 +95,7 @@ def test_many_requests_are_sent_at_once(web: tuple[str, list[Request]]) -> None:
 @pytest.mark.usefixtures("quick")
 def test_traffic_goes_on_during_a_block_and_after_it(web: tuple[str, list[Request]]) -> None:
     client = ScenarioClient(web[0])
-    with traffic(lambda: client.get("/"), clients=2) as answers:
+    with traffic(lambda: client.get("/"), clients=2, every=0.01) as answers:
         before = len(answers)
     assert len(answers) == len(web[1]) > before + 4
     assert {answer.status_code for answer in answers} == {200, 503}
@@ -105,7 +104,7 @@ def test_traffic_goes_on_during_a_block_and_after_it(web: tuple[str, list[Reques
 @pytest.mark.usefixtures("quick")
 def test_traffic_ends_when_its_block_fails(web: tuple[str, list[Request]]) -> None:
     client = ScenarioClient(web[0])
-    with pytest.raises(Refused, match="no container"), traffic(lambda: client.get("/")):
+    with pytest.raises(Refused, match="no container"), traffic(lambda: client.get("/"), every=0.01):
         raise Refused("it has no container")
     sent = len(web[1])
     time.sleep(0.1)
@@ -115,7 +114,7 @@ def test_traffic_ends_when_its_block_fails(web: tuple[str, list[Request]]) -> No
 @pytest.mark.usefixtures("quick")
 def test_traffic_that_is_not_answered_fails_its_block() -> None:
     client = ScenarioClient(NOBODY)
-    with pytest.raises(httpx.ConnectError), traffic(lambda: client.get("/")):
+    with pytest.raises(httpx.ConnectError), traffic(lambda: client.get("/"), every=0.01):
         pass
 
 

@@ -115,6 +115,7 @@ class Chaos:
         """Take a stack that is up."""
         self.stack = stack
         self._undo = ExitStack()
+        self._scaled = set[str]()
 
     def restore(self) -> None:
         """Undo what was disturbed, the last first; if one part fails, the others still follow.
@@ -122,6 +123,7 @@ class Chaos:
         Raises:
             Refused: a part could not be undone.
         """
+        self._scaled.clear()
         try:
             self._undo.close()
         except (Refused, DockerException, OSError) as error:
@@ -194,7 +196,9 @@ class Chaos:
             Refused: it does not run so.
         """
         log.info("scale %s to %s", service, replicas)
-        self._undo.callback(self._run_as, service, len(self.stack.running(service)))
+        if service not in self._scaled:  # it goes back to its first number at once
+            self._scaled.add(service)
+            self._undo.callback(self._run_as, service, len(self.stack.running(service)))
         self._run_as(service, replicas)
 
     def _run_as(self, service: str, replicas: int) -> None:

@@ -23,8 +23,6 @@ PIECES = 20
 """How many pieces a body is cut into that is sent slowly."""
 EXCERPT = 300
 """How many characters of an answer a message holds."""
-PAUSE = 0.2
-"""Seconds between the requests of traffic, which keeps it below the rate limit."""
 AFTERWARDS = 3.0
 """Seconds that traffic goes on after the block."""
 BETWEEN = 0.25
@@ -106,17 +104,18 @@ def at_once(
 
 @contextmanager
 def traffic(
-    send: Callable[[], httpx.Response], *, clients: int = 1
+    send: Callable[[], httpx.Response], *, clients: int = 1, every: float = 0.2
 ) -> Iterator[list[httpx.Response]]:
     """Send a request again and again during a block and for a while after it; give the answers.
 
-    The clients take turns. A request that is not answered fails the block.
+    The clients take turns, one `every` so many seconds: a block that takes long must not reach the
+    rate limit. A request that is not answered fails the block.
     """
     answers: list[httpx.Response] = []
     over = Event()
 
     def keep_sending() -> None:
-        while not over.wait(PAUSE * clients):
+        while not over.wait(every * clients):
             answers.append(send())
 
     with ThreadPoolExecutor(clients) as pool:

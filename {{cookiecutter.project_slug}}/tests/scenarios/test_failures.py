@@ -71,9 +71,10 @@ def test_a_replica_that_crashes_comes_back_by_itself(
 
 
 def test_scaled_up_and_down_under_load(client: ScenarioClient, disturb: Chaos) -> None:
-    with traffic(lambda: client.get("/models")) as up:
+    every = 0.7  # fewer a minute than the rate limit allows, as scaling may take long
+    with traffic(lambda: client.get("/models"), every=every) as up:
         disturb.scale("api", 3)
-    with traffic(lambda: client.get("/predictions")) as down:
+    with traffic(lambda: client.get("/predictions"), every=every) as down:
         disturb.scale("api", 2)
     assert {answer.status_code for answer in up} == {200}
     assert {answer.status_code for answer in down} == {200}

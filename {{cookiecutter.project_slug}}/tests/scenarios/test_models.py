@@ -50,10 +50,10 @@ def test_after_a_start_without_models_503_until_there_are_some(
 ) -> None:
     disturb.hide(CURRENT)
     disturb.restart("api")
-    for attempt in within(30):
+    for attempt in within(60):
         with attempt:
             assert all("has no model" in said["detail"] for said in predict(503, times=4))
     disturb.restore()
-    for attempt in within(30):
+    for attempt in within(60):
         with attempt:
             predict(times=4)
