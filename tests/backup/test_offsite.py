@@ -369,7 +369,7 @@ def test_what_is_set_wrong_is_refused_before_anything_is_made(
 def test_without_variables_nothing_is_missing_and_nothing_asked(session: Session) -> None:
     settle(session)
     assert copies.configured_offsite(session.project, "dev") is None
-    names = [variable.name for variable in values.missing(session.project, "dev")]
+    names = [variable.name for variable in values.missing_variables(session.project, "dev")]
     assert not [name for name in names if name.startswith("BACKUP")]
     text = reference.env_file(schema.read(session.project), "dev")
     assert "\n# BACKUP_URL_OPTIONS=\n" in text
@@ -381,7 +381,7 @@ def test_secrets_are_neither_shown_nor_in_a_name(session: Session) -> None:
     url, options = "sftp://me:hunter2@host/x", '{"password": "hunter2"}'
     away = settle(session, BACKUP_URL=url, BACKUP_URL_OPTIONS=options)
     assert away
-    shown = {item.name: item.shown for item in values.effective(session.project, "dev")}
+    shown = {item.name: item.shown for item in values.effective_values(session.project, "dev")}
     assert shown["BACKUP_URL"] == away.shown == "sftp://me:********@host/x"
     assert shown["BACKUP_URL_OPTIONS"] == redaction.MASK
     assert "hunter2" not in repr(away)

@@ -49,7 +49,7 @@ def write(scratch: Scratch, text: str, profile: str = "dev") -> None:
 
 
 def test_a_file_that_was_just_made_is_well(scratch: Scratch) -> None:
-    config_values.init(scratch.project, "dev")
+    config_values.create_env_file(scratch.project, "dev")
     assert only(scratch) == ("ok", ".env.dev: every variable has a value", "")
     assert scratch.inv("env.check").returncode == 0
 
@@ -214,7 +214,7 @@ def test_no_secret_is_printed(scratch: Scratch) -> None:
     ],
 )
 def test_a_placeholder_is_known(value: str, *, is_one: bool) -> None:
-    assert check.placeholder(value) is is_one
+    assert check.is_placeholder(value) is is_one
 
 
 def test_init_refuses_a_placeholder_on_a_server_and_names_what_is_to_be_set(
@@ -250,7 +250,7 @@ def test_a_new_variable_takes_one_entry(scratch: Scratch) -> None:
     scratch.write("env/schema.toml", SCHEMA.format(port=1) + entry)
     compose = (scratch.root / "compose.yaml").read_text()
     scratch.write("compose.yaml", compose.replace("WEB_URL]", "WEB_URL, WEB_NAME]"))
-    config_values.init(scratch.project, "dev")
+    config_values.create_env_file(scratch.project, "dev")
     assert only(scratch) == (
         "fail",
         "WEB_NAME has no value: What it is called.",
@@ -335,7 +335,7 @@ def test_misspelling_any_stops_a_deployment(
 def test_leaving_a_placeholder_stops_a_deployment(
     server: Project, file: Callable[..., None], name: str
 ) -> None:
-    for value in ("changeme", reference.placeholder(schema.Reading(server).by_name[name])):
+    for value in ("changeme", reference.placeholder(schema.SchemaReader(server).by_name[name])):
         file(name, **{name: value})
         said = refused(server)
         assert f"{name} is a placeholder (.env.prod)" in said
@@ -348,8 +348,8 @@ def test_every_profile_is_ready_after_init_but_for_what_is_named(
 ) -> None:
     file("")  # takes what the environment says away
     server.env_file(profile).unlink(missing_ok=True)
-    config_values.init(server, profile)
-    wanted = {item.name for item in config_values.missing(server, profile)}
+    config_values.create_env_file(server, profile)
+    wanted = {item.name for item in config_values.missing_variables(server, profile)}
     failed = [item for item in findings.check_variables(server, profile) if item.state == "fail"]
     assert {item.detail.split()[0] for item in failed} == wanted
     text = reference.example(DESCRIBED)
@@ -359,7 +359,7 @@ def test_every_profile_is_ready_after_init_but_for_what_is_named(
     filled = {
         item.name: made(item) for item in SETTABLE if item.name in envfile.parsed(text).values
     }
-    envfile.changed(server.env_file(profile), filled)
+    envfile.set_variables(server.env_file(profile), filled)
     assert [item.state for item in findings.check_variables(server, profile)] == ["ok"]
 
 

@@ -271,7 +271,7 @@ last=x"""
 
 def change(path: Path, text: str, **values: str | None) -> str:
     path.write_bytes(text.encode())
-    envfile.changed(path, values)
+    envfile.set_variables(path, values)
     return path.read_bytes().decode()
 
 
@@ -338,7 +338,7 @@ def test_all_others_read_the_same_before_and_after(
         path.write_text("".join(lines), encoding="utf-8", newline="\n")
         old = envfile.read(path)
         try:
-            envfile.changed(path, values)
+            envfile.set_variables(path, values)
         except Refused:
             assert envfile.read(path) == old
             unreadable = any("cannot be read" in one.problem for one in old.problems)
@@ -371,7 +371,7 @@ def test_what_was_changed_reads_alike_everywhere(
         path.write_text("".join(lines), encoding="utf-8", newline="\n")
         for name, value in changes.items():
             with suppress(Refused):
-                envfile.changed(path, {name: value})
+                envfile.set_variables(path, {name: value})
                 held.pop(name, None)
                 held |= {} if value is None else {name: value}
         check_every_reader(path.read_text(encoding="utf-8"), held)
@@ -382,7 +382,7 @@ def test_a_changed_file_is_private_whole_and_where_it_was(tmp_path: Path) -> Non
     path.write_text("V=1\n")
     path.chmod(0o644)
     link.symlink_to(path)
-    envfile.changed(link, {"V": "2"})
+    envfile.set_variables(link, {"V": "2"})
     assert link.is_symlink()
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("V=2\n", 0o600)
     assert {*tmp_path.iterdir()} == {path, link}
@@ -395,7 +395,7 @@ def test_a_changed_file_stays_its_owners(tmp_path: Path) -> None:
     os.chown(path, 12345, 23456)
     os.chown(tmp_path, 34567, 45678)
     for one in (path, new):
-        envfile.changed(one, {"V": "2"})
+        envfile.set_variables(one, {"V": "2"})
     owners = [(one.stat().st_uid, one.stat().st_gid) for one in (path, new)]
     assert owners == [(12345, 23456), (34567, 45678)]
 
@@ -413,7 +413,7 @@ def test_what_cannot_be_changed_stays(tmp_path: Path, text: str, value: str, sai
     before = text.encode(errors="surrogateescape")
     path.write_bytes(before)
     with pytest.raises(Refused, match=said):
-        envfile.changed(path, {"V": value})
+        envfile.set_variables(path, {"V": value})
     assert (path.read_bytes(), [*tmp_path.iterdir()]) == (before, [path])
 
 
@@ -428,5 +428,5 @@ def test_nothing_is_lost_when_the_disk_refuses(
 
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="No space left"):
-        envfile.changed(path, {"V": "2"})
+        envfile.set_variables(path, {"V": "2"})
     assert (path.read_text(), [*tmp_path.iterdir()]) == ("V=1\n", [path])

@@ -24,7 +24,7 @@ def test_a_new_env_file_has_secrets_and_names_the_rest() -> None:
     values = envfile.parsed(text).values
     assert len(values["A_KEY"]) == 22
     assert values == {"A_KEY": values["A_KEY"], "A_NAME": ""}
-    assert reference.made(VARIABLES, "dev") == ["A_KEY"]
+    assert reference.generated_secrets(VARIABLES, "dev") == ["A_KEY"]
     assert "# Somewhere.\n# A_URL=http://${A_NAME}\n" in text
     assert "# A_TOKEN=\n" in text
     assert "# A_SPARE=\n" in text
@@ -40,7 +40,7 @@ def test_the_example_has_placeholders_for_what_is_needed() -> None:
         "A_NAME": "<such as it's>",
         "A_URL": "<a value>",  # staging has no default
     }
-    assert all(check.placeholder(value) for value in values.values())
+    assert all(check.is_placeholder(value) for value in values.values())
     assert not any(line.problem for line in envfile.parsed(text).lines)
 
 

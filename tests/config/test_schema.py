@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slipway.config import schema
-from slipway.config.schema import PROFILES, Reading, Rotation, Variable
+from slipway.config.schema import PROFILES, Rotation, SchemaReader, Variable
 from slipway.core.errors import Refused
 from slipway.core.project import load
 from tests.support.copies import REPOSITORY
@@ -40,7 +40,7 @@ default = "1"
 
 def mistakes(scratch: Scratch, text: str) -> list[str]:
     scratch.write("env/schema.toml", text)
-    return [*map(str, Reading(scratch.project, ["web", "store"]).mistakes)]
+    return [*map(str, SchemaReader(scratch.project, ["web", "store"]).mistakes)]
 
 
 def test_an_entry_is_read_whole(scratch: Scratch) -> None:

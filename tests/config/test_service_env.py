@@ -15,7 +15,7 @@ from tests.support import promotions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from slipway.config.service_env import Handout
+    from slipway.config.service_env import ServiceEnv
     from tests.support.scratch import Scratch
 
 SCHEMA = """
@@ -73,8 +73,10 @@ def values(**changed: str) -> dict[str, str]:
     return key | plain | changed
 
 
-def planned(scratch: Scratch, held: Mapping[str, str], engine: str = COMPOSE) -> dict[str, Handout]:
-    return service_env.planned(scratch.project, held, engine)
+def planned(
+    scratch: Scratch, held: Mapping[str, str], engine: str = COMPOSE
+) -> dict[str, ServiceEnv]:
+    return service_env.plan_service_envs(scratch.project, held, engine)
 
 
 def handed_out(scratch: Scratch, service: str) -> dict[str, str]:
@@ -93,7 +95,7 @@ def handed_out(scratch: Scratch, service: str) -> dict[str, str]:
 
 def test_a_service_gets_what_it_reads_and_nothing_else(project: Scratch) -> None:
     held = values()
-    service_env.write(project.project, planned(project, held), COMPOSE)
+    service_env.write_service_envs(project.project, planned(project, held), COMPOSE)
     common = {"APP_ENV": "dev", "STORE_URL": held["STORE_URL"]}
     assert handed_out(project, "web") == common | {"API_KEY": held["API_KEY"], "OLD_KEY": ""}
     assert handed_out(project, "worker") == common
@@ -103,7 +105,7 @@ def test_a_service_gets_what_it_reads_and_nothing_else(project: Scratch) -> None
 
 def test_no_secret_is_in_an_env_file_and_nobody_else_gets_to_the_others(project: Scratch) -> None:
     held = values()
-    service_env.write(project.project, planned(project, held), COMPOSE)
+    service_env.write_service_envs(project.project, planned(project, held), COMPOSE)
     top = project.root / FOLDER
     for path in top.glob("*.env"):
         text = path.read_text()
@@ -142,13 +144,13 @@ def test_what_is_a_secret(name: str, value: str, secret: bool) -> None:
         Variable("TEXT"),
     ]
     held = {"OTHER": "of-eight-letters", "SHORT": "short", name: value}
-    assert (name in service_env.secrets_of(described, held)) == secret
+    assert (name in service_env.secret_names(described, held)) == secret
 
 
 def test_what_runs_is_made_anew_when_a_secret_changed_and_only_then(project: Scratch) -> None:
     held = values()
     first = planned(project, held)
-    service_env.write(project.project, first, COMPOSE)
+    service_env.write_service_envs(project.project, first, COMPOSE)
     assert planned(project, held) == first
     other = planned(project, held | {"API_KEY": secrets.token_urlsafe()})
     assert other["web"].stamp > first["web"].stamp
@@ -158,21 +160,21 @@ def test_what_runs_is_made_anew_when_a_secret_changed_and_only_then(project: Scr
 
 def test_a_rotation_reaches_what_runs_without_its_being_made_anew(project: Scratch) -> None:
     held = values()
-    service_env.write(project.project, planned(project, held), COMPOSE)
+    service_env.write_service_envs(project.project, planned(project, held), COMPOSE)
     before = planned(project, held)["web"].stamp
     folder = (project.root / FOLDER / "web").stat().st_ino
     new = secrets.token_urlsafe()
-    service_env.renew(project.project, "web", {"API_KEY": new})
+    service_env.replace_secrets(project.project, "web", {"API_KEY": new})
     assert handed_out(project, "web")["API_KEY"] == new
     assert (project.root / FOLDER / "web").stat().st_ino == folder  # what is mounted is the same
     assert planned(project, held | {"API_KEY": new})["web"].stamp == before
 
 
 def test_what_is_of_no_use_any_more_goes(project: Scratch) -> None:
-    service_env.write(project.project, planned(project, values()), COMPOSE)
+    service_env.write_service_envs(project.project, planned(project, values()), COMPOSE)
     project.write("compose.yaml", "services: {web: {image: web}}")
     project.write("env/schema.toml", SCHEMA.replace('["web", "application"]', '["application"]'))
-    service_env.write(project.project, planned(project, values()), COMPOSE)
+    service_env.write_service_envs(project.project, planned(project, values()), COMPOSE)
     left = [path for path in (project.root / FOLDER).rglob("*") if path.is_file()]
     assert {path.name for path in left} == {"web.env", "OLD_KEY", "STORE_URL"}
     assert {*handed_out(project, "web")} == {"APP_ENV", "OLD_KEY", "STORE_URL", "WEB_PORT"}
@@ -180,23 +182,25 @@ def test_what_is_of_no_use_any_more_goes(project: Scratch) -> None:
 
 def test_some_services_can_be_handed_theirs_alone(project: Scratch) -> None:
     held = values()
-    service_env.write(project.project, planned(project, held), COMPOSE)
+    service_env.write_service_envs(project.project, planned(project, held), COMPOSE)
     others = handed_out(project, "worker")
     changed = planned(project, held | {"WEB_PORT": "81", "API_KEY": "another-key", "APP_ENV": ""})
-    service_env.add(project.project, [changed["web"]], COMPOSE)
+    service_env.add_service_envs(project.project, [changed["web"]], COMPOSE)
     assert handed_out(project, "web")["API_KEY"] == "another-key"
     assert handed_out(project, "worker") == others
-    service_env.add(project.project, [service_env.Handout("new", {}, {})], COMPOSE)
+    service_env.add_service_envs(project.project, [service_env.ServiceEnv("new", {}, {})], COMPOSE)
     assert not (project.root / FOLDER / "new.env").exists()
 
 
 def test_what_was_handed_out_can_be_put_back(project: Scratch) -> None:
-    service_env.write(project.project, planned(project, values()), COMPOSE)
-    before, web = service_env.taken(project.project), handed_out(project, "web")
-    service_env.write(project.project, planned(project, values(STORE_URL="db://x")), COMPOSE)
+    service_env.write_service_envs(project.project, planned(project, values()), COMPOSE)
+    before, web = service_env.read_service_envs(project.project), handed_out(project, "web")
+    service_env.write_service_envs(
+        project.project, planned(project, values(STORE_URL="db://x")), COMPOSE
+    )
     assert handed_out(project, "web") != web
-    service_env.put_back(project.project, before)
-    assert service_env.taken(project.project) == before
+    service_env.restore_service_envs(project.project, before)
+    assert service_env.read_service_envs(project.project) == before
     assert handed_out(project, "web") == web
 
 
@@ -204,12 +208,12 @@ def test_a_full_disk_changes_nothing(project: Scratch) -> None:
     top = project.root / FOLDER
     with promotions.own_disk(top):
         promotions.need_own_disk(top)
-        service_env.write(project.project, planned(project, values()), COMPOSE)
-        before = service_env.taken(project.project)
+        service_env.write_service_envs(project.project, planned(project, values()), COMPOSE)
+        before = service_env.read_service_envs(project.project)
         with suppress(OSError), (top / "filler").open("wb", buffering=0) as filler:
             while filler.write(b"x" * 2**20):
                 pass
         with pytest.raises(OSError, match="space"):
-            service_env.write(project.project, planned(project, values()), COMPOSE)
+            service_env.write_service_envs(project.project, planned(project, values()), COMPOSE)
         (top / "filler").unlink()
-        assert service_env.taken(project.project) == before
+        assert service_env.read_service_envs(project.project) == before

@@ -28,7 +28,8 @@ def found(scratch: Scratch) -> dict[str, str]:
     """Return what is said, with its state."""
     variables = schema.read(scratch.project)
     return {
-        item.detail: item.state for item in usage.findings(usage.used(scratch.project), variables)
+        item.detail: item.state
+        for item in usage.findings(usage.find_usage(scratch.project), variables)
     }
 
 

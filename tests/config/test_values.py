@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def values(scratch: Scratch) -> dict[str, Value]:
-    return {item.name: item for item in config_values.effective(scratch.project, "dev")}
+    return {item.name: item for item in config_values.effective_values(scratch.project, "dev")}
 
 
 def test_init_makes_a_private_file_with_a_strong_secret(scratch: Scratch) -> None:
-    path = config_values.init(scratch.project, "dev")
+    path = config_values.create_env_file(scratch.project, "dev")
     assert path == scratch.root / ".env.dev"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(values(scratch)["API_KEY"].value) >= 43
@@ -28,8 +28,8 @@ def test_init_makes_a_private_file_with_a_strong_secret(scratch: Scratch) -> Non
 
 
 def test_init_notes_which_secrets_it_made(scratch: Scratch) -> None:
-    config_values.init(scratch.project, "prod")
-    config_values.init(scratch.project, "prod")
+    config_values.create_env_file(scratch.project, "prod")
+    config_values.create_env_file(scratch.project, "prod")
     (entry,) = journal.entries(scratch.root)
     known = {name: entry[name] for name in ("verb", "outcome", "profile", "names")}
     made = {"verb": "env.init", "outcome": "done", "profile": "prod", "names": ["API_KEY"]}
@@ -38,7 +38,7 @@ def test_init_notes_which_secrets_it_made(scratch: Scratch) -> None:
 
 def test_init_never_overwrites(scratch: Scratch) -> None:
     scratch.write(".env.dev", "API_KEY=mine")
-    assert config_values.init(scratch.project, "dev") is None
+    assert config_values.create_env_file(scratch.project, "dev") is None
     assert journal.entries(scratch.root) == []
     assert (scratch.root / ".env.dev").read_text() == "API_KEY=mine"
 
@@ -73,7 +73,7 @@ def test_the_chosen_profile_wins_over_a_stale_one_in_the_file(scratch: Scratch) 
 
 
 def test_a_secret_is_masked(scratch: Scratch) -> None:
-    config_values.init(scratch.project, "dev")
+    config_values.create_env_file(scratch.project, "dev")
     shown = values(scratch)["API_KEY"]
     assert shown.shown == redaction.MASK
     printed = scratch.inv("env.show")
@@ -104,24 +104,24 @@ def test_a_default_that_names_a_secret_is_masked_too(scratch: Scratch) -> None:
 
 def test_what_follows_from_a_missing_one_is_not_asked_for(scratch: Scratch) -> None:
     scratch.write("env/schema.toml", SCHEMA.format(port=1).replace("{WEB_PORT}", "{API_KEY}"))
-    names = [variable.name for variable in config_values.missing(scratch.project, "dev")]
+    names = [variable.name for variable in config_values.missing_variables(scratch.project, "dev")]
     assert names == ["API_KEY"]
 
 
 def test_what_is_missing_is_named_with_what_to_type(scratch: Scratch) -> None:
     with pytest.raises(Refused, match=r"API_KEY: Opens doors\.\n  -> inv env.init --profile dev"):
-        config_values.require(scratch.project, "dev")
+        config_values.require_values(scratch.project, "dev")
 
 
 def test_a_default_of_one_profile_does_not_reach_another(scratch: Scratch) -> None:
-    names = [variable.name for variable in config_values.missing(scratch.project, "prod")]
+    names = [variable.name for variable in config_values.missing_variables(scratch.project, "prod")]
     assert names == ["API_KEY", "WEB_URL"]
 
 
 def test_a_broken_schema_is_refused_by_name(scratch: Scratch) -> None:
     scratch.write("env/schema.toml", "[A]\nabout = 'x'\ndefault = '${B}'")
     with pytest.raises(Refused, match=r"schema\.toml:3: A has a default that names B"):
-        config_values.effective(scratch.project, "dev")
+        config_values.effective_values(scratch.project, "dev")
 
 
 def test_profiles_are_asked_for_then_of_the_environment_then_dev(
@@ -141,7 +141,7 @@ def test_a_value_of_a_wrong_type_is_refused_with_its_source(scratch: Scratch, po
     scratch.write(".env.dev", f"API_KEY=x\nWEB_PORT={port}")
     message = rf"WEB_PORT should be a port \(1 to 65535\), not '{port}' \(.env.dev\)"
     with pytest.raises(Refused, match=message):
-        config_values.require(scratch.project, "dev")
+        config_values.require_values(scratch.project, "dev")
 
 
 def test_a_value_that_does_not_match_its_pattern_is_refused_without_a_secret_in_it(
@@ -151,7 +151,7 @@ def test_a_value_that_does_not_match_its_pattern_is_refused_without_a_secret_in_
     scratch.write("env/schema.toml", text)
     scratch.write(".env.dev", "API_KEY=Hidden1")
     with pytest.raises(Refused, match=r"API_KEY should match \[a-z\]\+") as refused:
-        config_values.require(scratch.project, "dev")
+        config_values.require_values(scratch.project, "dev")
     assert "Hidden1" not in str(refused.value)
 
 
@@ -159,7 +159,7 @@ def test_what_is_optional_is_not_missing_and_what_is_given_is_masked(scratch: Sc
     optional = 'about = "x"\noptional = true\n'
     entry = f"[PLACE]\n{optional}[PASS]\n{optional}given = true\n"
     scratch.write("env/schema.toml", SCHEMA.format(port=1) + entry)
-    names = [variable.name for variable in config_values.missing(scratch.project, "dev")]
+    names = [variable.name for variable in config_values.missing_variables(scratch.project, "dev")]
     assert names == ["API_KEY"]
     scratch.write(".env.dev", "PLACE=sftp://me:hunter2@host/x\nPASS=hunter2")
     found = values(scratch)
@@ -174,8 +174,8 @@ def test_what_is_optional_or_set_by_the_tasks_is_not_missing(
     more += "[ONLY_PROD]\nabout = 'x'\nrequired = ['prod']\n"
     scratch.write("env/schema.toml", SCHEMA.format(port=1) + more)
     scratch.write(".env.dev", "API_KEY=x")
-    assert config_values.missing(scratch.project, "dev") == []
-    absent = [item.name for item in config_values.missing(scratch.project, "prod")]
+    assert config_values.missing_variables(scratch.project, "dev") == []
+    absent = [item.name for item in config_values.missing_variables(scratch.project, "prod")]
     assert absent == ["API_KEY", "WEB_URL", "ONLY_PROD"]
     monkeypatch.setenv("AN_ID", "of something else on this machine")
     monkeypatch.setenv("SPARE", "given")

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 def test_a_table_is_aligned_and_shows_nothing_as_a_dash() -> None:
     rows: list[dict[str, object]] = [{"name": "a", "value": 1.0}, {"name": "longer", "value": None}]
-    assert output.table(rows) == "NAME    VALUE\na       1.000\nlonger  -"
+    assert output.format_table(rows) == "NAME    VALUE\na       1.000\nlonger  -"
 
 
 def test_a_table_has_the_columns_of_all_rows() -> None:
     rows = [{"tier": "a", "rain": 1, "well": "yes"}, {"tier": "b", "carry": 2, "well": "no"}]
-    assert output.keys(rows) == ["tier", "rain", "carry", "well"]
-    assert output.table(rows).splitlines()[2].split() == ["b", "-", "2", "no"]
+    assert output.merged_keys(rows) == ["tier", "rain", "carry", "well"]
+    assert output.format_table(rows).splitlines()[2].split() == ["b", "-", "2", "no"]
 
 
 def test_nested_metadata_fits_a_line() -> None:
-    assert output.brief({"a": [1, 2], "b": {"c": 0.5}}) == "a: 1, 2, b: c: 0.500"
+    assert output.format_brief({"a": [1, 2], "b": {"c": 0.5}}) == "a: 1, 2, b: c: 0.500"
 
 
 def test_a_question_without_anyone_to_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

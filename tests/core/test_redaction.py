@@ -17,7 +17,7 @@ import pytest
 from slipway.core import journal, redaction
 from slipway.core.errors import Refused
 from slipway.core.redaction import MASK, Filter, Masked, learn, masked
-from slipway.core.transaction import change, noted
+from slipway.core.transaction import change, noted_change
 from tests.support.scratch import IN_PLACE
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def test_what_is_kept_of_a_change_holds_no_secret(tmp_path: Path) -> None:
     def fail() -> None:
         with change(tmp_path, "env.rotate", url=f"db://app:{value}@db") as made:
             made.note(more=value)
-            under_way = noted(tmp_path) or {}
+            under_way = noted_change(tmp_path) or {}
             assert (under_way["url"], under_way["more"]) == (f"db://app:{MASK}@db", MASK)
             raise Refused(f"it is not {value}")
 

@@ -85,7 +85,7 @@ def test_output_is_read_as_it_comes_and_ends_with_the_time(tmp_path: Path) -> No
     given.write_bytes(b"one\ntwo\n")
     with (
         given.open("rb") as file,
-        shell.streamed(["cat"], cwd=tmp_path, given=file, timeout=20) as process,
+        shell.stream_output(["cat"], cwd=tmp_path, given=file, timeout=20) as process,
     ):
         assert process.stdout
         assert process.stdout.read() == b"one\ntwo\n"
@@ -94,7 +94,7 @@ def test_output_is_read_as_it_comes_and_ends_with_the_time(tmp_path: Path) -> No
     command = [sys.executable, "-c", "import time; print('one', flush=True); time.sleep(60)"]
     with (
         given.open("rb") as file,
-        shell.streamed(command, cwd=tmp_path, given=file, timeout=2) as process,
+        shell.stream_output(command, cwd=tmp_path, given=file, timeout=2) as process,
     ):
         assert process.stdout
         assert process.stdout.read() == b"one\n"
@@ -103,6 +103,6 @@ def test_output_is_read_as_it_comes_and_ends_with_the_time(tmp_path: Path) -> No
     with (
         given.open("rb") as file,
         pytest.raises(Refused, match="is not there"),
-        shell.streamed(["no-such-command"], cwd=tmp_path, given=file, timeout=2),
+        shell.stream_output(["no-such-command"], cwd=tmp_path, given=file, timeout=2),
     ):
         pass

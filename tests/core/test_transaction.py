@@ -98,7 +98,7 @@ def test_how_a_change_ended_is_recorded(
         failing(tmp_path, error)
     (entry,) = journal.entries(tmp_path)
     assert (entry["outcome"], entry["tier"], entry["trained"]) == (outcome, "tier1", ["v1.1"])
-    assert transaction.killed(tmp_path) is None
+    assert transaction.killed_change(tmp_path) is None
 
 
 def test_what_is_committed_is_done_whatever_comes_after(tmp_path: Path) -> None:
@@ -113,18 +113,18 @@ def test_a_killed_change_is_known_and_recorded_by_the_next(tmp_path: Path) -> No
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGKILL
     assert journal.entries(tmp_path) == []
-    left = transaction.killed(tmp_path)
+    left = transaction.killed_change(tmp_path)
     assert left
     assert (left["verb"], left["tier"], left["step"]) == ("models.promote", "tier1", "watch")
     with change(tmp_path, "models.rollback"):
-        assert transaction.killed(tmp_path) is None
+        assert transaction.killed_change(tmp_path) is None
     assert outcomes(tmp_path) == ["killed", "done"]
-    assert transaction.killed(tmp_path) is None
+    assert transaction.killed_change(tmp_path) is None
 
 
 def test_a_change_killed_after_it_was_committed_is_done(tmp_path: Path) -> None:
     run(KILLED, str(tmp_path), "committed").communicate(timeout=30)
-    assert transaction.killed(tmp_path) is None
+    assert transaction.killed_change(tmp_path) is None
     with change(tmp_path, "models.rollback"):
         pass
     assert outcomes(tmp_path) == ["done", "done"]

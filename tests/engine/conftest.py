@@ -78,11 +78,13 @@ class Stack(Copy):
         """Let the tools of the database have one that opens nothing."""
         here, name = load(self.root), "DATABASE_URL"
         held = (self.root / FOLDER / "postgres" / name).read_text()
-        service_env.renew(here, "postgres", {name: "postgresql://app:opens-nothing@postgres/app"})
+        service_env.replace_secrets(
+            here, "postgres", {name: "postgresql://app:opens-nothing@postgres/app"}
+        )
         try:
             yield
         finally:
-            service_env.renew(here, "postgres", {name: held})
+            service_env.replace_secrets(here, "postgres", {name: held})
 
     def remove(self) -> None:
         """Leave nothing behind."""

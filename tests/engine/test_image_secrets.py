@@ -115,7 +115,7 @@ def test_a_file_of_a_layer_is_found_and_what_is_clean_is_not_read_again(
     assert stack.findings()[0].fix == "inv env.rotate API_KEY: replace the value"
     stack.scratch.write(".env.dev", f"API_KEY={secrets.token_urlsafe(32)}\n")
     assert stack.findings() == []
-    monkeypatch.setattr(shell, "streamed", None)
+    monkeypatch.setattr(shell, "stream_output", None)
     assert stack.findings() == []
 
 

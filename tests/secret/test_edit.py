@@ -106,7 +106,7 @@ def test_what_was_edited_is_encrypted_and_the_env_file_follows(
 
 
 def test_an_env_file_that_was_another_stays(desk: Desk, use: Callable[..., None]) -> None:
-    envfile.changed(desk.path, {"WEB_PORT": "1"})
+    envfile.set_variables(desk.path, {"WEB_PORT": "1"})
     mine = desk.path.read_text()
     use("file.write_text(file.read_text() + '# a comment\\n')")
     assert desk.edit() == []

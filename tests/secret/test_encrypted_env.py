@@ -248,7 +248,7 @@ def test_what_code_changes_is_encrypted_anew_where_git_keeps_it(team: Team) -> N
     assert not encrypted_env.renew_encrypted(team.project, "prod")
     assert not team.encrypted.exists()
     team.inv("env.encrypt")
-    envfile.changed(team.path, {"API_KEY": "another-that-is-long-enough"})
+    envfile.set_variables(team.path, {"API_KEY": "another-that-is-long-enough"})
     assert behind(team) == ["inv env.encrypt --profile prod"]
     assert encrypted_env.renew_encrypted(team.project, "prod")
     assert behind(team) == []
@@ -277,8 +277,8 @@ def test_a_missing_env_file_is_to_be_decrypted_where_it_can_be(team: Team) -> No
     fixes = [item.fix for item in findings.check_variables(team.project, "prod")]
     assert "inv env.decrypt --profile prod --identity FILE" in fixes
     with pytest.raises(Refused, match="no new secrets are generated"):
-        config_values.init(team.project, "prod")
-    config_values.init(team.project, "dev")
+        config_values.create_env_file(team.project, "prod")
+    config_values.create_env_file(team.project, "dev")
 
 
 def test_a_disk_that_is_read_only_or_full_changes_nothing(team: Team) -> None:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from slipway.config.service_env import Handout
+    from slipway.config.service_env import ServiceEnv
     from slipway.secret.rotation.base import SecretRotation
     from slipway.secret.rotation.env_file import EnvFileRotation
     from tests.support.scratch import Scratch
@@ -93,9 +93,9 @@ class Fake:
     """The services that read what they are handed only when they start."""
 
     @property
-    def handouts(self) -> dict[str, Handout]:
-        held = config_values.held(self.scratch.project, "dev", self.name)
-        return service_env.planned(self.scratch.project, held, self.name)
+    def handouts(self) -> dict[str, ServiceEnv]:
+        held = config_values.read_values(self.scratch.project, "dev", self.name)
+        return service_env.plan_service_envs(self.scratch.project, held, self.name)
 
     def status(self) -> list[ServiceStatus]:
         return [ServiceStatus(name, self.state, None, 1, "why") for name in ("web", "worker")]
@@ -156,7 +156,7 @@ def stand(scratch: Scratch) -> Stand:
     path = scratch.project.env_file("dev")
     envfile.create(path, "".join(f"{envfile.line(*item)}\n" for item in values.items()))
     engine = Fake(scratch)
-    service_env.write(scratch.project, engine.handouts, engine.name)
+    service_env.write_service_envs(scratch.project, engine.handouts, engine.name)
     return Stand(scratch, engine)
 
 
@@ -242,7 +242,7 @@ def test_one_that_was_killed_is_finished_by_the_same_command(stand: Stand, step:
     facts = {"name": "TOKEN", "profile": "dev", "touched": True, "step": step}
     turn.make_value()
     turn.record_value()
-    service_env.renew(stand.scratch.project, "web", {"TOKEN": stand.held()})
+    service_env.replace_secrets(stand.scratch.project, "web", {"TOKEN": stand.held()})
     journal.append(stand.scratch.root, VERB, outcome="killed", **facts)
     (found,) = rotation.checks(stand.scratch.root, "dev")
     assert f"env.rotate of TOKEN stopped at step {step} (killed)" in found.detail
@@ -258,7 +258,7 @@ def test_one_that_was_killed_is_finished_by_the_same_command(stand: Stand, step:
 
 def test_one_that_was_killed_while_it_was_undone_begins_again(stand: Stand) -> None:
     before = stand.held()
-    service_env.renew(stand.scratch.project, "web", {"TOKEN": "half"})
+    service_env.replace_secrets(stand.scratch.project, "web", {"TOKEN": "half"})
     facts = {"name": "TOKEN", "profile": "dev", "touched": True, "step": "undo"}
     journal.append(stand.scratch.root, VERB, outcome="killed", **facts)
     stand.run(stand.of("TOKEN"))
@@ -286,7 +286,7 @@ def test_a_value_from_elsewhere_is_refused(stand: Stand, monkeypatch: pytest.Mon
     with pytest.raises(Refused, match=r"TOKEN is set in environment, not in \.env\.dev"):
         stand.of("TOKEN")
     monkeypatch.delenv("TOKEN")
-    envfile.changed(stand.scratch.project.env_file("dev"), {"TOKEN": None})
+    envfile.set_variables(stand.scratch.project.env_file("dev"), {"TOKEN": None})
     with pytest.raises(Refused, match="TOKEN has no value"):
         stand.of("TOKEN")
 
@@ -333,7 +333,7 @@ def test_options_of_a_storage_are_tried_on_it_first(
     name, before = "BACKUP_URL_OPTIONS", stand.held("BACKUP_URL_OPTIONS")
     assert name in rotation.secret_probes, f"{backup.__name__} brings it"
     path = stand.scratch.project.env_file("dev")
-    envfile.changed(path, {"BACKUP_URL": f"file://{tmp_path}/away"})
+    envfile.set_variables(path, {"BACKUP_URL": f"file://{tmp_path}/away"})
     for given, said in (("no JSON", "is no JSON"), ('{"strange": 1}', "strange")):
         give(monkeypatch, given)
         turn = stand.of(name)

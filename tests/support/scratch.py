@@ -93,7 +93,9 @@ class Scratch:
 
     def engine(self, **values: str) -> LocalEngine:
         """Return the engine over the variables that hold, with some set otherwise."""
-        held = {item.name: item.value for item in config_values.effective(self.project, "dev")}
+        held = {
+            item.name: item.value for item in config_values.effective_values(self.project, "dev")
+        }
         engine = LocalEngine(self.project, held | values)
         self.engines.append(engine)
         return engine

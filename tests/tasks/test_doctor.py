@@ -38,7 +38,7 @@ def test_what_services_do_without_is_not_asked_for(scratch: Scratch) -> None:
 
 
 def test_what_is_wrong_fails_with_what_to_do(scratch: Scratch) -> None:
-    values.init(scratch.project, "dev")
+    values.create_env_file(scratch.project, "dev")
     (scratch.root / ".env.dev").chmod(0o644)
     with socket.create_server(("127.0.0.1", scratch.port)):
         found = findings(scratch)
@@ -55,7 +55,7 @@ def test_a_secret_that_is_to_be_rotated_is_told(scratch: Scratch) -> None:
     period = 'secret = 32\nrotation = {every = "2 months", how = "Anew."}'
     scratch.write("env/schema.toml", SCHEMA.format(port=1).replace("secret = 32", period))
     assert "rotation" not in findings(scratch)
-    values.init(scratch.project, "dev")
+    values.create_env_file(scratch.project, "dev")
     said = findings(scratch)["rotation"]
     assert said.state == "ok"
     assert re.fullmatch(r"the next is due on 20\d\d-\d\d-\d\d: API_KEY", said.detail)
@@ -97,7 +97,7 @@ def test_a_pointer_to_nothing_fails(scratch: Scratch) -> None:
 
 
 def test_a_running_stack_is_well_and_its_ports_are_ours(scratch: Scratch) -> None:
-    values.init(scratch.project, "dev")
+    values.create_env_file(scratch.project, "dev")
     assert scratch.inv("deploy.up", "--engine", "local").returncode == 0
     found = findings(scratch)
     assert (found["ports"].state, found["stack"].detail) == ("ok", "1 services are healthy")

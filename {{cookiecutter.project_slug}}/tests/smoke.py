@@ -108,7 +108,8 @@ def smoke(folder: Path) -> None:
                     servers.enter_context(server)
             with output.step("predict", "asking for a forecast"):
                 made = trial.predict()
-        output.say(f"{made['tier']} {made['version']} forecasts {output.brief(made['prediction'])}")
+        forecast = output.format_brief(made["prediction"])
+        output.say(f"{made['tier']} {made['version']} forecasts {forecast}")
     except (Refused, OSError) as error:
         raise Refused(f"{error}\n{output.last_lines(trial.log)}") from error
 

@@ -46,7 +46,7 @@ def test_the_inventory_is_up_to_date() -> None:
 
 
 def test_the_schema_describes_the_variables_that_are_used() -> None:
-    findings = [*usage.findings(usage.used(PROJECT), schema.read(PROJECT))]
+    findings = [*usage.findings(usage.find_usage(PROJECT), schema.read(PROJECT))]
     assert findings == []
 
 

@@ -52,7 +52,7 @@ def write_archive(point: RestorePoint, to: Path, recipient: str = "") -> Path:
     if to.exists():
         raise Refused(f"{to} exists already", "choose another name, or remove it", code=2)
     refuse_damaged_point(point)
-    with files.moved_to(to) as partial:
+    with files.replacing_file(to) as partial:
         descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             wanted = age.encrypt_blocks(archive_blocks(point), file, recipient)

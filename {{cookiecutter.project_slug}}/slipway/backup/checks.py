@@ -61,7 +61,7 @@ def _check_offsite(project: Project) -> Iterator[Finding]:
 
 def _check_drill_leftovers(project: Project) -> Iterator[Finding]:
     left = backup_drill.drill_leftovers(project)
-    if left and not transaction.under_way(project.root):
+    if left and not transaction.change_under_way(project.root):
         names = ", ".join(folder.name for folder in left)
         detail = f"{names} is still there: the drill was killed, or run with --keep"
         yield Finding("drill", "warn", detail, DRILL_COMMAND)

@@ -16,7 +16,7 @@ from slipway.backup import archive, restore_point
 from slipway.backup.databases import base
 from slipway.core import journal, output
 from slipway.core.errors import Refused
-from slipway.core.transaction import Steps, uninterrupted, unwritable
+from slipway.core.transaction import Steps, uninterrupted, write_failure
 from slipway.models import registry
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _carried(steps: Steps, point: RestorePoint, away: OffsiteFolder) -> None:
         try:
             copy = away.upload(point)
         except (Refused, OSError) as error:
-            refused = error if isinstance(error, Refused) else unwritable(error)
+            refused = error if isinstance(error, Refused) else write_failure(error)
             what = f"{refused.what}\n  {point.id} itself is verified"
             raise Refused(what, f"inv backup.export {point.id} --to {OFFSITE}") from None
         step.detail = f"{copy.file}, {output.format_size(copy.size)}, read back, in {away.shown}"

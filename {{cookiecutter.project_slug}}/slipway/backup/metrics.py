@@ -40,8 +40,8 @@ def write_metrics(root: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "facts.json"
     said = collect_metrics(root)
-    files.replaced(path, json.dumps(said, indent=2) + "\n")
-    files.handed_over(path)
+    files.replace_file(path, json.dumps(said, indent=2) + "\n")
+    files.give_to_owner(path)
 
 
 def collect_metrics(root: Path) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def choose_point(session: Session, name: str, identity: str = "") -> RestorePoin
     )
     if not elsewhere and not maybe_away:
         return restore_point.find_point(project.backups, name)
-    with output.waiting(f"fetching {download.printable_source(name)}"):
+    with output.show_waiting(f"fetching {download.printable_source(name)}"):
         return download.import_point(project, session.profile, name, identity)
 
 
@@ -329,7 +329,7 @@ class RestoreRun:
             to = self.folder / path.name
             if to.is_file() and filecmp.cmp(path, to, shallow=False):
                 continue
-            with files.moved_to(to) as temporary:
+            with files.replacing_file(to) as temporary:
                 shutil.copyfile(path, temporary)
             brought.append(path.name)
         return brought
@@ -427,7 +427,7 @@ class RestoreRun:
 def interrupted_restore(root: Path) -> Finding | None:
     """Describe a killed restore, unless a later change has put it right."""
     known = [item for item in journal.entries(root) if item.get("verb") in (VERB, "deploy.up")]
-    if left := transaction.killed(root):
+    if left := transaction.killed_change(root):
         known.append({**left, "outcome": "killed"})
     relevant = [item for item in known if item.get("outcome") in ("done", "killed")]
     last = relevant[-1] if relevant else {}

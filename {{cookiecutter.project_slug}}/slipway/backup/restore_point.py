@@ -318,7 +318,7 @@ def measure_files(partial: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Flush each file to the disk, and yield its size and checksum."""
     for path in sorted(partial.rglob("*")):
         if path.is_dir():
-            files.flush(path)
+            files.flush_to_disk(path)
         elif path.parent != partial:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -330,16 +330,16 @@ def measure_files(partial: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write a manifest with its checksum, replacing an earlier one."""
     text = json.dumps({**manifest, "sha256": manifest_checksum(manifest)}, indent=2)
-    files.replaced(folder / MANIFEST, text + "\n")
-    files.handed_over(folder / MANIFEST)
+    files.replace_file(folder / MANIFEST, text + "\n")
+    files.give_to_owner(folder / MANIFEST)
 
 
 def publish_point(partial: Path) -> RestorePoint:
     """Give a complete folder its name, and return the restore point."""
     folder = partial.with_name(partial_id(partial))
-    files.handed_over(partial)
+    files.give_to_owner(partial)
     partial.rename(folder)
-    files.flush(folder.parent)
+    files.flush_to_disk(folder.parent)
     return find_point(folder.parent, folder.name)
 
 
@@ -378,7 +378,7 @@ def remove_point(point: RestorePoint) -> None:
     """Delete a restore point: renamed first, so that no half of it counts as one."""
     partial = point.folder.with_name(f".{point.id}.partial")
     point.folder.rename(partial)
-    files.flush(partial.parent)
+    files.flush_to_disk(partial.parent)
     shutil.rmtree(partial)
 
 

@@ -36,8 +36,8 @@ def checks(project: Project, profile: str, engine: str) -> Iterator[Finding]:
     Where the schema has mistakes, they are told alone.
     """
     try:
-        seen = usage.used(project)
-        reading = schema.Reading(project, seen.services)
+        seen = usage.find_usage(project)
+        reading = schema.SchemaReader(project, seen.services)
     except Refused as error:
         yield Finding("schema", "fail", error.what.partition("\n")[0], error.fix)
         return
@@ -51,22 +51,22 @@ def checks(project: Project, profile: str, engine: str) -> Iterator[Finding]:
 def secrets_in_use(project: Project, profile: str, engine: str) -> dict[str, str]:
     """Return the secrets that somebody gave; none where the env file cannot be read."""
     try:
-        values = config_values.effective(project, profile, engine)
+        values = config_values.effective_values(project, profile, engine)
     except Refused:
         return {}
     return {
         item.name: item.value
         for item in values
-        if item.secret and item.source != DEFAULT and not placeholder(item.value)
+        if item.secret and item.source != DEFAULT and not is_placeholder(item.value)
     }
 
 
-def listed(found: Iterable[Finding]) -> str:
+def list_findings(found: Iterable[Finding]) -> str:
     """List findings in a message, each with what to type."""
     return "".join(f"\n  {item.detail}\n    -> {item.fix}" for item in found)
 
 
-def of_text(project: Project, profile: str, text: str) -> list[Finding]:
+def check_text(project: Project, profile: str, text: str) -> list[Finding]:
     """Look at what an env file is to say, before it does."""
     where = (profile, config_values.usual_engine(project, profile))
     looked = ProfileCheck(project, where, schema.read(project))
@@ -81,9 +81,9 @@ def refuse_unfit(project: Project, profile: str, text: str) -> None:
     Raises:
         Refused: there are some; each is named.
     """
-    found = [item for item in of_text(project, profile, text) if item.state == "fail"]
+    found = [item for item in check_text(project, profile, text) if item.state == "fail"]
     if unfit := [item for item in found if item.check in {"line", "placeholder"}]:
-        raise Refused(f"fix this first:{listed(unfit)}", code=2)
+        raise Refused(f"fix this first:{list_findings(unfit)}", code=2)
 
 
 def refuse_placeholders(project: Project, profile: str) -> None:
@@ -94,10 +94,10 @@ def refuse_placeholders(project: Project, profile: str) -> None:
     """
     found = checks(project, profile, config_values.usual_engine(project, profile))
     if placeholders := [one for one in found if one.check == "placeholder" and one.state == "fail"]:
-        raise Refused(f"placeholders to replace:{listed(placeholders)}", code=2)
+        raise Refused(f"placeholders to replace:{list_findings(placeholders)}", code=2)
 
 
-def placeholder(value: str) -> bool:
+def is_placeholder(value: str) -> bool:
     """Say whether a value stands for one that has still to be given."""
     return bool(PLACEHOLDER.fullmatch(value))
 
@@ -135,7 +135,7 @@ class ProfileCheck:
     def _values(self, file: EnvFile) -> list[Value]:
         files = {self.path.name: file.values}
         variables = [*self.variables.values()]
-        return config_values.resolved(variables, self.profile, self.engine, files)
+        return config_values.resolve_values(variables, self.profile, self.engine, files)
 
     def _at(self, file: EnvFile, name: str) -> str:
         """Return where a variable is set, the last time."""
@@ -164,7 +164,7 @@ class ProfileCheck:
         """Find names that nobody reads: those that look like a variable are taken for one."""
         for name in file.values:
             if name not in self.variables:
-                meant = schema.hint(name, self.variables, LIKENESS)
+                meant = schema.did_you_mean(name, self.variables, LIKENESS)
                 detail = f"{self._at(file, name)}: nothing reads {name}{meant}"
                 right = meant.removeprefix("; did you mean ").removesuffix("?")
                 fix = f"write {right}" if meant else f"remove it, or describe it in {FILE}"
@@ -172,7 +172,7 @@ class ProfileCheck:
 
     def _missing(self, file: EnvFile, values: list[Value]) -> Iterator[Finding]:
         where = (self.profile, self.engine)
-        for variable in config_values.absent([*self.variables.values()], where, values):
+        for variable in config_values.absent_variables([*self.variables.values()], where, values):
             detail = f"{variable.name} has no value: {variable.about}"
             yield Finding("missing", "fail", detail, self._what_to_type(file, variable))
         by_default = {value.name for value in values if value.source == DEFAULT}
@@ -206,19 +206,19 @@ class ProfileCheck:
         """Find placeholders, and values that are not as the schema asks for."""
         bad = {
             value.name: should
-            for value, should in config_values.wrong([*self.variables.values()], values)
+            for value, should in config_values.wrong_values([*self.variables.values()], values)
         }
         for value in values:
             given = value.source != DEFAULT and value.name in self.variables
-            if given and placeholder(value.value):
+            if given and is_placeholder(value.value):
                 state = "warn" if self.profile == PROFILES[0] and value.name not in bad else "fail"
                 detail = f"{value.name} is a placeholder ({value.source})"
-                yield Finding("placeholder", state, detail, self._how_to_mend(file, value))
+                yield Finding("placeholder", state, detail, self._how_to_fix(file, value))
             elif value.name in bad:
-                detail = config_values.said(value, bad[value.name])
-                yield Finding("value", "fail", detail, self._how_to_mend(file, value))
+                detail = config_values.describe_problem(value, bad[value.name])
+                yield Finding("value", "fail", detail, self._how_to_fix(file, value))
 
-    def _how_to_mend(self, file: EnvFile, value: Value) -> str:
+    def _how_to_fix(self, file: EnvFile, value: Value) -> str:
         variable = self.variables[value.name]
         if value.source == "environment":
             return f"unset {value.name}, or set it otherwise"

@@ -199,7 +199,7 @@ def create(path: Path, text: str) -> bool:
     return True
 
 
-def changed(path: Path, values: Mapping[str, str | None]) -> None:
+def set_variables(path: Path, values: Mapping[str, str | None]) -> None:
     """Set exactly these variables in an env file; those that are None are set no longer.
 
     All else stays as it is. Whoever reads the file meanwhile finds all of the old content or all of
@@ -213,16 +213,16 @@ def changed(path: Path, values: Mapping[str, str | None]) -> None:
         before = path.read_bytes().decode("utf-8") if path.is_file() else ""
     except UnicodeDecodeError as error:
         raise Refused(f"{path}: cannot be read as UTF-8 text ({error})", f"edit {path}") from error
-    after = rewritten(before, values)
+    after = rewrite_text(before, values)
     kept = {name: value for name, value in parsed(before).values.items() if name not in values}
     given = {name: value for name, value in values.items() if value is not None}
     if parsed(after).values != kept | given:
         what = f"{path} holds a line that cannot be read, so that nothing can be changed safely"
         raise Refused(what, "inv env.check names it")
-    files.replaced_privately(path, after.encode("utf-8"))
+    files.replace_private_file(path, after.encode("utf-8"))
 
 
-def rewritten(text: str, values: Mapping[str, str | None]) -> str:
+def rewrite_text(text: str, values: Mapping[str, str | None]) -> str:
     """Return the text of an env file with some variables set otherwise, or no longer."""
     mark = "\ufeff" if text.startswith("\ufeff") else ""
     statements = [*parse_stream(StringIO(text.removeprefix(mark)))]

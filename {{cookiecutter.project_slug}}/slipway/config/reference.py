@@ -98,7 +98,7 @@ def env_file(variables: Iterable[Variable], profile: str) -> str:
     return _written(head, variables, entry)
 
 
-def made(variables: Iterable[Variable], profile: str) -> list[str]:
+def generated_secrets(variables: Iterable[Variable], profile: str) -> list[str]:
     """Name the secrets that a new env file has made at random."""
     return [item.name for item in variables if item.secret and item.needed(profile)]
 

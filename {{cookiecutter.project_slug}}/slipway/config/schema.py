@@ -138,7 +138,7 @@ def read(project: Project) -> list[Variable]:
     Raises:
         Refused: the file is missing or is not TOML, or entries have mistakes: all are listed.
     """
-    reading = Reading(project)
+    reading = SchemaReader(project)
     if reading.mistakes:
         raise Refused("\n".join(map(str, reading.mistakes)), f"edit {FILE}")
     return reading.variables
@@ -153,13 +153,13 @@ def read_by(variables: Sequence[Variable]) -> dict[str, list[str]]:
     return found
 
 
-def hint(name: str, known: Collection[str], likeness: float = 0.6) -> str:
+def did_you_mean(name: str, known: Collection[str], likeness: float = 0.6) -> str:
     """Return "; did you mean ...?" where a known name looks alike, else an empty text."""
     meant = get_close_matches(name, list(known), 1, likeness)
     return f"; did you mean {meant[0]}?" if meant else ""
 
 
-class Reading:
+class SchemaReader:
     """What the file says, and what is wrong in it."""
 
     def __init__(self, project: Project, services: Collection[str] | None = None) -> None:
@@ -213,7 +213,7 @@ class Reading:
     def _usable(self, name: str, key: str, value: object) -> bool:
         """Say whether a key is known and its value of the right form."""
         if key not in KEYS:
-            self._mistake(name, key, f"has the unknown key {key!r}{hint(key, KEYS)}")
+            self._mistake(name, key, f"has the unknown key {key!r}{did_you_mean(key, KEYS)}")
             return False
         should_be, holds = FORMS.get(key, FORMS["about"])
         if not holds(value):
@@ -234,7 +234,10 @@ class Reading:
         if "\n" in variable.about:
             yield "about", "has an about of several lines: write one"
         if variable.type not in TYPES:
-            yield "type", f"has the unknown type {variable.type!r}{hint(variable.type, TYPES)}"
+            yield (
+                "type",
+                f"has the unknown type {variable.type!r}{did_you_mean(variable.type, TYPES)}",
+            )
         if variable.secret and variable.given:
             yield "given", "is made at random and given by somebody else: leave out one of the two"
         if variable.set_by not in ("", TASKS):
@@ -253,13 +256,16 @@ class Reading:
         """Find services and profiles that do not exist."""
         for name in variable.read_by if self.readers is not None else ():
             if name not in (known := self.readers or []):
-                yield "read_by", f"is read by {name!r}, which is no service{hint(name, known)}"
+                yield (
+                    "read_by",
+                    f"is read by {name!r}, which is no service{did_you_mean(name, known)}",
+                )
         for name in (one for one in variable.required if one not in PROFILES):
-            what = f"the unknown profile {name!r}{hint(name, PROFILES)}"
+            what = f"the unknown profile {name!r}{did_you_mean(name, PROFILES)}"
             yield "required", f"has a required for {what}"
         places = (*PROFILES, *ENGINES)
         for name in (one for one in variable.default if one not in places):
-            what = f"{name!r}, no profile and no engine{hint(name, places)}"
+            what = f"{name!r}, no profile and no engine{did_you_mean(name, places)}"
             yield f"default.{name}", f"has a default for {what}"
 
     def _wrong_requirement(self, variable: Variable) -> Iterator[tuple[str, str]]:
@@ -296,7 +302,7 @@ class Reading:
         values = {}
         for name in template.get_identifiers():
             if name not in self.by_name:
-                return f"has a default that names {name}, which is not described" + hint(
+                return f"has a default that names {name}, which is not described" + did_you_mean(
                     name, self.by_name
                 )
             named = self.by_name[name]

@@ -37,7 +37,7 @@ STAMP = "SECRETS_CHANGED"
 
 
 @dataclass(frozen=True)
-class Handout:
+class ServiceEnv:
     """The variables of one service."""
 
     service: str
@@ -58,7 +58,9 @@ class Handout:
         return {f"{name}{FILE_SUFFIX}": f"{place}/{name}" for name in self.secret}
 
 
-def planned(project: Project, values: Mapping[str, str], engine: str) -> dict[str, Handout]:
+def plan_service_envs(
+    project: Project, values: Mapping[str, str], engine: str
+) -> dict[str, ServiceEnv]:
     """Return what each service is to be handed, and as a process the application's tasks too.
 
     What compose fills in itself is left to it: ports, images, replicas.
@@ -67,14 +69,14 @@ def planned(project: Project, values: Mapping[str, str], engine: str) -> dict[st
         Refused: the schema or a compose file cannot be read.
     """
     variables = schema.read(project)
-    hidden, read = secrets_of(variables, values), schema.read_by(variables)
+    hidden, read = secret_names(variables, values), schema.read_by(variables)
     own = {} if engine == COMPOSE else {APPLICATION: frozenset[str]()}
     found = {}
     for service, filled_in in (services(project) | own).items():
         names = [name for name in read.get(service, ()) if name not in filled_in]
         plain = {name: values[name] for name in names if values.get(name) and name not in hidden}
         secret = {name: values.get(name, "") for name in names if name in hidden}
-        found[service] = _stamped(project, Handout(service, plain, secret))
+        found[service] = _stamped(project, ServiceEnv(service, plain, secret))
     return found
 
 
@@ -87,7 +89,7 @@ def services(project: Project) -> dict[str, frozenset[str]]:
     return found
 
 
-def secrets_of(variables: Iterable[Variable], values: Mapping[str, str]) -> set[str]:
+def secret_names(variables: Iterable[Variable], values: Mapping[str, str]) -> set[str]:
     """Name what is a secret: by the schema, by a secret in its value, or by a password in a URL."""
     variables = list(variables)
     said = {item.name for item in variables if item.is_secret}
@@ -99,7 +101,7 @@ def secrets_of(variables: Iterable[Variable], values: Mapping[str, str]) -> set[
     }
 
 
-def _stamped(project: Project, handout: Handout) -> Handout:
+def _stamped(project: Project, handout: ServiceEnv) -> ServiceEnv:
     """Keep the time of the last change where the secrets are as the service has them."""
     if not handout.secret:
         return handout
@@ -112,7 +114,7 @@ def _stamped(project: Project, handout: Handout) -> Handout:
     return replace(handout, stamp=before if before and same else now)
 
 
-def write(project: Project, handouts: Mapping[str, Handout], engine: str) -> None:
+def write_service_envs(project: Project, handouts: Mapping[str, ServiceEnv], engine: str) -> None:
     """Write everything, and remove what is of no service any more.
 
     Raises:
@@ -128,7 +130,7 @@ def write(project: Project, handouts: Mapping[str, Handout], engine: str) -> Non
         path.unlink()
 
 
-def add(project: Project, some: Iterable[Handout], engine: str) -> None:
+def add_service_envs(project: Project, some: Iterable[ServiceEnv], engine: str) -> None:
     """Write what some services are handed, and leave what others are handed alone.
 
     Where a service is handed nothing and was not before, nothing is written.
@@ -147,7 +149,7 @@ def add(project: Project, some: Iterable[Handout], engine: str) -> None:
         _put(project, texts)
 
 
-def renew(project: Project, service: str, secrets: Mapping[str, str]) -> None:
+def replace_secrets(project: Project, service: str, secrets: Mapping[str, str]) -> None:
     """Give a service other values of secrets, also while it runs; each at once and whole.
 
     Raises:
@@ -156,7 +158,7 @@ def renew(project: Project, service: str, secrets: Mapping[str, str]) -> None:
     _put(project, _secret_files(project, service, secrets))
 
 
-def env_text(handout: Handout, engine: str) -> str:
+def env_text(handout: ServiceEnv, engine: str) -> str:
     """Write the env file of a service.
 
     Raises:
@@ -167,14 +169,14 @@ def env_text(handout: Handout, engine: str) -> str:
     return "\n".join([head, *lines]) + "\n"
 
 
-def taken(project: Project) -> dict[str, str]:
+def read_service_envs(project: Project) -> dict[str, str]:
     """Return all that is handed out now, to be put back if a change fails."""
     top = project.root / FOLDER
     found = (path for path in top.rglob("*") if path.is_file()) if top.is_dir() else ()
     return {str(path.relative_to(top)): path.read_text(encoding="utf-8") for path in found}
 
 
-def put_back(project: Project, texts: Mapping[str, str]) -> None:
+def restore_service_envs(project: Project, texts: Mapping[str, str]) -> None:
     """Write again what was handed out before.
 
     Raises:
@@ -223,7 +225,7 @@ def _put(project: Project, texts: Mapping[Path, str]) -> None:
             path.parent.mkdir(exist_ok=True)
             if path.parent != top:
                 path.parent.chmod(0o755)
-            temporary = written.enter_context(files.moved_to(path))
+            temporary = written.enter_context(files.replacing_file(path))
             temporary.write_text(text, encoding="utf-8")
             temporary.chmod(0o444)
-            files.flush(temporary)
+            files.flush_to_disk(temporary)

@@ -8,7 +8,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from slipway.config import compose_file, variables
-from slipway.config.schema import APPLICATION, FILE, TASKS, hint
+from slipway.config.schema import APPLICATION, FILE, TASKS, did_you_mean
 from slipway.core.errors import Finding
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Usage:
     """What slipway/ declares that it reads."""
 
 
-def used(project: Project) -> Usage:
+def find_usage(project: Project) -> Usage:
     """Look at the files.
 
     Raises:
@@ -106,12 +106,14 @@ def findings(usage: Usage, described: Sequence[Variable]) -> Iterator[Finding]:
     known = {variable.name: variable for variable in described}
     for service, names in usage.filled_in.items():
         for name in sorted(names - known.keys()):
-            detail = f"service {service} uses {name}, which is not described{hint(name, known)}"
+            detail = (
+                f"service {service} uses {name}, which is not described{did_you_mean(name, known)}"
+            )
             yield Finding("compose", "fail", detail, f"describe it in {FILE}, or correct its name")
     for name in sorted(usage.from_environment - known.keys()):
         detail = f"{name} is needed, and neither in config/settings.yaml nor described"
         fix = f"give {name.lower()} a value there, or describe it in {FILE}"
-        yield Finding("settings", "fail", f"{detail}{hint(name, known)}", fix)
+        yield Finding("settings", "fail", f"{detail}{did_you_mean(name, known)}", fix)
     for variable in described:
         yield from _readers(variable, usage)
     yield from _unused(usage, described)
@@ -126,7 +128,7 @@ def _readers(variable: Variable, usage: Usage) -> Iterator[Finding]:
     for reader in sorted(users - said):
         yield Finding("compose", "warn", f"{name} is used by {reader}: add it to read_by", place)
     if APPLICATION in said - users:
-        meant = hint(name, usage.settings)
+        meant = did_you_mean(name, usage.settings)
         detail = f"{name} is no key of the application's settings, which would not read it"
         yield Finding("settings", "fail", f"{detail}{meant}", place)
     needed = {ENV_FILE} | ({SECRETS} if variable.is_secret else set())

@@ -96,7 +96,7 @@ def how_to_decrypt(profile: str) -> str:
     return f"inv env.decrypt --profile {profile} --identity FILE"
 
 
-def init(project: Project, profile: str) -> Path | None:
+def create_env_file(project: Project, profile: str) -> Path | None:
     """Write a profile's secrets into its env file; leave a file that exists alone.
 
     Returns its path, or None when it was there already.
@@ -109,12 +109,12 @@ def init(project: Project, profile: str) -> Path | None:
         return None
     refuse_hidden(project, profile)
     variables = schema.read(project)
-    names = reference.made(variables, profile)
+    names = reference.generated_secrets(variables, profile)
     with change(project.root, "env.init", profile=profile, names=names):
         return path if envfile.create(path, reference.env_file(variables, profile)) else None
 
 
-def effective(project: Project, profile: str, engine: str = "") -> list[Value]:
+def effective_values(project: Project, profile: str, engine: str = "") -> list[Value]:
     """Return each variable that has a value, resolved, with its source.
 
     Without an engine, the defaults are those of the one in use, or of the one that a profile is
@@ -125,7 +125,9 @@ def effective(project: Project, profile: str, engine: str = "") -> list[Value]:
     """
     path = project.env_file(profile)
     files = {path.name: envfile.read(path).values}
-    return resolved(schema.read(project), profile, engine or usual_engine(project, profile), files)
+    return resolve_values(
+        schema.read(project), profile, engine or usual_engine(project, profile), files
+    )
 
 
 def usual_engine(project: Project, profile: str) -> str:
@@ -133,7 +135,7 @@ def usual_engine(project: Project, profile: str) -> str:
     return engine_in_use(project) or (LOCAL if profile == PROFILES[0] else COMPOSE)
 
 
-def surrounding(variables: Iterable[Variable]) -> dict[str, str]:
+def environment_values(variables: Iterable[Variable]) -> dict[str, str]:
     """Return what the environment says of variables, itself or by naming a file.
 
     Raises:
@@ -142,11 +144,11 @@ def surrounding(variables: Iterable[Variable]) -> dict[str, str]:
     found = {}
     for name in (item.name for item in variables):
         value, path = os.environ.get(name, ""), os.environ.get(name + FILE_SUFFIX, "")
-        if path and (said := read_file(name, path)):
+        if path and (describe_problem := read_file(name, path)):
             if value:
                 what = f"{name} and {name}{FILE_SUFFIX} are both set"
                 raise Refused(what, f"unset one of the two: {name} or {name}{FILE_SUFFIX}", code=2)
-            value = said
+            value = describe_problem
         if value:
             found[name] = value
     return found
@@ -166,7 +168,7 @@ def read_file(name: str, path: str) -> str:
         raise Refused(what, f"correct or unset {name}{FILE_SUFFIX}", code=2) from error
 
 
-def resolved(
+def resolve_values(
     variables: list[Variable], profile: str, engine: str, files: Mapping[str, Mapping[str, str]]
 ) -> list[Value]:
     """Return each variable that has a value: of the environment, of a file, or by default.
@@ -177,13 +179,13 @@ def resolved(
         Refused: a file that the environment names cannot be read.
     """
     settable = [item for item in variables if item.set_by != TASKS]
-    places = {"environment": surrounding(settable), **files}
+    places = {"environment": environment_values(settable), **files}
     where = (profile, engine)
     given = {item.name: _given(item, where, places) for item in settable}
     # The profile was chosen already: a stale APP_ENV in a file must not contradict it.
     given["APP_ENV"] = Value("APP_ENV", profile, "--profile", secret=False)
-    held = {name: value for name, value in given.items() if value}
-    found = [value for item in held.values() if (value := _resolved(item, held))]
+    read_values = {name: value for name, value in given.items() if value}
+    found = [value for item in read_values.values() if (value := _resolved(item, read_values))]
     redaction.learn(value.value for value in found if value.shown != value.value)
     return found
 
@@ -199,7 +201,7 @@ def _given(
     return Value(variable.name, default, DEFAULT, variable.is_secret) if default else None
 
 
-def _resolved(value: Value, held: Mapping[str, Value]) -> Value | None:
+def _resolved(value: Value, read_values: Mapping[str, Value]) -> Value | None:
     """Fill in the variables that a default names; what people gave is taken literally.
 
     A default that names a secret is one, and a default that names what has no value is none.
@@ -208,24 +210,24 @@ def _resolved(value: Value, held: Mapping[str, Value]) -> Value | None:
         return value
     template = Template(value.value)
     named = template.get_identifiers()
-    if any(name not in held for name in named):
+    if any(name not in read_values for name in named):
         return None
-    text = template.substitute({name: held[name].value for name in named})
-    return Value(value.name, text, DEFAULT, any(held[name].secret for name in named))
+    text = template.substitute({name: read_values[name].value for name in named})
+    return Value(value.name, text, DEFAULT, any(read_values[name].secret for name in named))
 
 
-def held(project: Project, profile: str, engine: str = "") -> dict[str, str]:
+def read_values(project: Project, profile: str, engine: str = "") -> dict[str, str]:
     """Return the effective values, as complete as they are."""
-    return {value.name: value.value for value in effective(project, profile, engine)}
+    return {value.name: value.value for value in effective_values(project, profile, engine)}
 
 
-def missing(project: Project, profile: str) -> list[Variable]:
+def missing_variables(project: Project, profile: str) -> list[Variable]:
     """Return the variables that this profile needs, and that have neither a value nor a default."""
     where = (profile, usual_engine(project, profile))
-    return absent(schema.read(project), where, effective(project, *where))
+    return absent_variables(schema.read(project), where, effective_values(project, *where))
 
 
-def absent(
+def absent_variables(
     variables: list[Variable], where: tuple[str, str], values: list[Value]
 ) -> list[Variable]:
     """Return the variables that a profile needs on an engine and that are not among the values.
@@ -242,30 +244,30 @@ def absent(
     ]
 
 
-def wrong(variables: list[Variable], values: list[Value]) -> list[tuple[Value, str]]:
+def wrong_values(variables: list[Variable], values: list[Value]) -> list[tuple[Value, str]]:
     """Return each value that is not as its variable asks for, with what it should be."""
     known = {item.name: item for item in variables}
     ours = [value for value in values if value.name in known]
     return [(value, text) for value in ours if (text := known[value.name].wrong(value.value))]
 
 
-def said(value: Value, should: str) -> str:
+def describe_problem(value: Value, should: str) -> str:
     """Write what is wrong with a value, and where that was given; no secret is in it."""
     return f"{value.name} {should}, not {value.shown!r} ({value.source})"
 
 
-def require(project: Project, profile: str, engine: str = "") -> dict[str, str]:
+def require_values(project: Project, profile: str, engine: str = "") -> dict[str, str]:
     """Return the effective values.
 
     Raises:
         Refused: one or more variables have no value, or one of a wrong type; each is named.
     """
     engine = engine or usual_engine(project, profile)
-    variables, values = schema.read(project), effective(project, profile, engine)
-    if bad := wrong(variables, values):
-        listed = "\n".join(said(value, should) for value, should in bad)
+    variables, values = schema.read(project), effective_values(project, profile, engine)
+    if bad := wrong_values(variables, values):
+        listed = "\n".join(describe_problem(value, should) for value, should in bad)
         raise Refused(listed, f"inv env.check --profile {profile}", code=2)
-    if lacking := absent(variables, (profile, engine), values):
+    if lacking := absent_variables(variables, (profile, engine), values):
         listed = "".join(f"\n  {item.name}: {item.about}" for item in lacking)
         path = project.env_file(profile)
         fix = f"set them in {path}" if path.exists() else how_to_make(project, profile)

@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def replaced(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a file over what is there; a reader finds the old content or the new one.
 
     Raises:
         OSError: it cannot be written; what was there is there still.
     """
-    with moved_to(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with replacing_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
 
 
-def replaced_privately(path: Path, content: bytes) -> None:
+def replace_private_file(path: Path, content: bytes) -> None:
     """Write a file for its owner's eyes alone over what is there; its owner stays the same.
 
     A new one belongs to the owner of its folder. What a killed process leaves behind begins with
@@ -45,37 +45,37 @@ def replaced_privately(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(descriptor)
         temporary.replace(path)
-        flush(path.parent)
+        flush_to_disk(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def linked(path: Path, target: str) -> None:
+def replace_link(path: Path, target: str) -> None:
     """Make a path a symbolic link to a target; it is never missing in between.
 
     Raises:
         OSError: it cannot be made; what was there is there still.
     """
-    with moved_to(path) as temporary:
+    with replacing_file(path) as temporary:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(target)
 
 
 @contextmanager
-def moved_to(path: Path) -> Iterator[Path]:
+def replacing_file(path: Path) -> Iterator[Path]:
     """Give a path beside another to write to, and move what is there over the other at the end."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
         temporary.replace(path)
-        flush(path.parent)
+        flush_to_disk(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def handed_over(path: Path) -> None:
+def give_to_owner(path: Path) -> None:
     """Give what root made, and all that is in it, to the owner of the folder that it is in.
 
     Who deploys may be root, and a service that has to go on with it is not.
@@ -86,7 +86,7 @@ def handed_over(path: Path) -> None:
             os.chown(item, folder.st_uid, folder.st_gid, follow_symlinks=False)
 
 
-def flush(folder: Path) -> None:
+def flush_to_disk(folder: Path) -> None:
     """See a folder's entries onto the disk: a rename alone does not."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

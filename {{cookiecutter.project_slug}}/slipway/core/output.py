@@ -27,19 +27,19 @@ def say(text: str = "") -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def table(rows: Sequence[Mapping[str, object]]) -> str:
+def format_table(rows: Sequence[Mapping[str, object]]) -> str:
     """Lay rows out in aligned columns, headed by the keys of all of them."""
     if not rows:
         return ""
-    heads = keys(rows)
+    heads = merged_keys(rows)
     lines = [tuple(key.upper() for key in heads)]
-    lines += [tuple(cell(row.get(key)) for key in heads) for row in rows]
+    lines += [tuple(format_cell(row.get(key)) for key in heads) for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ("  ".join(map(str.ljust, line, widths)) for line in lines)
     return "\n".join(line.rstrip() for line in padded)
 
 
-def keys(rows: Iterable[Mapping[str, object]]) -> list[str]:
+def merged_keys(rows: Iterable[Mapping[str, object]]) -> list[str]:
     """Return the keys of all rows, each once, and before those that it stands before."""
     found: list[str] = []
     for row in rows:
@@ -52,7 +52,7 @@ def keys(rows: Iterable[Mapping[str, object]]) -> list[str]:
     return found
 
 
-def cell(value: object) -> str:
+def format_cell(value: object) -> str:
     """Write one value as a table shows it."""
     if isinstance(value, float):
         return f"{value:.3f}"
@@ -73,7 +73,7 @@ def confirm_typed(what: str, word: str, *, yes: bool) -> None:
         raise Refused("nothing was changed")
 
 
-def dumps(content: object) -> str:
+def format_json(content: object) -> str:
     """Write JSON as scripts read it."""
     return json.dumps(content, indent=2, default=str)
 
@@ -84,9 +84,9 @@ def show(rows: Sequence[Any], *, as_json: bool, empty: str) -> None:
         asdict(row) if is_dataclass(row) and not isinstance(row, type) else row for row in rows
     ]
     if as_json:
-        say(dumps(plain))
+        say(format_json(plain))
     else:
-        say(table(plain) or empty)
+        say(format_table(plain) or empty)
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -110,13 +110,13 @@ def _answer(question: str) -> str:
     return input(masked(question)).strip()
 
 
-def brief(value: object) -> str:
+def format_brief(value: object) -> str:
     """Write one value of metadata on one line."""
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {brief(item)}" for key, item in value.items())
+        return ", ".join(f"{key}: {format_brief(item)}" for key, item in value.items())
     if isinstance(value, list):
-        return ", ".join(map(brief, value))
-    return cell(value)
+        return ", ".join(map(format_brief, value))
+    return format_cell(value)
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def step(name: str, doing: str) -> Iterator[None]:
     start = time.monotonic()
     ended = "failed"
     try:
-        with waiting(f"{name:<12} {doing}"):
+        with show_waiting(f"{name:<12} {doing}"):
             yield
         ended = "ok"
     except KeyboardInterrupt:
@@ -136,7 +136,7 @@ def step(name: str, doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def waiting(text: str) -> Iterator[None]:
+def show_waiting(text: str) -> Iterator[None]:
     """Turn a wheel in a terminal; in a pipe say once what is being done."""
     if not sys.stdout.isatty():
         say(f"  {text}")

@@ -151,7 +151,7 @@ def run(
         raise _failed(command, code)
 
 
-def worked_in(command: Sequence[str], *, cwd: Path) -> None:
+def run_interactively(command: Sequence[str], *, cwd: Path) -> None:
     """Run a command that a person works in, such as an editor; it has the terminal to itself.
 
     Nothing is masked: they are to see what they change.
@@ -199,7 +199,7 @@ def lines(
 
 
 @contextmanager
-def streamed(
+def stream_output(
     command: Sequence[str], *, cwd: Path, given: IO[bytes], timeout: float
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command over what it is given, for its output to be read as it comes.

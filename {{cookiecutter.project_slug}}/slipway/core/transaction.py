@@ -20,7 +20,7 @@ from invoke.exceptions import Exit
 
 from slipway.core import journal, output
 from slipway.core.errors import Refused
-from slipway.core.files import replaced
+from slipway.core.files import replace_file
 from slipway.core.redaction import masked
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Change:
         self.facts.update(facts)
         owner = f"{journal.who()} (process {os.getpid()})"
         content = {"verb": self.verb, "owner": owner, "since": self.since, **self.facts}
-        replaced(_notes(self.root), masked(json.dumps(content, default=str)))
+        replace_file(_notes(self.root), masked(json.dumps(content, default=str)))
 
     def commit(self, **facts: object) -> None:
         """Record that it is done, while it can still be put back if that cannot be recorded."""
@@ -94,7 +94,7 @@ def change(root: Path, verb: str, **known: object) -> Iterator[Change]:
     except KeyboardInterrupt as error:
         raise Exit(str(error) or "interrupted", INTERRUPTED) from None
     except OSError as error:
-        raise unwritable(error) from error
+        raise write_failure(error) from error
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def _recorded(made: Change) -> Iterator[None]:
             journal.append(made.root, made.verb, **ended, since=made.since, **made.facts)
 
 
-def unwritable(error: OSError) -> Refused:
+def write_failure(error: OSError) -> Refused:
     """Say what the disk refused, and what helps."""
     fix = {
         errno.ENOSPC: "free some space, then run it again",
@@ -145,12 +145,12 @@ def _alone(root: Path, verb: str) -> Iterator[None]:
             _notes(root).unlink(missing_ok=True)
 
 
-def killed(root: Path) -> dict[str, Any] | None:
+def killed_change(root: Path) -> dict[str, Any] | None:
     """Return what was noted of a change that was killed, and that no other one followed."""
-    return None if under_way(root) else _left(root)
+    return None if change_under_way(root) else _left(root)
 
 
-def under_way(root: Path) -> bool:
+def change_under_way(root: Path) -> bool:
     """Tell whether a change is being made now."""
     try:
         with (root / "run" / "lock").open(encoding="utf-8") as file:
@@ -164,13 +164,13 @@ def under_way(root: Path) -> bool:
 
 def _left(root: Path) -> dict[str, Any] | None:
     """Return what is noted of a change that the journal does not know the end of."""
-    left = noted(root)
+    left = noted_change(root)
     last = (journal.entries(root) or [{}])[-1]
     same = left and all(left[key] == last.get(key) for key in ("verb", "since"))
     return None if same else left
 
 
-def noted(root: Path) -> dict[str, Any] | None:
+def noted_change(root: Path) -> dict[str, Any] | None:
     """Return what is noted of the change that is under way, or was killed."""
     try:
         said: dict[str, Any] = json.loads(_notes(root).read_text(encoding="utf-8"))
@@ -184,7 +184,7 @@ def _notes(root: Path) -> Path:
 
 
 def _under_way(root: Path, verb: str) -> Refused:
-    owner = noted(root)
+    owner = noted_change(root)
     if owner:
         age = datetime.now(UTC) - datetime.fromisoformat(owner["since"])
         seconds = int(age.total_seconds())
@@ -283,11 +283,11 @@ class Steps:
         self.begin(name)
         step, mark, start = StepUnderWay(), "stopped", time.monotonic()
         try:
-            with output.waiting(self.line(name, doing)) if doing else nullcontext():
+            with output.show_waiting(self.line(name, doing)) if doing else nullcontext():
                 yield step
             mark = "ok"
         except (Refused, OSError) as error:
-            refused = error if isinstance(error, Refused) else unwritable(error)
+            refused = error if isinstance(error, Refused) else write_failure(error)
             mark, step.detail = "FAILED", refused.what.partition("\n")[0]
             raise self.failure(name, refused.what, refused.fix) from error
         finally:

@@ -119,7 +119,7 @@ def readable(
         f"Container test harness {outcome['started']}: {project}, profile {profile}",
         f"{result} after {outcome['seconds']} s ({outcome['ended']})",
         "",
-        output.table(outcome["parts"]),
+        output.format_table(outcome["parts"]),
     ]
     for state in (FAILED, SKIPPED, PASSED):
         some = [one for one in cases if one.state == state]
@@ -136,7 +136,7 @@ def closing(plan: HarnessPlan, outcome: Mapping[str, Any]) -> list[str]:
     """Return the last lines to print: the totals, the failures, and where to read more."""
     root = plan.project.root
     cases = [HarnessCase(**one) for one in outcome["cases"]]
-    lines = ["", output.table(outcome["parts"]), *(f"  {line}" for line in failures(cases))]
+    lines = ["", output.format_table(outcome["parts"]), *(f"  {line}" for line in failures(cases))]
     lines += [
         "",
         f"Read {plan.log.relative_to(root)}",

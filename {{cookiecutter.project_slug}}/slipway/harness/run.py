@@ -199,7 +199,7 @@ class HarnessRun:
     def _report(self, outcome: dict[str, Any]) -> None:
         """Write the outcome: JSON, JUnit, and one log for people."""
         plan = self.plan
-        _write(plan.reports / "summary.json", output.dumps(outcome) + "\n")
+        _write(plan.reports / "summary.json", output.format_json(outcome) + "\n")
         for part in dict.fromkeys(one.part for one in self.cases):
             report = plan.reports / f"{part}.xml"
             if not report.is_file():  # pytest has not written it

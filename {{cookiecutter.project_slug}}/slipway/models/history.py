@@ -46,7 +46,7 @@ def served_periods(root: Path, models: Path) -> list[ServedPeriod]:
 
 def recorded_changes(root: Path) -> list[dict[str, Any]]:
     """Return the journal, and after it a killed change that no other has followed yet."""
-    left = transaction.killed(root)
+    left = transaction.killed_change(root)
     noted = {**left, "at": left["since"], "by": left["owner"], "outcome": "killed"} if left else {}
     return [*journal.entries(root), *([noted] if noted else [])]
 

@@ -48,7 +48,7 @@ def verify_models(project: Project) -> Iterator[Finding]:
     for path in registry.leftover_files(folder):
         detail = "left behind by a killed process; nothing reads it"
         yield Finding(path.name, "warn", detail, "inv models.prune")
-    if transaction.under_way(project.root):
+    if transaction.change_under_way(project.root):
         yield Finding("changes", "warn", "one is under way; look again after it")
     elif left := history.interrupted_promotion(project.root):
         yield explain_interruption(left, registry.served_file(folder, left["tier"]))

@@ -113,7 +113,7 @@ def point_link(folder: Path, tier: str, file: str) -> None:
     """
     new = folder / f"{tier}_current{os.path.splitext(file)[1]}"  # noqa: PTH122 - a name, no path
     if file:
-        files.linked(new, file)
+        files.replace_link(new, file)
     for link in folder.glob(f"{tier}_current.*"):
         if not file or link.name != new.name:
             link.unlink()

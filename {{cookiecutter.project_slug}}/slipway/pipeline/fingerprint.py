@@ -127,7 +127,7 @@ def save_fingerprint(
     outputs = file_digests(here.root, matching_files(here.root, work, stage.outputs))
     path = fingerprint_path(here, stage, work)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.replaced(path, json.dumps({**what, "outputs": outputs}, indent=2) + "\n")
+    files.replace_file(path, json.dumps({**what, "outputs": outputs}, indent=2) + "\n")
 
 
 def rerun_reason(

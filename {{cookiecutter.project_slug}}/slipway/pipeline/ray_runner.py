@@ -139,7 +139,7 @@ class RayRunner:
             path = root / name
             if not path.is_file() or path.read_bytes() != content:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with files.moved_to(path) as temporary:
+                with files.replacing_file(path) as temporary:
                     temporary.write_bytes(content)
 
     def _awaited(

@@ -191,7 +191,7 @@ class PipelineRun:
         self.outcomes.sort(key=lambda item: place[item.series, item.stage])
         told = [asdict(item) for item in self.outcomes]
         content = {"run": self.id, "engine": self.runner.name, "outcomes": told}
-        files.replaced(self.folder / "summary.json", output.dumps(content) + "\n")
+        files.replace_file(self.folder / "summary.json", output.format_json(content) + "\n")
         return self.outcomes
 
 

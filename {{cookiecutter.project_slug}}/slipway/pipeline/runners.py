@@ -157,7 +157,7 @@ class ProcessRunner:
         """Take the project, a profile's variables and the name of the run."""
         self.project = project
         self.lanes = available_cores()
-        self.handed = service_env.planned(project, values, self.name)
+        self.handed = service_env.plan_service_envs(project, values, self.name)
         own = {processes.MARK: str(project.root), RUN: run}
         self.environment = {**process_environment(project, values), **ONE_THREAD, **own}
 
@@ -170,7 +170,7 @@ class ProcessRunner:
             processes.end_processes(left, PATIENCE)
         for handed in (self.handed[stage.name] for stage in chosen):
             if handed.secret:
-                service_env.renew(self.project, handed.service, handed.secret)
+                service_env.replace_secrets(self.project, handed.service, handed.secret)
 
     def stage_settings(
         self, stage: PipelineStage, parameters: Sequence[str]
@@ -207,7 +207,7 @@ def _of_a_run(process: psutil.Process) -> bool:
         return False
 
 
-def fingerprint_variables(handed: service_env.Handout) -> dict[str, str]:
+def fingerprint_variables(handed: service_env.ServiceEnv) -> dict[str, str]:
     """Return what a stage's files depend on of its variables; of a secret, how it begins."""
     hidden = {name: value.partition("://") for name, value in handed.secret.items() if value}
     return {**handed.plain, **{name: f"{head}{sign}" for name, (head, sign, _) in hidden.items()}}
@@ -224,7 +224,7 @@ class ContainerRunner:
         self.run_id = run
         self.lanes = available_cores()
         self.values = values
-        self.handed = service_env.planned(project, values, self.name)
+        self.handed = service_env.plan_service_envs(project, values, self.name)
         self.composition = profile_composition(project.root, project.slug, values)
         user = {"APP_UID": str(application_user()), "APP_GID": str(application_group())}
         source = images.image_origin(project.root, values.get("VERSION", ""))
@@ -242,7 +242,9 @@ class ContainerRunner:
         """Get the images, hand variables out, and end what a killed run left."""
         self._remove(f"^{self.mark}")
         permissions.share_folders(self.project.root, output_folders(self.project.root))
-        service_env.add(self.project, [self.handed[stage.name] for stage in chosen], self.name)
+        service_env.add_service_envs(
+            self.project, [self.handed[stage.name] for stage in chosen], self.name
+        )
         pulled = images.pulled_from_registry(self.environment)
         verb, doing = ("pull", "pulling") if pulled else ("build", "building what changed")
         services = self._services()

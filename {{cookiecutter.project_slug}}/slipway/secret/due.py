@@ -51,7 +51,7 @@ def due_secrets(
     Raises:
         Refused: the schema or the env file cannot be read.
     """
-    held = {value.name for value in values.effective(project, profile)}
+    held = {value.name for value in values.effective_values(project, profile)}
     rotated = [item for item in schema.read(project) if item.rotation and item.name in held]
     entries = [item for item in journal.entries(project.root) if item.get("profile") == profile]
     at, soon = now or datetime.now(UTC), timedelta(days=days)

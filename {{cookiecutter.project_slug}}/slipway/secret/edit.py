@@ -120,7 +120,7 @@ def _settled(project: Project, profile: str, file: Path, before: str) -> str:
             raise Refused(f"{NOTHING}: {file.name} is no UTF-8 text any more ({error})") from error
         if text == before:
             return text
-        found = check.of_text(project, profile, text)
+        found = check.check_text(project, profile, text)
         for item in found:
             output.say(f"  {item.state}: {item.detail}\n    -> {item.fix}")
         bad = sum(item.state == "fail" for item in found)
@@ -155,7 +155,7 @@ def _open(project: Project, file: Path) -> None:
         raise Refused(f"the editor {chosen!r} is not there", "export EDITOR=nano", code=2)
     before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the editor's
     try:
-        shell.worked_in([*command, str(file)], cwd=project.root)
+        shell.run_interactively([*command, str(file)], cwd=project.root)
     except Refused as error:
         what = f"{NOTHING}: the editor {chosen!r} failed (exit code {error.code})"
         raise Refused(what) from error

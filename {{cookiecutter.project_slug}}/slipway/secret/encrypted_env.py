@@ -90,8 +90,8 @@ def write_encrypted(project: Project, profile: str, text: str) -> int:
         OSError: it cannot be written; what was there is there still.
     """
     known, path = read_recipients(project), encrypted_path(project, profile)
-    files.replaced(path, age.encrypt_text(text, known))
-    files.handed_over(path)
+    files.replace_file(path, age.encrypt_text(text, known))
+    files.give_to_owner(path)
     return len(known)
 
 
@@ -145,7 +145,7 @@ def write_plain(project: Project, profile: str, text: str) -> None:
         OSError: it cannot be written; what was there is there still.
     """
     path, at = project.env_file(profile), encrypted_path(project, profile).stat().st_mtime_ns
-    files.replaced_privately(path, text.encode("utf-8"))
+    files.replace_private_file(path, text.encode("utf-8"))
     os.utime(path, ns=(at, at))
 
 

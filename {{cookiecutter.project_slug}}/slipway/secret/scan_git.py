@@ -89,7 +89,7 @@ def _holding(
         wanted.write("".join(f"{id_}\n" for id_ in _objects(root, limit)).encode())
         wanted.seek(0)
         command = ["git", "cat-file", "--batch", "--buffer"]
-        with shell.streamed(command, cwd=root, given=wanted, timeout=limit) as process:
+        with shell.stream_output(command, cwd=root, given=wanted, timeout=limit) as process:
             for id_, kind, content in _read(process.stdout):
                 for name, value in values.items():
                     if value in content:

@@ -78,7 +78,9 @@ def checks(
     which nothing found in one must stop.
     """
     variables = {item.name: item for item in schema.read(project)}
-    found = search_images(project, config_values.held(project, profile, COMPOSE), secrets, limit)
+    found = search_images(
+        project, config_values.read_values(project, profile, COMPOSE), secrets, limit
+    )
     for name, place, service in found.found:
         detail = f"the value of {name} can be read in {place}"
         if not service:
@@ -277,7 +279,7 @@ class LayerSearch:
         """Keep which layers are clean; no value can be told from it."""
         self.path.parent.mkdir(exist_ok=True)
         content = {"values": self.digest, "layers": sorted(self.clean), "late": self.late}
-        files.replaced(self.path, json.dumps(content))
+        files.replace_file(self.path, json.dumps(content))
 
     def _within(
         self, images: Mapping[str, set[str]], told: dict[str, set[tuple[str, str]]]
@@ -304,7 +306,7 @@ class LayerSearch:
         left = self.deadline - time.monotonic()
         with (
             Path(os.devnull).open("rb") as nothing,
-            shell.streamed(
+            shell.stream_output(
                 ["docker", "save", *images], cwd=self.root, given=nothing, timeout=left
             ) as process,
             tarfile.open(fileobj=process.stdout, mode="r|", bufsize=BLOCK) as saved,

@@ -37,7 +37,9 @@ class Machine:
     def engine(self) -> Engine:
         """The engine that the next task would use."""
         name = engine_name("", self.project)
-        return choose_engine(name, self.project, values.held(self.project, self.profile, name))
+        return choose_engine(
+            name, self.project, values.read_values(self.project, self.profile, name)
+        )
 
     @cached_property
     def status(self) -> list[ServiceStatus]:
@@ -100,7 +102,7 @@ def check_settings(machine: Machine) -> Iterator[Finding]:
     project, profile = machine.project, machine.profile
     if not (project.source / project.package / "settings.py").is_file():
         return
-    env = values.held(project, profile) | {"PYTHONPATH": str(project.source)}
+    env = values.read_values(project, profile) | {"PYTHONPATH": str(project.source)}
     command = [sys.executable, "-m", f"{project.package}.settings"]
     try:
         shell.read(command, cwd=project.root, env=env)

@@ -70,7 +70,7 @@ def _run(path: Path, entry: dict[str, Any], fix: str = "") -> None:
         raise Refused(f"{shown} is not executable", f"chmod +x {shown}")
     root = path.parent.parent
     text = masked(json.dumps(entry, default=str))
-    with output.waiting(f"{shown} runs"):
+    with output.show_waiting(f"{shown} runs"):
         done = shell.fed([str(path)], text, cwd=root, timeout=LIMIT, alone=True)
     said = [line for text in (done.out, done.err) for line in text.splitlines()]
     for line in said:

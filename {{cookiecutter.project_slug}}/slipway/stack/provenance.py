@@ -47,8 +47,8 @@ def write_provenance(project: Project, said: dict[str, Any]) -> None:
     """Write them down for who cannot look."""
     path = _note(project)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.replaced(path, json.dumps(said, indent=2) + "\n")
-    files.handed_over(path)
+    files.replace_file(path, json.dumps(said, indent=2) + "\n")
+    files.give_to_owner(path)
 
 
 def read_provenance(project: Project, profile: str, engine: str) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def open_session(
     if whole:
         _refuse_another(here, name, engine or os.environ.get("SLIPWAY_ENGINE", ""))
     where = engines.engine_name(engine, here)
-    read = values.require if whole else values.held
+    read = values.require_values if whole else values.read_values
     return Session(here, name, engines.choose_engine(where, here, read(here, name, where), gpu=gpu))
 
 

@@ -254,7 +254,7 @@ def schedule(
 ) -> None:
     """Show when nights make restore points, and how the last did."""
     opened = session.open_session(profile, engine, whole=False)
-    values = config_values.held(opened.project, opened.profile)
+    values = config_values.read_values(opened.project, opened.profile)
     at = times.parse_time(values.get("BACKUP_AT") or times.DEFAULT)
     here = host_timers.host_schedule(opened.project, opened.profile, opened.engine.name, at)
     if cron or systemd:

@@ -100,7 +100,7 @@ def _make_environment(here: project.Project, profile: str) -> None:
     if not path.exists() and any(item.get("profile") == profile for item in deployed):
         what = f"{path.name} is missing, and with it the secrets of an earlier deployment"
         raise Refused(what, f"restore it, or make new secrets: inv env.init --profile {profile}")
-    made = values.init(here, profile)
+    made = values.create_env_file(here, profile)
     if made:
         output.say(f"  Made {made.name} with new secrets; git ignores it.")
 

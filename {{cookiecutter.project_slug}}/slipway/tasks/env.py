@@ -29,11 +29,11 @@ def init(_c: Context, profile: str = "") -> None:
     """Make an ignored env file with random secrets, once."""
     here = project.load()
     name = config_values.profile_name(profile)
-    made = config_values.init(here, name)
+    made = config_values.create_env_file(here, name)
     output.say(
         f"Made {made}" if made else f"{here.env_file(name)} is there already: left as it is."
     )
-    for variable in config_values.missing(here, name):
+    for variable in config_values.missing_variables(here, name):
         such = f", such as {variable.example}" if variable.example else ""
         output.say(f"  still to set: {variable.name} ({variable.about}{such})")
     config_check.refuse_placeholders(here, name)
@@ -42,7 +42,7 @@ def init(_c: Context, profile: str = "") -> None:
 @task(help={"profile": options.PROFILE, "json": options.JSON})
 def show(_c: Context, profile: str = "", json: bool = False) -> None:
     """Show what holds and where it came from, secrets masked."""
-    values = config_values.effective(project.load(), config_values.profile_name(profile))
+    values = config_values.effective_values(project.load(), config_values.profile_name(profile))
     rows = [{"name": item.name, "value": item.shown, "source": item.source} for item in values]
     output.show(rows, as_json=json, empty="No variable is described.")
 
@@ -155,5 +155,5 @@ def docs(_c: Context) -> None:
     }
     for name, text in pages.items():
         (here.root / name).parent.mkdir(exist_ok=True)
-        files.replaced(here.root / name, text)
+        files.replace_file(here.root / name, text)
         output.say(f"Wrote {name}")

@@ -69,7 +69,9 @@ def refuse_failures(project: Project, profile: str, engine: str) -> None:
     """
     found = check_variables(project, profile, engine)
     if failed := [item for item in found if item.state == "fail"]:
-        raise Refused(f"profile {profile} is not ready:{config_check.listed(failed)}", code=2)
+        raise Refused(
+            f"profile {profile} is not ready:{config_check.list_findings(failed)}", code=2
+        )
 
 
 def check_machine(project: Project, profile: str) -> list[Finding]:

@@ -11,7 +11,7 @@ from invoke.tasks import task
 
 from slipway.core import output, project
 from slipway.core.errors import Refused
-from slipway.core.transaction import StepFailed, change, under_way
+from slipway.core.transaction import StepFailed, change, change_under_way
 from slipway.models import history as past
 from slipway.models import maintenance, promotion, registry
 from slipway.models.promotion import Promotion, PromotionLimits
@@ -101,10 +101,10 @@ def show(_c: Context, tier: str, version: str = "", json: bool = False) -> None:
     model = registry.find_model(project.load().models, tier, version)
     facts = {"current": model.current, "path": str(model.file)} | model.metadata
     if json:
-        output.say(output.dumps(facts))
+        output.say(output.format_json(facts))
         return
     for key, value in facts.items():
-        output.say(f"{key:<18} {output.brief(value)}")
+        output.say(f"{key:<18} {output.format_brief(value)}")
 
 
 @task(
@@ -147,7 +147,7 @@ def _promote(
     opened: Session, model: Model, why: str, limits: PromotionLimits, *, dry_run: bool = False
 ) -> None:
     served = model.current and _unproven(opened.project, model.tier) is None
-    if served and not dry_run and not under_way(opened.project.root):
+    if served and not dry_run and not change_under_way(opened.project.root):
         output.say(f"{model.tier} serves {model.version} already.")
         return
     verb = CHECK if dry_run else "models.promote"

@@ -135,7 +135,7 @@ def _runner(name: str, here: Project, profile: str, id_: str, address: str) -> S
 
 
 def _values(here: Project, profile: str, engine: str) -> Mapping[str, str]:
-    return config_values.held(here, profile, engine)
+    return config_values.read_values(here, profile, engine)
 
 
 def _tell(ended: PipelineRun) -> None:

@@ -22,5 +22,7 @@ def inventory(_c: Context, json: bool = False) -> None:
     here = project.load()
     found = read_components(here.root, schema.read_by(schema.read(here)))
     output.say(
-        output.dumps([asdict(item) for item in found]) if json else inventory_page(found).rstrip()
+        output.format_json([asdict(item) for item in found])
+        if json
+        else inventory_page(found).rstrip()
     )

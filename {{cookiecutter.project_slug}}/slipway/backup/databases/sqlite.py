@@ -117,7 +117,7 @@ class SqliteDatabase:
                 _settle(self.path, kept)
                 os.link(self.path, kept)  # the live one is never missing
             new.replace(self.path)
-            files.flush(self.path.parent)
+            files.flush_to_disk(self.path.parent)
         except OSError as error:
             if new.is_file():
                 kept.unlink(missing_ok=True)
@@ -177,7 +177,7 @@ def _copied(source: Path, target: Path) -> None:
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, and all of it in that
     with target.open("rb") as file:
         os.fsync(file.fileno())
-    files.flush(target.parent)
+    files.flush_to_disk(target.parent)
 
 
 def _impatient(source: Path) -> Callable[[int, int, int], None]:

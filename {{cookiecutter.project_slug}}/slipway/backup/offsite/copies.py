@@ -257,7 +257,7 @@ class OffsiteFolder:
         }
         self.storage.remove(f"{point.id}.json")  # an earlier one is not of this archive
         self.storage.publish_file(name)
-        self.storage.write(f"{point.id}.json", output.dumps(facts) + "\n")
+        self.storage.write(f"{point.id}.json", output.format_json(facts) + "\n")
         self._remove_other(point.id)
         return OffsiteCopy(facts, wanted.bytes)
 
@@ -314,7 +314,7 @@ def configured_offsite(project: Project, profile: str) -> OffsiteFolder | None:
     Raises:
         Refused: a variable of it cannot be used.
     """
-    held = values.held(project, profile)
+    held = values.read_values(project, profile)
     url, for_whom = held.get("BACKUP_URL", ""), backup_recipient(project, profile)
     options = offsite_storage.read_options(held.get("BACKUP_URL_OPTIONS", ""))
     return (
@@ -330,7 +330,7 @@ def backup_recipient(project: Project, profile: str) -> str:
     Raises:
         Refused: it is no recipient of age.
     """
-    said = values.held(project, profile).get("BACKUP_RECIPIENT", "")
+    said = values.read_values(project, profile).get("BACKUP_RECIPIENT", "")
     secret_age.refuse_bad_recipient(said)
     return said
 
@@ -348,7 +348,7 @@ def open_offsite(project: Project, profile: str, url: str) -> OffsiteFolder:
         if not usual:
             raise Refused("BACKUP_URL is not set", HOW_TO_SET, code=2)
         return usual
-    held = values.held(project, profile)
+    held = values.read_values(project, profile)
     options = offsite_storage.read_options(held.get("BACKUP_URL_OPTIONS", ""))
     if usual and _server(usual.storage.url) != _server(url):
         options = {}

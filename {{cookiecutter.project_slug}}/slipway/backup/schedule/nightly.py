@@ -73,7 +73,7 @@ def copy_offsite(setting: BackupSource, newest: RestorePoint) -> None:
         Refused: the storage rejects it, or BACKUP_URL cannot be used.
     """
     here = setting.project
-    if not values.held(here, newest.profile).get("BACKUP_URL"):
+    if not values.read_values(here, newest.profile).get("BACKUP_URL"):
         return
     with change(here.root, EXPORT, point=newest.id, to=copies.NAME) as made:
         away = copies.open_offsite(here, newest.profile, copies.NAME)
@@ -117,7 +117,7 @@ def configured_policy(here: Project, profile: str) -> RetentionPolicy:
     Raises:
         Refused: it cannot be parsed.
     """
-    said = values.held(here, profile).get("BACKUP_KEEP")
+    said = values.read_values(here, profile).get("BACKUP_KEEP")
     return retention.parse_policy(said) if said else RetentionPolicy()
 
 

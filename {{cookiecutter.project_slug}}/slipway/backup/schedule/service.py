@@ -29,7 +29,7 @@ from slipway.config import values
 from slipway.config.schema import COMPOSE, LOCAL
 from slipway.core import files, journal, output, project
 from slipway.core.errors import Refused
-from slipway.core.transaction import Busy, interruptible, unwritable
+from slipway.core.transaction import Busy, interruptible, write_failure
 from slipway.stack import provenance, session
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _first(run: Path, now: datetime) -> datetime:
     with suppress(OSError, ValueError):
         return datetime.fromisoformat(path.read_text(encoding="utf-8"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.replaced(path, now.isoformat())
+    files.replace_file(path, now.isoformat())
     return now
 
 
@@ -243,7 +243,7 @@ def main(arguments: Sequence[str]) -> int:
         output.say(str(error))
         return error.code or 1
     except OSError as error:  # a full disk, or one that this user cannot write to
-        output.say(str(unwritable(error)))
+        output.say(str(write_failure(error)))
         return 1
     return serve_until_ended(found.serve)
 

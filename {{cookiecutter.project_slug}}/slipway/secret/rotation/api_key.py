@@ -94,7 +94,7 @@ class ApiKeyRotation(EnvFileRotation):
 
     def _expected_keys(self) -> dict[str, bool]:
         """Return keys, and whether each is accepted; without one that is about to expire."""
-        held = config_values.held(self.project, self.session.profile, self.engine.name)
+        held = config_values.read_values(self.project, self.session.profile, self.engine.name)
         until, _, previous = held.get(API_KEY_PREVIOUS, "").partition("/")
         if not until:
             before = self.values[API_KEY].value

@@ -57,6 +57,6 @@ def _known_secret(session: Session, name: str) -> Variable:
         raise Refused(what, f"edit {session.project.env_file(session.profile).name}", code=2)
     if name not in variables:
         known = sorted({SIGNING, *secrets} - {API_KEY_PREVIOUS})
-        what = f"there is no secret {name!r}{schema.hint(name.upper(), known)}"
+        what = f"there is no secret {name!r}{schema.did_you_mean(name.upper(), known)}"
         raise Refused(what, f"choose one of: {', '.join(known)}", code=2)
     return variables[name]

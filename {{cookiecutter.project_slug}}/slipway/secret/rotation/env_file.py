@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from slipway.config.schema import Variable
-    from slipway.config.service_env import Handout
+    from slipway.config.service_env import ServiceEnv
     from slipway.core.transaction import Change
     from slipway.secret.rotation.base import RotationRequest
     from slipway.stack.engines.base import Engine
@@ -60,7 +60,7 @@ class SecretHandover:
         self._write({name: value or None for name, value in values.items()})
 
     def _write(self, values: Mapping[str, str | None]) -> None:
-        envfile.changed(self.path, values)
+        envfile.set_variables(self.path, values)
         encrypted_env.renew_encrypted(self.project, self.session.profile)
 
     def hand_over(self) -> list[str]:
@@ -69,12 +69,16 @@ class SecretHandover:
         Raises:
             Refused: one that runs does not come to use it.
         """
-        there, outdated, running = service_env.taken(self.project), self.outdated(), self.running()
+        there, outdated, running = (
+            service_env.read_service_envs(self.project),
+            self.outdated(),
+            self.running(),
+        )
         for service in self.in_order(list(outdated)):
             names = sorted(outdated[service], key=lambda name: name != self.first_variable)
             self.handed[service] = {name: there[f"{service}/{name}"] for name in names}
             values = {name: outdated[service][name] for name in names}
-            service_env.renew(self.project, service, values)
+            service_env.replace_secrets(self.project, service, values)
             if service in running:
                 self._follow(service)
         return [*outdated]
@@ -86,7 +90,7 @@ class SecretHandover:
         running = self.running()
         for service, before in reversed(self.handed.items()):
             back = {name: before[name] for name in reversed(before)}
-            service_env.renew(self.project, service, back)
+            service_env.replace_secrets(self.project, service, back)
             if service in running:
                 self._follow(service)
 
@@ -98,7 +102,7 @@ class SecretHandover:
 
     def outdated(self) -> dict[str, dict[str, str]]:
         """Return the services that were handed other values than the env file has, and those."""
-        there = service_env.taken(self.project)
+        there = service_env.read_service_envs(self.project)
         found = {}
         for service, item in self._planned().items():
             found[service] = {
@@ -108,9 +112,9 @@ class SecretHandover:
             }
         return {service: values for service, values in found.items() if values}
 
-    def _planned(self) -> dict[str, Handout]:
-        values = config_values.require(self.project, self.session.profile, self.engine.name)
-        return service_env.planned(self.project, values, self.engine.name)
+    def _planned(self) -> dict[str, ServiceEnv]:
+        values = config_values.require_values(self.project, self.session.profile, self.engine.name)
+        return service_env.plan_service_envs(self.project, values, self.engine.name)
 
     def in_order(self, services: list[str]) -> list[str]:
         """Return services in the order in which they are handed new values."""
@@ -166,12 +170,12 @@ class EnvFileRotation(SecretRotation):
     def values(self) -> dict[str, config_values.Value]:
         """The values before the rotation, by variable."""
         profile, engine = self.session.profile, self.engine.name
-        found = config_values.effective(self.project, profile, engine)
+        found = config_values.effective_values(self.project, profile, engine)
         return {item.name: item for item in found}
 
     def current_value(self, name: str = "") -> str:
         """Return the value that the env file has now, by default of the secret."""
-        held = config_values.held(self.project, self.session.profile, self.engine.name)
+        held = config_values.read_values(self.project, self.session.profile, self.engine.name)
         return held.get(name or self.name, "")
 
     @property

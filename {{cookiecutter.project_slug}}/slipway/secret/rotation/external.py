@@ -69,7 +69,7 @@ class ProviderSecretRotation(EnvFileRotation):
         """Use the value where it belongs, if a probe is known."""
         if not self.secret_probe:
             return "there is no way to try it"
-        held = config_values.held(self.project, self.session.profile, self.engine.name)
+        held = config_values.read_values(self.project, self.session.profile, self.engine.name)
         return self.secret_probe.try_secret(held, self.new[self.name])
 
     def follow_service(self, service: str) -> None:

@@ -285,7 +285,7 @@ def refuse_wrong_password(session: Session) -> None:
     container = session.engine.service_container(SERVICE)
     if container is None or not container.is_defined:
         return
-    found = config_values.effective(session.project, session.profile, session.engine.name)
+    found = config_values.effective_values(session.project, session.profile, session.engine.name)
     values = {item.name: item for item in found}
     usual = URL in values and values[URL].source == config_values.DEFAULT
     if not container.is_running or not usual:

@@ -94,7 +94,7 @@ class SigningKeyRotation(SecretRotation):
             pem = Ed25519PrivateKey.generate().private_bytes(
                 Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
             )
-            files.replaced_privately(self.coming, pem)
+            files.replace_private_file(self.coming, pem)
         self.new = read_private_key(self.coming)
         return str(self.coming)
 
@@ -119,7 +119,7 @@ class SigningKeyRotation(SecretRotation):
         """Let training sign with the new private key."""
         self._remember(self.private)
         self.coming.replace(self.private)
-        files.flush(self.private.parent)
+        files.flush_to_disk(self.private.parent)
         return str(self.private)
 
     def check_models(self) -> str:
@@ -153,10 +153,10 @@ class SigningKeyRotation(SecretRotation):
     def _replace_public(self, path: Path, content: bytes) -> None:
         """Replace a file that others read; its owner stays the same."""
         self._remember(path)
-        with files.moved_to(path) as temporary:
+        with files.replacing_file(path) as temporary:
             temporary.write_bytes(content)
             temporary.chmod(0o644)
-        files.handed_over(path)
+        files.give_to_owner(path)
 
     def undo(self) -> None:
         """Put back every file; a new one is removed."""
@@ -164,7 +164,7 @@ class SigningKeyRotation(SecretRotation):
             if content is None:
                 path.unlink(missing_ok=True)
             elif path == self.private:
-                files.replaced_privately(path, content)
+                files.replace_private_file(path, content)
             else:
                 self._replace_public(path, content)
 

@@ -160,9 +160,9 @@ def _git(root: Path, *arguments: str) -> str:
 
 def build_variables(project: Project, profile: str) -> dict[str, str]:
     """Return the variables that compose files need to be read; secrets are left out of builds."""
-    unset = {item.name: "unset" for item in config_values.missing(project, profile)}
+    unset = {item.name: "unset" for item in config_values.missing_variables(project, profile)}
     secret = {item.name: "unset" for item in schema.read(project) if item.is_secret}
-    return unset | config_values.held(project, profile) | secret
+    return unset | config_values.read_values(project, profile) | secret
 
 
 def read_targets(printed: str) -> list[BuildTarget]:

@@ -10,7 +10,7 @@ from slipway.core.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from slipway.config.service_env import Handout
+    from slipway.config.service_env import ServiceEnv
     from slipway.stack.engines.exec import ServiceContainer
 
 
@@ -69,7 +69,7 @@ class Engine(Protocol):
     """The variables the stack is run with."""
 
     @property
-    def handouts(self) -> dict[str, Handout]:
+    def handouts(self) -> dict[str, ServiceEnv]:
         """The variables and secrets of each service."""
 
     def obtain_images(self) -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
-    from slipway.config.service_env import Handout
+    from slipway.config.service_env import ServiceEnv
     from slipway.core.project import Project
     from slipway.stack.build.compose_cli import Composition
     from slipway.stack.engines.base import ServiceStatus
@@ -99,9 +99,9 @@ class ComposeEngine:
         return HealthWatch(self.stack, self.services)
 
     @cached_property
-    def handouts(self) -> dict[str, Handout]:
+    def handouts(self) -> dict[str, ServiceEnv]:
         """The variables and secrets of each service."""
-        return service_env.planned(self.project, self.environment, self.name)
+        return service_env.plan_service_envs(self.project, self.environment, self.name)
 
     @cached_property
     def building(self) -> dict[str, str]:
@@ -125,7 +125,7 @@ class ComposeEngine:
         before = {item.id: started_at(item) for item in self.stack.of()}
         self._refuse_taken_ports()
         self.obtain_images()
-        handed = service_env.taken(self.project)
+        handed = service_env.read_service_envs(self.project)
         self._prepare_files(hand_out=True)
         if SCHEDULER in self.services:
             permissions.share_with_scheduler(self.project)
@@ -133,7 +133,7 @@ class ComposeEngine:
             self._start(limit, before)
         except BaseException:
             if before:  # what was not replaced runs on, and reads its files again
-                service_env.put_back(self.project, handed)
+                service_env.restore_service_envs(self.project, handed)
             else:
                 self._stop()
                 output.say("  What this command had started is stopped again; data is kept.")
@@ -154,7 +154,7 @@ class ComposeEngine:
         What runs keeps the variables that it was started with: only `up` gives it others.
         """
         if hand_out:
-            service_env.write(self.project, self.handouts, self.name)
+            service_env.write_service_envs(self.project, self.handouts, self.name)
             permissions.make_mounts_readable(self.project.root)
         permissions.make_writable_folders(self.project)
 

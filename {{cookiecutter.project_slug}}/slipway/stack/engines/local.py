@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from slipway.config.service_env import Handout
+    from slipway.config.service_env import ServiceEnv
     from slipway.core.project import Project
 
 ONCE_LIMIT = 900.0
@@ -50,7 +50,7 @@ class LocalState:
 
     def write(self, path: Path) -> None:
         """Write it beside the logs; it holds no secret."""
-        path.write_text(output.dumps(asdict(self)), encoding="utf-8")
+        path.write_text(output.format_json(asdict(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> LocalState | None:
@@ -116,7 +116,7 @@ class LocalEngine:
             output.say("  The code, the configuration or a variable has changed: restarting.")
         previous = self._previous(running)
         try:
-            service_env.write(self.project, self.handouts, self.name)
+            service_env.write_service_envs(self.project, self.handouts, self.name)
             self._run_steps()
         except BaseException:
             self._hand_back(previous)
@@ -131,9 +131,9 @@ class LocalEngine:
         return True
 
     @cached_property
-    def handouts(self) -> dict[str, Handout]:
+    def handouts(self) -> dict[str, ServiceEnv]:
         """The variables and secrets of each service, and of the application's commands."""
-        return service_env.planned(self.project, self.values, self.name)
+        return service_env.plan_service_envs(self.project, self.values, self.name)
 
     def _files(self) -> dict[str, dict[str, str]]:
         """Return the variables that tell each service where its secrets are."""
@@ -147,13 +147,13 @@ class LocalEngine:
     def _application(self, reader: str = APPLICATION) -> dict[str, str]:
         """Return the environment of a command of the application, or of a service."""
         if not self.running():
-            service_env.write(self.project, self.handouts, self.name)
+            service_env.write_service_envs(self.project, self.handouts, self.name)
         return self.environment | self._files().get(reader, {})
 
     def _hand_back(self, previous: PreviousStack | None) -> None:
         """Put back the files that the running services were started with."""
         if previous:
-            service_env.put_back(self.project, previous.handed)
+            service_env.restore_service_envs(self.project, previous.handed)
 
     def down(self, *, volumes: bool = False) -> bool:
         """Stop every service and keep its data; say whether anything ran.
@@ -302,7 +302,9 @@ class LocalEngine:
         if not (running and process):
             return None
         config = self.places.config.read_text(encoding="utf-8")
-        return PreviousStack(running, config, process.environ(), service_env.taken(self.project))
+        return PreviousStack(
+            running, config, process.environ(), service_env.read_service_envs(self.project)
+        )
 
     def _put_back(self, previous: PreviousStack | None, limit: float) -> None:
         """Stop what a failed start left, and start again what ran before it."""
@@ -395,7 +397,7 @@ def process_environment(project: Project, values: Mapping[str, str]) -> dict[str
     Secrets are in files, so variables of this environment that hold one are emptied.
     """
     own = {MARK: str(project.root), "PYTHONPATH": str(project.source), "PYTHONUNBUFFERED": "1"}
-    hidden = service_env.secrets_of(schema.read(project), values)
+    hidden = service_env.secret_names(schema.read(project), values)
     return {**values, **dict.fromkeys(hidden, ""), **own}
 
 

@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from slipway.core import journal
-from slipway.core.files import handed_over, replaced
+from slipway.core.files import give_to_owner, replace_file
 from slipway.stack.services import mounted_configuration, shared_run_folders
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def write_dotenv(root: Path) -> None:
     lines = [DOTENV_HEAD, f"APP_UID={application_user()}", f"APP_GID={application_group()}"]
     text = "\n".join(lines) + "\n"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        replaced(path, text)
+        replace_file(path, text)
 
 
 def make_writable_folders(project: Project) -> None:
@@ -89,7 +89,7 @@ def share_with_scheduler(project: Project) -> None:
     for path in (project.backups, project.run, project.run / "scheduler", *files):
         give_to_application(path)
     for point in project.backups.iterdir():  # made while the folder was root's
-        handed_over(point)
+        give_to_owner(point)
 
 
 def share_folders(root: Path, names: Iterable[str]) -> None:
