@@ -182,9 +182,12 @@ def test_a_person_may_go_back_and_mend_it(
     assert desk.edit() == ["WEB_PORT"]
     assert desk.held == f"{TEXT}WEB_PORT=1\n"
     use("file.write_text('API_KYE=x\\n')")
-    with pytest.raises(Refused, match="nothing was changed: 2 to mend"):
+    with pytest.raises(Refused, match="nothing was changed: 2 problems to fix"):
         desk.edit()
-    assert asked == ["1 to mend. Edit again? [Y/n] ", "2 to mend. Edit again? [Y/n] "]
+    assert asked == [
+        "1 problem to fix. Edit again? [Y/n] ",
+        "2 problems to fix. Edit again? [Y/n] ",
+    ]
 
 
 def test_there_is_no_editor(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ FOLDER = ".env.d"
 INSIDE = "/run/secrets"
 """Where compose mounts secrets in a container."""
 STAMP = "SECRETS_CHANGED"
-"""Handed beside the secrets: what runs is made anew when it changes, as with any variable."""
+"""A variable beside the secrets: when it changes, the service is recreated."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def env_text(handout: ServiceEnv, engine: str) -> str:
     Raises:
         Refused: a value would be read differently by different tools.
     """
-    head = f"# What {handout.service} is handed, from {schema.FILE} and the env file. Made anew."
+    head = f"# The variables of {handout.service}, generated from {schema.FILE} and the env file."
     lines = (envfile.line(name, value) for name, value in handout.variables(engine).items())
     return "\n".join([head, *lines]) + "\n"
 

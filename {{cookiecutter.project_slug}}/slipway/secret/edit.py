@@ -135,9 +135,9 @@ def _ask_again(count: int) -> None:
     Raises:
         Refused: they give up, or nobody is there.
     """
-    question = f"{count} to mend. Edit again? [Y/n] "
+    question = f"{_problems(count)} to fix. Edit again? [Y/n] "
     if not sys.stdin.isatty() or input(question).strip().lower() in {"n", "no"}:
-        raise Refused(f"{NOTHING}: {count} to mend")
+        raise Refused(f"{NOTHING}: {_problems(count)} to fix")
 
 
 def _open(project: Project, file: Path) -> None:
@@ -161,3 +161,7 @@ def _open(project: Project, file: Path) -> None:
         raise Refused(what) from error
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _problems(count: int) -> str:
+    return "1 problem" if count == 1 else f"{count} problems"

@@ -1,7 +1,7 @@
 """Env files that git may keep: encrypted for whoever env/recipients.txt names.
 
 Any one of their secret keys opens them, so that a clone and a key are enough to deploy. What is
-encrypted anew differs each time, also where its content does not: without a key nobody can tell.
+encrypted again always differs, even if its content does not: without a key nobody can tell.
 """
 
 from __future__ import annotations
