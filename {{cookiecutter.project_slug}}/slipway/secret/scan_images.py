@@ -26,6 +26,7 @@ from slipway.core import files, shell
 from slipway.core.errors import Finding, Refused
 from slipway.core.redaction import hidden, written
 from slipway.stack.build.compose_cli import profile_composition
+from slipway.stack.engines.containers import PROJECT, SERVICE, connect_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,11 +37,7 @@ if TYPE_CHECKING:
 
     from slipway.core.project import Project
 
-PROJECT = "com.docker.compose.project"
-SERVICE = "com.docker.compose.service"
 SOCKET = Path("/var/run/docker.sock")
-ANSWER = 5
-"""Seconds that one question to the engine may take."""
 BLOCK = 2**20
 FILLED = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}")
 """A variable in a compose file, and its default."""
@@ -107,13 +104,12 @@ def search_images(
     known = {name: value for name, value in secrets.items() if hidden(value)}
     if not known or not _may_answer():
         return said
-    import docker  # noqa: PLC0415 - speed
     from docker.errors import DockerException  # noqa: PLC0415 - speed
     from requests.exceptions import RequestException  # noqa: PLC0415 - speed
 
     needles = {name: {*written(value)} for name, value in known.items()}
     try:
-        client = docker.from_env(timeout=ANSWER)
+        client = connect_engine()
         stack = profile_composition(project.root, project.slug, values).name
         said.found += _of_containers(client, stack, needles)
         images = {
