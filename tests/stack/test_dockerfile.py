@@ -70,6 +70,12 @@ FROM files
     ]
 
 
+def test_a_default_counts_only_before_the_first_stage() -> None:
+    assert base_images("ARG TAG=1\nFROM python:${TAG}\n") == ["python:1"]
+    with pytest.raises(Refused, match="'TAG', which has no default"):
+        base_images("FROM python:1\nARG TAG=2\nFROM python:${TAG}\n")
+
+
 def test_a_base_image_named_by_nothing_is_refused() -> None:
     with pytest.raises(Refused, match="'TAG', which has no default"):
         base_images("FROM python:${TAG}\n")

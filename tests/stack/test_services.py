@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,7 @@ from slipway.stack.services import (
     local_services,
     mounted_configuration,
     shared_run_folders,
+    why_single,
 )
 
 if TYPE_CHECKING:
@@ -100,3 +101,18 @@ def test_a_broken_stack_is_refused_by_name(
         scratch.write(name, text)
     with pytest.raises(Refused, match=message):
         local_services(scratch.root, {})
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({}, ""),
+        ({"ports": [{"published": "80"}]}, "has a port of this machine"),
+        ({"labels": {"runs": "once"}}, "says runs=once"),
+        ({"labels": {"runs": "often"}}, ""),
+        ({"volumes": [{"type": "volume"}]}, "keeps its data in a volume"),
+        ({"volumes": [{"type": "volume", "read_only": True}, {"type": "bind"}]}, ""),
+    ],
+)
+def test_a_service_that_can_run_only_once_says_why(entry: dict[str, Any], why: str) -> None:
+    assert why_single(entry) == why
