@@ -142,6 +142,17 @@ def test_nothing_is_unpacked_but_what_belongs_to_it(
     assert not [*tmp_path.rglob("escaped")]
 
 
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE]
+)
+def test_a_file_that_the_manifest_lists_has_to_be_a_plain_one(
+    point: RestorePoint, tmp_path: Path, elsewhere: Path, kind: bytes
+) -> None:
+    other = member(f"{point.id}/database/dump", kind, f"{point.id}/manifest.json")
+    spoilt(point, tmp_path / "x.tar", other, drop="database/dump")
+    assert "unexpected member in the archive" in refused(tmp_path / "x.tar", elsewhere)
+
+
 def test_a_file_that_lacks_is_named(point: RestorePoint, tmp_path: Path, elsewhere: Path) -> None:
     spoilt(point, tmp_path / "x.tar", drop="database/dump")
     assert "is damaged: database/dump" in refused(tmp_path / "x.tar", elsewhere)

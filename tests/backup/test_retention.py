@@ -137,6 +137,11 @@ def test_weekly_ones_have_a_gap_before_each_and_are_kept_by_the_weeks() -> None:
     assert found == ["42", "49", "56", "63"]
 
 
+def test_exactly_two_days_between_points_are_no_gap() -> None:
+    assert kept(series([0, 1, 3, 4]), daily=1) == ["4"]
+    assert kept(series([0, 1, 3.001, 4]), daily=2) == ["1", "3.001", "4"]
+
+
 def test_a_clock_set_back_is_a_gap() -> None:
     days = [30, 31, 32, 3, 4]
     found = kept(series(days), daily=3)
