@@ -190,7 +190,7 @@ def test_what_is_damaged_there_is_told_and_never_used(
         fetched(away, copy, tmp_path, key)
     overwrite(away, name, whole[:-1])
     (cut,) = away.list_copies().copies
-    assert (cut.good, cut.state) == (False, "DAMAGED: its archive is cut")
+    assert (cut.good, cut.state) == (False, "DAMAGED: its archive is truncated")
     with pytest.raises(Refused, match=f"is damaged: it has {len(whole) - 1} bytes"):
         fetched(away, cut, tmp_path, key)
     away.storage.remove(name)
@@ -496,7 +496,7 @@ def test_a_machine_without_restore_points_takes_the_newest_verified_one(
     assert restore.choose_point(session, url, str(key)).id == safety.id
     assert restore.choose_point(session, url).id == safety.id
     assert restore_point.next_sequence(session.project.backups) > new.sequence
-    with pytest.raises(Refused, match=r"neither here nor in s3://backups/a/folder"):
+    with pytest.raises(Refused, match=r"here or in s3://backups/a/folder"):
         restore.choose_point(session, "20260101-020000-0000")
     with pytest.raises(Refused, match=r"there is no restore point 'x'"):
         restore.choose_point(session, "x")

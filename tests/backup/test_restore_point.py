@@ -205,3 +205,11 @@ def test_where_nothing_was_ever_made_there_is_nothing(folder: Path) -> None:
         *restore_point.list_partials(folder),
     ] == []
     assert restore_point.next_sequence(folder) > time.time() - 60
+
+
+def test_what_a_restore_kept_of_the_live_data_is_never_the_newest(tmp_path: Path) -> None:
+    good = restore_points.write(tmp_path)
+    kept = restore_points.write(tmp_path, 2, kind=restore_point.SAFETY)
+    points = [restore_point.mark_verified(point, "test") for point in (good, kept)]
+    assert points[1].sequence > points[0].sequence
+    assert restore_point.newest_point(tmp_path, good.series) == points[0]

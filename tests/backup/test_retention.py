@@ -138,8 +138,8 @@ def test_weekly_ones_have_a_gap_before_each_and_are_kept_by_the_weeks() -> None:
 
 
 def test_exactly_two_days_between_points_are_no_gap() -> None:
-    assert kept(series([0, 1, 3, 4]), daily=1) == ["4"]
-    assert kept(series([0, 1, 3.001, 4]), daily=2) == ["1", "3.001", "4"]
+    assert kept(series([0, 2, 2.2, 2.4]), daily=2) == ["0", "2.4"]
+    assert kept(series([0, 2.001, 2.2, 2.4]), daily=2) == ["0", "2.001", "2.2", "2.4"]
 
 
 def test_a_clock_set_back_is_a_gap() -> None:

@@ -213,7 +213,7 @@ def test_code_is_what_a_stage_starts_from_and_all_it_imports(steps: Scratch) -> 
         "__init__.py", "deep/__init__.py", "deep/in_function.py", "late.py",
         "steps/common.py", "steps/sum.py",
     }  # fmt: skip
-    with pytest.raises(Refused, match=r"src/gone.py is named as the code"):
+    with pytest.raises(Refused, match=r"src/gone.py is listed as code"):
         imports.program_files(steps.root, source, ["src/gone.py"])
 
 
@@ -227,7 +227,7 @@ def test_every_thing_that_files_depend_on_has_them_made_again(steps: Scratch) ->
         )
 
     assert fingerprint.rerun_reason(here, draw, WORK, now()) == "not made yet"
-    with pytest.raises(Refused, match=r"has not made out/rain-1d/numbers.txt"):
+    with pytest.raises(Refused, match=r"succeeded without making out/rain-1d/numbers.txt"):
         fingerprint.save_fingerprint(here, draw, WORK, now())
     output = steps.write("out/rain-1d/numbers.txt", "1")
     fingerprint.save_fingerprint(here, draw, WORK, now())
@@ -335,10 +335,10 @@ def test_series_share_nothing(steps: Scratch) -> None:
 def test_what_ends_well_and_makes_nothing_has_failed(steps: Scratch) -> None:
     steps.write("src/scratch/steps/draw.py", "print('forgot')")
     said, found = ran(steps, code=1)
-    assert "it ended well and has not made out/rain-1d/numbers.txt" in said
+    assert "it succeeded without making out/rain-1d/numbers.txt" in said
     assert [*found.values()] == ["failed", "not reached", "not reached"]
     said, _ = ran(steps, "--only", "sum", code=1)
-    assert "numbers.txt is not there, which sum reads" in said
+    assert "numbers.txt is missing, and sum reads it" in said
     assert "inv pipeline.run --to sum --series rain --interval 1d" in said
 
 

@@ -1,4 +1,4 @@
-"""Stages: services that run to their end, one after the other, for one series of data or many."""
+"""Stages: services that run to completion, one after the other, for one or more series."""
 
 NEEDS = ("pipeline",)
 """A repository without any of these services is made without this folder."""

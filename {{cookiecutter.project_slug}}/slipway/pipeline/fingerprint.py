@@ -1,7 +1,7 @@
-"""What a stage's files were made from: whether they have to be made again, and why.
+"""What a stage's files were made from: whether the stage has to run again, and why.
 
-After a stage has ended well, the digests of all that it depends on are kept, with those of what it
-made. Time stamps play no part: a clone, a copy or `touch` changes them and nothing else.
+After a stage has succeeded, the digests of its dependencies and outputs are saved. Timestamps do not
+matter: a clone, a copy or `touch` changes nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from slipway.pipeline.stages import PipelineStage, WorkItem
 
 REMOTE = ("http://", "https://")
-"""How a source begins that only the stage itself can ask whether it changed."""
+"""Prefixes of sources that only the stage itself can check for changes."""
 REASONS = {
     "code": "its code changed",
     "inputs": "its input changed",
@@ -34,13 +34,13 @@ REASONS = {
 
 
 def file_digest(path: Path) -> str:
-    """Digest the content of a file."""
+    """Return the digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_digests(root: Path, paths: Iterable[Path]) -> dict[str, str]:
-    """Digest files, by their names from the root of the repository; others by their whole names."""
+    """Return the digests of files by their path in the repository, or else their absolute path."""
     return {
         str(path.relative_to(root) if path.is_relative_to(root) else path): file_digest(path)
         for path in sorted({*paths})
@@ -48,31 +48,31 @@ def file_digests(root: Path, paths: Iterable[Path]) -> dict[str, str]:
 
 
 def matching_files(root: Path, work: WorkItem, patterns: Iterable[str]) -> list[Path]:
-    """Return the files that are there of what a stage says it reads or makes."""
+    """Return the existing files that match patterns of a stage."""
     found = (path for pattern in patterns for path in root.glob(work.place(pattern)))
     return sorted({path for path in found if path.is_file()})
 
 
 def missing_files(root: Path, work: WorkItem, patterns: Iterable[str]) -> list[str]:
-    """Name what is not there; a pattern with a star may match nothing."""
+    """Return the missing files; a pattern with a star may match nothing."""
     placed = (work.place(pattern) for pattern in patterns)
     return [name for name in placed if "*" not in name and not (root / name).is_file()]
 
 
 @dataclass(frozen=True)
 class StageSettings:
-    """What a stage is run with, apart from files."""
+    """What a stage runs with, apart from files."""
 
     parameters: tuple[str, ...]
-    """What was typed for it."""
+    """The arguments after `--`."""
     variables: Mapping[str, str]
-    """What it is handed; of a secret only how it begins."""
+    """Its variables; of a secret, only the scheme of its URL."""
     packages: Mapping[str, str]
-    """What says which packages it runs with."""
+    """What determines its packages: digests of lock files, or of an image."""
 
     @property
     def reads_remote(self) -> bool:
-        """Whether something is read that is not on this machine."""
+        """Whether it reads from a remote source."""
         said = (*parameter_values(self.parameters), *self.variables.values())
         return any(word.startswith(REMOTE) for word in said)
 
@@ -80,15 +80,15 @@ class StageSettings:
 def fingerprint_stage(
     here: Project, stage: PipelineStage, work: WorkItem, given: StageSettings
 ) -> dict[str, Any]:
-    """Digest all that the files of a stage depend on.
+    """Return the digests of everything that the files of a stage depend on.
 
     Raises:
-        Refused: an input or a part of the code is not there.
+        Refused: an input or a part of the code is missing.
     """
     root = here.root
     if missing := missing_files(root, work, stage.inputs):
         fix = f"inv pipeline.run --to {stage.name} {work_options(work)}"
-        raise Refused(f"{missing[0]} is not there, which {stage.name} reads", fix)
+        raise Refused(f"{missing[0]} is missing, and {stage.name} reads it", fix)
     named = [root / word for word in parameter_values(given.parameters) if (root / word).is_file()]
     return {
         "inputs": file_digests(root, [*matching_files(root, work, stage.inputs), *named]),
@@ -100,30 +100,30 @@ def fingerprint_stage(
 
 
 def parameter_values(parameters: Iterable[str]) -> list[str]:
-    """Return what parameters say, also after an equals sign."""
+    """Return the values of parameters, including those after an equals sign."""
     return [word.partition("=")[2] if word.startswith("--") else word for word in parameters]
 
 
 def work_options(work: WorkItem) -> str:
-    """Write how a run is told what it is of."""
+    """Return the options that name a series and an interval."""
     return f"--series {work.series} --interval {work.interval}"
 
 
 def fingerprint_path(here: Project, stage: PipelineStage, work: WorkItem) -> Path:
-    """Return where is kept what a stage's files were made from."""
+    """Return the file with the fingerprint of a stage."""
     return here.run / "pipeline" / work.name / f"{stage.name}.json"
 
 
 def save_fingerprint(
     here: Project, stage: PipelineStage, work: WorkItem, what: Mapping[str, Any]
 ) -> None:
-    """Keep what a stage's files were made from, and what they are.
+    """Save the fingerprint of a stage with the digests of its outputs.
 
     Raises:
-        Refused: the stage ended well, and has not made what it says it makes.
+        Refused: the stage succeeded without making its outputs.
     """
     if missing := missing_files(here.root, work, (*stage.outputs, *stage.appends)):
-        raise Refused(f"it ended well and has not made {', '.join(missing)}")
+        raise Refused(f"it succeeded without making {', '.join(missing)}")
     outputs = file_digests(here.root, matching_files(here.root, work, stage.outputs))
     path = fingerprint_path(here, stage, work)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def save_fingerprint(
 def rerun_reason(
     here: Project, stage: PipelineStage, work: WorkItem, now: Mapping[str, Any]
 ) -> str:
-    """Say why a stage has to run; nothing where its files are what they would be."""
+    """Return why a stage has to run, in words; empty if its files are up to date."""
     try:
         before = json.loads(fingerprint_path(here, stage, work).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -150,7 +150,7 @@ def rerun_reason(
 
 
 def _which(before: object, now: object) -> str:
-    """Name the first of what differs, where there are names."""
+    """Name the first difference, if there are names."""
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return ""
     names = sorted({*before, *now})

@@ -1,7 +1,7 @@
-"""Which files a program is made of: the Python modules that it starts from and all they import.
+"""The files of a program: the Python modules it starts from, and everything they import.
 
-They are read, not run. A module that is imported by a name made up while running is not seen: it
-has to be named among those it starts from.
+They are parsed, not run. A module that is imported by a computed name is not found: it has to be
+listed among the starting points.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def program_files(root: Path, source: Path, starts: Iterable[str]) -> list[Path]:
-    """Return the files that a program is made of; `source` is the folder on PYTHONPATH.
+    """Return the files of a program; `source` is the folder on PYTHONPATH.
 
     `starts` are modules, folders of modules or other files, relative to `root`; tests in a folder
-    are no part of it.
+    do not count.
 
     Raises:
-        Refused: there is no such file, or one is no Python.
+        Refused: a file is missing, or is not valid Python.
     """
     left, found = [*_started(root, starts)], set()
     while left:
@@ -44,15 +44,15 @@ def _started(root: Path, starts: Iterable[str]) -> Iterator[Path]:
         elif path.is_file():
             yield path
         else:
-            raise Refused(f"{start} is named as the code of a stage, and is not there")
+            raise Refused(f"{start} is listed as code of a stage, but does not exist")
 
 
 def _imported(path: Path, source: Path) -> Iterator[Path]:
-    """Yield the modules of the application that a module names in its imports."""
+    """Yield the modules of the application that a module imports."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as error:
-        raise Refused(f"{path} is no Python: {error}") from error
+        raise Refused(f"{path} is not valid Python: {error}") from error
     package = path.relative_to(source).with_suffix("").parts[:-1]
     yield from _modules(source, package)
     for node in ast.walk(tree):
@@ -68,7 +68,7 @@ def _imported(path: Path, source: Path) -> Iterator[Path]:
 
 
 def _modules(source: Path, name: tuple[str, ...]) -> Iterator[Path]:
-    """Yield the file of a module, and what its packages run at their import."""
+    """Yield the file of a module, and the `__init__.py` of its packages."""
     for length in range(1, len(name) + 1):
         path = source.joinpath(*name[:length])
         if (path / "__init__.py").is_file():

@@ -1,4 +1,4 @@
-"""Runs one stage on whatever machine it comes to. It is sent there: standard library only."""
+"""Runs one stage on any machine. The code is sent there: standard library only."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def run_remote_stage(  # noqa: PLR0913, PLR0917 - a remote call takes plain valu
     variables: dict[str, str],
     limit: float,
 ) -> tuple[int | None, bytes, Files]:
-    """Lay files out in a folder of their own, run a command in it, and return what it made.
+    """Write files to a temporary folder, run a command there, and return what it made.
 
-    Its exit code (None where it took too long), what it printed, and the files `wanted`.
+    Returns its exit code (None if it took too long), its output, and the files `wanted`.
     """
     with tempfile.TemporaryDirectory(prefix="stage-") as folder:
         root = Path(folder)

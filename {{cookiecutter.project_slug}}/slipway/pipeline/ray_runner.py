@@ -1,7 +1,7 @@
 """Stages on Ray: on this machine, or on the machines of a cluster, which share no folder with it.
 
-A stage takes its files along and brings back what it made, so that a run on a cluster leaves the
-same bytes here as one without.
+A stage is sent its files and returns what it made, so that a run on a cluster leaves the same files
+here as a local run.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
     from slipway.pipeline.stages import PipelineStage, WorkItem
 
 HERE = "local"
-"""What Ray takes for starting a cluster of one machine."""
+"""The address that makes Ray start a cluster of one machine."""
 MEMORY = 128 * 1024**2
-"""Bytes for what is on its way between processes of this machine."""
+"""Bytes for objects in transit between processes of this machine."""
 
 
 def import_ray() -> Any:  # noqa: ANN401 - it carries no types that would be there without it
     """Import Ray, which only this engine needs.
 
     Raises:
-        Refused: it is not installed.
+        Refused: Ray is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # It would start an accelerator's tools anew for each of its processes.
+    # It would start the tools of an accelerator for each of its processes.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray  # noqa: PLC0415 - optional: only --engine ray needs it
     except ImportError as error:
         fix = "pip install -r services/pipeline/ray.txt"
-        raise Refused(f"--engine ray needs Ray, which is not there: {error}", fix) from error
+        raise Refused(f"--engine ray needs Ray, which is not installed: {error}", fix) from error
     return ray
 
 
 def _belongs(path: Path) -> bool:
-    """Say whether a file is sent along: all of the application, for it may look at its own code."""
+    """Tell whether a file is sent along: all code of the application, which may inspect itself."""
     return path.is_file() and not {"tests", "__pycache__"} & {*path.parts}
 
 
@@ -63,7 +63,7 @@ class RayRunner:
         """Take the project, a profile's variables, and where the cluster is; here by default.
 
         Raises:
-            Refused: Ray is not there, or no cluster answers.
+            Refused: Ray is not installed, or no cluster answers.
         """
         self.ray = import_ray()
         self.project = project
@@ -91,16 +91,14 @@ class RayRunner:
         return max(int(self.ray.cluster_resources().get("CPU", 1)), 1)
 
     def prepare(self, chosen: Sequence[PipelineStage]) -> None:
-        """Put the code of the stages where every machine finds it."""
+        """Put the code of the stages into the object store, for every machine."""
         self.here.prepare(chosen)
         root = self.project.root
         paths = [path for path in self.project.source.rglob("*") if _belongs(path)]
         self.code = self.ray.put({str(path.relative_to(root)): path.read_bytes() for path in paths})
 
-    def stage_settings(
-        self, stage: PipelineStage, parameters: Sequence[str]
-    ) -> fingerprint.StageSettings:
-        """Return what a stage is run with, apart from files: the same as on this machine."""
+    def stage_settings(self, stage: PipelineStage, parameters: Sequence[str]) -> fingerprint.StageSettings:
+        """Return what a stage runs with, apart from files: the same as on this machine."""
         return self.here.stage_settings(stage, parameters)
 
     def run(
@@ -110,7 +108,7 @@ class RayRunner:
         parameters: Sequence[str],
         execution: StageExecution,
     ) -> None:
-        """Run a stage to its end, and put what it made where it belongs."""
+        """Run a stage to completion, and write what it made into the repository."""
         root = self.project.root
         reads = (*stage.inputs, *stage.outputs, *stage.appends)
         named = [
@@ -147,7 +145,7 @@ class RayRunner:
         task: Any,  # noqa: ANN401 - Ray's
         execution: StageExecution,
     ) -> tuple[int | None, bytes, dict[str, bytes]]:
-        """Wait for a task, and stop it where that is asked for."""
+        """Wait for a task; cancel it if the run is stopped."""
         while not self.ray.wait([task], timeout=POLL)[0]:
             if execution.stop.is_set():
                 self.ray.cancel(task)
@@ -161,5 +159,5 @@ class RayRunner:
         return result
 
     def close(self) -> None:
-        """End the cluster of this machine, or leave the other one."""
+        """Stop a local cluster, or disconnect from a remote one."""
         self.ray.shutdown()

@@ -1,4 +1,4 @@
-"""One run of stages over series: in order, side by side, going on where an earlier one stopped."""
+"""A run of stages over series: in order, in parallel, resuming where an earlier run stopped."""
 
 from __future__ import annotations
 
@@ -27,44 +27,44 @@ if TYPE_CHECKING:
 
 MADE, SKIPPED, FAILED, STOPPED, LEFT = "made", "skipped", "failed", "stopped", "not reached"
 POLL = 0.2
-"""Seconds between two looks at whether Ctrl-C was pressed."""
+"""Seconds between two checks for Ctrl-C."""
 
 
 def new_run_id() -> str:
-    """Name a run after when it began; two of one second differ too."""
+    """Return an id from the time, unique even within a second."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run is of."""
+    """The stages, series and options of a run."""
 
     stages: Sequence[PipelineStage]
     works: Sequence[WorkItem]
     parameters: Sequence[str] = ()
-    """For the one stage that it is of."""
+    """The arguments after `--`, for a run of a single stage."""
     again: bool = False
-    """Also what is as it would be."""
+    """Also run what is up to date."""
     limit: float = 3600.0
-    """Seconds that a stage of a series may take."""
+    """Seconds that a stage may take for a series."""
     lanes: int = 1
-    """How many series go through the stages side by side."""
+    """How many series run in parallel."""
 
 
 @dataclass(frozen=True)
 class StageOutcome:
-    """What came of a stage of a series."""
+    """The outcome of a stage for a series."""
 
     series: str
     stage: str
     state: str
     seconds: float
     why: str = ""
-    """Why it had to be made, or what went wrong."""
+    """Why it had to run, or what went wrong."""
 
     @property
     def line(self) -> dict[str, object]:
-        """What a person reads of it."""
+        """The columns that are printed."""
         seconds = "-" if self.state in {SKIPPED, LEFT} else f"{self.seconds:.1f}"
         why = self.why.partition("\n")[0]
         return {
@@ -78,7 +78,7 @@ class StageOutcome:
 
 @dataclass
 class PipelineRun:
-    """A run under way."""
+    """A run in progress."""
 
     project: Project
     runner: StageRunner
@@ -89,28 +89,28 @@ class PipelineRun:
 
     @property
     def folder(self) -> Path:
-        """Where its logs and its summary are."""
+        """The folder with its logs and summary."""
         return self.project.root / "reports" / "pipeline" / self.id
 
     def log(self, work: WorkItem, stage: PipelineStage) -> Path:
-        """Return the log of a stage of a series."""
+        """Return the log of a stage for a series."""
         return self.folder / work.name / f"{stage.name}.log"
 
     def run_all(self) -> list[StageOutcome]:
-        """Take every series through the stages; one that fails does not stop the others.
+        """Run the stages for every series; a failure does not stop the other series.
 
-        Ctrl-C ends what runs, and is raised when that has ended.
+        Ctrl-C stops what is running, and is raised once that has ended.
         """
         self.folder.mkdir(parents=True)
         with ThreadPoolExecutor(max_workers=self.plan.lanes) as pool:
             passages = [pool.submit(self._passage, work) for work in self.plan.works]
             try:
                 while wait(passages, timeout=POLL).not_done:
-                    pass  # a signal is noticed in between
+                    pass  # signals are handled in between
             except BaseException:
                 with uninterrupted():
                     self.stop.set()
-                    output.say("  Stopping what runs.")
+                    output.say("  Stopping what is running.")
                     pool.shutdown(cancel_futures=True)
                     self._summarise()
                 raise
@@ -119,7 +119,7 @@ class PipelineRun:
         return self._summarise()
 
     def _passage(self, work: WorkItem) -> None:
-        """Take one series through the stages, up to the first that fails."""
+        """Run the stages for one series, up to the first that fails."""
         names = [stage.name for stage in self.plan.stages]
         for at, stage in enumerate(self.plan.stages):
             outcome = self._stage(work, stage)
@@ -131,7 +131,7 @@ class PipelineRun:
                 return
 
     def _stage(self, work: WorkItem, stage: PipelineStage) -> StageOutcome:
-        """Run a stage where it has to be, and keep what its files were made from."""
+        """Run a stage if it has to run, and save its fingerprint."""
         start = time.monotonic()
 
         def ended(state: str, why: str) -> StageOutcome:
@@ -144,9 +144,9 @@ class PipelineRun:
             what = fingerprint.fingerprint_stage(self.project, stage, work, given)
             why = fingerprint.rerun_reason(self.project, stage, work, what)
             if self.plan.again:
-                why = why or "asked for again"
+                why = why or "--again"
             if given.reads_remote:
-                why = why or "its source is elsewhere"
+                why = why or "its source is remote"
             if not why:
                 return ended(SKIPPED, "")
             log = self.log(work, stage)
@@ -172,7 +172,7 @@ class PipelineRun:
         output.say("  " + "  ".join(words).replace("     - s", "        ").rstrip())
 
     def failure(self) -> str:
-        """Say what failed, each with the last lines of its log; nothing where nothing did."""
+        """Describe each failure with the last lines of its log; empty if nothing failed."""
         said = []
         for item in self.outcomes:
             if item.state == FAILED:
@@ -181,7 +181,7 @@ class PipelineRun:
         return "\n".join(filter(None, said))
 
     def _summarise(self) -> list[StageOutcome]:
-        """Put the outcomes into the order of series and stages, and write them down."""
+        """Sort the outcomes by series and stage, and write the summary."""
         works = [work.name for work in self.plan.works]
         names = [stage.name for stage in self.plan.stages]
         place = {(one, name): (i, j) for i, one in enumerate(works) for j, name in enumerate(names)}
@@ -196,10 +196,10 @@ class PipelineRun:
 
 
 def count_states(outcomes: Sequence[StageOutcome]) -> dict[str, int]:
-    """Count how stages ended."""
+    """Count the outcomes by state."""
     return dict(Counter(item.state for item in outcomes))
 
 
 def format_counts(outcomes: Sequence[StageOutcome]) -> str:
-    """Say how stages ended."""
+    """Return the counts of outcomes by state, in words."""
     return ", ".join(f"{number} {state}" for state, number in count_states(outcomes).items())

@@ -1,4 +1,4 @@
-"""The database of a stack: copied out whole, put back beside the live one, exchanged with it."""
+"""The database of a stack: dumped, restored beside the live one, and swapped with it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCRATCH = "slipway_scratch_"
-"""What the names of databases begin with that nobody is to keep."""
+"""The prefix of scratch databases, which are always dropped."""
 LIMIT = 6 * 3600.0
-"""Seconds that copying a database out, or putting it back, may take."""
+"""Seconds that a dump or a restore may take."""
 START_LIMIT = 120.0
-"""Seconds that its server may take to be healthy."""
+"""Seconds that the server may take to become healthy."""
 BRIEF = 120.0
-"""Seconds for what is done in a moment."""
+"""Seconds for quick operations."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 @dataclass(frozen=True)
 class TableDigest:
-    """How many rows there are, and a digest of them that does not depend on their order."""
+    """The number of rows, and a digest of them that does not depend on their order."""
 
     rows: int = 0
     checksum: str = "0"
@@ -33,22 +33,22 @@ class TableDigest:
 
 @dataclass(frozen=True)
 class DatabaseContent:
-    """What a database holds, as one snapshot of it shows."""
+    """The content of a database in one snapshot."""
 
     server: str
-    """What keeps it, such as postgres 17.6."""
+    """The server and its version, such as postgres 17.6."""
     migration: str = ""
-    """The revision of its schema; empty where there is none."""
+    """The revision of the schema; empty if there is none."""
     schema: str = ""
     """A digest of columns, constraints, indexes, views and the like."""
     tables: dict[str, TableDigest] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
-    """How far each has counted."""
+    """The last value of each."""
     large_objects: TableDigest = field(default_factory=TableDigest)
 
     @property
     def rows(self) -> int:
-        """All rows of all tables."""
+        """The rows of all tables."""
         return sum(table.rows for table in self.tables.values())
 
     @property
@@ -59,15 +59,15 @@ class DatabaseContent:
         return f"{counts}, {large} large objects" if large else counts
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
+        """Return the content as JSON."""
         return asdict(self)
 
     @classmethod
     def read(cls, said: Mapping[str, Any]) -> DatabaseContent:
-        """Undo `as_dict`.
+        """Parse what `as_dict` returns.
 
         Raises:
-            KeyError, TypeError, ValueError: it is nothing of the kind.
+            KeyError, TypeError, ValueError: it is something else.
         """
         return cls(
             str(said["server"]),
@@ -79,9 +79,9 @@ class DatabaseContent:
         )
 
     def differences(self, restored: DatabaseContent) -> list[str]:
-        """Say in what a restored database is another; nothing where it is the same.
+        """Return the differences of a restored database, in words.
 
-        Sequences count outside of snapshots: a restored one may be ahead, never behind.
+        Sequences are not part of a snapshot: a restored one may be ahead, never behind.
         """
         return [
             *self._tables(restored),
@@ -109,7 +109,7 @@ class DatabaseContent:
         ]
 
     def _schema(self, restored: DatabaseContent) -> list[str]:
-        """Compare the schemas; servers of two major versions describe the same one differently."""
+        """Compare the schemas; two major versions describe the same schema differently."""
         found = []
         if self.migration != restored.migration:
             found.append(
@@ -131,9 +131,9 @@ def _major(server: str) -> str:
 
 
 class StackDatabase(Protocol):
-    """What can be done with the database of a stack.
+    """The operations on the database of a stack.
 
-    What writes is called by one process at a time, which holds the lock of changes.
+    Callers of those that write hold the lock of changes.
     """
 
     kind: str
@@ -142,66 +142,66 @@ class StackDatabase(Protocol):
     """The name of the database that the application uses."""
 
     def start(self, limit: float) -> bool:
-        """Start its server, where it has one that does not run; say whether it had to be."""
+        """Start the server if it is not running; return whether that was needed."""
 
     def stop(self) -> None:
         """Stop what `start` has started, unless it is in use by now."""
 
     def dump(self, folder: Path) -> DatabaseContent:
-        """Copy all of it into a folder that is there and empty; say what that snapshot holds.
+        """Dump the database into an empty folder; return the content of that snapshot.
 
         Raises:
-            Refused: it does not answer, or a part of it is missing in the copy.
+            Refused: the database does not answer, or the dump is incomplete.
         """
 
     def prove(self, folder: Path) -> DatabaseContent:
-        """Put a copy into a scratch database, look at what that holds, and remove it again.
+        """Restore a dump into a scratch database, return its content, and drop it.
 
         Raises:
-            Refused: it cannot be put back whole.
+            Refused: the dump cannot be restored completely.
         """
 
     def stage(self, folder: Path, name: str) -> DatabaseContent:
-        """Put a copy into a new database, which stays; say what it holds.
+        """Restore a dump into a new database, and return its content.
 
         Raises:
-            Refused: it cannot be put back whole; nothing of it is left.
+            Refused: the dump cannot be restored completely; nothing of it is left.
         """
 
     def measure(self) -> DatabaseContent:
-        """Say what the live database holds.
+        """Return the content of the live database.
 
         Raises:
-            Refused: it does not answer, or is not there.
+            Refused: it does not answer, or does not exist.
         """
 
     def swap(self, name: str, old: str) -> None:
-        """Make a database the live one, and let the live one go by the name `old`; at once.
+        """Make a database the live one, and rename the live one to `old`, atomically.
 
-        Whoever is connected is cut off. Where there is no live one, none becomes old.
+        Connections are closed. If there is no live database, there is no old one.
 
         Raises:
-            Refused: it cannot be done; nothing has changed.
+            Refused: the swap failed; nothing has changed.
         """
 
     def drop(self, name: str) -> None:
-        """Delete a database, where it is there."""
+        """Delete a database, if it exists."""
 
     def drop_command(self, name: str) -> str:
         """Return what a person types to delete a database."""
 
     def exists(self, name: str) -> bool:
-        """Say whether there is a database of that name."""
+        """Tell whether there is a database of a name."""
 
     def other_databases(self) -> list[str]:
-        """Return the databases that are beside the live one."""
+        """Return the databases beside the live one."""
 
 
 def checked_name(name: str) -> str:
-    """Return a name that means itself wherever it is written.
+    """Return a database's name, if it needs no quotes anywhere.
 
     Raises:
-        Refused: it is none.
+        Refused: it would need quotes.
     """
     if not _NAME.fullmatch(name):
         fix = "lower-case letters, digits and underscores, a letter first, at most 63"

@@ -1,7 +1,7 @@
-"""Copies of restore points elsewhere: `<id>.tar` or `<id>.tar.age`, and then `<id>.json`.
+"""Off-site copies of restore points: `<id>.tar` or `<id>.tar.age`, and then `<id>.json`.
 
-The JSON file is written last and deleted first: without it there is no copy. It tells few facts, so
-that a list needs nothing else. A folder may be shared: what is of another project is passed over.
+The JSON file is written last and deleted first: without it there is no copy. It holds the few facts
+that a list needs. A folder may be shared: the copies of other projects are ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from slipway.core.project import Project
 
 NAME = "offsite"
-"""What stands for BACKUP_URL, where one says where to."""
+"""Stands for BACKUP_URL as a destination."""
 HOW_TO_SET = "set BACKUP_URL in the env file: docs/recovery.md"
 FACTS = re.compile(rf"(?P<id>{restore_point.ID.pattern})\.json")
 ARCHIVE = re.compile(rf"(?P<id>{restore_point.ID.pattern})\.tar({re.escape(secret_age.SUFFIX)})?")
@@ -40,20 +40,20 @@ LEFTOVER_NAME = re.compile(
     rf"({ARCHIVE.pattern}|\.(?P<part>{restore_point.ID.pattern})\..*\.partial_name)"
 )
 FACTS_LIMIT = 64 * 1024
-"""Bytes; a longer file is none of ours."""
+"""Bytes; a longer file was not written here."""
 
 
 @dataclass(frozen=True)
 class OffsiteCopy:
-    """One copy, as its facts describe it."""
+    """One off-site copy, as its facts describe it."""
 
     facts: Mapping[str, Any]
     stored: int
-    """Bytes that are there under its name; -1 if nothing is."""
+    """The size of its archive as stored; -1 if there is none."""
 
     @property
     def id(self) -> str:
-        """The restore point that it is of."""
+        """The id of its restore point."""
         return str(self.facts["id"])
 
     @property
@@ -68,7 +68,7 @@ class OffsiteCopy:
 
     @property
     def sequence(self) -> int:
-        """What orders it among others."""
+        """Its place in the order of all."""
         return int(self.facts["sequence"])
 
     @cached_property
@@ -78,52 +78,52 @@ class OffsiteCopy:
 
     @property
     def age(self) -> timedelta:
-        """How old that is."""
+        """How old its restore point is."""
         return datetime.now(UTC) - self.created
 
     @property
     def kind(self) -> str:
-        """Why it was made."""
+        """The reason its restore point was made."""
         return str(self.facts["kind"])
 
     @property
     def series(self) -> tuple[str, str]:
-        """Whose data it holds."""
+        """The profile and engine of its data."""
         return (str(self.facts["profile"]), str(self.facts["engine"]))
 
     @property
     def size(self) -> int:
-        """Bytes of its archive."""
+        """The size of its archive in bytes."""
         return int(self.facts["bytes"])
 
     @property
     def verified(self) -> Mapping[str, Any] | None:
-        """When and how it was proven, before it was carried away."""
+        """When and how its restore point was verified before the upload."""
         return self.facts["verified"] or None
 
     @property
     def whole(self) -> bool:
-        """Tell whether its archive is there in its length."""
+        """Tell whether its archive has its full size."""
         return self.stored == self.size
 
     @property
     def good(self) -> bool:
-        """Tell whether it was proven, and is still there in its length."""
+        """Tell whether it is verified and has its full size."""
         return bool(self.verified) and self.whole
 
     @property
     def state(self) -> str:
-        """Say when and how it was verified."""
+        """When and how it was verified, or what is wrong with it, in words."""
         if not self.whole:
-            return "DAMAGED: its archive is cut" if self.stored >= 0 else "DAMAGED: no archive"
+            return "DAMAGED: its archive is truncated" if self.stored >= 0 else "DAMAGED: no archive"
         return restore_point.format_verification(self.verified)
 
 
 def _facts(text: bytes, id_: str) -> dict[str, Any]:
-    """Read the facts of a copy.
+    """Parse the facts of a copy.
 
     Raises:
-        ValueError: they are none.
+        ValueError: the text is not the facts of a copy.
     """
     said: dict[str, Any] = json.loads(text)
     try:
@@ -133,25 +133,25 @@ def _facts(text: bytes, id_: str) -> dict[str, Any]:
         if copy.id != id_:
             raise ValueError("its file has another name")
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError("it holds no facts of a copy") from error
+        raise ValueError("it does not hold the facts of a copy") from error
     return said
 
 
 @dataclass(frozen=True)
 class OffsiteListing:
-    """What a storage has."""
+    """The files in a storage."""
 
     copies: list[OffsiteCopy]
-    """Those of this project, in the order their restore points were made."""
+    """The copies of this project, in the order their restore points were made."""
     unusable: list[str]
-    """What has the name of a copy and cannot be used, and why."""
+    """Files that are named like a copy but cannot be used, and why."""
     other_files: list[str]
     """The names of all other files."""
 
     def leftovers(self, ours: Container[str]) -> list[str]:
-        """Name what was left by uploads of our restore points that did not come to their end.
+        """Return what unfinished uploads of our restore points left.
 
-        What has facts, even of a project of another name, is none.
+        Files with facts, even of another project, do not count.
         """
         found = ((LEFTOVER_NAME.fullmatch(name), name) for name in self.other_files)
         named = ((said["id"], said["part"], name) for said, name in found if said)
@@ -164,7 +164,7 @@ class OffsiteListing:
 
 @dataclass(frozen=True)
 class OffsiteFolder:
-    """The folder that the copies of a project lie in."""
+    """The off-site folder with the copies of a project."""
 
     storage: Storage
     project: str
@@ -172,11 +172,11 @@ class OffsiteFolder:
 
     @property
     def shown(self) -> str:
-        """Its URL as it may be printed."""
+        """Its URL without the password."""
         return self.storage.shown
 
     def list_copies(self) -> OffsiteListing:
-        """Return what of this project is there.
+        """List the copies of this project.
 
         Raises:
             Refused: the storage does not answer.
@@ -194,10 +194,10 @@ class OffsiteFolder:
         return OffsiteListing(ordered, strange, sorted(sizes.keys() - known))
 
     def _read(self, name: str, sizes: Mapping[str, int]) -> list[OffsiteCopy]:
-        """Return the copy whose facts that file holds, if it is one of this project.
+        """Return the copy whose facts a file holds, if it is of this project.
 
         Raises:
-            ValueError: it has the name of one, and cannot be used.
+            ValueError: the file is named like facts, but cannot be used.
         """
         named = FACTS.fullmatch(name)
         if not named:
@@ -209,7 +209,7 @@ class OffsiteFolder:
         return [OffsiteCopy(said, sizes.get(file, -1))] if said["project"] == self.project else []
 
     def find(self, id_: str) -> OffsiteCopy | None:
-        """Return the copy of that restore point; None where there is none.
+        """Return the copy of a restore point; None if there is none.
 
         Raises:
             Refused: the storage does not answer.
@@ -217,7 +217,7 @@ class OffsiteFolder:
         return next((copy for copy in self.list_copies().copies if copy.id == id_), None)
 
     def latest(self, series: tuple[str, str], *, but: str) -> OffsiteCopy | None:
-        """Return the newest verified copy of such data that is not of the kind `but`.
+        """Return the newest verified copy of a profile and engine, except of the kind `but`.
 
         Raises:
             Refused: the storage does not answer.
@@ -226,17 +226,17 @@ class OffsiteFolder:
         return next((copy for copy in reversed(ours) if copy.kind != but), None)
 
     def upload(self, point: RestorePoint) -> OffsiteCopy:
-        """Write a restore point there, read it again, and only then write its facts.
+        """Upload a restore point, read it back, and only then write its facts.
 
         Raises:
-            Refused: the point is damaged, the storage does not take it, or gives other bytes back.
+            Refused: the point is damaged, or the storage rejects it or returns other bytes.
         """
         archive.refuse_damaged_point(point)
         name = archive.archive_name(point.id, encrypted=bool(self.recipient))
         part = self.storage.partial_name(name)
         with self.storage.writing(part, point.size) as file:
             wanted = secret_age.encrypt_blocks(archive.archive_blocks(point), file, self.recipient)
-            if part == name:  # at the end of this it replaces one, of which the facts are not its
+            if part == name:  # it may replace an archive, whose facts are then wrong
                 self.storage.remove(f"{point.id}.json")
         if secret_age.measure_blocks(self.storage.blocks(part)) != wanted:
             self.storage.remove(part)
@@ -255,39 +255,39 @@ class OffsiteFolder:
             "encrypted": bool(self.recipient),
             "verified": point.verified,
         }
-        self.storage.remove(f"{point.id}.json")  # an earlier one is not of this archive
+        self.storage.remove(f"{point.id}.json")  # an earlier one describes another archive
         self.storage.publish_file(name)
         self.storage.write(f"{point.id}.json", output.format_json(facts) + "\n")
         self._remove_other(point.id)
         return OffsiteCopy(facts, wanted.bytes)
 
     def _remove_other(self, id_: str) -> None:
-        """Delete the archive of an earlier copy that was, or was not, encrypted."""
+        """Delete the archive of an earlier copy that was encrypted if this is not, or vice versa."""
         other = archive.archive_name(id_, encrypted=not self.recipient)
         if other in self.storage.sizes():
             self.storage.remove(other)
 
     def fetch(self, copy: OffsiteCopy, to: Path, identity: Path | None) -> None:
-        """Write the archive of a copy into a file here, decrypted.
+        """Download the archive of a copy into a file, decrypted.
 
         Raises:
-            Refused: it is damaged, or the secret key is missing or another one.
+            Refused: it is damaged, or the secret key is missing or the wrong one.
         """
         what = f"{self.shown}/{copy.file}"
         if not copy.whole:
-            said = f"{what} is damaged: it has {copy.stored} bytes, and should have {copy.size}"
+            said = f"{what} is damaged: it has {copy.stored} bytes instead of {copy.size}"
             if copy.stored < 0:
-                said = f"{what} is not there any more"
+                said = f"{what} no longer exists"
             raise Refused(said, "use another one: inv backup.list")
         passing = MeasuredBlocks(self.storage.blocks(copy.file))
         receive_archive(passing, to, identity, what)
         if (passing.measure.bytes, passing.measure.sha256) != (copy.size, copy.facts["sha256"]):
-            raise Refused(f"{what} is damaged: its checksum is another", "inv backup.list")
+            raise Refused(f"{what} is damaged: its checksum differs", "inv backup.list")
         if (held := archive.read_manifest(to)["id"]) != copy.id:
             raise Refused(f"{what} is another restore point: {held}", "inv backup.list")
 
     def remove(self, copy: OffsiteCopy) -> None:
-        """Delete a copy: its facts first, so that it is gone at once or not at all.
+        """Delete a copy: its facts first, so that no half of it counts as one.
 
         Raises:
             Refused: the storage does not answer.
@@ -297,7 +297,7 @@ class OffsiteFolder:
 
 
 def receive_archive(blocks: MeasuredBlocks, to: Path, identity: Path | None, what: str) -> None:
-    """Write what comes into a private file, decrypted; all that comes is read."""
+    """Write blocks to a private file, decrypted; all of them are read."""
     with open(to, "xb", opener=_private) as file:
         secret_age.decrypt_blocks(blocks, file, identity, what)
     for _ in blocks:
@@ -309,10 +309,10 @@ def _private(path: str, flags: int) -> int:
 
 
 def configured_offsite(project: Project, profile: str) -> OffsiteFolder | None:
-    """Return where BACKUP_URL leads to; None where it is not set. Nothing is asked of it yet.
+    """Return the folder at BACKUP_URL, not connected yet; None if it is not set.
 
     Raises:
-        Refused: a variable of it cannot be used.
+        Refused: one of its variables cannot be used.
     """
     held = values.read_values(project, profile)
     url, for_whom = held.get("BACKUP_URL", ""), backup_recipient(project, profile)
@@ -325,10 +325,10 @@ def configured_offsite(project: Project, profile: str) -> OffsiteFolder | None:
 
 
 def backup_recipient(project: Project, profile: str) -> str:
-    """Return for whom what is carried away is encrypted; nothing, where it is not.
+    """Return the recipient that copies are encrypted for; empty if they are not encrypted.
 
     Raises:
-        Refused: it is no recipient of age.
+        Refused: BACKUP_RECIPIENT is not a recipient of age.
     """
     said = values.read_values(project, profile).get("BACKUP_RECIPIENT", "")
     secret_age.refuse_bad_recipient(said)
@@ -336,12 +336,12 @@ def backup_recipient(project: Project, profile: str) -> str:
 
 
 def open_offsite(project: Project, profile: str, url: str) -> OffsiteFolder:
-    """Return what a URL leads to; for NAME it is BACKUP_URL.
+    """Return the folder at a URL; NAME stands for BACKUP_URL.
 
-    The options are those of BACKUP_URL where it is of the same server: no other gets its password.
+    BACKUP_URL_OPTIONS apply only to the server of BACKUP_URL: no other is sent its password.
 
     Raises:
-        Refused: it is no URL that can be used, or BACKUP_URL is not set.
+        Refused: the URL cannot be used, or BACKUP_URL is not set.
     """
     usual = configured_offsite(project, profile)
     if url == NAME:

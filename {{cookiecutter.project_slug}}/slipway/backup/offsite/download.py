@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def import_point(project: Project, profile: str, name: str, identity: str = "") -> RestorePoint:
-    """Make what is elsewhere a restore point of this repository.
+    """Import a restore point from a file, a URL or an off-site copy.
 
     Raises:
-        Refused: there is none, or it is not whole, or is here already.
+        Refused: there is none, it is damaged, or it exists here already.
     """
     with change(project.root, "backup.import", file=printable_source(name)) as made:
         with fetch_archive(project, profile, name, identity) as file:
@@ -39,7 +39,7 @@ def refuse_offsite_only(project: Project, profile: str, id_: str) -> None:
     """Check that a restore point is not only off-site.
 
     Raises:
-        Refused: it is.
+        Refused: it is only off-site.
     """
     if (project.backups / id_).exists() or not restore_point.ID.fullmatch(id_):
         return
@@ -50,20 +50,20 @@ def refuse_offsite_only(project: Project, profile: str, id_: str) -> None:
 
 
 def is_file_or_url(name: str) -> bool:
-    """Tell whether what was typed is a file or a URL, not an id."""
+    """Tell whether a name is a file or a URL, and not an id."""
     return storage.is_url(name) or Path(name).is_file()
 
 
 def printable_source(name: str) -> str:
-    """Write what was typed as it may be printed."""
+    """Return a file or URL without a password in it."""
     return without_password(name)
 
 
 def identify_point(name: str) -> str:
-    """Return the id of what is in a file or at a URL, as far as that can be told; else nothing.
+    """Return the id of the restore point in a file or at a URL; empty if it cannot be told.
 
     Raises:
-        Refused: it is a file that holds no restore point.
+        Refused: the file is not a restore point.
     """
     if not storage.is_url(name) and not age.is_encrypted(Path(name)):
         return str(archive.read_manifest(Path(name))["id"])
@@ -73,10 +73,10 @@ def identify_point(name: str) -> str:
 
 @contextmanager
 def fetch_archive(project: Project, profile: str, name: str, identity: str) -> Iterator[Path]:
-    """Give the archive that is meant as a file here, decrypted.
+    """Provide an archive as a local file, decrypted.
 
     Raises:
-        Refused: there is none, it is damaged, or the secret key is missing or another one.
+        Refused: there is none, it is damaged, or the secret key is missing or the wrong one.
     """
     key = age.identity_file(identity)
     path = Path(name)
@@ -95,7 +95,7 @@ def fetch_archive(project: Project, profile: str, name: str, identity: str) -> I
 
 
 def require_copy(project: Project, profile: str, id_: str) -> tuple[OffsiteFolder, OffsiteCopy]:
-    """Return the copy of a restore point.
+    """Return the off-site copy of a restore point, and its folder.
 
     Raises:
         Refused: there is none, or the storage does not answer.
@@ -103,14 +103,14 @@ def require_copy(project: Project, profile: str, id_: str) -> tuple[OffsiteFolde
     away = copies.open_offsite(project, profile, copies.NAME)
     if copy := away.find(id_):
         return away, copy
-    what = f"there is no file and no restore point {id_!r}, neither here nor in {away.shown}"
+    what = f"there is no file and no restore point {id_!r} here or in {away.shown}"
     raise Refused(what, "inv backup.list", code=2)
 
 
 def _from_url(
     project: Project, profile: str, url: str, partial: Path, identity: Path | None
 ) -> None:
-    """Fetch an archive; what is known of it is compared, where its facts are beside it."""
+    """Download an archive; compare it with its facts if they are beside it."""
     folder, _, name = url.rpartition("/")
     named = copies.ARCHIVE.fullmatch(name)
     if not name.endswith((".tar", f".tar{age.SUFFIX}")):

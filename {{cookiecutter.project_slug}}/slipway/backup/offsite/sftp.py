@@ -1,7 +1,7 @@
-"""Files over SFTP as fsspec has them, but only with a server that is known.
+"""The SFTP of fsspec, with known servers only.
 
-fsspec takes any server's key: who stands between would get the password, and what is sent. Here it
-has to be in ~/.ssh/known_hosts, as it is after one `ssh user@host`.
+fsspec accepts any server's key: a machine in the middle would get the password and the data. Here,
+the key has to be in ~/.ssh/known_hosts, where one `ssh user@host` puts it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ PRIVATE = 0o600
 
 
 class VerifiedSFTP(SFTPFileSystem):  # type: ignore[misc] # the library carries no types
-    """The same, with limits, and without trust in who is not known."""
+    """SFTP with time limits, and without trust in unknown servers."""
 
     @staticmethod
     def _get_kwargs_from_urls(urlpath: str) -> dict[str, Any]:
-        """Read name and password as a URL writes them."""
+        """Decode user and password of a URL."""
         found = SFTPFileSystem._get_kwargs_from_urls(urlpath)  # noqa: SLF001 - what it overrides
         texts = {name: unquote(found[name]) for name in ("username", "password") if name in found}
         return {**found, **texts}
@@ -43,7 +43,7 @@ class VerifiedSFTP(SFTPFileSystem):  # type: ignore[misc] # the library carries 
             channel.settimeout(ANSWER)
 
     def open(self, path: str, mode: str = "rb", block_size: int = 0, **_: object) -> Any:  # noqa: ANN401 - of a library
-        """Open a file; many requests are under way at once, as each takes a round trip."""
+        """Open a file; requests are pipelined, as each takes a round trip."""
         file = self.ftp.open(self._strip_protocol(path), mode, bufsize=block_size)
         if mode == "rb":
             return ReadAheadFile(file)
@@ -60,7 +60,7 @@ class VerifiedSFTP(SFTPFileSystem):  # type: ignore[misc] # the library carries 
 
 
 class ReadAheadFile:
-    """A file to read from its begin on, in large pieces."""
+    """A file that is read sequentially, in large blocks."""
 
     def __init__(self, file: paramiko.SFTPFile) -> None:
         """Take the file."""
@@ -69,7 +69,7 @@ class ReadAheadFile:
         self.size = file.stat().st_size or 0
 
     def read(self, size: int) -> bytes:
-        """Read the next piece, all of its parts asked for at once."""
+        """Read the next block, requesting all of its parts at once."""
         size = min(size, self.size - self.at)
         starts = range(self.at, self.at + size, AT_ONCE)
         parts = [(start, min(AT_ONCE, self.at + size - start)) for start in starts]

@@ -1,8 +1,8 @@
-"""Storages: folders elsewhere, by a URL that fsspec knows: s3, sftp, file and others.
+"""Storages: remote folders, at any URL that fsspec supports: s3, sftp, file and others.
 
-What a library says of a failure is told in one line, and no password or option with it. Every wait
-has a limit: the library's own where it has one, and above that one of ours, as a server may take a
-connection and then neither read nor answer.
+The failure of a library is reported in one line, without passwords or options. Every wait has a
+limit: that of the library, if it has one, and one of ours, because a server may accept a connection
+and then neither read nor answer.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 CONNECT, ANSWER = 10, 30
-"""Seconds until a server has to be connected, and until it has to answer."""
+"""Seconds to connect to a server, and to wait for an answer."""
 TRIES = 2
 LONGEST = 300.0
-"""Seconds that anything may last; a part of an upload is the longest."""
+"""Seconds that any operation may take; a part of an upload takes longest."""
 PART = 8 * 1024**2
-"""Bytes that are sent or asked for at once, and kept in memory."""
+"""Bytes that are transferred at once, and held in memory."""
 MOST_PARTS = 9000
-"""S3 takes 10,000 of one file."""
+"""S3 accepts up to 10,000 parts of a file."""
 URL = re.compile(r"(?P<protocol>[a-z][a-z0-9+]*)://(?P<rest>.*)")
 RENAMING = ("file", "local", "sftp", "ssh")
-"""Storages whose files appear while they are written, and can be renamed over others at once."""
+"""Storages where a file is visible while it is written, and a rename is atomic."""
 OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
-"""Storages without folders: a file's name is all that makes one."""
+"""Storages without folders: a folder is only a prefix of names."""
 NEXT = "set BACKUP_URL right: inv env.show"
 OPTIONS = """BACKUP_URL_OPTIONS='{"key": "...", "secret": "..."}'"""
 
 
 def is_url(text: str) -> bool:
-    """Tell whether that is a URL, not a path of this machine."""
+    """Tell whether a text is a URL, and not a path of this machine."""
     return "://" in text
 
 
 def read_options(text: str) -> dict[str, Any]:
-    """Read BACKUP_URL_OPTIONS; what is wrong with it is said without what is in it.
+    """Parse BACKUP_URL_OPTIONS; errors do not quote its content.
 
     Raises:
-        Refused: it is no JSON object.
+        Refused: it is not a JSON object.
     """
     try:
         said = json.loads(text or "{}")
@@ -79,10 +79,10 @@ def try_options(values: Mapping[str, str], options: str) -> str:
 
 
 def open_storage(url: str, options: Mapping[str, Any] | None = None) -> Storage:
-    """Return the storage at a URL; nothing is asked of it yet.
+    """Return the storage at a URL, not connected yet.
 
     Raises:
-        Refused: it is no URL, or nothing here knows its protocol.
+        Refused: it is not a URL, or its protocol is not supported.
     """
     shown = without_password(url)
     found = URL.fullmatch(url)
@@ -93,7 +93,7 @@ def open_storage(url: str, options: Mapping[str, Any] | None = None) -> Storage:
     kind, url = _class(found["protocol"]), url.rstrip("/")
     try:
         kind._get_kwargs_from_urls(url), kind._strip_protocol(url)  # noqa: SLF001 - what url_to_fs calls too
-    except Exception:  # noqa: BLE001 - what it says may hold a part of the password
+    except Exception:  # noqa: BLE001 - the message may hold a part of the password
         fix = "write what is special in a name or password as %XX, or use BACKUP_URL_OPTIONS"
         raise Refused(f"{shown} cannot be read", fix, code=2) from None
     return Storage(url, dict(options or {}))
@@ -109,7 +109,7 @@ def _class(protocol: str) -> Any:  # noqa: ANN401 - the library carries no types
         return VerifiedSFTP
     try:
         return fsspec.get_filesystem_class(protocol)
-    except ImportError as error:  # it knows the protocol, and names the package that lacks
+    except ImportError as error:  # it knows the protocol, and names the missing package
         raise Refused(f"{protocol}:// needs a package more: {error}", "pip install it") from None
     except ValueError:
         fix = "s3://bucket/folder, sftp://user@host/folder or file:///mnt/folder"
@@ -118,7 +118,7 @@ def _class(protocol: str) -> Any:  # noqa: ANN401 - the library carries no types
 
 @dataclass(frozen=True)
 class Storage:
-    """A folder elsewhere."""
+    """A remote folder."""
 
     url: str = field(repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -130,12 +130,12 @@ class Storage:
 
     @property
     def protocol(self) -> str:
-        """How it is spoken to."""
+        """The protocol of its URL."""
         return self.url.partition("://")[0]
 
     @cached_property
     def _files(self) -> Any:  # noqa: ANN401 - the library carries no types
-        """What fsspec makes of it; this may connect."""
+        """The file system of fsspec; this may connect."""
         kind = _class(self.protocol)
         said = kind._get_kwargs_from_urls(self.url)  # noqa: SLF001 - what url_to_fs calls too
         wanted = _over(_limits(self.protocol), {**said, **self.options})
@@ -153,7 +153,7 @@ class Storage:
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Ask something of it.
+        """Guard an operation of the library.
 
         Raises:
             Refused: it failed, or took too long.
@@ -167,7 +167,7 @@ class Storage:
             raise self._refused(error) from None
 
     def _refused(self, error: Exception) -> Refused:
-        """Say what a library raised, in one line and without a secret."""
+        """Describe the exception of a library in one line, without secrets."""
         said = next(filter(None, map(str.strip, str(error).splitlines())), "")
         for secret in sorted(self._secrets(), key=len, reverse=True):
             said = said.replace(secret, MASK)
@@ -185,15 +185,15 @@ class Storage:
         return Refused(f"{self.shown}: {said[:300]}", fix)
 
     def _secrets(self) -> Iterator[str]:
-        """Yield every text that must not be printed."""
+        """Yield every secret of the URL and the options."""
         password = urlsplit(self.url).password or ""
         yield from filter(None, (password, unquote(password), *_texts(self.options)))
 
     def sizes(self) -> dict[str, int]:
-        """Return how long each file is, by its name.
+        """Return the size of each file by its name.
 
         Raises:
-            Refused: it does not answer, or the folder is not there.
+            Refused: the storage does not answer, or the folder does not exist.
         """
         with self.guarded():
             try:
@@ -201,7 +201,7 @@ class Storage:
             except FileNotFoundError:
                 if not self._without_folders():
                     raise
-                return {}  # where there are no folders, an empty one is not there
+                return {}  # without folders, an empty one does not exist
         found = ((item["name"].rpartition("/")[2], item) for item in listed)
         return {name: int(item["size"]) for name, item in found if item["type"] != "directory"}
 
@@ -219,7 +219,7 @@ class Storage:
             return bytes(self._files.cat_file(self._path(name), start=0, end=limit))
 
     def blocks(self, name: str) -> Iterator[bytes]:
-        """Yield a file, piece by piece.
+        """Yield a file, block by block.
 
         Raises:
             Refused: it cannot be read to its end.
@@ -239,10 +239,10 @@ class Storage:
 
     @contextmanager
     def writing(self, name: str, size: int) -> Iterator[StorageWriter]:
-        """Give a file to write; `size` is about how long it will be.
+        """Open a file for writing; `size` is its approximate size.
 
         Raises:
-            Refused: it is not taken; then it is not there, if the storage still answers.
+            Refused: the storage rejects it; it is deleted if the storage still answers.
         """
         path, part = self._path(name), max(PART, size // MOST_PARTS)
         with self.guarded(), _private():
@@ -257,7 +257,7 @@ class Storage:
             raise
 
     def _abandon(self, file: Any, path: str) -> None:  # noqa: ANN401 - of a library
-        """Take back what was written: closing it would make it look whole."""
+        """Discard what was written: after a close it would look complete."""
         with suppress(Exception), time_limit(ANSWER):
             if self.protocol in OBJECTS:
                 file.closed = True
@@ -268,11 +268,11 @@ class Storage:
             self._files.rm_file(path)
 
     def partial_name(self, name: str) -> str:
-        """Return what a file is to be called until it is whole."""
+        """Return the name of a file until it is complete."""
         return f".{name}.partial_name" if self.protocol in RENAMING else name
 
     def publish_file(self, name: str) -> None:
-        """Give a whole file its name, over one that may have it.
+        """Give a complete file its name, replacing an earlier one.
 
         Raises:
             Refused: it cannot be renamed.
@@ -282,10 +282,10 @@ class Storage:
                 self._files.mv(self._path(part), self._path(name))
 
     def write(self, name: str, text: str) -> None:
-        """Write a small file; it is there whole or not at all.
+        """Write a small file, completely or not at all.
 
         Raises:
-            Refused: it is not taken.
+            Refused: the storage rejects it.
         """
         with self.writing(self.partial_name(name), len(text)) as file:
             file.write(text.encode())
@@ -303,7 +303,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class StorageWriter:
-    """A file of a storage that is being written."""
+    """A file being written to a storage."""
 
     storage: Storage
     file: Any
@@ -312,7 +312,7 @@ class StorageWriter:
         """Write some bytes.
 
         Raises:
-            Refused: they are not taken.
+            Refused: the storage rejects them.
         """
         with self.storage.guarded():
             self.file.write(data)
@@ -320,7 +320,7 @@ class StorageWriter:
 
 
 def _texts(said: object) -> Iterator[str]:
-    """Yield every text in what JSON holds."""
+    """Yield every string in parsed JSON."""
     if isinstance(said, dict):
         for value in said.values():
             yield from _texts(value)
@@ -332,7 +332,7 @@ def _texts(said: object) -> Iterator[str]:
 
 
 def _limits(protocol: str) -> dict[str, Any]:
-    """Return the options that bound what a storage waits for."""
+    """Return the options that limit the waits of a library."""
     if protocol in ("s3", "s3a"):
         retries = {"mode": "standard", "total_max_attempts": 1}  # s3fs tries again itself
         return {
@@ -348,7 +348,7 @@ def _limits(protocol: str) -> dict[str, Any]:
 
 
 def _over(usual: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the usual options with what was given over them, a table with a table."""
+    """Merge options over the defaults, nested tables too."""
     inner = {
         name: {**usual[name], **value}
         for name, value in given.items()
@@ -359,7 +359,7 @@ def _over(usual: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _private() -> Iterator[None]:
-    """Make files that only their owner can read, where they are of this machine."""
+    """Create local files that only their owner can read."""
     before = os.umask(0o077)
     try:
         yield
@@ -368,7 +368,7 @@ def _private() -> Iterator[None]:
 
 
 def _flushed(file: Any) -> None:  # noqa: ANN401 - of a library
-    """See a file of this machine onto its disk; others have no number."""
+    """Flush a local file to its disk; remote ones have no descriptor."""
     try:
         number = file.fileno()
     except (AttributeError, OSError, ValueError):
@@ -379,7 +379,7 @@ def _flushed(file: Any) -> None:  # noqa: ANN401 - of a library
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in what lasts too long; only the main thread can be interrupted."""
+    """Raise TimeoutError after some seconds; only the main thread can be interrupted."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
