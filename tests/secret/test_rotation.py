@@ -93,7 +93,7 @@ class Fake:
     """The services that read what they are handed only when they start."""
 
     @property
-    def handouts(self) -> dict[str, ServiceEnv]:
+    def service_envs(self) -> dict[str, ServiceEnv]:
         held = config_values.read_values(self.scratch.project, "dev", self.name)
         return service_env.plan_service_envs(self.scratch.project, held, self.name)
 
@@ -156,7 +156,7 @@ def stand(scratch: Scratch) -> Stand:
     path = scratch.project.env_file("dev")
     envfile.create(path, "".join(f"{envfile.line(*item)}\n" for item in values.items()))
     engine = Fake(scratch)
-    service_env.write_service_envs(scratch.project, engine.handouts, engine.name)
+    service_env.write_service_envs(scratch.project, engine.service_envs, engine.name)
     return Stand(scratch, engine)
 
 

@@ -129,7 +129,7 @@ class SecretHandover:
         running = self.running()
         return [
             service
-            for service, item in self.engine.handouts.items()
+            for service, item in self.engine.service_envs.items()
             if service in running and any(value in one for one in item.secret.values())
         ]
 

@@ -69,7 +69,7 @@ class Engine(Protocol):
     """The variables the stack is run with."""
 
     @property
-    def handouts(self) -> dict[str, ServiceEnv]:
+    def service_envs(self) -> dict[str, ServiceEnv]:
         """The variables and secrets of each service."""
 
     def obtain_images(self) -> None:

@@ -99,7 +99,7 @@ class ComposeEngine:
         return HealthWatch(self.stack, self.services)
 
     @cached_property
-    def handouts(self) -> dict[str, ServiceEnv]:
+    def service_envs(self) -> dict[str, ServiceEnv]:
         """The variables and secrets of each service."""
         return service_env.plan_service_envs(self.project, self.environment, self.name)
 
@@ -154,7 +154,7 @@ class ComposeEngine:
         What runs keeps the variables that it was started with: only `up` gives it others.
         """
         if hand_out:
-            service_env.write_service_envs(self.project, self.handouts, self.name)
+            service_env.write_service_envs(self.project, self.service_envs, self.name)
             permissions.make_mounts_readable(self.project.root)
         permissions.make_writable_folders(self.project)
 

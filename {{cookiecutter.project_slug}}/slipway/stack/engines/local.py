@@ -116,7 +116,7 @@ class LocalEngine:
             output.say("  The code, the configuration or a variable has changed: restarting.")
         previous = self._previous(running)
         try:
-            service_env.write_service_envs(self.project, self.handouts, self.name)
+            service_env.write_service_envs(self.project, self.service_envs, self.name)
             self._run_steps()
         except BaseException:
             self._hand_back(previous)
@@ -131,23 +131,23 @@ class LocalEngine:
         return True
 
     @cached_property
-    def handouts(self) -> dict[str, ServiceEnv]:
+    def service_envs(self) -> dict[str, ServiceEnv]:
         """The variables and secrets of each service, and of the application's commands."""
         return service_env.plan_service_envs(self.project, self.values, self.name)
 
     def _files(self) -> dict[str, dict[str, str]]:
         """Return the variables that tell each service where its secrets are."""
-        return {name: item.named(self.name) for name, item in self.handouts.items()}
+        return {name: item.named(self.name) for name, item in self.service_envs.items()}
 
     def _handed(self) -> dict[str, str]:
         """Return the variables of all services, and when their secrets last changed."""
-        stamps = {f"{name} {STAMP}": item.stamp for name, item in self.handouts.items()}
+        stamps = {f"{name} {STAMP}": item.stamp for name, item in self.service_envs.items()}
         return self.environment | stamps
 
     def _application(self, reader: str = APPLICATION) -> dict[str, str]:
         """Return the environment of a command of the application, or of a service."""
         if not self.running():
-            service_env.write_service_envs(self.project, self.handouts, self.name)
+            service_env.write_service_envs(self.project, self.service_envs, self.name)
         return self.environment | self._files().get(reader, {})
 
     def _hand_back(self, previous: PreviousStack | None) -> None:
