@@ -156,7 +156,7 @@ class RestoreRun:
         return self.session.project.models
 
     def inspect(self) -> None:
-        """Look at the live database; one that cannot be read is a reason to restore, not to stop."""
+        """Look at the live database; that it cannot be read is a reason to restore, not to stop."""
         if self.only == MODELS:
             return
         self.database.start(self.limit)
@@ -225,7 +225,7 @@ class RestoreRun:
             step.detail = f"{len(self.point.files)} files are unchanged"
 
     def _migration(self) -> None:
-        """Check that the code knows the migration: it can upgrade an older one, but not a newer one."""
+        """Check that the code knows the migration: it upgrades an older one, but not a newer one."""
         revisions = list(filter(None, self.point.content.migration.split(",")))
         with self.steps.run("migration", "asking the code") as step:
             for revision in revisions:

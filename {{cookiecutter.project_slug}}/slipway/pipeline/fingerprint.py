@@ -1,7 +1,7 @@
 """What a stage's files were made from: whether the stage has to run again, and why.
 
-After a stage has succeeded, the digests of its dependencies and outputs are saved. Timestamps do not
-matter: a clone, a copy or `touch` changes nothing else.
+After a stage has succeeded, the digests of its dependencies and outputs are saved. Timestamps do
+not matter: a clone, a copy or `touch` changes nothing else.
 """
 
 from __future__ import annotations

@@ -97,7 +97,9 @@ class RayRunner:
         paths = [path for path in self.project.source.rglob("*") if _belongs(path)]
         self.code = self.ray.put({str(path.relative_to(root)): path.read_bytes() for path in paths})
 
-    def stage_settings(self, stage: PipelineStage, parameters: Sequence[str]) -> fingerprint.StageSettings:
+    def stage_settings(
+        self, stage: PipelineStage, parameters: Sequence[str]
+    ) -> fingerprint.StageSettings:
         """Return what a stage runs with, apart from files: the same as on this machine."""
         return self.here.stage_settings(stage, parameters)
 

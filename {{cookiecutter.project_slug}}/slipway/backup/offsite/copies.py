@@ -115,7 +115,9 @@ class OffsiteCopy:
     def state(self) -> str:
         """When and how it was verified, or what is wrong with it, in words."""
         if not self.whole:
-            return "DAMAGED: its archive is truncated" if self.stored >= 0 else "DAMAGED: no archive"
+            return (
+                "DAMAGED: its archive is truncated" if self.stored >= 0 else "DAMAGED: no archive"
+            )
         return restore_point.format_verification(self.verified)
 
 
@@ -262,7 +264,7 @@ class OffsiteFolder:
         return OffsiteCopy(facts, wanted.bytes)
 
     def _remove_other(self, id_: str) -> None:
-        """Delete the archive of an earlier copy that was encrypted if this is not, or vice versa."""
+        """Delete an earlier copy's archive that is encrypted if this is not, or vice versa."""
         other = archive.archive_name(id_, encrypted=not self.recipient)
         if other in self.storage.sizes():
             self.storage.remove(other)

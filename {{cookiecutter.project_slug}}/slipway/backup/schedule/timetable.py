@@ -61,7 +61,7 @@ class Timetable:
         return last_due(now, self.at) > self.handled
 
     def after_clock_change(self, now: datetime) -> Timetable:
-        """Return the timetable for a clock that may have been set back: then only the next run counts."""
+        """Count only the next run from now on if the clock was set back."""
         return replace(self, handled=now) if self.handled - now > BACK else self
 
     def after_success(self, now: datetime) -> Timetable:
