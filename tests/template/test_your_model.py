@@ -3,15 +3,14 @@
 import json
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
 from devtools.bench import free_ports
 from tests.conftest import Bake
+from tests.support.commands import run_to_end
 
 PORTS = ("API_PORT", "DASHBOARD_PORT", "REDIS_PORT")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -41,16 +40,8 @@ class Reader:
         (self.project / FILE.fullmatch(f"{name}\n")[1]).write_text(content, encoding="utf-8")  # type: ignore[index]
 
     def type(self, commands: str) -> str:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", commands],
-            cwd=self.project,
-            env=self.variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        shell = ["bash", "-euo", "pipefail", "-c", commands]
+        done = run_to_end(shell, cwd=self.project, env=self.variables)
         assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -69,8 +60,7 @@ def test_another_problem_is_served_after_the_example_ran(reader: Reader) -> None
     answer = json.loads(reader.said)
     # The study's values are 25 to 346, and this patient is one of the progressed.
     assert 100 < answer["prediction"]["progression"] < 300
-    with urlopen(f"{reader.api}/models", timeout=10) as answered:
-        models = json.load(answered)
+    models = json.loads(reader.type(f"curl -sS --fail {reader.api}/models"))
     assert {model["tier"]: model["beats_baselines"] for model in models} == {
         "tier1": {"progression": True},
         "tier2": {"progression": True},
