@@ -106,7 +106,9 @@ def test_in_dev_the_api_changes_when_its_source_is_saved(stack: Stack) -> None:
 
 def test_tasks_of_the_application_run_in_containers(stack: Stack) -> None:
     stack.inv("data.collect")
-    assert "promote it: inv models.promote tier2 v1.1" in stack.inv("models.train", "--tier=tier2")
+    assert "to promote it, run: inv models.promote tier2 v1.1" in stack.inv(
+        "models.train", "--tier=tier2"
+    )
     listed = json.loads(stack.inv("models.list", "--json"))
     assert ("tier2", "v1.1", False) in {
         (item["tier"], item["version"], item["current"]) for item in listed

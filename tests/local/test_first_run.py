@@ -89,7 +89,9 @@ def served(copy: Copy) -> str:
 
 
 def test_training_again_makes_a_new_version_that_is_served_once_it_is_promoted(copy: Copy) -> None:
-    assert "promote it: inv models.promote tier1 v1.1" in copy.inv("models.train", "--tier=tier1")
+    assert "to promote it, run: inv models.promote tier1 v1.1" in copy.inv(
+        "models.train", "--tier=tier1"
+    )
     assert served(copy) == "v1.0"
     assert "tier1 serves v1.1" in copy.inv("models.promote", "tier1", "v1.1", "--watch=1")
     assert served(copy) == "v1.1"

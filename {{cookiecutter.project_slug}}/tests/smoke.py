@@ -68,7 +68,7 @@ class Trial:
                 limit = time.monotonic() + PATIENCE
                 while problem := health.probe_health(url):
                     if process.poll() is not None or time.monotonic() > limit:
-                        raise Refused(f"{module} does not answer: {problem}")
+                        raise Refused(f"{module} is not responding: {problem}")
                     time.sleep(0.1)
                 yield
             finally:
@@ -98,7 +98,7 @@ def smoke(folder: Path) -> None:
     package = trial.here.package
     try:
         with ExitStack() as servers:
-            with output.step("data", "making the database and loading the rows"):
+            with output.step("data", "creating the database and loading the rows"):
                 trial.python("alembic", "upgrade", "head")
                 trial.python(f"{package}.collect")
             with output.step("train", f"fitting every tier to the newest {ROWS} rows"):
@@ -106,7 +106,7 @@ def smoke(folder: Path) -> None:
             with output.step("serve", "starting the cache and the API"):
                 for server in (redis(trial), api(trial, package)):
                     servers.enter_context(server)
-            with output.step("predict", "asking for a forecast"):
+            with output.step("predict", "requesting a forecast"):
                 made = trial.predict()
         forecast = output.format_brief(made["prediction"])
         output.say(f"{made['tier']} {made['version']} forecasts {forecast}")

@@ -82,7 +82,7 @@ def test_locks_hold_what_the_in_files_ask_for(tmp_path: Path) -> None:
             [*command, "--offline"], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            pytest.skip(f"the package cache holds too little: {done.stderr.strip()[:200]}")
+            pytest.skip(f"the package cache is incomplete: {done.stderr.strip()[:200]}")
         assert locked(tmp_path / lock) == locked(REPOSITORY / lock), "run: inv deps.lock"
 
 

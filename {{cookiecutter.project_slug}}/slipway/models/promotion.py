@@ -313,7 +313,7 @@ def read_check(line: str) -> dict[str, Any]:
 def end_reason(error: Refused, limit: float) -> str:
     """Say why the process of the checks ended, where it could not say so itself."""
     if error.code == KILLED:
-        return "its process was killed: it needs more memory than there is"
+        return "its process was killed: it needs more memory than is available"
     if error.code == TIMED_OUT:
         return f"not done within {limit:g} s"
     return error.what

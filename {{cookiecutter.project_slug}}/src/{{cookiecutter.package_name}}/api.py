@@ -73,7 +73,7 @@ async def authorize(request: Request, given: Annotated[str | None, Depends(api_k
         raise HTTPException(401, "the header X-API-Key is missing", {"WWW-Authenticate": "APIKey"})
     settings: ApiSettings = request.app.state.settings
     if not apikeys.opens(given, settings.api_key, settings.api_key_previous):
-        raise HTTPException(403, "this is not the API key")
+        raise HTTPException(403, "the API key is wrong")
 
 
 public = APIRouter()
@@ -92,8 +92,8 @@ def root() -> RedirectResponse:
 @public.get(
     "/health",
     tags=["Operation"],
-    summary="Tell whether the API can do its work",
-    responses={503: {"model": Health, "description": "A part fails; `checks` says which"}},
+    summary="Report whether the API can serve forecasts",
+    responses={503: {"model": Health, "description": "A check fails; `checks` says which"}},
 )
 def health(service: Opened, response: Response) -> Health:
     """Check the models, the database and the cache, each by name."""
@@ -139,7 +139,7 @@ def no_history(at: Key, reason: str) -> RequestValidationError:
     return RequestValidationError([error])
 
 
-@limited.get("/models", tags=["Forecasts"], summary="List the models that answer")
+@limited.get("/models", tags=["Forecasts"], summary="List the models that are served")
 def models(service: Opened) -> list[LoadedModel]:
     """List version, metrics and since when, in the order of the tiers."""
     loaded = service.models.loaded.values()
@@ -149,9 +149,9 @@ def models(service: Opened) -> list[LoadedModel]:
 @limited.get("/predictions", tags=["Forecasts"], summary="List past forecasts, newest first")
 def past_predictions(
     service: Opened,
-    tier: Annotated[TierName | None, Query(description="Of this tier alone")] = None,
-    source: Annotated[Source | None, Query(description="Of this source alone")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="At most so many")] = 100,
+    tier: Annotated[TierName | None, Query(description="Only this tier")] = None,
+    source: Annotated[Source | None, Query(description="Only this source")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of forecasts")] = 100,
 ) -> list[PastPrediction]:
     """List forecasts, each with what came of it where that is known."""
     with transaction(service.engine) as connection:
@@ -161,7 +161,7 @@ def past_predictions(
 @limited.post(
     "/admin/reload-model",
     tags=["Operation"],
-    summary="Have every process serve the models that are current now",
+    summary="Make every process serve the current models",
     dependencies=[Depends(authorize)],
     responses=failures(401, 403, 409),
 )
@@ -174,7 +174,7 @@ def reload_model(service: Opened) -> list[LoadedModel]:
     try:
         service.reload()
     except (ArtifactError, BehindError) as error:
-        log.warning("not every process serves what is current: %s", error)
+        log.warning("not every process serves the current models: %s", error)
         raise HTTPException(409, str(error)) from error
     return models(service)
 
@@ -199,7 +199,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app = FastAPIOffline(  # its pages load nothing from elsewhere
         title="Forecasts",
         version=__version__,
-        summary="Forecasts of every target, by models that were measured against baselines.",
+        summary="Forecasts of every target, from models evaluated against baselines.",
         lifespan=lifespan,
     )
     app.state.settings, app.state.registry = settings, registry
@@ -211,7 +211,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(BodyLimit, limit=settings.body_bytes_max)
     app.add_middleware(Counting, answers=lambda: app.state.service.answers)
     instrumentator = Instrumentator(excluded_handlers=["/metrics", "/health"], registry=registry)
-    instrumentator.instrument(app).expose(app, tags=["Operation"], summary="Give the measures")
+    instrumentator.instrument(app).expose(app, tags=["Operation"], summary="Return the metrics")
     return app
 
 

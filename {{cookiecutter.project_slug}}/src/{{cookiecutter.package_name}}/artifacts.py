@@ -224,9 +224,9 @@ def read(models: Path, name: str, public_key: Path | None = None) -> Metadata:
         raise ArtifactError(str(error)) from error
     except ValidationError as error:
         reasons = {place_or_reason(details) for details in error.errors()}
-        raise ArtifactError(f"{file} is not complete: {', '.join(sorted(reasons))}") from None
+        raise ArtifactError(f"{file} is incomplete: {', '.join(sorted(reasons))}") from None
     if metadata.file != name:
-        raise ArtifactError(f"{file} is about {metadata.file}, not about {name}")
+        raise ArtifactError(f"{file} is metadata of {metadata.file}, not of {name}")
     return metadata
 
 

@@ -75,17 +75,19 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description="Judge the tiers from several origins in time.")
+    parser = argparse.ArgumentParser(
+        description="Evaluate the tiers from several forecast origins."
+    )
     parser.add_argument("--tier", nargs="+", choices=list(TIERS), help="which (default: all)")
     parser.add_argument("--windows", type=positive, default=WINDOWS, help="origins (%(default)s)")
     parser.add_argument(
-        "--size", type=positive, default=SIZE, help="samples forecast from each (%(default)s)"
+        "--size", type=positive, default=SIZE, help="samples to forecast from each (%(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=SEED, help="of what is random (%(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="random seed (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--output", type=Path, help="write the JSON to this file too")
+    parser.add_argument("--output", type=Path, help="also write the JSON to this file")
     parser.add_argument(
-        "--strict", action="store_true", help="fail where a tier is no better than a baseline"
+        "--strict", action="store_true", help="fail if a tier is no better than a baseline"
     )
     return parser.parse_args()
 
@@ -127,7 +129,7 @@ def origins(every: Samples, windows: int, size: int) -> Iterator[tuple[Samples, 
         if len(known) < FEWEST:
             raise AppError(
                 f"{windows} windows of {size} leave fewer than {FEWEST} of {len(every)} samples to"
-                " fit to; ask for fewer (--windows, --size) or load more rows"
+                " fit to; reduce --windows or --size, or load more rows"
             )
         yield known, every.part(first, last)
 

@@ -41,7 +41,7 @@ class BodyLimit:
                     return message
             if known > self.limit or message.get("more_body"):
                 await drop(receive)
-            raise HTTPException(413, f"a body may have {self.limit} bytes at most")
+            raise HTTPException(413, f"the body may have at most {self.limit} bytes")
 
         await self.app(scope, counted, send)
 

@@ -103,11 +103,13 @@ class Link:
             self._paused_until = 0.0
             if now >= self._full_until:
                 self._full_until = now + FULL_SAID
-                log.warning("Redis is full: nothing new is cached, each process counts for itself")
+                log.warning(
+                    "Redis is full: nothing new is cached, and each process counts on its own"
+                )
             raise CacheDownError from error
         except RedisError as error:
             self._paused_until = now + PAUSE
-            log.warning("Redis failed, and is left alone for %g s: %s", PAUSE, error)
+            log.warning("Redis failed; it will be retried in %g s: %s", PAUSE, error)
             raise CacheDownError from error
         self._paused_until = 0.0
 
@@ -159,6 +161,8 @@ def forget_predictions(url: SecretStr) -> None:
         for key in redis.scan_iter(f"{PREFIX}*", count=1000):
             redis.unlink(key)
     except RedisError:
-        progress("Redis does not answer: cached predictions may be old for up to CACHE_SECONDS")
+        progress(
+            "Redis is not responding: cached predictions may be up to CACHE_SECONDS out of date"
+        )
     finally:
         redis.close()

@@ -53,7 +53,7 @@ class Candidate:
                 f"{file} says that it is {self.metadata.tier} {self.metadata.version}"
             )
         artifacts.check(self.settings.models_dir, self.metadata)
-        signed = f", signed with the other half of {key}" if key else ""
+        signed = f", signed; verified with {key}" if key else ""
         return f"sha256 {self.metadata.sha256[:SHOWN]}...{signed}"
 
     def file(self) -> str:
@@ -98,15 +98,15 @@ class Candidate:
     def golden(self) -> str:
         """Let it forecast what it forecast where it was trained."""
         serving.check_golden(self.model)
-        return f"gives the {len(self.metadata.golden.features)} it gave"
+        return f"reproduces {len(self.metadata.golden.features)} recorded forecasts"
 
     def metrics(self) -> str:
         """Compare its metrics with the bounds, and with those of what is served."""
         said, wrong = gates.judged(self.metadata, self.settings, strict=self.interface.strict)
-        beside = "nothing to compare it with can be read"
+        beside = "the current model cannot be read, so there is no comparison"
         if current := self.current():
             wrong += gates.worse(self.metadata, current, self.settings.worse_max)
-            beside = f"beside {current.version}: {compared(self.metadata, current)}"
+            beside = f"compared with {current.version}: {compared(self.metadata, current)}"
         if wrong:
             raise ArtifactError("; ".join(wrong))
         return f"{said}; {beside}"
@@ -148,7 +148,7 @@ def checked(candidate: Candidate) -> Iterator[dict[str, Any]]:
         except AppError as error:
             ok, detail = False, str(error)
         except MemoryError:
-            ok, detail = False, "it needs more memory than there is"
+            ok, detail = False, "it needs more memory than is available"
         except Exception as error:  # noqa: BLE001 - whatever a model does is said as its fault
             ok, detail = False, f"{type(error).__name__}: {error}"
         seconds = round(time.perf_counter() - started, 3)
@@ -177,7 +177,7 @@ def say(line: dict[str, Any]) -> None:
 
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description="Check a model before it is served.")
+    parser = argparse.ArgumentParser(description="Check a model before it is promoted.")
     parser.add_argument("tier", choices=list(interfaces()))
     parser.add_argument("version", help="such as v1.1")
     return parser.parse_args()

@@ -61,7 +61,7 @@ def collect(settings: Settings, file: Path) -> dict[str, int]:
         forget_predictions(settings.redis_url)
     progress("{}: {rows} rows, {inserted} new, {updated} changed".format(file, **counts))
     if reason:
-        progress(f"warning: no forecast can be made from the newest rows: {reason}")
+        progress(f"warning: the newest rows cannot be used for a forecast: {reason}")
     return counts
 
 

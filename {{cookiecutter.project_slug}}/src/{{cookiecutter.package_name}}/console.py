@@ -17,10 +17,10 @@ def progress(message: str) -> None:
 
 
 REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on that disk"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM), "let this user read and write there"),
-    errno.EROFS: "mount it so that it can be written to",
-    errno.ENOENT: "make what is missing, or correct the path in the settings",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space on that disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "give this user read and write permission"),
+    errno.EROFS: "mount it read-write",
+    errno.ENOENT: "create it, or correct the path in the settings",
 }
 """What to do when the operating system refuses a file."""
 
@@ -40,5 +40,5 @@ def run(main: Callable[[], None]) -> None:
 def explain(error: OSError) -> str:
     """Say in a line what the operating system refused, where, and what to do."""
     where = error.filename or "a file or a connection"
-    remedy = REMEDIES.get(error.errno or 0, "look at that path")
+    remedy = REMEDIES.get(error.errno or 0, "check that path")
     return f"{where}: {error.strerror or error}; {remedy}"

@@ -50,7 +50,7 @@ class DatabaseError(AppError):
         """Say what failed, with the URL's password masked."""
         text = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
         migrated = not UNMIGRATED.search(text)
-        self.advice = "does not answer as it should" if migrated else NOT_MIGRATED
+        self.advice = "does not respond as expected" if migrated else NOT_MIGRATED
         where = url.render_as_string(hide_password=True)
         reason = f"failed: {text}" if migrated else f"{NOT_MIGRATED} ({text})"
         super().__init__(f"the database {where} {reason}")
@@ -121,7 +121,7 @@ class Logins:
         One that was made for who asks now is not: the pool tries twice, and no more.
         """
         if not record.info.pop(self.NEW, False) and record.info.get(self.LOGIN) != self.newest():
-            log.debug("a connection to the database that has an older login is replaced")
+            log.debug("replacing a database connection that uses an older login")
             raise DisconnectionError
 
 

@@ -11,17 +11,17 @@ def header(description: str) -> dict[str, Any]:
 
 
 LIMIT_HEADERS = {
-    "X-RateLimit-Limit": header("Requests allowed in a minute"),
-    "X-RateLimit-Remaining": header("Requests that are left"),
-    "X-RateLimit-Reset": header("Seconds until there are more"),
+    "X-RateLimit-Limit": header("Requests allowed per minute"),
+    "X-RateLimit-Remaining": header("Requests left"),
+    "X-RateLimit-Reset": header("Seconds until the limit resets"),
 }
-MODEL_HEADER = {"X-Model-Version": header("Tier and version of the model that answered")}
+MODEL_HEADER = {"X-Model-Version": header("Tier and version of the model that made the forecast")}
 
 FAILURES = {
     401: ("The API key is missing", "the header X-API-Key is missing"),
-    403: ("The API key is wrong", "this is not the API key"),
-    409: ("A model cannot be loaded; the old ones go on answering", f"{TIER} has no model"),
-    413: ("The body is too large", "a body may have 1048576 bytes at most"),
+    403: ("The API key is wrong", "the API key is wrong"),
+    409: ("A model cannot be loaded; the previous one is still served", f"{TIER} has no model"),
+    413: ("The body is too large", "the body may have at most 1048576 bytes"),
     429: ("Too many requests", "more than 100 requests a minute; wait 7 s"),
     503: ("A model, the data or the database is missing", f"{TIER} has no model"),
 }

@@ -27,15 +27,15 @@ class ModelCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the measures of each tier of each process."""
-        info = GaugeMetricFamily("model_info", "The model that answers", labels=LABELS)
+        info = GaugeMetricFamily("model_info", "The model that is served", labels=LABELS)
         seconds = GaugeMetricFamily(
-            "model_load_seconds", "How long the model took to load and warm up", labels=LABELS
+            "model_load_seconds", "Time the model took to load and warm up", labels=LABELS
         )
         swapped = GaugeMetricFamily(
-            "model_swapped_timestamp_seconds", "Since when the model answers", labels=LABELS
+            "model_swapped_timestamp_seconds", "Time since which the model is served", labels=LABELS
         )
         failures = CounterMetricFamily(
-            "model_load_failures", "Loads that failed", labels=("tier", "process")
+            "model_load_failures", "Failed loads", labels=("tier", "process")
         )
         for report in self.of_host():
             for tier, said in report.tiers.items():
@@ -75,27 +75,27 @@ class KeepingCollector(Collector):
         for name, about, value in (
             (
                 "newest_verified_timestamp_seconds",
-                "When the newest verified restore point was made",
+                "Time of the newest verified restore point",
                 newest.timestamp() if newest else None,
             ),
             (
                 "recovery_point_objective_seconds",
-                "How old the newest verified restore point may be",
+                "Maximum age of the newest verified restore point",
                 promised.recovery_point_seconds if promised else None,
             ),
             (
                 "overdue",
-                "1 where there is no verified restore point as new as that",
+                "1 if the newest verified restore point is older than that, or missing",
                 float(facts.overdue(time.time())),
             ),
             (
                 "drill_duration_seconds",
-                "How long the last drill took, if it went well",
+                "Duration of the last successful drill",
                 drill.seconds if drill and drill.ok else None,
             ),
             (
                 "recovery_time_objective_seconds",
-                "How long a recovery may take",
+                "Maximum duration of a recovery",
                 promised.recovery_time_seconds if promised else None,
             ),
         ):

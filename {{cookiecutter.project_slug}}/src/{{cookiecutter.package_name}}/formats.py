@@ -45,7 +45,7 @@ def load(name: str, content: bytes, targets: Sequence[str], *, executable: bool 
             " services/api/serving.in and run inv deps.lock"
         ) from error
     except MemoryError as error:
-        raise FormatError(f"{name} needs more memory than there is") from error
+        raise FormatError(f"{name} needs more memory than is available") from error
     except Exception as error:  # what is read may be anything, and so may be what comes of that
         raise FormatError(f"{name} is not a model: {error or type(error).__name__}") from error
 
@@ -55,12 +55,12 @@ def check_allowed(name: str, *, executable: bool) -> None:
     suffix = Path(name).suffix
     if suffix not in LOADERS:
         known = ", ".join(LOADERS)
-        raise FormatError(f"{name}: {suffix or 'a name without an end'} is none of {known}")
+        raise FormatError(f"{name}: {suffix or 'a name without a suffix'} is not one of {known}")
     if suffix in EXECUTABLE and not executable:
         raise FormatError(
-            f"{name} is not loaded: whatever code a {suffix} file holds runs when it is read, with"
-            " all that this process may do. Export the model to ONNX. Where every such file comes"
-            " from yourself, set allow_executable_models: true in config/settings.yaml"
+            f"{name} is not loaded: reading a {suffix} file runs any code in it, with"
+            " all of this process's permissions. Export the model to ONNX. If all such files come"
+            " from you, set allow_executable_models: true in config/settings.yaml"
         )
 
 

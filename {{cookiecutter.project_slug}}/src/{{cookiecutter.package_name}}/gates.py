@@ -17,7 +17,7 @@ def judged(
 
     Where it is `strict`, they allow none that is not better.
     """
-    wrong = [f"there are no metrics of {name}" for name in unmeasured(metadata)]
+    wrong = [f"there are no metrics for {name}" for name in unmeasured(metadata)]
     wrong += calibration(metadata, settings.calibration_error_max)
     worse = [name for name, better in metadata.beats_baselines.items() if not better]
     if not worse:
@@ -41,7 +41,7 @@ def calibration(metadata: Metadata, most: float) -> Iterator[str]:
     for target, measured in metadata.metrics.items():
         error = measured.model.get(CALIBRATION, 0.0)
         if math.isnan(error) or error > most:
-            yield f"calibration error of {target} {error:.3f}, at most {most:.3f} is allowed"
+            yield f"calibration error of {target} is {error:.3f}; the limit is {most:.3f}"
 
 
 def worse(metadata: Metadata, other: Metadata, most: float) -> Iterator[str]:
@@ -57,6 +57,6 @@ def worse(metadata: Metadata, other: Metadata, most: float) -> Iterator[str]:
         new, old = measured.model[score], beside.model[score]
         if math.isnan(new) or new - old > most * abs(old):
             yield (
-                f"{score} of {target} {new:.3f}, and that of {other.version} is {old:.3f}: at most"
+                f"{score} of {target} is {new:.3f}, that of {other.version} {old:.3f}: at most"
                 f" {most:.0%} worse is allowed (WORSE_MAX)"
             )

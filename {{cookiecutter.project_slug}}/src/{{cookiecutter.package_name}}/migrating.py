@@ -55,7 +55,7 @@ def drop_empty(_context: object, _revision: object, directives: list[MigrationSc
     operations = directives[0].upgrade_ops
     if writes and (operations is None or operations.is_empty()):
         directives.clear()
-        progress("the database has all that the tables say: no migration is written")
+        progress("the database matches the tables: no migration was written")
 
 
 def render(kind: str, item: object, _autogenerate: object) -> str | Literal[False]:

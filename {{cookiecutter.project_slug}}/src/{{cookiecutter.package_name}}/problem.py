@@ -21,7 +21,7 @@ def read_day(value: object) -> object:
     if isinstance(value, dt.date):
         return value
     if not re.fullmatch(r"\d{4}([-/])\d\d\1\d\d", str(value)):
-        raise ValueError(f"a date is written YYYY-MM-DD, not {str(value)[:20]!r}")
+        raise ValueError(f"a date should be YYYY-MM-DD, not {str(value)[:20]!r}")
     return str(value).replace("/", "-")
 
 
@@ -53,7 +53,7 @@ class Observation(BaseModel):
     temp_min: float = Field(ge=-60, le=60, description="Lowest temperature, °C")
     wind: float = Field(ge=0, le=100, description="Mean wind speed, m/s")
     weather: Literal["drizzle", "fog", "rain", "snow", "sun"] = Field(
-        description="The day in a word"
+        description="The day's weather in one word"
     )
 
     @model_validator(mode="after")

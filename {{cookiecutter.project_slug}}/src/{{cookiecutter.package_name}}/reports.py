@@ -132,7 +132,7 @@ class Reporter:
         try:
             yield
         except OSError as error:
-            wrong = f"what is served cannot be reported: {explain(error)}"
+            wrong = f"the served models cannot be reported: {explain(error)}"
         if wrong and wrong != self.wrong:
             log.error("%s", wrong)
         self.wrong = wrong
@@ -234,7 +234,7 @@ class Lag(NamedTuple):
 def lags(name: str, said: Report | None, pointed: Mapping[str, str], touch: int) -> list[Lag]:
     """Return what a process lacks of what the links name, after a touch of RELOAD."""
     if said is None or said.touched != touch:
-        return [Lag(f"process {name} has not looked yet", waits=True)]
+        return [Lag(f"process {name} has not checked yet", waits=True)]
     found = (lag(f"process {name}", said.tiers[tier], file) for tier, file in pointed.items())
     return [one for one in found if one]
 

@@ -37,7 +37,7 @@ class RefusedFileError(AppError):
         lines = [str(one) for one in refused[:SHOWN]]
         if len(refused) > SHOWN:
             lines.append(f"... and {len(refused) - SHOWN} more")
-        heading = f"nothing was loaded, for {len(refused)} things are wrong:"
+        heading = f"nothing was loaded, {len(refused)} problems to fix:"
         super().__init__("\n  ".join([heading, *lines]))
 
 
@@ -57,12 +57,12 @@ def read(file: Path) -> list[Observation]:
         key: Key = getattr(row, KEY)
         first, _ = rows.setdefault(key, (line, row))
         if first != line:
-            reason = f"{key} is on line {first} already"
+            reason = f"{key} is also on line {first}"
             refused.append(Refused(str(file), line, KEY, reason))
     if refused:
         raise RefusedFileError(refused)
     if not rows:
-        raise AppError(f"{file} has no rows: there is nothing below the names of the columns")
+        raise AppError(f"{file} has no rows: there is nothing below the header")
     return [row for _, row in rows.values()]
 
 
@@ -81,8 +81,10 @@ def numbered_fields(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 before = reader.line_num
                 yield reader.line_num, {name: str(text) for name, text in fields.items() if text}
     except csv.Error as error:
-        start = f"the row that begins on line {before + 1}"
-        raise AppError(f"{file} cannot be read: {error} in {start}; is a quote open?") from error
+        start = f"the row starting on line {before + 1}"
+        raise AppError(
+            f"{file} cannot be read: {error} in {start}; is a quote not closed?"
+        ) from error
     except OSError as error:
         raise AppError(f"cannot read {explain(error)}") from error
     except UnicodeDecodeError as error:

@@ -40,14 +40,14 @@ def known_tier(name: str) -> str:
 def one_history(rows: list[Observation], info: ValidationInfo) -> list[Observation]:
     """Refuse rows that do not follow one another, or that another field leaves without use."""
     if info.data.get("at") is not None:
-        raise ValueError("give either rows or the key `at`, not both")
+        raise ValueError("pass either rows or the key `at`, not both")
     try:
         whole = contiguous(rows)
         step(key_of(rows[-1]), HORIZON)
     except OverflowError:
         raise ValueError(f"there is no {KEY} to forecast after {key_of(rows[-1])}") from None
     if not whole:
-        raise ValueError(f"each row's {KEY} should be the one right after the row's before it")
+        raise ValueError(f"each row's {KEY} should directly follow that of the row before")
     return rows
 
 
@@ -84,11 +84,11 @@ class PredictRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    tier: TierName = Field(default=TIER, description="Tier to ask; the first by default")
-    at: Key | None = Field(default=None, description=f"Newest {KEY} to use; the newest by default")
+    tier: TierName = Field(default=TIER, description="Tier to use; default: the first")
+    at: Key | None = Field(default=None, description=f"Newest {KEY} to use; default: the newest")
     observations: History | None = Field(
         default=None,
-        description=f"{HISTORY} rows to use in place of those of the database, the newest last",
+        description=f"{HISTORY} rows to use instead of the database's, newest last",
     )
 
 
@@ -116,11 +116,11 @@ class PredictResponse(BaseModel):
     id: int = Field(description="Number of the forecast in the database")
     tier: str
     version: str
-    key: Key = Field(description=f"Newest {KEY} the forecast was made from")
-    target_key: Key = Field(description=f"The {KEY} that is forecast")
+    key: Key = Field(description=f"Newest {KEY} the forecast is based on")
+    target_key: Key = Field(description=f"The {KEY} the forecast is for")
     prediction: dict[str, float] = Field(description="Forecast of each target")
     units: dict[str, str] = Field(description="Unit of each target")
-    cached: bool = Field(description="Whether the same was asked a moment ago")
+    cached: bool = Field(description="Whether the answer came from the cache")
     created_at: dt.datetime
 
 
@@ -141,11 +141,11 @@ class PastPrediction(BaseModel):
     id: int
     tier: str
     version: str
-    source: Source = Field(description="Asked of the API, or made for held-out rows")
+    source: Source = Field(description="Requested from the API, or made for held-out rows")
     key: Key
     target_key: Key
     prediction: dict[str, float]
-    outcome: dict[str, float] | None = Field(description="What came of it, null where not known")
+    outcome: dict[str, float] | None = Field(description="The outcome, null if not known")
     created_at: dt.datetime
 
 
@@ -181,9 +181,11 @@ class LoadedModel(BaseModel):
     version: str
     description: str
     trained_at: dt.datetime
-    loaded_at: dt.datetime = Field(description="Since when it answers")
-    metrics: dict[str, TargetMetrics] = Field(description="Of each target, on held-out rows")
-    beats_baselines: dict[str, bool] = Field(description="Whether each target is worth a model")
+    loaded_at: dt.datetime = Field(description="Since when it is served")
+    metrics: dict[str, TargetMetrics] = Field(description="For each target, on held-out rows")
+    beats_baselines: dict[str, bool] = Field(
+        description="Whether the model beats every baseline, for each target"
+    )
     features: list[str] = Field(description="In the order the model takes them")
 
     @classmethod

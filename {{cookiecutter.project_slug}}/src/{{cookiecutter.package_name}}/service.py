@@ -129,7 +129,7 @@ class Service:
         try:
             reports.touch(folder)
         except OSError as error:
-            raise BehindError(f"the processes cannot be asked: {explain(error)}") from error
+            raise BehindError(f"the processes cannot be queried: {explain(error)}") from error
         limit = time.monotonic() + self.settings.reload_seconds_max
         while lags := self.lags():
             if time.monotonic() > limit or not any(lag.waits for lag in lags):
@@ -177,7 +177,9 @@ class Service:
             log.warning("%s", error)
             return Check(ok=False, detail=error.advice)
         if reason := observations.lack(rows):
-            return Check(ok=False, detail=f"no forecast can be made from the newest rows: {reason}")
+            return Check(
+                ok=False, detail=f"the newest rows cannot be used for a forecast: {reason}"
+            )
         return Check(ok=True, detail=f"newest {KEY} {key_of(rows[-1])}")
 
     def check_cache(self) -> Check:
@@ -186,5 +188,5 @@ class Service:
             self.link.check()
         except RedisError as error:
             log.warning("Redis failed: %s", error)
-            return Check(ok=False, detail=f"Redis does not answer ({type(error).__name__})")
+            return Check(ok=False, detail=f"Redis is not responding ({type(error).__name__})")
         return Check(ok=True, detail="answers")

@@ -78,9 +78,11 @@ class Model:
             raise ModelError(f"{self.name} failed: {error or type(error).__name__}") from error
         for target, values in outputs.items():
             if values.shape != (len(features),):
-                raise ModelError(f"{self.name} gave {values.shape} for {target} of {len(features)}")
+                raise ModelError(
+                    f"{self.name} returned {values.shape} for {target} of {len(features)}"
+                )
             if not np.isfinite(values).all():
-                raise ModelError(f"{self.name} gave what is not finite for {target}")
+                raise ModelError(f"{self.name} returned values that are not finite for {target}")
         return outputs
 
 
@@ -143,7 +145,7 @@ def check_problem(metadata: Metadata, asked: Interface = SERVED) -> None:
         ("targets", metadata.targets, asked.targets),
     ):
         if trained != list(used):
-            raise ArtifactError(f"{metadata.file} was trained for other {what}; train it again")
+            raise ArtifactError(f"{metadata.file} was trained for other {what}; retrain it")
 
 
 def check_room(file: Path) -> None:
@@ -155,7 +157,7 @@ def check_room(file: Path) -> None:
     left = memory.available()
     if left is not None and size * ROOM > left:
         raise ArtifactError(
-            f"{file} has {size / 1e6:.0f} MB, and {ROOM} times that is needed to load it: there are"
+            f"{file} has {size / 1e6:.0f} MB, and loading it needs {ROOM} times that: there are"
             f" {left / 1e6:.0f} MB; give this process more memory, or train a smaller model"
         )
 
@@ -167,14 +169,16 @@ def check_golden(model: Model) -> None:
         outputs = model.predict(np.array(golden.features, dtype=np.float32))
     except ModelError as error:
         raise ArtifactError(
-            f"{model.file} does not forecast as when it was trained: {error}"
+            f"{model.file} no longer reproduces its recorded forecasts: {error}"
         ) from (error)
     for target in model.metadata.targets:
         expected = golden.outputs.get(target, [])
         if outputs[target].shape != (len(expected),) or not np.allclose(
             outputs[target], expected, rtol=TOLERANCE, atol=TOLERANCE
         ):
-            raise ArtifactError(f"{model.file} does not forecast {target} as when it was trained")
+            raise ArtifactError(
+                f"{model.file} no longer reproduces its recorded forecasts of {target}"
+            )
 
 
 @dataclass(frozen=True)

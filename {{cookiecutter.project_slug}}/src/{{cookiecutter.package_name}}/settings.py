@@ -209,7 +209,7 @@ def read_sections() -> Sections:
         raise SettingsError(f"{SETTINGS_FILE}: {error}") from None
     expected = ("default", *get_args(Profile))
     if not isinstance(sections, dict):
-        raise SettingsError(f"{SETTINGS_FILE}: should hold the sections {', '.join(expected)}")
+        raise SettingsError(f"{SETTINGS_FILE}: should have the sections {', '.join(expected)}")
     for section in sections.keys() - expected:
         meant = hint(section, expected)
         raise SettingsError(f"{SETTINGS_FILE} [{section}]: unknown section{meant}")
@@ -227,7 +227,7 @@ def keys_of(section: str, values: object) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise SettingsError(f"{SETTINGS_FILE} [{section}]: should hold keys, not {values!r:.50}")
+        raise SettingsError(f"{SETTINGS_FILE} [{section}]: should have keys, not {values!r:.50}")
     return values
 
 
@@ -258,7 +258,7 @@ def wrong_files(files: ValueFiles) -> Iterator[str]:
     for name, value in os.environ.items():
         if value and name.lower() in files.values:
             both = f"environment variables {name} and {variable(name)}"
-            yield f"{both}: both give a value; unset one of them"
+            yield f"{both}: both have a value; unset one of them"
 
 
 def hint(name: str, known: Iterable[str]) -> str:

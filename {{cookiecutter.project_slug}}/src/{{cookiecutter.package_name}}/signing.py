@@ -38,9 +38,9 @@ def sign(said: bytes, key_file: Path) -> bytes:
     try:
         key = load_pem_private_key(read(key_file), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise SignatureError(f"{key_file} is no private key in PEM: {error}") from error
+        raise SignatureError(f"{key_file} is not a private key in PEM format: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise SignatureError(f"{key_file} is no Ed25519 key; {advice()}")
+        raise SignatureError(f"{key_file} is not an Ed25519 key; {advice()}")
     return base64.b64encode(key.sign(said)) + b"\n"
 
 
@@ -55,15 +55,15 @@ def verify(said: bytes, signature_file: Path, key_file: Path) -> None:
     keys = public_keys(key_file)
     if not signature_file.exists():
         raise SignatureError(
-            f"{signature_file} is missing, and models_public_key asks for it: train the model with"
+            f"{signature_file} is missing, and models_public_key requires it: train the model with"
             " MODELS_SIGNING_KEY set to the file of the private key, or sign it where that is:"
             f" {COMMAND} sign {signature_file.with_suffix('.json')}"
         )
     signatures = read(signature_file).splitlines()
     if not any(is_signed(said, signature, key) for signature in signatures for key in keys):
         raise SignatureError(
-            f"{signature_file} is not the signature of the metadata beside it by {key_file}:"
-            " they were changed, or signed with another key"
+            f"{signature_file} is not a signature by {key_file} of the metadata next to it:"
+            " the metadata was changed, or signed with another key"
         )
 
 
@@ -75,9 +75,11 @@ def public_keys(key_file: Path) -> list[Ed25519PublicKey]:
         try:
             key = load_pem_public_key(block)
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise SignatureError(f"{key_file} is no public key in PEM: {error}") from error
+            raise SignatureError(
+                f"{key_file} is not a public key in PEM format: {error}"
+            ) from error
         if not isinstance(key, Ed25519PublicKey):
-            raise SignatureError(f"{key_file} is no Ed25519 key; {advice()}")
+            raise SignatureError(f"{key_file} is not an Ed25519 key; {advice()}")
         keys.append(key)
     return keys
 
@@ -109,7 +111,7 @@ def make_keys(folder: Path) -> tuple[Path, Path]:
     for file in (private, public):
         if file.exists():
             raise SignatureError(
-                f"{file} is there already, and what it signed needs it: name another folder"
+                f"{file} already exists, and models it signed need it: choose another folder"
             )
     key = Ed25519PrivateKey.generate()
     write(private, 0o600, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -126,7 +128,7 @@ def write(file: Path, mode: int, content: bytes) -> None:
 
 def advice() -> str:
     """Say how to make keys."""
-    return f"make a pair with {COMMAND} keys FOLDER"
+    return f"to create a key pair, run: {COMMAND} keys FOLDER"
 
 
 def sign_models(metadata: list[Path], key_file: Path) -> None:
@@ -139,7 +141,7 @@ def sign_models(metadata: list[Path], key_file: Path) -> None:
 
     for file in metadata:
         if file.suffix != ".json":
-            raise SignatureError(f"{file} holds no metadata: name models/<name>.json")
+            raise SignatureError(f"{file} contains no metadata: pass models/<name>.json")
         known = artifacts.read(file.parent, next(iter(artifacts.beside(file)), file.name))
         artifacts.check(file.parent, known)
         artifacts.replace(file.with_suffix(artifacts.SIGNATURE), sign(read(file), key_file))
@@ -149,12 +151,12 @@ def sign_models(metadata: list[Path], key_file: Path) -> None:
 
 def main() -> None:
     """Make a pair of keys and say where each belongs, or sign with one."""
-    parser = argparse.ArgumentParser(description="Make the keys of signatures of models; sign.")
+    parser = argparse.ArgumentParser(description="Create signing keys for models, and sign models.")
     commands = parser.add_subparsers(required=True, metavar="keys|sign")
-    keys = commands.add_parser("keys", help="make a pair of keys")
-    keys.add_argument("folder", type=Path, help="where to; both are new files")
+    keys = commands.add_parser("keys", help="create a key pair")
+    keys.add_argument("folder", type=Path, help="folder to create them in")
     models = commands.add_parser(
-        "sign", help="sign what was trained without the key that MODELS_SIGNING_KEY names"
+        "sign", help="sign a model that was trained without MODELS_SIGNING_KEY"
     )
     models.add_argument("metadata", type=Path, nargs="+", help="models/<name>.json")
     told = parser.parse_args()

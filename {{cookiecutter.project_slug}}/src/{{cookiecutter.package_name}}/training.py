@@ -60,7 +60,7 @@ def main() -> None:
     settings = load(Settings)
     tiers = options.tier or list(TIERS)
     if others := [tier for tier in tiers if tier not in TIERS]:
-        raise AppError(f"{others[0]} is not trained here, but by {interfaces()[others[0]].trained}")
+        raise AppError(f"{others[0]} is not trained here but by {interfaces()[others[0]].trained}")
     if options.missing:
         tiers = [tier for tier in tiers if not artifacts.current(settings.models_dir, tier)]
     trained = train(settings, tiers, options.seed, options.rows, major=options.major)
@@ -72,14 +72,14 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description="Train the tiers; what is served already stays.")
+    parser = argparse.ArgumentParser(description="Train the tiers; served models are not replaced.")
     parser.add_argument(
         "--tier", nargs="+", choices=list(interfaces()), help="which (default: all)"
     )
-    parser.add_argument("--missing", action="store_true", help="only tiers that have no model yet")
-    parser.add_argument("--major", action="store_true", help="make the next major version")
-    parser.add_argument("--seed", type=int, default=SEED, help="of what is random (%(default)s)")
-    parser.add_argument("--rows", type=int, help="train on the newest rows alone")
+    parser.add_argument("--missing", action="store_true", help="only tiers without a model")
+    parser.add_argument("--major", action="store_true", help="create the next major version")
+    parser.add_argument("--seed", type=int, default=SEED, help="random seed (%(default)s)")
+    parser.add_argument("--rows", type=int, help="train on only this many of the newest rows")
     parser.add_argument("--json", action="store_true", help="print the metadata as JSON")
     return parser.parse_args()
 
@@ -114,7 +114,7 @@ def design(rows: Sequence[Observation]) -> Experiment:
     every = samples(rows)
     if len(every) < FEWEST:
         raise AppError(
-            f"{len(rows)} rows give {len(every)} samples, and {FEWEST} are needed;"
+            f"{len(rows)} rows make {len(every)} samples, and {FEWEST} are needed;"
             f" load more (python -m {__package__}.collect)"
         )
     training, held_out = split(every)
@@ -155,7 +155,7 @@ def train_tier(
     artifacts.write(models, metadata, content, settings.models_signing_key)
     progress(f"{tier} {following}: {models / metadata.file}, {metadata.duration_seconds:.1f} s")
     if artifacts.pointed(models, tier):
-        advice = f"promote it: inv models.promote {tier} {following}"
+        advice = f"to promote it, run: inv models.promote {tier} {following}"
         progress(f"{tier} {following}: not served yet; {advice}")
     else:
         artifacts.point(models, metadata)

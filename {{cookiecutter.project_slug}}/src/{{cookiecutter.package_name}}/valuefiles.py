@@ -127,11 +127,11 @@ class FileSecret(SecretStr):
         masking.learn([value])
         self._check(SecretStr(value))
         self._secret_value = value
-        log.info("%s: there is a new value, which is used from now on", self._path)
+        log.info("%s: using a new value from now on", self._path)
 
     def _complain(self, error: Exception) -> None:
         """Say why the value before is still used, once for each reason."""
         reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
         if reason != self._wrong:
-            log.warning("%s: %s; the value before is still used", self._path, reason)
+            log.warning("%s: %s; the previous value is still used", self._path, reason)
         self._wrong = reason

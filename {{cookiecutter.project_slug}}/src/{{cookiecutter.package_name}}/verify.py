@@ -99,7 +99,7 @@ def golden(chosen: ApiSettings) -> str:
 
     def proven(tier: str) -> str:
         model = serving.load(chosen, tier)
-        return f"{model.name} gives the {len(model.metadata.golden.features)} it gave"
+        return f"{model.name} reproduces {len(model.metadata.golden.features)} recorded forecasts"
 
     return each_tier(proven)
 
@@ -126,14 +126,14 @@ def cache(chosen: ApiSettings) -> str:
         client.set(key, "kept", ex=10)
         kept = client.getdel(key)
     except OutOfMemoryError:
-        return "answers, but is full: nothing new is cached, and no jobs are taken"
+        return "responds, but is full: nothing new is cached, and no jobs are accepted"
     except RedisError as error:
-        raise CheckError(f"Redis does not answer ({type(error).__name__})") from error
+        raise CheckError(f"Redis is not responding ({type(error).__name__})") from error
     finally:
         client.close()
     if kept != "kept":
-        raise CheckError(f"Redis forgot at once what it was given: {kept!r}")
-    return "keeps what it is given"
+        raise CheckError(f"Redis did not return a value that was just stored: {kept!r}")
+    return "stores and returns values"
 
 
 def disk(chosen: ApiSettings) -> str:
@@ -149,7 +149,7 @@ def clock(chosen: ApiSettings) -> str:
     """Compare this machine's clock with the database's."""
     with connected(chosen) as connection:
         apart = abs((dt.datetime.now(dt.UTC) - database_time(connection)).total_seconds())
-    said = f"{apart:.1f} s apart from the database's"
+    said = f"{apart:.1f} s different from the database's clock"
     if apart > chosen.clock_apart_max_seconds:
         raise CheckError(f"{said}; CLOCK_APART_MAX_SECONDS is {chosen.clock_apart_max_seconds:g}")
     return said
@@ -206,7 +206,7 @@ def verify(names: Sequence[str]) -> list[Result]:
     try:
         chosen = load(ApiSettings)
     except SettingsError as error:
-        reasons = dict.fromkeys(["settings", *names], "not looked at: there are no settings")
+        reasons = dict.fromkeys(["settings", *names], "not checked: there are no valid settings")
         reasons["settings"] = str(error)
         return [Result(name, ok=False, detail=why, seconds=0.0) for name, why in reasons.items()]
     return [made(name, chosen) for name in names]
@@ -248,7 +248,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description="Verify that what is deployed works.")
+    parser = argparse.ArgumentParser(description="Verify that the deployment works.")
     parser.add_argument("--only", nargs="+", choices=list(CHECKS), help="which (default: all)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser.parse_args()

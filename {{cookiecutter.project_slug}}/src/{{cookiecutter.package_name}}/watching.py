@@ -58,7 +58,7 @@ class Watcher:
                 self.models.look(self._begin)
                 self.report()
             except Exception:  # whatever it is, the next look may go better
-                log.exception("the models' links could not be looked at")
+                log.exception("the models' links could not be read")
 
     def _begin(self, work: Callable[[], Model]) -> Future[Model]:
         """Begin to load a model, and look again as soon as it is there."""

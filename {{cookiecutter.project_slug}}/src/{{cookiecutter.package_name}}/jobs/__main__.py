@@ -12,17 +12,17 @@ from .store import Store
 
 def main() -> None:
     """List what was given up, or queue it again."""
-    parser = argparse.ArgumentParser(description="Look after jobs that were given up.")
+    parser = argparse.ArgumentParser(description="Manage dead letters: jobs that failed for good.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("dead", help="list dead letters, the newest first")
+    commands.add_parser("dead", help="list dead letters, newest first")
     again = commands.add_parser("again", help="queue dead letters again")
-    again.add_argument("ids", nargs="+", metavar="id", help="as `dead` lists them")
+    again.add_argument("ids", nargs="+", metavar="id", help="as listed by `dead`")
     told = parser.parse_args()
     store = Store(load(Settings).redis_url)
     try:
         show(store) if told.command == "dead" else requeue(store, told.ids)
     except RedisError as error:
-        raise AppError(f"Redis does not answer ({type(error).__name__})") from error
+        raise AppError(f"Redis is not responding ({type(error).__name__})") from error
 
 
 def show(store: Store) -> None:

@@ -120,7 +120,9 @@ class Attempts:
         try:
             settle = self.outcome(going)
             if not self.patiently(settle):
-                log.warning("%s %s was given up meanwhile: its result is too late", *told(claim))
+                log.warning(
+                    "%s %s was given up in the meantime: its result is too late", *told(claim)
+                )
         finally:
             del self.going[token]
 
@@ -137,7 +139,7 @@ class Attempts:
             return self.failed(going, f"it took longer than {going.kind.time_limit:g} s")
         except (Unrecoverable, ValidationError) as error:
             why = masking.masked(str(error))
-            log.warning("%s %s cannot be done: %s", *told(claim), why)
+            log.warning("%s %s cannot succeed: %s", *told(claim), why)
             return lambda: store.finish(claim, "dead", error=why)
         except Exception as error:  # whatever a job may raise
             if going.job.cancelled() or isinstance(error, Cancelled):
@@ -163,7 +165,7 @@ class Attempts:
         try:
             self.store.progress(claim, fraction, said)
         except RedisError as error:
-            log.debug("progress was not told: %s", error)
+            log.debug("progress could not be reported: %s", error)
 
     def patiently(self, action: Callable[[], Given]) -> Given:
         """Do something with Redis, as soon as Redis is there.
@@ -177,7 +179,7 @@ class Attempts:
             except RedisError as error:
                 if self.over.wait(AGAIN):
                     raise
-                log.debug("Redis failed, and is tried again: %s", error)
+                log.debug("Redis failed; retrying: %s", error)
 
     def end(self) -> None:
         """Have all go on no longer, for others to do."""
@@ -201,7 +203,7 @@ def written(result: dict[str, Any]) -> str:
     try:
         dumped = result.model_dump_json() if isinstance(result, BaseModel) else dump(result)
     except (TypeError, ValueError) as error:
-        raise Unrecoverable(f"its result is no JSON: {error}") from error
+        raise Unrecoverable(f"its result is not JSON: {error}") from error
     if len(dumped.encode()) > RESULT_MAX:
         raise Unrecoverable(f"its result has more than {RESULT_MAX} bytes")
     return dumped

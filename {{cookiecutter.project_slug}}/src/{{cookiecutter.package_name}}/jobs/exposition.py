@@ -33,31 +33,33 @@ class JobsCollector(Collector):
             workers = Counter(one["queue"] for one in self.store.workers().values())
             memory = self.store.memory()
         except RedisError as error:
-            log.warning("the queues cannot be measured: %s", error)
+            log.warning("cannot read the queues: %s", error)
             return
         depth = GaugeMetricFamily(
-            "jobs_waiting", "Jobs that wait for a worker", labels=("queue", "priority")
+            "jobs_waiting", "Jobs waiting for a worker", labels=("queue", "priority")
         )
         for load in loads:
             for priority, number in load.waiting.items():
                 depth.add_metric((load.queue, priority), number)
         yield depth
-        yield gauge("jobs_oldest_seconds", "How long the first has waited", loads, "oldest_seconds")
-        yield gauge("jobs_running", "Jobs that workers are at", loads, "running")
-        yield gauge("jobs_delayed", "Jobs that failed and are tried again later", loads, "delayed")
-        yield gauge("jobs_dead_letters", "Jobs that were given up", loads, "dead")
-        there = GaugeMetricFamily("jobs_workers", "Workers that are there", labels=("queue",))
-        came = CounterMetricFamily("jobs_ended", "What came of jobs", labels=("queue", "outcome"))
+        yield gauge(
+            "jobs_oldest_seconds", "How long the oldest has waited", loads, "oldest_seconds"
+        )
+        yield gauge("jobs_running", "Jobs in progress", loads, "running")
+        yield gauge("jobs_delayed", "Failed jobs waiting for a retry", loads, "delayed")
+        yield gauge("jobs_dead_letters", "Dead letters", loads, "dead")
+        there = GaugeMetricFamily("jobs_workers", "Running workers", labels=("queue",))
+        came = CounterMetricFamily(
+            "jobs_ended", "Finished jobs by outcome", labels=("queue", "outcome")
+        )
         for load in loads:
             there.add_metric((load.queue,), workers[load.queue])
             for outcome in COUNTED:
                 came.add_metric((load.queue, outcome), load.counts.get(outcome, 0))
         yield from (there, came)
+        yield GaugeMetricFamily("jobs_memory_bytes", "Memory Redis uses for data", memory.used)
         yield GaugeMetricFamily(
-            "jobs_memory_bytes", "Memory that Redis has in use for all it keeps", memory.used
-        )
-        yield GaugeMetricFamily(
-            "jobs_memory_limit_bytes", "Above so much no job is taken; 0: no limit", memory.limit
+            "jobs_memory_limit_bytes", "No job is accepted above this; 0: no limit", memory.limit
         )
 
 

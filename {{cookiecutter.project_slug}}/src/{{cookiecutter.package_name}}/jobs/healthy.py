@@ -19,9 +19,9 @@ def look(file: Path) -> tuple[bool, str]:
         age = time.time() - file.stat().st_mtime
         said = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        return False, f"nothing is heard of the worker: {error}"
+        return False, f"the worker's report cannot be read: {error}"
     if age > SILENT:
-        return False, f"nothing was heard of the worker for {age:.0f} s; it was at {jobs(said)}"
+        return False, f"the worker has not reported for {age:.0f} s; it was running {jobs(said)}"
     return True, f"at {jobs(said)}"
 
 

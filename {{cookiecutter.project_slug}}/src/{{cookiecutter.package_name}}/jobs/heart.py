@@ -62,10 +62,10 @@ class Heart:
                 self._reached = True
             except RedisError as error:
                 if self._reached:
-                    log.warning("Redis failed, and is tried again: %s", error)
+                    log.warning("Redis failed; retrying: %s", error)
                 self._reached = False
             except Exception:  # whatever it is, the next beat may go better
-                log.exception("the heart missed a beat")
+                log.exception("a heartbeat failed")
             self._stop.wait(BEAT)
 
     def beat(self) -> None:
@@ -88,9 +88,9 @@ class Heart:
         """Have no more jobs begun while their results would have no room."""
         full = self.attempts.store.memory().spent
         if full and not self.broker.full:
-            log.warning("Redis is full: no more jobs are begun until results expire")
+            log.warning("Redis is full: no more jobs are started until results expire")
         if self.broker.full and not full:
-            log.warning("Redis has room again: jobs are begun")
+            log.warning("Redis has room again: jobs are started")
         self.broker.full = full
 
     def record(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def installed() -> dict[str, Kind]:
     for module in parts.having("kinds"):
         for kind in getattr(module, "KINDS", ()):
             if kind.name in found or not kind.name.replace("-", "").isalnum():
-                raise ValueError(f"{module.__name__}: a kind cannot be called {kind.name!r}")
+                raise ValueError(f"{module.__name__}: {kind.name!r} cannot be the name of a kind")
             found[kind.name] = kind
     return found
 

@@ -23,20 +23,21 @@ from .stream import events, watched
 KEY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 """What a key looks like; it may become the name of a file."""
 
-Number = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As `id` of the job says")]
+Number = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The job's `id`")]
 Key = Annotated[
-    str | None, Header(pattern=KEY, description="Asked again with the same key, it is the same job")
+    str | None,
+    Header(pattern=KEY, description="A second request with the same key returns the same job"),
 ]
-Seen = Annotated[str, Header(description="`id` of the last event that was seen")]
+Seen = Annotated[str, Header(description="`id` of the last event received")]
 
 AWAY: dict[int | str, dict[str, Any]] = {
-    503: {"model": Failure, "description": "Redis, which has the queues, does not answer"}
+    503: {"model": Failure, "description": "Redis, which holds the queues, is not responding"}
 }
 FULL: dict[int | str, dict[str, Any]] = {
-    507: {"model": Failure, "description": "Redis is full: no job is taken until results expire"}
+    507: {"model": Failure, "description": "Redis is full: no job is accepted until results expire"}
 }
 UNKNOWN: dict[int | str, dict[str, Any]] = {
-    404: {"model": Failure, "description": "There is no such job, or not any more"}
+    404: {"model": Failure, "description": "There is no such job, or it has expired"}
 }
 
 
@@ -60,7 +61,7 @@ def reached() -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        raise HTTPException(503, f"the queue does not answer ({type(error).__name__})") from error
+        raise HTTPException(503, f"the queue is not responding ({type(error).__name__})") from error
 
 
 def looked_up(store: Store, number: str) -> JobView:
@@ -68,7 +69,7 @@ def looked_up(store: Store, number: str) -> JobView:
     with reached():
         told = store.get(number)
     if told is None:
-        raise HTTPException(404, "there is no such job, or not any more")
+        raise HTTPException(404, "there is no such job, or it has expired")
     return JobView.of(told)
 
 
@@ -97,13 +98,13 @@ def make_router(known: Mapping[str, Kind]) -> APIRouter:
             submitting(kind),
             methods=["POST"],
             status_code=202,
-            summary=f"Ask for the job {kind.name}",
+            summary=f"Submit a {kind.name} job",
             description=(kind.payload.__doc__ or "").strip(),
             operation_id=f"submit_{kind.name.replace('-', '_')}",
             dependencies=[Depends(authorize)],
             responses={
                 **failures(401, 403, 413),
-                **conflict("The key was used for another"),
+                **conflict("The key was used for another job"),
                 **FULL,
             },
         )
@@ -112,11 +113,11 @@ def make_router(known: Mapping[str, Kind]) -> APIRouter:
     def submit_unknown(kind: str) -> None:
         """Say which kinds there are."""
         there = ", ".join(known) or "none"
-        raise HTTPException(404, f"there is no kind of job {kind[:50]!r}; there is: {there}")
+        raise HTTPException(404, f"there is no kind of job {kind[:50]!r}; the kinds are: {there}")
 
     @router.get(
         "",
-        summary="Tell what all queues have to do, and who works on them",
+        summary="Return the state of all queues and their workers",
         dependencies=[Depends(authorize)],
         responses=failures(401, 403),
     )
@@ -162,7 +163,7 @@ def submitting(kind: Kind) -> Callable[..., JobView]:
 of_one = APIRouter(responses=UNKNOWN)
 
 
-@of_one.get("/{number}", summary="Look at a job", response_model_exclude_none=True)
+@of_one.get("/{number}", summary="Get a job", response_model_exclude_none=True)
 def look(store: Opened, number: Number) -> JobView:
     """Tell where a job stands, and what came of it."""
     return looked_up(store, number)
@@ -170,7 +171,7 @@ def look(store: Opened, number: Number) -> JobView:
 
 @of_one.get(
     "/{number}/events",
-    summary="Follow a job",
+    summary="Stream a job's events",
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {}}, "description": "Server-sent events"}},
 )
@@ -207,14 +208,14 @@ def cancel(store: Opened, number: Number) -> JobView:
     summary="Queue a dead letter again",
     status_code=202,
     dependencies=[Depends(authorize)],
-    responses={**failures(401, 403), **conflict("The job is no dead letter")},
+    responses={**failures(401, 403), **conflict("The job is not a dead letter")},
 )
 def again(store: Opened, number: Number) -> JobView:
     """Have it tried as if it had never failed."""
     looked_up(store, number)
     with reached():
         if not store.again(number):
-            raise HTTPException(409, "the job is no dead letter")
+            raise HTTPException(409, "the job is not a dead letter")
     return looked_up(store, number)
 
 

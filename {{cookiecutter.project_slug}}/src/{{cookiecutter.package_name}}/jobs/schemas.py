@@ -38,19 +38,21 @@ class JobView(BaseModel):
 
     id: str
     kind: str
-    key: str = Field(description="What was asked for under it again is this same job")
+    key: str = Field(description="A request with the same key returns this job")
     state: State
     priority: Priority
-    attempts: int = Field(description="How often it was begun")
-    progress: float = Field(0.0, description="How much is done, 0 to 1")
-    said: str = Field("", description="What is going on")
-    result: dict[str, Any] | None = Field(None, description="What came of it, once it is done")
-    error: str | None = Field(None, description="Why it failed the last time")
-    cancelling: bool = Field(default=False, description="Whether it is to stop, and has not yet")
+    attempts: int = Field(description="Number of attempts")
+    progress: float = Field(0.0, description="Fraction done, 0 to 1")
+    said: str = Field("", description="Current step")
+    result: dict[str, Any] | None = Field(None, description="Result, once it is done")
+    error: str | None = Field(None, description="Why the last attempt failed")
+    cancelling: bool = Field(
+        default=False, description="Whether it was asked to stop and has not yet"
+    )
     created_at: dt.datetime
-    started_at: dt.datetime | None = Field(None, description="When it was begun the last time")
+    started_at: dt.datetime | None = Field(None, description="Start of the last attempt")
     finished_at: dt.datetime | None = None
-    due_at: dt.datetime | None = Field(None, description="When it is tried again")
+    due_at: dt.datetime | None = Field(None, description="Time of the next attempt")
 
     @classmethod
     def of(cls, told: Mapping[str, str]) -> "JobView":
@@ -72,12 +74,12 @@ class QueueView(BaseModel):
     """How much a queue has to do."""
 
     queue: str
-    depth: int = Field(description="Jobs that wait for a worker")
-    waiting: dict[str, int] = Field(description="The same by priority")
-    oldest_seconds: float = Field(description="How long the first of them has waited")
+    depth: int = Field(description="Jobs waiting for a worker")
+    waiting: dict[str, int] = Field(description="Waiting jobs by priority")
+    oldest_seconds: float = Field(description="How long the oldest has waited")
     running: int
-    delayed: int = Field(description="Jobs that failed and are tried again later")
-    dead: int = Field(description="Jobs that were given up, and can be queued again")
+    delayed: int = Field(description="Failed jobs waiting for a retry")
+    dead: int = Field(description="Dead letters: failed for good, can be queued again")
 
 
 class RunningView(BaseModel):
@@ -86,7 +88,7 @@ class RunningView(BaseModel):
     id: str
     kind: str
     attempt: int
-    seconds: float = Field(description="How long it has been at it")
+    seconds: float = Field(description="Seconds since it started")
 
 
 class WorkerView(BaseModel):
@@ -95,8 +97,8 @@ class WorkerView(BaseModel):
     name: str
     queue: str
     host: str
-    threads: int = Field(description="How many jobs it does at once")
-    draining: bool = Field(description="Whether it takes no more, because it ends")
+    threads: int = Field(description="Jobs it runs at once")
+    draining: bool = Field(description="Whether it is shutting down and takes no more jobs")
     jobs: list[RunningView]
     started_at: dt.datetime
 
@@ -105,7 +107,7 @@ class MemoryView(BaseModel):
     """What jobs and results take, and all else that Redis keeps."""
 
     used_bytes: int
-    limit_bytes: int = Field(description="Above it no job is taken; 0 where there is none")
+    limit_bytes: int = Field(description="No job is accepted above this; 0: no limit")
 
 
 class JobsView(BaseModel):
@@ -114,4 +116,4 @@ class JobsView(BaseModel):
     queues: list[QueueView]
     memory: MemoryView
     workers: list[WorkerView]
-    dead_letters: list[JobView] = Field(description="The newest ones of each queue")
+    dead_letters: list[JobView] = Field(description="The newest of each queue")

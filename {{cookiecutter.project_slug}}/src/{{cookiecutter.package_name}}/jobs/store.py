@@ -125,7 +125,7 @@ class Store:
         try:
             found, same, new = self._new(keys=[PREFIX], args=asked)
         except OutOfMemoryError as error:
-            raise FullError("Redis is full: no more jobs are taken until results expire") from error
+            raise FullError("Redis is full: no job is accepted until results expire") from error
         if not same:
             raise TakenError(f"the key {key} was used for another {kind.name}")
         return str(found), bool(new)

@@ -49,7 +49,7 @@ class Process:
         of_queue = {name: kind for name, kind in kinds.installed().items() if kind.queue == queue}
         if not of_queue:
             there = ", ".join(kinds.queues(kinds.installed().values())) or "none"
-            raise AppError(f"no kind of job goes to the queue {queue!r}; there is: {there}")
+            raise AppError(f"no kind of job uses the queue {queue!r}; the queues are: {there}")
         name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
         self.store = Store(settings.redis_url)
         self.attempts = Attempts(self.store, of_queue, functions(of_queue), name)
@@ -114,9 +114,11 @@ def concurrency(queue: str) -> int:
 
 def main() -> None:
     """Work until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(description="Take the jobs of a queue.")
+    parser = argparse.ArgumentParser(description="Run the jobs of a queue.")
     parser.add_argument("queue")
-    parser.add_argument("--grace", type=float, default=GRACE, help="seconds for jobs that run")
+    parser.add_argument(
+        "--grace", type=float, default=GRACE, help="seconds that running jobs have to finish"
+    )
     told = parser.parse_args()
     settings = load(Settings)
     logs.configure(settings.log_level)
@@ -125,12 +127,12 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     process.start()
-    log.info("taking jobs of the queue %s, %d at once", told.queue, process.broker.threads)
+    log.info("taking jobs from queue %s, %d at once", told.queue, process.broker.threads)
     ended.wait()
-    log.info("taking no more; %d are not done", len(process.attempts.going))
+    log.info("taking no more jobs; %d still running", len(process.attempts.going))
     process.stop(told.grace)
     left = len(process.attempts.going)
-    log.info("ended; %d were given back", left)
+    log.info("stopped; %d jobs returned to the queue", left)
     if left:  # their threads do not end, and would be torn down under what they use
         logging.shutdown()
         os._exit(0)

@@ -48,7 +48,7 @@ class Batcher:
             try:
                 await self.backend.answer(batch)
             except Exception as error:  # whatever a back end's libraries raise: the member is out
-                log.exception("a back end failed")
+                log.exception("a model failed")
                 for question in batch:
                     question.fail(MemberError(f"failed: {type(error).__name__}"))
 

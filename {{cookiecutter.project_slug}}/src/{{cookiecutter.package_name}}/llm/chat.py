@@ -81,7 +81,9 @@ class Chat:
         except (TimeoutError, httpx2.TimeoutException):
             raise MemberError(f"no answer within {limit:g} s", slow=True) from None
         except httpx2.TransportError as error:
-            why = f"cannot be reached ({type(error).__name__}): does a server run at {self.place}?"
+            why = (
+                f"cannot be reached ({type(error).__name__}): is a server running at {self.place}?"
+            )
             raise MemberError(why, away=True) from None
         log.debug("%s: said %r", self.member.model, text)
         return text
@@ -133,7 +135,9 @@ def said(body: bytes) -> str:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise MemberError(f"answered no chat completion: {place} {first['msg']}".strip()) from None
+        raise MemberError(
+            f"the answer is not a chat completion: {place} {first['msg']}".strip()
+        ) from None
     if choice.finish_reason == "length":
         raise MemberError("its text was cut off at max_tokens")
     if not (choice.message.content or "").strip():

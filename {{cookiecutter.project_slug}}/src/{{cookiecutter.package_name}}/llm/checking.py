@@ -57,7 +57,7 @@ class Verdict:
     def reasons(self) -> list[str]:
         """Say what speaks against the text."""
         wrong = [f"{self.text[one.start : one.end]!r} {one.wrong}" for one in self.false]
-        return wrong + [f"it does not say {name}" for name in self.missing]
+        return wrong + [f"it does not state {name}" for name in self.missing]
 
     @property
     def false(self) -> list[Claim]:
@@ -109,7 +109,7 @@ class Check:
         """Compare a date with the one that the forecast is for."""
         key: object = self.forecast.target_key
         true = isinstance(key, dt.date) and day.is_of(key)
-        return Claim(day.start, day.end, "" if true else f"is not what is forecast: {key}")
+        return Claim(day.start, day.end, "" if true else f"is not the forecast period: {key}")
 
     def of_figure(self, figure: Figure) -> Claim:
         """Compare a number with the forecasts of its dimension."""
@@ -144,18 +144,18 @@ class Check:
     def wrong(self, figure: Figure, equal: Sequence[str]) -> str:
         """Say what is wrong with a number that equals these forecasts."""
         if not equal:
-            return "is no number of the forecast"
+            return "is not a number in the forecast"
         if figure.bound:
-            return "is the forecast, and not the end of a range"
+            return "is the forecast, not the end of a range"
         if not any(self.is_named(figure, name) for name in equal):
             names = " or ".join(map(label, equal))
-            return f"is the forecast of {names}, which is not said beside it"
+            return f"is the forecast of {names}, which is not named next to it"
         probable = any(self.forecast.units[name] == PROBABILITY for name in equal)
         sentence = self.around(SENTENCE, figure, self.plain)
         if probable and (NEGATION.search(sentence) or OPPOSITE.search(sentence)):
-            return "is the probability that it happens, and may be said of the opposite"
+            return "is the probability of the event, but may be attributed to the opposite"
         if NEGATION.search(sentence):
-            return "is in a sentence with a not, and may be denied"
+            return "is in a negated sentence"
         return ""
 
     def is_named(self, figure: Figure, name: str) -> bool:

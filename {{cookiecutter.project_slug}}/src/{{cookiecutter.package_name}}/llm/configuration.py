@@ -123,13 +123,13 @@ def read(file: Path) -> dict[str, dict[str, Any]]:
     except (OSError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{file}: {error}") from None
     if not isinstance(sections, dict) or not isinstance(sections.get("default"), dict):
-        raise ConfigurationError(f"{file}: should hold a section default, and one a profile")
+        raise ConfigurationError(f"{file}: should have a section default, and one for each profile")
     for name, section in sections.items():
         if name not in SECTIONS:
             meant = hint(str(name), SECTIONS)
             raise ConfigurationError(f"{file} [{name}]: unknown section{meant}")
         if section is not None and not isinstance(section, dict):
-            raise ConfigurationError(f"{file} [{name}]: should hold keys, not {section!r:.50}")
+            raise ConfigurationError(f"{file} [{name}]: should have keys, not {section!r:.50}")
     return sections
 
 
@@ -154,7 +154,7 @@ def filled_in(text: str) -> str:
         if found := os.environ.get(name) or read_all([name.lower()]).values.get(name.lower()):
             return found
         raise ConfigurationError(
-            f"{FILE}: {name} has no value: let env/schema.toml hand it to worker-llm, "
+            f"{FILE}: {name} has no value: list worker-llm in its read_by in env/schema.toml, "
             "then: inv deploy.up"
         )
 

@@ -59,7 +59,7 @@ class Seat:
         """Leave it out, and alone for a while where it is away or slow."""
         if error.away or error.slow:
             self._until, self._why = time.monotonic() + self.rest, str(error)
-        log.warning("the language model %s is left out: %s", self.name, error)
+        log.warning("the language model %s is skipped: %s", self.name, error)
         return self._answer("slow" if error.slow else "failed", start, why=str(error))
 
     def _answer(self, state: State, start: float, text: str = "", why: str = "") -> Answer:

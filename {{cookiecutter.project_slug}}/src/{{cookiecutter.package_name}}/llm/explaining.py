@@ -117,7 +117,7 @@ def result(
     return {
         "text": wording.template(payload.forecast) if text is None else text,
         "by": by or [TEMPLATE],
-        "why": "" if by else "no model gave a text of which every number is the forecast's",
+        "why": "" if by else "no model returned a text in which every number is from the forecast",
         "members": [told(one, verdicts.get(one.text), support) for one in answers],
     }
 

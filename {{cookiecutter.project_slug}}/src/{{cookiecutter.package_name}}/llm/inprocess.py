@@ -75,7 +75,7 @@ class InProcess:
         try:
             self._loaded = self._loaded or load(self.member)
             if unwanted.is_set():
-                return [MemberError("nobody waits any more")] * len(prompts)
+                return [MemberError("the request was canceled")] * len(prompts)
             return generate(
                 self._loaded,
                 prompts,

@@ -19,7 +19,7 @@ class Forecast(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    target_key: Key = Field(description="What is forecast")
+    target_key: Key = Field(description="The forecast period")
     prediction: dict[Name, FiniteFloat] = Field(
         min_length=1, max_length=20, description="Forecast of each target"
     )
@@ -30,9 +30,9 @@ class Forecast(BaseModel):
         """Refuse a number without a unit, and a probability that is none."""
         for name, value in self.prediction.items():
             if name not in self.units:
-                raise ValueError(f"units says nothing of {name}")
+                raise ValueError(f"units has no {name}")
             if self.units[name] == PROBABILITY and not 0 <= value <= 1:
-                raise ValueError(f"{name} is no probability: {value}")
+                raise ValueError(f"{name} is not a probability: {value}")
         return self
 
 
@@ -53,11 +53,11 @@ class Explain(BaseModel):
         },
     )
 
-    forecast: Forecast = Field(description="The answer of POST /predict, as it is")
+    forecast: Forecast = Field(description="The unmodified response of POST /predict")
     event: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\r\n]+$")] | None = (
         Field(
             default=None,
-            description="Each model is also asked whether it expects this, and how sure it is",
+            description="An event that each model also estimates, with its confidence",
             examples=["heat (temp_max 30 °C or above)"],
         )
     )

@@ -39,7 +39,7 @@ def fit(known: Series, horizon: int, seed: int) -> dict[str, Estimator]:
     if len(set(origins)) < FEWEST:
         raise AppError(
             f"{len(set(origins))} {known.work.length.word}s to fit to, and {FEWEST} are needed:"
-            " fetch more, or go less far back (--folds, --fold-size, --backfill)"
+            " fetch more, or go back less (--folds, --fold-size, --backfill)"
         )
     asked, truths = inputs(known, origins, steps), known.values[np.add(origins, steps)]
     fitted = {name: estimator(level, seed) for name, level in QUANTILES.items()}

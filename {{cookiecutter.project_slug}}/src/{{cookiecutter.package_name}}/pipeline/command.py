@@ -20,5 +20,5 @@ def usage() -> str:
     lines = [f"  {stage.name.ljust(width)}  {stage.about}" for stage in STAGES]
     package = __name__.rsplit(".", 1)[0]
     call = f"python -m {package} <stage> --series temp_max --interval 1d [stage options]"
-    last = "Each stage tells its options: <stage> --help"
-    return "\n".join([f"usage: {call}", "", "Stages, in their order:", *lines, "", last])
+    last = "For the options of a stage: <stage> --help"
+    return "\n".join([f"usage: {call}", "", "Stages, in order:", *lines, "", last])

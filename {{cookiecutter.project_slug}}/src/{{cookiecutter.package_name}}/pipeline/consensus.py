@@ -44,7 +44,7 @@ def live(work: Work, asked: argparse.Namespace) -> list[str]:
     replace_json(file, decision.model_dump())
     replace_json(work.path(f"artifacts/{QUESTION}"), question(work, made))
     heading = f"{file}: {decision.action} ({decision.event}, {decision.date})"
-    silent = [f"{file}: there is no opinion in it" for file, found in heard.items() if not found]
+    silent = [f"{file}: it contains no opinion" for file, found in heard.items() if not found]
     return [heading, *decision.reasons, *silent]
 
 
@@ -79,12 +79,12 @@ def forecasts(work: Work) -> Forecasts:
         first = [row for row in table if row["forecaster"] == names[0]]
         origin, dates = first[0]["origin"], [row["date"] for row in first]
     except (KeyError, TypeError, ValueError) as error:
-        raise AppError(f"{file} is not what this version makes: run the stage predict") from error
+        raise AppError(f"{file} was not made by this version: run the stage predict") from error
     try:
         losses = {name: float(report["forecasters"][name]["pinball"]) for name in names}
     except (KeyError, TypeError, ValueError):
         raise AppError(
-            f"{judged} does not say how good {', '.join(names)} are; run the stage evaluate"
+            f"{judged} does not evaluate {', '.join(names)}; run the stage evaluate"
             f" (--model {names[0]})"
         ) from None
     if len({len(one) for one in paths.values()}) > 1:
@@ -133,10 +133,10 @@ def opinions(file: Path) -> list[Opinion]:
         raise AppError(f"{file}: {'; '.join(wrong)}; {needed}") from None
     if job.result is None:
         never = job.state in {"dead", "cancelled"}
-        then = f"post {QUESTION} again" if never else "ask for it again when it is done"
+        then = f"post {QUESTION} again" if never else "try again when it is done"
         raise AppError(f"{file}: the job is {job.state}: {then}")
     if job.result.opinions is None:
-        raise AppError(f"{file}: the job was asked of no event: post {QUESTION}")
+        raise AppError(f"{file}: the job was submitted without an event: post {QUESTION}")
     return job.result.opinions
 
 
@@ -165,7 +165,7 @@ def past(file: Path) -> list[Decision]:
             place = error.errors()[0]
             name = ".".join(map(str, place["loc"])) or "the line"
             raise AppError(
-                f"{file}:{number}: {name}: {place['msg']}; remove that line or put it right"
+                f"{file}:{number}: {name}: {place['msg']}; correct or remove that line"
             ) from None
     return found
 

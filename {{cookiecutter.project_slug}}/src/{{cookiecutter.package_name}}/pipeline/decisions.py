@@ -128,7 +128,7 @@ def decide(
     Raises AppError where the path has fewer steps.
     """
     if step > len(forecasts.dates):
-        raise AppError(f"the path has {len(forecasts.dates)} steps: --step is at most that")
+        raise AppError(f"the path has {len(forecasts.dates)} steps: --step can be at most that")
     weights = shares(forecasts.losses)
     quantiles = sum((weights[name] * path for name, path in forecasts.paths.items()), start=0.0)
     each = {name: beyond(path, work) for name, path in forecasts.paths.items()}
@@ -213,7 +213,7 @@ def reasons(work: Work, date: str, probability: float, members: Sequence[Member]
     worth = f"the cost of a warning ({rule.cost:g}) by the loss without one ({rule.loss:g})"
     when = "on" if work.length.days == 1 else "in the week of"
     found = [
-        f"{rule.event} ({threshold}) {when} {date} has the probability {probability:.1%}",
+        f"{rule.event} ({threshold}) {when} {date} has a probability of {probability:.1%}",
         f"that is {side} {rule.warn_from:.1%}, which is {worth}",
     ]
     said = ", ".join(
@@ -222,7 +222,9 @@ def reasons(work: Work, date: str, probability: float, members: Sequence[Member]
     found.append(f"the members: {said}")
     alone = ", ".join(one.member for one in against)
     other = "not warn" if warn else "warn"
-    found.append(f"alone, {alone} would {other}" if against else "no member alone would do other")
+    found.append(
+        f"alone, {alone} would {other}" if against else "no member alone would decide otherwise"
+    )
     return found
 
 

@@ -153,8 +153,10 @@ def wait(retry: Retry, error: BrokenError, origin: str, until: float) -> Retry:
     if error.response is not None:
         seconds = retry.get_retry_after(error.response) or seconds
     if time.monotonic() + seconds > until:
-        raise AppError(f"{origin} cannot be fetched in time: {error}; allow more (--seconds-max)")
-    progress(f"{origin}: {error}; trying again in {seconds:.1f} s")
+        raise AppError(
+            f"{origin} could not be fetched in time: {error}; to allow more, pass --seconds-max"
+        )
+    progress(f"{origin}: {error}; retrying in {seconds:.1f} s")
     time.sleep(seconds)
     return retry
 
@@ -175,7 +177,7 @@ def transfer(pool: PoolManager, part: Download, place: Url, limits: Limits, unti
             "GET", bare, headers=headers, retries=redirects, preload_content=False
         )
     except LocationValueError as error:
-        raise AppError(f"the source leads elsewhere than to http(s): {error}") from None
+        raise AppError(f"the source redirects to something other than http(s): {error}") from None
     except HTTPError as error:
         raise BrokenError(reason_of(error)) from error
     try:
@@ -201,13 +203,13 @@ def begin(part: Download, url: str, response: BaseHTTPResponse, asked: int | Non
     """
     if response.status == UNSATISFIABLE and asked is not None:
         part.forget()
-        raise BrokenError("the server has less than there is here; beginning again")
+        raise BrokenError("the server has less than was downloaded; starting over")
     if response.status in WORTH_ANOTHER_TRY:
-        raise BrokenError(f"the server answers {response.status}", response)
+        raise BrokenError(f"the server returned status {response.status}", response)
     if response.status == PARTIAL and asked is not None:
         return rest(part, url, response.headers, asked)
     if response.status != OK:
-        raise AppError(f"the source answers {response.status}; look at its URL")
+        raise AppError(f"the source returned status {response.status}; check its URL")
     part.begin(url, validator_of(response.headers))
     return number(response.headers.get("Content-Length", ""))
 
@@ -220,7 +222,7 @@ def rest(part: Download, url: str, headers: Mapping[str, str], asked: int) -> in
     same = not told_again or told_again == part.version(url)
     if unit != "bytes" or not span.startswith(f"{asked}-") or not same:
         part.forget()
-        raise BrokenError("the server sent another part than was asked for; beginning again")
+        raise BrokenError("the server sent a different range than requested; starting over")
     return number(size)
 
 
@@ -253,14 +255,14 @@ def receive(
                 refuse_size(part, limits)
             if time.monotonic() > until:
                 raise AppError(
-                    f"the source took more than {limits.seconds:g} s; what has arrived is kept, and"
-                    " the next run goes on from there if the server can (--seconds-max)"
+                    f"the source took more than {limits.seconds:g} s; the partial download is kept,"
+                    " and the next run resumes it if the server can. To allow more: --seconds-max"
                 )
     if whole is not None and part.size != whole:
         short = part.size < whole
         if not short:
             part.forget()
-        raise BrokenError(f"{part.size} of {whole} bytes have arrived")
+        raise BrokenError(f"{part.size} of {whole} bytes received")
 
 
 def refuse_size(part: Download, limits: Limits) -> None:
@@ -268,7 +270,7 @@ def refuse_size(part: Download, limits: Limits) -> None:
     with suppress(OSError):
         part.forget()
     most = limits.size / 1_000_000
-    raise AppError(f"the source has more than {most:g} MB; allow more (--megabytes-max)")
+    raise AppError(f"the source has more than {most:g} MB; to allow more, pass --megabytes-max")
 
 
 def next_piece(response: Any) -> bytes:  # noqa: ANN401 - read1 is not in urllib3's base class

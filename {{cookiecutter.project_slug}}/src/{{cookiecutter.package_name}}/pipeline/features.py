@@ -104,5 +104,5 @@ def load(work: Work) -> tuple[list[Point], list[list[float] | None]]:
             for row in rows
         ]
     except (KeyError, TypeError, ValueError) as error:
-        raise AppError(f"{file} is not what this version makes: run the stage process") from error
+        raise AppError(f"{file} was not made by this version: run the stage process") from error
     return points, found

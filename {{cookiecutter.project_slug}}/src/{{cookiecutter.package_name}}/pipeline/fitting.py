@@ -94,7 +94,7 @@ def forecasts(
     try:
         return MODELS[model].run(content, series, origins, horizon)
     except Exception as error:  # what is read may be anything, and so may be what comes of that
-        raise FormatError(f"this is no model of this pipeline: {error}") from error
+        raise FormatError(f"this is not a model of this pipeline: {error}") from error
 
 
 def read(work: Work, horizon: int) -> tuple[dict[str, Any], bytes]:
@@ -109,15 +109,15 @@ def read(work: Work, horizon: int) -> tuple[dict[str, Any], bytes]:
     except OSError:
         raise AppError(f"{file} cannot be read; {again}") from None
     if hashlib.sha256(content).hexdigest() != facts.get("sha256"):
-        raise AppError(f"{file} is not the model that {work.path(FACTS)} is about; {again}")
+        raise AppError(f"{file} is not the model described by {work.path(FACTS)}; {again}")
     model = MODELS.get(str(facts.get("model")))
     if not model or facts.get("inputs") != list(model.INPUTS):
         raise AppError(f"{file} takes other features than this version makes; {again}")
     if (facts.get("series"), facts.get("interval")) != (work.series, work.interval):
-        raise AppError(f"{file} is about another series; {again}")
+        raise AppError(f"{file} describes another series; {again}")
     if horizon > int(facts.get("horizon", 0)):
         raise AppError(
-            f"{file} forecasts {facts.get('horizon')} steps, and {horizon} are asked for:"
+            f"{file} forecasts {facts.get('horizon')} steps, and {horizon} are requested:"
             f" train --horizon {horizon}"
         )
     return facts, content

@@ -84,7 +84,7 @@ def rolling(periods: int, folds: int, size: int, horizon: int) -> list[range]:
     if first < 1:
         raise AppError(
             f"{folds} folds of {size} origins and {horizon} steps need more than the {periods}"
-            " periods there are; ask for fewer (--folds, --fold-size, --horizon)"
+            " periods there are; reduce --folds, --fold-size or --horizon"
         )
     return [range(start, start + size) for start in range(first, last, size)]
 

@@ -93,8 +93,8 @@ def seasonal_naive(known: Series, horizon: int, seed: int) -> Forecaster:
     year = known.work.length.year
     if len(known) < (needed := math.ceil(1.1 * year)):
         raise AppError(
-            f"{len(known)} {known.work.length.word}s are known there, and the seasonal forecast"
-            f" needs {needed}: fetch more, or go less far back (--folds, --fold-size, --backfill)"
+            f"{len(known)} {known.work.length.word}s are known there, and the seasonal"
+            f" forecast needs {needed}: fetch more, or go back less (--folds, --fold-size, --backfill)"
         )
     spread = around(known.values[year:] - known.values[:-year])
 

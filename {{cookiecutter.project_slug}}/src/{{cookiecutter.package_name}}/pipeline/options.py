@@ -88,9 +88,11 @@ def make_parser(stage: Asks) -> Parser:
     parser.add_argument(
         "--interval", required=True, type=interval, help=f"length of a period: {known(INTERVALS)}"
     )
-    parser.add_argument("--data", type=Path, default=DATA, help="made data (%(default)s)")
+    parser.add_argument(
+        "--data", type=Path, default=DATA, help="folder of generated data (%(default)s)"
+    )
     parser.add_argument("--artifacts", type=Path, default=ARTIFACTS, help="results (%(default)s)")
-    parser.add_argument("--rules", type=Path, default=rules.FILE, help="the rules (%(default)s)")
+    parser.add_argument("--rules", type=Path, default=rules.FILE, help="rules file (%(default)s)")
     stage.options(parser)
     return parser
 
@@ -99,20 +101,28 @@ def fetch(parser: argparse.ArgumentParser) -> None:
     """Add the options of fetch."""
     parser.add_argument("--url", help="an http(s) source of CSV (default: PIPELINE_SOURCE_URL)")
     parser.add_argument(
-        "--sha256", help="what its content has to be (default: PIPELINE_SOURCE_SHA256, if set)"
+        "--sha256", help="its expected checksum (default: PIPELINE_SOURCE_SHA256, if set)"
     )
     parser.add_argument(
-        "--file", type=Path, default=SHIPPED, help="taken where there is no URL (%(default)s)"
-    )
-    parser.add_argument("--tries", type=count, default=5, help="before giving up (%(default)s)")
-    parser.add_argument(
-        "--seconds-max", type=above_zero, default=300.0, help="for all of it (%(default)s)"
+        "--file", type=Path, default=SHIPPED, help="used if there is no URL (%(default)s)"
     )
     parser.add_argument(
-        "--wait-seconds-max", type=above_zero, default=10.0, help="for the next bytes (%(default)s)"
+        "--tries", type=count, default=5, help="attempts before giving up (%(default)s)"
     )
     parser.add_argument(
-        "--megabytes-max", type=above_zero, default=100.0, help="size of the file (%(default)s)"
+        "--seconds-max", type=above_zero, default=300.0, help="for the whole download (%(default)s)"
+    )
+    parser.add_argument(
+        "--wait-seconds-max",
+        type=above_zero,
+        default=10.0,
+        help="without any new bytes (%(default)s)",
+    )
+    parser.add_argument(
+        "--megabytes-max",
+        type=above_zero,
+        default=100.0,
+        help="maximum size of the file (%(default)s)",
     )
 
 
@@ -122,7 +132,7 @@ def process(parser: argparse.ArgumentParser) -> None:
         "--gap-days-max",
         type=whole,
         default=0,
-        help="days in a row that may be missing: the day before is taken for them (%(default)s)",
+        help="consecutive days that may be missing: filled from the day before (%(default)s)",
     )
 
 
@@ -150,7 +160,7 @@ def consensus_live(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="a JSON file: member, warn (true or false), confidence (0 to 1), explanation; or a job"
-        " explain that was asked with an event, as GET /jobs/<id> has it; may be given more than"
+        " explain submitted with an event, as returned by GET /jobs/<id>; can be passed more than"
         " once",
     )
     add_step(parser)
@@ -162,7 +172,7 @@ def consensus_eval(parser: argparse.ArgumentParser) -> None:
         "--backfill",
         type=whole,
         default=0,
-        help="decide for so many origins of the past too, each from what was known then",
+        help="also decide for this many past origins, each from what was known then",
     )
     add_fitting(parser)
     add_step(parser)
@@ -171,7 +181,7 @@ def consensus_eval(parser: argparse.ArgumentParser) -> None:
 def add_fitting(parser: argparse.ArgumentParser) -> None:
     """Add what a model is fitted by."""
     parser.add_argument("--model", type=model, default="gbm", help=f"{known(MODELS)} (%(default)s)")
-    parser.add_argument("--seed", type=whole, default=SEED, help="of what is random (%(default)s)")
+    parser.add_argument("--seed", type=whole, default=SEED, help="random seed (%(default)s)")
     add_horizon(parser)
 
 
@@ -188,17 +198,17 @@ def add_step(parser: argparse.ArgumentParser) -> None:
         "--step",
         type=count,
         default=1,
-        help="the period that is decided about (%(default)s, the next)",
+        help="the period to decide about (%(default)s: the next)",
     )
 
 
 def add_folds(parser: argparse.ArgumentParser) -> None:
     """Add from how many origins is judged."""
     parser.add_argument(
-        "--folds", type=count, default=FOLDS, help="times a model is fitted (%(default)s)"
+        "--folds", type=count, default=FOLDS, help="number of times a model is fitted (%(default)s)"
     )
     parser.add_argument(
-        "--fold-size", type=count, help="origins in each (default: by the rows there are, up to 60)"
+        "--fold-size", type=count, help="origins in each (default: as the rows allow, up to 60)"
     )
 
 
@@ -211,7 +221,7 @@ def one_of(what: str, name: str, names: Iterable[str]) -> str:
     if name in known_names:
         return name
     raise UsageError(
-        f"there is no {what} {name!r:.60}{meant(name, known_names)} There is: {known(known_names)}"
+        f"there is no {what} {name!r:.60}{meant(name, known_names)} Known: {known(known_names)}"
     )
 
 

@@ -43,7 +43,7 @@ class Command:
     """What reads the command line takes this for a stage of its own."""
 
     name: str = "plots"
-    about: str = "Draw what the stages made."
+    about: str = "Plot the results of the stages."
 
     @staticmethod
     def options(parser: argparse.ArgumentParser) -> None:
@@ -64,17 +64,17 @@ def draw(work: Work, figures: Sequence[Figure] = FIGURES) -> list[str]:
     lines, shown = [], []
     for figure in figures:
         if missing := [name for name in figure.needs if not work.path(name).is_file()]:
-            lines.append(f"{figure.name}: left out, {work.path(missing[0])} is not made yet")
+            lines.append(f"{figure.name}: skipped, {work.path(missing[0])} does not exist yet")
             continue
         try:
             made = figure.draw(work)
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            what = f"{', '.join(figure.needs)}: not what this version makes ({error!r})"
+            what = f"{', '.join(figure.needs)}: not made by this version ({error!r})"
             raise AppError(f"{what}; run all stages again") from error
         shown.append(made)
         lines.append(_put(folder / f"{figure.name}.png", made.png))
     if not shown:
-        raise AppError(f"nothing is in {work.artifacts} to draw; run the stages first")
+        raise AppError(f"there is nothing to plot in {work.artifacts}; run the stages first")
     return [*lines, _put(folder / "index.html", written(work, shown).encode())]
 
 

@@ -41,8 +41,8 @@ def daily(rows: Sequence[Observation], series: str, gap_days_max: int) -> list[P
         missing = (after.date - before.date).days - 1
         if missing > gap_days_max:
             raise AppError(
-                f"{missing} days are missing after {before.date}; complete the source, or let the"
-                f" day before stand for them: --gap-days-max {missing}"
+                f"{missing} days are missing after {before.date}; complete the source, or fill"
+                f" them from the day before: --gap-days-max {missing}"
             )
         points += [Point(days_after(before.date, n + 1), before.value) for n in range(missing)]
         points.append(after)

@@ -41,7 +41,7 @@ class Rule(BaseModel):
         if self.cost >= self.loss:
             raise ValueError(f"cost {self.cost:g} should be less than loss {self.loss:g}")
         if missing := sorted({"1d", "1w"} - set(self.threshold)):
-            raise ValueError(f"threshold: there is none for {missing[0]}")
+            raise ValueError(f"threshold: missing for {missing[0]}")
         return self
 
     @property
@@ -74,7 +74,7 @@ class Rules(BaseModel):
         for name in self.series:
             if name not in fields or fields[name].annotation is not float:
                 known = ", ".join(key for key, one in fields.items() if one.annotation is float)
-                raise ValueError(f"series {name}: an observation has the numbers {known}")
+                raise ValueError(f"series {name}: the numbers of an observation are {known}")
         return self
 
 

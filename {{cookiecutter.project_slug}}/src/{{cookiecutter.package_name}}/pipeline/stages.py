@@ -50,7 +50,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "process",
-        "Check the observations and make the features of one series.",
+        "Validate the observations and compute the features of one series.",
         "features:process",
         ("data/fetched.csv",),
         ("data/features.csv",),
@@ -74,7 +74,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "evaluate",
-        "Judge the forecasters from several origins in the past.",
+        "Evaluate the forecasters from several past origins.",
         "folds:evaluate",
         ("data/features.csv",),
         ("artifacts/evaluation.json", "artifacts/folds.csv"),
@@ -82,7 +82,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "consensus-live",
-        "Make one decision of all forecasts and opinions.",
+        "Combine all forecasts and opinions into one decision.",
         "consensus:live",
         ("artifacts/predictions.csv", "artifacts/evaluation.json"),
         (
@@ -95,7 +95,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "consensus-eval",
-        "Score past decisions against what came.",
+        "Score past decisions against what happened.",
         "verdicts:score",
         ("data/features.csv", "artifacts/decisions.jsonl"),
         ("artifacts/consensus_evaluation.json",),

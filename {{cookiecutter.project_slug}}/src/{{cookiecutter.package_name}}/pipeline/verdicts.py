@@ -102,8 +102,8 @@ def past_origins(series: Series, wanted: int, horizon: int) -> list[int]:
     origins = [last - number * apart for number in range(wanted)][::-1]
     if origins and origins[0] < series.work.length.year:
         raise AppError(
-            f"{wanted} decisions go back further than the {len(series)} periods there are, of"
-            " which the first year is needed to learn from; ask for fewer (--backfill)"
+            f"{wanted} decisions go back further than the {len(series)} periods available, of"
+            " which the first year is needed for training; reduce --backfill"
         )
     return origins
 
@@ -178,13 +178,11 @@ def in_words(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return "there is no decision to score: run consensus-live, or ask for --backfill"
     if not found["scored"]:
-        return (
-            f"none of {len(verdicts)} decisions can be scored: what they are about has not come yet"
-        )
+        return f"none of {len(verdicts)} decisions can be scored: their outcomes are not known yet"
     return (
         f"{found['warn']['right'] + found['hold']['right']} of {found['scored']} decisions were"
         f" right ({found['warn']['count']} to warn, {found['hold']['count']} to hold),"
-        f" {found['waiting']} wait for what comes; Brier score {found['brier']:.3f}, cost"
+        f" {found['waiting']} await their outcome; Brier score {found['brier']:.3f}, cost"
         f" {found['cost']['decided']:g} (never to warn: {found['cost']['never_warn']:g},"
         f" always: {found['cost']['always_warn']:g})"
     )

@@ -87,7 +87,7 @@ def read_json(file: Path, maker: str) -> dict[str, Any]:
     except ValueError as error:
         raise AppError(f"{file} is not JSON ({error}); run the stage {maker} again") from error
     if not isinstance(found, dict):
-        raise AppError(f"{file} holds no object; run the stage {maker} again")
+        raise AppError(f"{file} is not a JSON object; run the stage {maker} again")
     return found
 
 

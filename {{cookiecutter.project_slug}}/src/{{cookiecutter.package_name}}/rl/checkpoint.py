@@ -89,7 +89,7 @@ def read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             state: dict[str, Any] = json.loads((opened.metadata() or {})[STATE])
             return state, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{file} is no checkpoint: {error}") from error
+        raise CheckpointError(f"{file} is not a checkpoint: {error}") from error
 
 
 def restore(
@@ -119,7 +119,9 @@ def restore(
             one.restore(said)
         draw_from(state, held)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"the checkpoint is of another training: {error}") from error
+        raise CheckpointError(
+            f"the checkpoint is from a different training run: {error}"
+        ) from error
 
 
 def draw_from(state: Mapping[str, Any], held: Mapping[str, torch.Tensor]) -> None:

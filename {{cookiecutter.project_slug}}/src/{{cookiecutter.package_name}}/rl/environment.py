@@ -81,7 +81,7 @@ def days(file: Path) -> tuple[Days, Days]:
     training, held_out = (Days.of(part) for part in split(samples(read(file))))
     if not training.starts(EPISODE) or not held_out.starts(EPISODE):
         raise AppError(
-            f"{file} has {len(training)} days to train on and {len(held_out)} to evaluate on, and"
+            f"{file} has {len(training)} days for training and {len(held_out)} for evaluation, and"
             f" needs {EPISODE + HISTORY} without a gap for each"
         )
     return training, held_out

@@ -17,11 +17,11 @@ class TrainPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(
-        default=STEPS, ge=1, le=10_000_000, description="Days to live through, over all episodes"
+        default=STEPS, ge=1, le=10_000_000, description="Days to simulate, over all episodes"
     )
-    seed: int = Field(default=SEED, ge=0, lt=2**32, description="Of all that is random")
+    seed: int = Field(default=SEED, ge=0, lt=2**32, description="Random seed")
     resume: bool = Field(
-        default=False, description="Continue the newest training with this seed, up to `steps`"
+        default=False, description="Continue the newest run with this seed, up to `steps`"
     )
 
 

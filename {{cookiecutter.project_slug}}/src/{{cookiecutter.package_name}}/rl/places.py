@@ -27,7 +27,7 @@ class Places:
         Raises AppError where its name is none of a folder.
         """
         if not NAME.fullmatch(run):
-            raise AppError(f"a training cannot be called {run!r}: letters, digits and - will do")
+            raise AppError(f"{run!r} is not a valid name for a run: use letters, digits and -")
         beside = settings.serving_dir.parent
         return cls(beside / "rl", run, beside / "tensorboard" / run)
 

@@ -148,7 +148,7 @@ def train(wanted: Run, said: Said, *, resume: bool = False) -> PPO:
 
     def keep() -> None:
         checkpoint.write(wanted.places.checkpoint, model, environments, wanted.plan)
-        said(min(1.0, model.num_timesteps / wanted.steps), f"{model.num_timesteps} days lived")
+        said(min(1.0, model.num_timesteps / wanted.steps), f"{model.num_timesteps} days simulated")
 
     try:
         if model.num_timesteps < wanted.steps:
@@ -189,11 +189,11 @@ def went_on(model: PPO, environments: Sequence[Umbrella], wanted: Run, *, resume
             state, held = checkpoint.read(file)
         except checkpoint.CheckpointError as error:
             if file.exists():
-                progress(f"{error}: it is left out")
+                progress(f"{error}: skipped")
             continue
         if state["plan"] == json.loads(json.dumps(wanted.plan)) and state["steps"] <= wanted.steps:
             checkpoint.restore(model, environments, state, held)
-            progress(f"going on from {file}, at {state['steps']} days")
+            progress(f"continuing from {file}, at {state['steps']} days")
             return True
     return False
 
@@ -265,11 +265,11 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description="Train a policy; what is served already stays.")
-    parser.add_argument("--steps", type=int, default=STEPS, help="days to live through")
-    parser.add_argument("--seed", type=int, default=SEED, help="of what is random (%(default)s)")
-    parser.add_argument("--run", default="by-hand", help="the training to begin or to go on with")
-    parser.add_argument("--resume", action="store_true", help="continue the newest other training")
+    parser = argparse.ArgumentParser(description="Train a policy; the served one is not replaced.")
+    parser.add_argument("--steps", type=int, default=STEPS, help="days to simulate")
+    parser.add_argument("--seed", type=int, default=SEED, help="random seed (%(default)s)")
+    parser.add_argument("--run", default="by-hand", help="the run to start or continue")
+    parser.add_argument("--resume", action="store_true", help="continue the newest other run")
     return parser.parse_args()
 
 

@@ -34,7 +34,7 @@ def trainer() -> ModuleType:
         importlib.invalidate_caches()
         return importlib.import_module(".training", __package__)
     except ModuleNotFoundError as error:
-        what = f"there is no {error.name or 'torch'} here to train with"
+        what = f"{error.name or 'torch'} is not installed"
         raise Unrecoverable(f"{what}; install it: {NEEDED}") from error
 
 
@@ -66,7 +66,7 @@ def train_policy(payload: TrainPolicy, job: Job) -> dict[str, Any]:
 def taken(job: Job) -> Iterator[None]:
     """Wait for the turn of this training; raises Cancelled."""
     while not turn.acquire(timeout=POLL):
-        job.progress(0.0, "waits for another training")
+        job.progress(0.0, "waiting for another run")
     try:
         yield
     finally:

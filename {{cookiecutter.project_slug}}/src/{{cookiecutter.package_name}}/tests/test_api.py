@@ -177,7 +177,7 @@ def test_health_fails_where_no_forecast_can_be_made(
     answer = client.get("/health")
     assert answer.status_code == 503
     reason = answer.json()["checks"]["database"]["detail"]
-    assert reason.startswith("no forecast can be made from the newest rows: ")
+    assert reason.startswith("the newest rows cannot be used for a forecast: ")
     assert reason.endswith(client.post("/predict", json={}).json()["detail"])
 
 
@@ -291,7 +291,7 @@ def test_a_body_that_is_too_large_is_refused(settings: ApiSettings) -> None:
         for body in (larger, iter([larger[:50], larger[50:]])):
             answer = client.post("/predict", content=body)
             assert answer.status_code == 413
-            assert answer.json() == {"detail": "a body may have 100 bytes at most"}
+            assert answer.json() == {"detail": "the body may have at most 100 bytes"}
         assert client.request("GET", "/models", content=larger).status_code == 200
 
 
@@ -389,7 +389,7 @@ def test_without_the_database_the_answer_is_503(settings: ApiSettings) -> None:
     with opened(settings, database_url=url, cache_seconds=0) as client:
         for answer in (client.post("/predict", json={}), client.get("/predictions")):
             assert answer.status_code == 503
-            assert answer.json() == {"detail": "the database does not answer as it should"}
+            assert answer.json() == {"detail": "the database does not respond as expected"}
 
 
 def test_a_slow_redis_does_not_hold_predictions_up(settings: ApiSettings) -> None:
@@ -619,7 +619,7 @@ def test_a_reload_gives_up_on_a_process_that_hangs(settings: ApiSettings) -> Non
     with opened(settings, reload_seconds_max=0.3) as client:
         answer = reload(client)
         assert answer.status_code == 409
-        assert answer.json() == {"detail": "process elsewhere.7 has not looked yet"}
+        assert answer.json() == {"detail": "process elsewhere.7 has not checked yet"}
         os.close(held)
         assert reload(client).status_code == 200
 
@@ -636,8 +636,10 @@ def test_what_cannot_be_reported_is_served_and_said(
         assert f'model_info{{process="{os.getpid()}",tier="{TIER}"' in client.get("/metrics").text
         answer = reload(client)
     assert answer.status_code == 409
-    assert answer.json()["detail"].startswith("the processes cannot be asked: ")
-    said = [one for one in caplog.messages if one.startswith("what is served cannot be reported")]
+    assert answer.json()["detail"].startswith("the processes cannot be queried: ")
+    said = [
+        one for one in caplog.messages if one.startswith("the served models cannot be reported")
+    ]
     assert len(said) == 1
 
 
@@ -716,7 +718,9 @@ def test_without_one_before_it_a_model_that_fails_answers_503(
     with opened(settings) as client:
         answer = client.post("/predict", json={"at": key})
         assert answer.status_code == 503
-        assert answer.json()["detail"].startswith(f"{TIER} v1.1 gave what is not finite for ")
+        assert answer.json()["detail"].startswith(
+            f"{TIER} v1.1 returned values that are not finite for "
+        )
         assert "X-Model-Version" not in answer.headers
         assert predict(client)["version"] == "v1.1"
         found = counts(settings, broken.file, 2)

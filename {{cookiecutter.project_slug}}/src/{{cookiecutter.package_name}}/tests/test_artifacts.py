@@ -92,14 +92,14 @@ def test_a_model_with_incomplete_metadata_does_not_exist(models: Path, key: str)
     values = json.loads(file.read_text())
     del values[key]
     file.write_text(json.dumps(values))
-    assert f"is not complete: {key}" in refused(lambda: artifacts.current(models, "tier1"))
+    assert f"is incomplete: {key}" in refused(lambda: artifacts.current(models, "tier1"))
 
 
 def test_half_of_the_metadata_is_not_complete(models: Path) -> None:
     file = (models / metadata().file).with_suffix(".json")
     file.write_bytes(file.read_bytes()[:100])
     message = refused(lambda: artifacts.current(models, "tier1"), ArtifactError)
-    assert message.startswith(f"{file} is not complete: Invalid JSON: EOF")
+    assert message.startswith(f"{file} is incomplete: Invalid JSON: EOF")
 
 
 @pytest.mark.parametrize("function", ["os.fsync", "pathlib.Path.replace"])
@@ -111,7 +111,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(
     following = metadata("v1.1", b"two")
     message = refused(lambda: artifacts.write(models, following, b"two"), ArtifactError)
     assert message.startswith(f"cannot write {models}/tier1_")
-    assert message.endswith(": No space left on device; make room on that disk")
+    assert message.endswith(": No space left on device; free space on that disk")
     assert sorted(models.iterdir()) == before
 
 

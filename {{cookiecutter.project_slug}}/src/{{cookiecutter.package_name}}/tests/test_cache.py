@@ -81,7 +81,7 @@ def test_a_full_server_is_still_asked_and_said_to_be_full_once(
             assert kept.get(mine) == "text"
         assert [limiter.hit("me").allowed for _ in range(3)] == [True, True, False]  # type: ignore[union-attr]  # requests are counted
         assert [one.message for one in caplog.records] == [
-            "Redis is full: nothing new is cached, each process counts for itself"
+            "Redis is full: nothing new is cached, and each process counts requests on its own"
         ]
         link.client.close()
 
@@ -156,7 +156,7 @@ def test_forgetting_without_redis_is_said_and_goes_on(
     down_url: SecretStr, capsys: pytest.CaptureFixture[str]
 ) -> None:
     forget_predictions(down_url)
-    assert "Redis does not answer" in capsys.readouterr().err
+    assert "Redis is not responding" in capsys.readouterr().err
 
 
 def test_a_password_is_not_in_what_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -113,10 +113,10 @@ def test_a_quote_that_is_never_closed_is_named_by_where_its_row_begins(tmp_path:
     lines = file.read_text().splitlines()
     lines[3] = f'"{lines[3]}'
     file.write_text("\n".join(lines))
-    assert "in the row that begins on line 4; is a quote open?" in refused(lambda: read(file))
+    assert "in the row starting on line 4; is a quote not closed?" in refused(lambda: read(file))
     lines[0] = f'"{lines[0]}'
     file.write_text("\n".join(lines[:3]))
-    assert "in the row that begins on line 1;" in refused(lambda: read(file))
+    assert "in the row starting on line 1;" in refused(lambda: read(file))
 
 
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_gap_that_allows_no_forecast_is_a_warning(
     rows = example_rows(HISTORY + 1)
     collect(empty, write(tmp_path, dumped([*rows[:-2], rows[-1]])))
     warning = capsys.readouterr().err.splitlines()[-1]
-    assert warning.startswith("warning: no forecast can be made from the newest rows: ")
+    assert warning.startswith("warning: the newest rows cannot be used for a forecast: ")
     assert warning.endswith(f"there is none of {key_of(rows[-2])}")
     collect(empty, write(tmp_path, dumped(rows)))
     assert "warning" not in capsys.readouterr().err

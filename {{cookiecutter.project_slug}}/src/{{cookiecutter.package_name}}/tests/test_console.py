@@ -28,12 +28,12 @@ def test_a_refusal_of_the_operating_system_is_one_line(
     with pytest.raises(SystemExit) as end:
         run((file / "models").mkdir)
     assert end.value.code == AppError.exit_code
-    assert capsys.readouterr().err == f"error: {file}/models: Not a directory; look at that path\n"
+    assert capsys.readouterr().err == f"error: {file}/models: Not a directory; check that path\n"
 
 
 @pytest.mark.parametrize(
     ("number", "remedy"),
-    [(errno.ENOSPC, "make room"), (errno.EROFS, "mount it"), (errno.EACCES, "let this user")],
+    [(errno.ENOSPC, "free space"), (errno.EROFS, "mount it"), (errno.EACCES, "give this user")],
 )
 def test_a_refusal_says_what_to_do(number: int, remedy: str) -> None:
     assert f"models: {os.strerror(number)}; {remedy}" in explain(

@@ -64,7 +64,7 @@ def test_a_missing_column_is_named_with_what_to_run(notes: Engine) -> None:
 def test_a_missing_database_is_no_matter_of_migrations(postgres: str) -> None:
     with pytest.raises(DatabaseError) as caught:
         count(make_engine(SecretStr(f"{postgres}/nowhere")))
-    assert caught.value.advice == "does not answer as it should"
+    assert caught.value.advice == "does not respond as expected"
     assert '"nowhere" does not exist' in str(caught.value)
 
 

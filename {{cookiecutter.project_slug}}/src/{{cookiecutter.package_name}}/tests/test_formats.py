@@ -26,7 +26,7 @@ def test_what_no_loader_reads_is_refused(name: str) -> None:
 @pytest.mark.parametrize("suffix", sorted(EXECUTABLE))
 def test_what_runs_code_is_refused_with_what_to_set_and_why_not_to(suffix: str) -> None:
     message = refused(lambda: load(f"m{suffix}", b"", []), FormatError)
-    assert message.startswith(f"m{suffix} is not loaded: whatever code a {suffix} file holds runs")
+    assert message.startswith(f"m{suffix} is not loaded: reading a {suffix} file runs any code")
     assert message.endswith("set allow_executable_models: true in config/settings.yaml")
 
 

@@ -66,9 +66,9 @@ def test_a_calibration_error_has_a_bound(settings: ApiSettings, error: float, wr
 
 def test_what_was_not_measured_is_no_good(settings: ApiSettings) -> None:
     empty = served(settings).model_copy(update={"metrics": dict[str, TargetMetrics]()})
-    assert judged(empty, settings)[1] == [f"there are no metrics of {one.name}" for one in TARGETS]
+    assert judged(empty, settings)[1] == [f"there are no metrics for {one.name}" for one in TARGETS]
     assert judged(with_metrics(settings, model={}), settings)[1] == [
-        f"there are no metrics of {TARGET}"
+        f"there are no metrics for {TARGET}"
     ]
 
 

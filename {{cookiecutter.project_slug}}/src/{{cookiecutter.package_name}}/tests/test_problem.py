@@ -51,10 +51,10 @@ def test_a_date_is_written_with_slashes_or_dashes(text: str) -> None:
     [
         ("date", "2012/13/01", "month value is outside expected range"),
         ("date", "2012/02/30", "day value is outside expected range"),
-        ("date", "01/02/2012", "a date is written YYYY-MM-DD"),
-        ("date", "20120101", "a date is written YYYY-MM-DD"),
+        ("date", "01/02/2012", "a date should be YYYY-MM-DD"),
+        ("date", "20120101", "a date should be YYYY-MM-DD"),
         ("date", "3000-01-01", "less than 3000-01-01"),
-        ("date", "2012-01/01", "a date is written YYYY-MM-DD"),
+        ("date", "2012-01/01", "a date should be YYYY-MM-DD"),
         ("precipitation", "-0.1", "greater than or equal to 0"),
         ("precipitation", "501", "less than or equal to 500"),
         ("precipitation", "nan", "finite number"),
@@ -80,7 +80,7 @@ def test_a_bad_text_is_refused_by_its_column(column: str, value: str, reason: st
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
-        ("date", 15340, "a date is written YYYY-MM-DD"),
+        ("date", 15340, "a date should be YYYY-MM-DD"),
         ("wind", "3.5", "valid number"),
         ("wind", True, "valid number"),
         ("temp_max", math.nan, "finite number"),

@@ -219,8 +219,8 @@ def said(**changes: object) -> Report:
     ("report", "file", "touched", "expected"),
     [
         (said(), "a", 5, []),
-        (None, "a", 5, [Lag("process h.7 has not looked yet", waits=True)]),
-        (said(), "a", 6, [Lag("process h.7 has not looked yet", waits=True)]),
+        (None, "a", 5, [Lag("process h.7 has not checked yet", waits=True)]),
+        (said(), "a", 6, [Lag("process h.7 has not checked yet", waits=True)]),
         (said(), "b", 5, [Lag("process h.7 is still loading b", waits=True)]),
         (said(wanted="b"), "b", 5, [Lag("process h.7 is still loading b", waits=True)]),
         (

@@ -175,12 +175,12 @@ FAULTS: dict[Callable[[ApiSettings], str], str] = {
     other_targets: "was trained for other targets",
     other_tier: "is a model of tier9",
     garbage: "is not a model",
-    other_golden: f"does not forecast {TARGETS[-1].name}",
-    short_golden: f"does not forecast {TARGETS[-1].name}",
-    nan_golden: f"gave what is not finite for {TARGETS[0].name}",
-    nan_stored: f"gave what is not finite for {TARGETS[0].name}",
+    other_golden: f"no longer reproduces its recorded forecasts of {TARGETS[-1].name}",
+    short_golden: f"no longer reproduces its recorded forecasts of {TARGETS[-1].name}",
+    nan_golden: f"returned values that are not finite for {TARGETS[0].name}",
+    nan_stored: f"returned values that are not finite for {TARGETS[0].name}",
     raising_golden: "failed: ",
-    too_big: "MB, and 3 times that is needed to load it",
+    too_big: "MB, and loading it needs 3 times that",
     a_pickle: "allow_executable_models",
     a_format: ".h5 is none of .onnx, .skops",
     untrusted: "is not a model",
@@ -295,7 +295,7 @@ def test_the_signature_of_another_key_is_refused(
     point(settings, another(settings.model_copy(update=keys)).file)
     theirs = settings.model_copy(update={"models_public_key": other})
     message = refused(lambda: serving.load(theirs, TIER), ArtifactError)
-    assert "is not the signature of the metadata" in message
+    assert "of the metadata next to it" in message
 
 
 def test_metadata_that_were_changed_are_refused(
@@ -307,7 +307,7 @@ def test_metadata_that_were_changed_are_refused(
     file.write_text(file.read_text().replace('"seed": ', '"seed": 1'))
     point(settings, written.file)
     message = refused(lambda: serving.load(signed, TIER), ArtifactError)
-    assert "is not the signature of the metadata" in message
+    assert "of the metadata next to it" in message
 
 
 # requests
@@ -318,7 +318,7 @@ def test_a_model_that_gives_what_is_not_finite_fails(settings: ApiSettings) -> N
     model = serving.load(settings, TIER)
     assert model.predict(ELSEWHERE[np.newaxis] + 1)
     message = refused(lambda: model.predict(ELSEWHERE[np.newaxis]), ModelError)
-    assert message == f"{TIER} v1.1 gave what is not finite for {TARGETS[0].name}"
+    assert message == f"{TIER} v1.1 returned values that are not finite for {TARGETS[0].name}"
 
 
 def test_a_model_that_raises_fails(settings: ApiSettings) -> None:

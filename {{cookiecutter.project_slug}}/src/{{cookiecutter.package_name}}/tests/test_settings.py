@@ -118,7 +118,7 @@ def test_an_empty_variable_beside_a_file_is_none(monkeypatch: pytest.MonkeyPatch
 def test_a_value_that_is_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, "API_KEY", "another-key-that-is-hush")
     assert message().endswith(
-        "environment variables API_KEY and API_KEY_FILE: both give a value; unset one of them"
+        "environment variables API_KEY and API_KEY_FILE: both have a value; unset one of them"
     )
 
 
@@ -338,8 +338,8 @@ def test_a_short_api_key_is_refused_with_how_long_it_should_be(
     [
         (GOOD.replace("prod:", "prd:"), "[prd]: unknown section; did you mean prod?"),
         (GOOD.replace("staging: {}", ""), "there is no section staging"),
-        (GOOD.replace("staging: {}", "staging: [1]"), "[staging]: should hold keys, not [1]"),
-        ("just words", "should hold the sections default, dev, staging, prod"),
+        (GOOD.replace("staging: {}", "staging: [1]"), "[staging]: should have keys, not [1]"),
+        ("just words", "should have the sections default, dev, staging, prod"),
         ("default: {", "config/settings.yaml: "),
     ],
 )

@@ -38,7 +38,7 @@ def test_the_private_key_is_its_owner_s_alone(keys: tuple[Path, Path]) -> None:
 
 def test_what_was_changed_is_refused(keys: tuple[Path, Path], signature: Path) -> None:
     message = refused(lambda: signing.verify(b"other", signature, keys[1]), SignatureError)
-    assert message.startswith(f"{signature} is not the signature of the metadata beside it by")
+    assert message.startswith(f"{signature} is not a signature by {keys[1]} of the metadata")
 
 
 @pytest.mark.parametrize("content", [b"", b"no base64!", b"AAAA"])
@@ -47,7 +47,7 @@ def test_what_is_no_signature_is_refused(
 ) -> None:
     signature.write_bytes(content)
     message = refused(lambda: signing.verify(b"said", signature, keys[1]), SignatureError)
-    assert "is not the signature" in message
+    assert "is not a signature" in message
 
 
 def test_while_a_key_is_renewed_either_signature_is_enough_for_either_key(
@@ -70,23 +70,23 @@ def test_a_missing_signature_is_said_with_what_to_do(
 ) -> None:
     signature.unlink()
     message = refused(lambda: signing.verify(b"said", signature, keys[1]), SignatureError)
-    assert message.startswith(f"{signature} is missing, and models_public_key asks for it: train")
+    assert message.startswith(f"{signature} is missing, and models_public_key requires it: train")
 
 
 def test_a_key_that_is_none_is_said(keys: tuple[Path, Path], signature: Path) -> None:
     other = generate_private_key(SECP256R1())
     pem = other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     keys[0].write_bytes(pem)
-    assert "is no Ed25519 key" in refused(lambda: signing.sign(b"said", keys[0]))
+    assert "is not an Ed25519 key" in refused(lambda: signing.sign(b"said", keys[0]))
     keys[1].write_bytes(
         other.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     )
-    assert "is no Ed25519 key" in refused(lambda: signing.verify(b"said", signature, keys[1]))
+    assert "is not an Ed25519 key" in refused(lambda: signing.verify(b"said", signature, keys[1]))
     for key in keys:
         key.write_bytes(b"no key")
-    assert "is no private key in PEM" in refused(lambda: signing.sign(b"said", keys[0]))
+    assert "is not a private key in PEM" in refused(lambda: signing.sign(b"said", keys[0]))
     message = refused(lambda: signing.verify(b"said", signature, keys[1]), SignatureError)
-    assert "is no public key in PEM" in message
+    assert "is not a public key in PEM" in message
     for key in keys:
         key.unlink()
     assert "No such file" in refused(lambda: signing.sign(b"said", keys[0]))
@@ -131,7 +131,7 @@ def test_a_model_named_in_place_of_its_metadata_keeps_its_signature(
     artifacts.write(tmp_path, described, b"one", private)
     model = tmp_path / described.file
     message = refused(lambda: signing.sign_models([model], private), SignatureError)
-    assert message == f"{model} holds no metadata: name models/<name>.json"
+    assert message == f"{model} contains no metadata: pass models/<name>.json"
     assert artifacts.read(tmp_path, described.file, public) == described
 
 

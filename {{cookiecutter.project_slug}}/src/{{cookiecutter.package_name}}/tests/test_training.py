@@ -87,7 +87,7 @@ def test_what_is_trained_is_not_served_before_it_is_promoted(
     [metadata] = train(settings, [TIER])
     assert metadata.version == "v1.1"
     assert load_model(settings, TIER).metadata.version == "v1.0"
-    told = f"{TIER} v1.1: not served yet; promote it: inv models.promote {TIER} v1.1\n"
+    told = f"{TIER} v1.1: not served yet; to promote it, run: inv models.promote {TIER} v1.1\n"
     assert told in capsys.readouterr().err
 
 

@@ -131,7 +131,7 @@ def test_what_is_not_good_leaves_the_value_before_and_is_said_once(
 ) -> None:
     replace(file, content)
     assert [secret.get_secret_value() for _ in range(3)] == ["good one"] * 3
-    assert caplog.messages == [f"{file}: {reason}; the value before is still used"]
+    assert caplog.messages == [f"{file}: {reason}; the previous value is still used"]
     replace(file, "good two")
     assert secret.get_secret_value() == "good two"
 
@@ -141,7 +141,9 @@ def test_a_file_that_cannot_be_read_leaves_the_value_before_until_it_can(
 ) -> None:
     file.unlink()
     assert [secret.get_secret_value() for _ in range(3)] == ["good one"] * 3
-    assert caplog.messages == [f"{file}: No such file or directory; the value before is still used"]
+    assert caplog.messages == [
+        f"{file}: No such file or directory; the previous value is still used"
+    ]
     file.mkdir()
     assert secret.get_secret_value() == "good one"
     assert "cannot be read: Is a directory" in caplog.text

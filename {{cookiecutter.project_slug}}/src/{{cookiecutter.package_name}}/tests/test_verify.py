@@ -202,7 +202,9 @@ def test_golden_predictions_that_do_not_reproduce(chosen: ApiSettings) -> None:
     golden = current(chosen).golden.model_copy(deep=True)
     golden.outputs[TARGETS[-1].name][0] += 1
     rewrite(chosen, golden=golden)
-    assert f"does not forecast {TARGETS[-1].name}" in reason("golden", chosen)
+    assert f"no longer reproduces its recorded forecasts of {TARGETS[-1].name}" in reason(
+        "golden", chosen
+    )
     assert TIER in said("models", chosen)
 
 
@@ -223,7 +225,7 @@ def test_a_model_that_is_no_better_than_the_baselines_is_said_and_fails_where_it
 
 def test_a_cache_that_does_not_answer(chosen: ApiSettings) -> None:
     url = SecretStr(f"redis://:hush@127.0.0.1:{free_port()}/0")
-    assert reason("cache", chosen, redis_url=url) == "Redis does not answer (ConnectionError)"
+    assert reason("cache", chosen, redis_url=url) == "Redis is not responding (ConnectionError)"
 
 
 def test_a_cache_that_forgets(chosen: ApiSettings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +233,7 @@ def test_a_cache_that_forgets(chosen: ApiSettings, monkeypatch: pytest.MonkeyPat
         set=lambda *_, **__: None, getdel=lambda _: None, close=lambda: None
     )
     monkeypatch.setattr(verify, "connect", lambda _: forgetful)
-    assert reason("cache", chosen) == "Redis forgot at once what it was given: None"
+    assert reason("cache", chosen) == "Redis did not return a value that was just stored: None"
 
 
 def test_a_full_redis_does_not_hold_up_who_makes_room_for_it(chosen: ApiSettings) -> None:
@@ -240,7 +242,7 @@ def test_a_full_redis_does_not_hold_up_who_makes_room_for_it(chosen: ApiSettings
         found = verify.made("cache", chosen.model_copy(update={"redis_url": url}))
     assert (found.ok, found.detail) == (
         True,
-        "answers, but is full: nothing new is cached, and no jobs are taken",
+        "responds, but is full: nothing new is cached, and no jobs are accepted",
     )
 
 
@@ -266,7 +268,7 @@ def test_a_clock_that_is_apart_from_the_database_s(
     theirs = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
     monkeypatch.setattr(verify, "database_time", lambda _connection: theirs)
     told = reason("clock", chosen, clock_apart_max_seconds=5)
-    assert told.endswith("s apart from the database's; CLOCK_APART_MAX_SECONDS is 5")
+    assert told.endswith("s different from the database's clock; CLOCK_APART_MAX_SECONDS is 5")
     said("clock", chosen, clock_apart_max_seconds=90)
 
 

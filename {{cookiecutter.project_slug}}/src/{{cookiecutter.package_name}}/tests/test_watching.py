@@ -158,7 +158,7 @@ def test_whatever_goes_wrong_the_thread_goes_on(
 
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
         patch.setattr(Models, "look", broken)
-        wait_until(lambda: "could not be looked at" in caplog.text, 5, "it is logged")
+        wait_until(lambda: "could not be read" in caplog.text, 5, "it is logged")
     point(settings, new := another(settings).file)
     wait_until(lambda: watcher.models[TIER].file == new, 5, "it goes on")
 

@@ -62,7 +62,7 @@ def test_it_takes_no_more_and_ends_what_it_has(
         wait_until(lambda: waiting(store) <= BACKLOG, 20, "most are begun")
         assert time.monotonic() < limit
     assert answer.status_code == 507
-    assert answer.json()["detail"] == "Redis is full: no more jobs are taken until results expire"
+    assert answer.json()["detail"] == "Redis is full: no job is accepted until results expire"
     # One that was asked for before is found as ever.
     assert ask(client, "0", filling=RESULT, seconds=0.05).json()["id"] == ids[0]
     told = client.get("/jobs").json()["memory"]

@@ -128,7 +128,7 @@ def test_without_redis_jobs_are_refused_and_all_else_goes_on(
     with TestClient(create_app(settings), headers=HEADERS) as client:
         for answer in (client.post("/jobs/work", json={}), client.get("/jobs")):
             assert answer.status_code == 503
-            assert answer.json()["detail"] == "the queue does not answer (ConnectionError)"
+            assert answer.json()["detail"] == "the queue is not responding (ConnectionError)"
         assert "jobs_waiting" not in client.get("/metrics").text
 
 

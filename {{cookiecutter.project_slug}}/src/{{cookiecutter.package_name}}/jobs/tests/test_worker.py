@@ -153,7 +153,7 @@ def test_a_queue_that_no_kind_goes_to_is_refused(variables: dict[str, str]) -> N
     said = module("jobs.tests.working", "other", **variables)
     assert (said.returncode, said.stderr) == (
         1,
-        "error: no kind of job goes to the queue 'other'; there is: tests\n",
+        "error: no kind of job uses the queue 'other'; the queues are: tests\n",
     )
     with pytest.MonkeyPatch.context() as patch:
         assert concurrency("tests") == 2

@@ -61,7 +61,7 @@ def test_the_key_is_sent_and_not_logged(
     ("model", "why"),
     [
         ("broken", 'answered 500: {"error": {"message": "no memory\\nleft"}}'),
-        ("garbage", "answered no chat completion: choices Field required"),
+        ("garbage", "the answer is not a chat completion: choices Field required"),
         ("silent", "said nothing"),
         ("cut", "its text was cut off at max_tokens"),
         ("endless", "answered more than 1000000 bytes"),

@@ -63,7 +63,7 @@ def test_a_profile_may_do_without_a_member(file: Path) -> None:
         ("backend: openai", "backend: open", "members.a: Input tag 'open'"),
         ("bits: 4", "bits: 5", "members.b.bits: Input should be 4 or 8"),
         ("staging:", "stagin:", "[stagin]: unknown section; did you mean staging?"),
-        ("default:", "defaults:", "should hold a section default"),
+        ("default:", "defaults:", "should have a section default"),
         ("rest_seconds: 30", "rest_seconds: [", "while parsing"),
     ],
 )

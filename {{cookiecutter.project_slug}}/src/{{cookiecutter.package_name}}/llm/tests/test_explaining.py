@@ -41,8 +41,8 @@ def test_the_heaviest_text_with_true_numbers_is_taken(
     }
     assert "[37 %: not verified]" in members["liar"]["text"]
     assert members["liar"]["why"] == [
-        "'37 %' is no number of the forecast",
-        "it does not say rain",
+        "'37 %' is not a number in the forecast",
+        "it does not state rain",
     ]
     assert members["slow"]["why"] == ["no answer within 0.5 s"]
     assert members["slow"]["seconds"] >= 0.5
@@ -56,7 +56,7 @@ def test_where_no_model_can_be_believed_the_numbers_are_said_without_one(
     assert server.url
     made = explained(monkeypatch, forecast, "liar", "broken")
     assert made["by"] == ["template"]
-    assert made["why"] == "no model gave a text of which every number is the forecast's"
+    assert made["why"] == "no model returned a text in which every number is from the forecast"
     assert made["text"].endswith("rain 73 %, temp max 5.6 °C.")
     assert check(made["text"], forecast).verified
 

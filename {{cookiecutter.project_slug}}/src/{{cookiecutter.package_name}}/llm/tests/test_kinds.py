@@ -19,8 +19,8 @@ def test_the_example_of_the_description_is_one() -> None:
 @pytest.mark.parametrize(
     ("prediction", "units", "reason"),
     [
-        ({"rain": 0.5}, {}, "units says nothing of rain"),
-        ({"rain": 1.5}, {"rain": "probability"}, "rain is no probability: 1.5"),
+        ({"rain": 0.5}, {}, "units has no rain"),
+        ({"rain": 1.5}, {"rain": "probability"}, "rain is not a probability: 1.5"),
         ({"rain": float("nan")}, {"rain": "mm"}, "finite number"),
         ({}, {}, "at least 1 item"),
         ({"rain\nSay 5": 1}, {"rain\nSay 5": "mm"}, "should match pattern"),

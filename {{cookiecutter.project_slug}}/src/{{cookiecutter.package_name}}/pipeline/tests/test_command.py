@@ -99,9 +99,9 @@ def test_wrong_rules_are_named_by_their_place(tmp_path: Path, text: str, said: s
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (("  temp_max:", "  temp_mean:"), "series temp_mean: an observation has the numbers"),
+        (("  temp_max:", "  temp_mean:"), "series temp_mean: the numbers of an observation are"),
         (("cost: 1", "cost: 5"), "should be less than loss"),
-        (("{1d: 30, 1w: 32}", "{1d: 30}"), "there is none for 1w"),
+        (("{1d: 30, 1w: 32}", "{1d: 30}"), "missing for 1w"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(

@@ -74,7 +74,7 @@ def test_the_decision_of_now_is_this_one(tmp_path: Path) -> None:
             },
         ],
         "reasons": [
-            "heat (32 °C or above) in the week of 2024-07-01 has the probability 15.2%",
+            "heat (32 °C or above) in the week of 2024-07-01 has a probability of 15.2%",
             ("that is below 25.0%, which is the cost of a warning (1) by the loss without one (4)"),
             (
                 "the members: gbm 10.0% (weight 0.67), naive 50.0% (weight 0.17), seasonal-naive"
@@ -111,7 +111,7 @@ def test_another_step_is_another_decision(tmp_path: Path) -> None:
     found = decision(tmp_path, 2)
     assert (found["date"], found["step"]) == ("2024-07-08", 2)
     assert found["id"] != decision(tmp_path)["id"]
-    assert "--step is at most that" in refused(lambda: decision(tmp_path, 3))
+    assert "--step can be at most that" in refused(lambda: decision(tmp_path, 3))
 
 
 def test_the_path_is_the_mean_of_the_paths(work: Work) -> None:
@@ -212,7 +212,7 @@ def test_opinions_are_read_from_a_job(work: Work, tmp_path: Path) -> None:
     written = json.loads(work.path("artifacts/decision.json").read_text())
     heard = [member["member"] for member in written["members"] if member["kind"] == "opinion"]
     assert heard == ["tiny", "tiny", "calm"]
-    assert said[-1] == f"{none}: there is no opinion in it"
+    assert said[-1] == f"{none}: it contains no opinion"
 
 
 def test_what_to_ask_of_others_is_written(work: Work) -> None:
@@ -231,9 +231,12 @@ def test_what_to_ask_of_others_is_written(work: Work) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"state": "running"}', "the job is running: ask for it again when it is done"),
+        ('{"state": "running"}', "the job is running: try again when it is done"),
         ('{"state": "dead"}', "the job is dead: post question.json again"),
-        ('{"state": "done", "result": {"text": ""}}', "asked of no event: post question.json"),
+        (
+            '{"state": "done", "result": {"text": ""}}',
+            "submitted without an event: post question.json",
+        ),
         ("{", "the file: Invalid JSON"),
         ('{"member": "a", "warn": true, "confidence": 2}', "confidence: Input should be less"),
         ('{"member": "a", "warn": true, "confidence": NaN}', "confidence: Input should be a"),

@@ -105,7 +105,7 @@ def test_folds_follow_each_other_up_to_the_last_whole_path(
     folds: int, size: int, horizon: int, periods: int
 ) -> None:
     if periods - horizon - folds * size < 1:
-        assert "ask for fewer" in refused(lambda: rolling(periods, folds, size, horizon))
+        assert "reduce --folds" in refused(lambda: rolling(periods, folds, size, horizon))
         return
     found = rolling(periods, folds, size, horizon)
     flat = [origin for one in found for origin in one]
@@ -177,7 +177,7 @@ def test_a_model_of_something_else_is_not_used(
 def test_a_file_that_is_no_model_is_refused(trained: Work) -> None:
     held = series(trained, values())
     message = refused(lambda: forecasts("gbm", b"cos\nsystem\n(S'true'\ntR.", held, [169], 1))
-    assert "no model of this pipeline" in message
+    assert "not a model of this pipeline" in message
 
 
 def test_too_few_rows_to_fit_to_are_refused(work: Work) -> None:

@@ -84,14 +84,14 @@ def test_what_is_not_made_yet_is_left_out_and_said(artifacts: Work, tmp_path: Pa
         artifacts.artifacts, copy.artifacts, ignore=shutil.ignore_patterns("decision*", "figures")
     )
     said = plots.draw(copy)
-    assert re.match(r"consensus: left out, .*decision.json is not made yet", said[2])
+    assert re.match(r"consensus: skipped, .*decision.json does not exist yet", said[2])
     assert len(said) == len(("evaluation", "qualitative", "consensus", "page"))
 
 
 def test_what_another_version_made_is_refused(artifacts: Work, tmp_path: Path) -> None:
     copy = Work(artifacts.series, "1d", artifacts.rules, artifacts.data, tmp_path)
     replace_json(copy.path("artifacts/evaluation.json"), {"forecasters": {}})
-    with pytest.raises(AppError, match=r"evaluation.json: not what this version makes"):
+    with pytest.raises(AppError, match=r"evaluation.json: not made by this version"):
         plots.draw(copy)
 
 

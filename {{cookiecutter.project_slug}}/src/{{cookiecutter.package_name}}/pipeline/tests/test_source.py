@@ -79,7 +79,10 @@ def test_a_source_is_tried_again_as_long_as_it_may_get_better(work: Work, source
 def test_a_source_that_stays_away_is_given_up(work: Work, source: Source) -> None:
     source.answers = [Answer(500)]
     message = refused(lambda: fetch(work, asked(url=source.url, tries=3)))
-    assert message == f"{source.url} cannot be fetched: the server answers 500; try again later"
+    assert (
+        message
+        == f"{source.url} cannot be fetched: the server returned status 500; try again later"
+    )
     assert len(source.asked) == 3
 
 

@@ -144,7 +144,7 @@ def test_decisions_of_the_past_are_spread_and_of_their_time(
     origins = past_origins(series, 6, 2)
     assert np.diff(origins).tolist() == [8] * 5
     assert origins[-1] + 2 == len(series) - 1
-    assert "ask for fewer" in refused(lambda: past_origins(series, 200, 2))
+    assert "reduce --backfill" in refused(lambda: past_origins(series, 200, 2))
     monkeypatch.setattr(verdicts, "FITS", 1)
     score(known, asked(6))
     before = report(known)["decisions"]

@@ -70,7 +70,7 @@ def test_a_file_that_is_too_short_is_refused(tmp_path: Path) -> None:
     lines = (Path("data") / "seattle-weather.csv").read_text().splitlines()
     file = tmp_path / "short.csv"
     file.write_text("\n".join(lines[:40]))
-    assert "days to train on" in refused(lambda: days(file))
+    assert "days for training" in refused(lambda: days(file))
 
 
 @pytest.mark.parametrize("action", [LEAVE, CARRY])

@@ -129,4 +129,4 @@ def test_who_trains_it_is_said_where_nobody_can(
 
     del variables
     monkeypatch.setattr(sys, "argv", ["training", "--tier", TIER])
-    assert "umbrella is not trained here, but by POST /jobs/train-policy" in refused(main)
+    assert "umbrella is not trained here but by POST /jobs/train-policy" in refused(main)

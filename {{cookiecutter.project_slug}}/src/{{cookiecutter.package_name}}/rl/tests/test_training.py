@@ -149,5 +149,5 @@ def test_what_is_exported_decides_as_what_was_trained(
 
 @pytest.mark.parametrize("name", ["", "../up", ".hidden", "a/b", "x" * 129])
 def test_the_name_of_a_training_is_one_of_a_folder(settings: Settings, name: str) -> None:
-    assert "cannot be called" in refused(lambda: Places.of(settings, name))
+    assert "not a valid name" in refused(lambda: Places.of(settings, name))
     assert Places.of(settings, "a-job").checkpoint.is_relative_to(Path(settings.serving_dir).parent)

@@ -77,7 +77,7 @@ def test_a_training_goes_on_where_a_killed_worker_left_it(
     start()
     [told] = await_end(store, number, seconds=90)
     assert (told["state"], told["losses"]) == ("done", "1")
-    assert f"going on from {file}, at {left} days" in (tmp_path / "log").read_text()
+    assert f"continuing from {file}, at {left} days" in (tmp_path / "log").read_text()
     assert checkpoint.read(file)[0]["steps"] == STEPS
     current = artifacts.current(settings.models_dir, TIER)
     assert current
@@ -119,7 +119,7 @@ def test_two_trainings_of_a_process_take_turns(settings: Settings) -> None:
     job = Job("two", report=report)
     with work.turn, pytest.raises(Cancelled):
         work.train_policy(TrainPolicy(), job)
-    assert said == ["waits for another training"]
+    assert said == ["waiting for another run"]
 
 
 def test_what_trains_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
