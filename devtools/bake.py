@@ -30,12 +30,10 @@ def settings(template: Path | None = None) -> dict[str, Any]:
 
 
 def questions() -> list[str]:
-    """Return what the template asks for."""
     return [key for key in settings() if not key.startswith("_")]
 
 
 def parse(answers: Iterable[str]) -> dict[str, str]:
-    """Read answers given as key=value, and refuse a key that is no question."""
     pairs = dict(answer.partition("=")[::2] for answer in answers)
     for key in pairs:
         if key not in questions():
@@ -89,7 +87,6 @@ def silence() -> Iterator[None]:
 
 
 def is_source(path: Path) -> bool:
-    """Tell a file that is baked from what tools leave beside it."""
     return path.is_file() and not {"__pycache__", ".mypy_cache", ".ruff_cache"} & {*path.parts}
 
 

@@ -74,7 +74,6 @@ def measure(runs: int) -> Bench:
 
 
 def today() -> str:
-    """Return the date as it is written everywhere."""
     return datetime.now(tz=UTC).date().isoformat()
 
 

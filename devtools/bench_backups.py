@@ -116,12 +116,10 @@ class Stack:
 
     @property
     def name(self) -> str:
-        """What its containers are called after."""
         return self.project.variables["COMPOSE_PROJECT_NAME"]
 
     @property
     def container(self) -> str:
-        """The container of the server."""
         return f"{self.name}-postgres-1"
 
     def python(self, script: str, *arguments: str) -> str:
@@ -319,7 +317,6 @@ def proven(stack: Stack) -> Figure:
 
 
 def bytes_of(folder: Path) -> int:
-    """Add up the files of a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 

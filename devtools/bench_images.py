@@ -65,11 +65,9 @@ class Bakery:
     project: Project
 
     def ours(self, *options: str) -> None:
-        """Build the API's image as build.images does."""
         self._quietly([*BAKE, *options, "api"])
 
     def everything(self) -> None:
-        """Build every image of the stack."""
         self._quietly(BAKE)
 
     def theirs(self, name: str, *options: str) -> None:
@@ -78,7 +76,6 @@ class Bakery:
         self._quietly(command, DOCKERFILES[name])
 
     def ways(self) -> dict[str, Callable[..., None]]:
-        """Return every way to build, ours first."""
         return {"": self.ours} | {name: self._way(name) for name in BESIDE}
 
     def _way(self, name: str) -> Callable[..., None]:
@@ -166,7 +163,6 @@ def bakery() -> Iterator[Bakery]:
 
 
 def down(project: Project, *options: str) -> None:
-    """Take the stack down."""
     process.read(["inv", "deploy.down", *options], cwd=project.root, env=project.env)
 
 
@@ -214,12 +210,10 @@ def rebuilds(
 
 
 def beside(what: str, unit: str, found: Mapping[str, float]) -> list[Figure]:
-    """Set ours beside each of the others."""
     return [Figure(what, found[""], unit, name, found[name]) for name in BESIDE]
 
 
 def line_more(root: Path, run: int) -> None:
-    """Change one line of the application."""
     with (root / API).open("a", encoding="utf-8") as file:
         file.write(f"# changed for the {run}th time\n")
 

@@ -262,7 +262,6 @@ class Rig:
 
 
 def package(project: Project) -> str:
-    """Return the name of the application's package."""
     return next((project.root / "src").iterdir()).name
 
 

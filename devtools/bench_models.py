@@ -68,7 +68,6 @@ class Stack:
         return time.perf_counter() - start, said
 
     def promote(self, version: str) -> tuple[float, str]:
-        """Make a version live everywhere."""
         return self.inv("models.promote", TIER, version, "--watch=0")
 
     @property
@@ -107,7 +106,6 @@ class Stack:
 
     @property
     def name(self) -> str:
-        """What its containers are called after."""
         return self.project.variables["COMPOSE_PROJECT_NAME"]
 
     def await_health(self) -> None:
@@ -190,7 +188,6 @@ def up(project: Project, engine: str) -> Iterator[Stack]:
 
 
 def made_version(project: Project) -> str:
-    """Write another version of what is served."""
     return process.read(["python", "-c", MAKE], cwd=project.root, env=project.env).strip()
 
 
@@ -256,7 +253,6 @@ def median_p99(asked: Load, blocks: list[tuple[float, float]]) -> float:
 
 
 def bodies(project: Project) -> list[dict[str, object]]:
-    """Ask for one day after the other."""
     return [{"tier": TIER, "at": day} for day in bench.keys(project)[:-1]]
 
 

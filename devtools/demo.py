@@ -78,7 +78,6 @@ def sentence(answer: dict[str, Any]) -> str:
 
 
 def stop_if_set_up() -> None:
-    """Stop the demo if it can be running."""
     if DEMO.is_set_up and (code := DEMO.inv("deploy.down")):
         raise Exit(code=code)
 

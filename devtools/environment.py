@@ -15,7 +15,6 @@ STAMP = "installed-from"
 
 
 def uv() -> str | None:
-    """Find uv beside this Python, else on the path."""
     return shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 

@@ -40,7 +40,6 @@ class Load:
     """What was answered to a load; all of it is there once the load is over."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self.answers: list[Answer] = []
 
     def within(self, windows: Iterable[tuple[float, float]]) -> list[Answer]:

@@ -38,12 +38,10 @@ def renew(preset: str) -> Path:
 
 
 def named(preset: str) -> set[str]:
-    """Return the services of a preset."""
     return {*re.findall(r"[\w-]+", bake.settings()["_presets"][preset])}
 
 
 def checked(preset: str) -> set[str]:
-    """Return the services of a preset, and those that are checked with it."""
     return {*named(preset), *OPTIONS.get(preset, ())}
 
 
@@ -137,7 +135,6 @@ def check_own(presets: Sequence[str], beside: str = "") -> int:
 
 
 def main() -> int:
-    """Check what is named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("presets", nargs="+")
     parser.add_argument("--beside", default="", help="the preset that is checked meanwhile")

@@ -42,6 +42,5 @@ def read(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> str:
 
 
 def interruptible() -> None:
-    """Treat a request to end as Ctrl-C, and Ctrl-C as one, also where a script started this."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

@@ -22,16 +22,13 @@ class Project:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment variables its tasks get."""
         return environment.variables(self.venv, **self.variables)
 
     @property
     def is_set_up(self) -> bool:
-        """Whether its tasks can run."""
         return (self.venv / "bin" / "inv").is_file() and (self.root / "tasks.py").is_file()
 
     def inv(self, *arguments: str) -> int:
-        """Run one of its tasks, in view of the caller, and return the exit code."""
         return process.run(["inv", *arguments], cwd=self.root, env=self.env)
 
     def status(self) -> dict[str, dict[str, Any]]:
@@ -40,7 +37,6 @@ class Project:
         return {service["service"]: service for service in json.loads(said)}
 
     def urls(self) -> dict[str, str]:
-        """Return where each running service answers."""
         return {name: state["url"] for name, state in self.status().items() if state["url"]}
 
 
@@ -48,7 +44,6 @@ class Api:
     """A keep-alive connection to a served model."""
 
     def __init__(self, url: str) -> None:
-        """Take the URL that deploy.status gives; connect on first use."""
         parts = urlsplit(url)
         self.connection = HTTPConnection(parts.netloc, timeout=TIMEOUT)
 

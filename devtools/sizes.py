@@ -40,7 +40,6 @@ class Size(NamedTuple):
     files: int = 0
 
     def plus(self, lines: int) -> "Size":
-        """Add a file."""
         return Size(self.lines + lines, self.files + 1)
 
     def __str__(self) -> str:
@@ -144,12 +143,10 @@ def comparison(sizes: Mapping[str, Sizes]) -> list[tuple[str, ...]]:
 
 
 def report(lines: list[tuple[str, ...]]) -> str:
-    """Lay the table out for a terminal."""
     return table(HEADS, lines)
 
 
 def markdown(lines: list[tuple[str, ...]]) -> str:
-    """Lay the table out for a page."""
     return "".join(f"| {' | '.join(line)} |\n" for line in (HEADS, ["---"] * len(HEADS), *lines))
 
 

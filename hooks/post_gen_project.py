@@ -98,7 +98,6 @@ def remove_mentions(service: str, project: Path) -> None:
 
 
 def remove_sections(file: Path, mark: str) -> None:
-    """Remove each section whose heading ends with a mark."""
     for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("## ") and line.endswith(mark):
             remove_section(file, line)
@@ -181,12 +180,10 @@ def without(entry: str, names: set[str]) -> str:
 
 
 def variable(entry: str) -> str:
-    """Return the name of an entry of the schema."""
     return entry[1 : entry.index("]")]
 
 
 def named(entry: str, others: Iterable[str]) -> Iterable[bool]:
-    """Say for each other entry whether it names this one."""
     return ("${" + variable(entry) + "}" in other for other in others)
 
 
@@ -232,12 +229,10 @@ def asked_by(block: str) -> set[str]:
 
 
 def named_by(block: str) -> str:
-    """Return the name of a package of a lock."""
     return re.split(r"[=\[ ]", block, maxsplit=1)[0]
 
 
 def is_there(word: str, project: Path) -> bool:
-    """Say whether a package is required by a requirement file that still exists."""
     return word.startswith("-r ") and (project / word[3:]).is_file()
 
 
@@ -291,7 +286,6 @@ def shortest(project: Path) -> str:
 
 
 def main() -> None:
-    """Reduce the repository to the chosen services."""
     answers = json.loads(RENDERED)
     table = answers["__services"]
     chosen = with_needs(answers["services"].replace(",", " ").split(), table)

@@ -48,17 +48,14 @@ def joined(words: str, separator: str) -> str:
 
 
 def hint(suggestion: str | None) -> str:
-    """Return the suggestion as a question, if there is one."""
     return f": did you mean {suggestion!r}?" if suggestion else "."
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is most similar, if any is."""
     return next(iter(difflib.get_close_matches(word.lower(), list(known), n=1)), None)
 
 
 def text_problems(key: str, text: str) -> Iterator[str]:
-    """Refuse characters that would break the files the text is written into."""
     if found := UNSAFE.search(text):
         kinds = "double quotes, backslashes, braces and line breaks"
         yield f"{key} contains {found.group()!r}: remove {kinds}."
@@ -147,7 +144,6 @@ def problems(answers: dict[str, Any]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print what is wrong, and stop cookiecutter if anything is."""
     found = list(problems(json.loads(RENDERED)))
     if found:
         sys.exit("\n".join(found))

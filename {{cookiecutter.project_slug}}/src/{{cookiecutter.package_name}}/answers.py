@@ -32,7 +32,6 @@ class Answers:
     """The counts of one process, by the file of the model; any thread may add to them."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self.version = 0
         self._counts: dict[str, Count] = {}
         self._lock = Lock()
@@ -46,7 +45,6 @@ class Answers:
             count.buckets[bisect_left(BOUNDS, seconds)] += 1
 
     def fail(self, file: str) -> None:
-        """Count a failure of a model, whatever was answered in its stead."""
         with self._lock:
             self._of(file).failures += 1
 
@@ -59,7 +57,6 @@ class Answers:
             }
 
     def _of(self, file: str) -> Count:
-        """Return a model's count, which becomes the newest."""
         self.version += 1
         count = self._counts[file] = self._counts.pop(file, Count())
         if len(self._counts) > KEPT:
@@ -75,12 +72,10 @@ class Counting:
     """
 
     def __init__(self, app: ASGIApp, answers: Callable[[], Answers]) -> None:
-        """Stand before an application."""
         self.app = app
         self.answers = answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, and count what came of it."""
         if scope["type"] != "http" or (scope["method"], scope["path"]) != ("POST", PATH):
             await self.app(scope, receive, send)
             return

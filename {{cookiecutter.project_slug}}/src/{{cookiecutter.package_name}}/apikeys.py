@@ -36,7 +36,6 @@ class Previous:
 
 
 def check(key: str) -> None:
-    """Refuse a key that could be guessed."""
     if len(key) < SHORTEST:
         raise ValueError(f"should have at least {SHORTEST} characters")
 

@@ -81,12 +81,10 @@ class Metadata(BaseModel):
 
     @property
     def beats_baselines(self) -> dict[str, bool]:
-        """Tell for each target whether the model was better than every baseline."""
         return {name: metrics.beats_baselines for name, metrics in self.metrics.items()}
 
 
 def sha256(content: bytes) -> str:
-    """Return the hexadecimal digest of a file's content."""
     return hashlib.sha256(content).hexdigest()
 
 

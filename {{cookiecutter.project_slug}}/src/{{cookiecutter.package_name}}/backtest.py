@@ -56,7 +56,6 @@ Forecasts = Mapping[str, Mapping[str, Floats]]
 
 
 def main() -> None:
-    """Evaluate the tiers that were asked for and print how good they are."""
     options = parse()
     engine = make_engine(load(Settings).database_url)
     with transaction(engine) as connection:
@@ -74,7 +73,6 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """Return the options of the command line."""
     parser = argparse.ArgumentParser(
         description="Evaluate the tiers from several forecast origins."
     )
@@ -189,7 +187,6 @@ def scores(metrics: Mapping[str, Mapping[str, Metrics]], target: Target[Observat
 
 
 def better(found: Metrics, tier: str) -> bool:
-    """Tell whether a tier scores better than every baseline."""
     return all(found[tier] < found[name] for name in BASELINES)
 
 

@@ -20,12 +20,10 @@ class BodyLimit:
     """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
-        """Allow so many bytes."""
         self.app = app
         self.limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on; its body is counted while it is read."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

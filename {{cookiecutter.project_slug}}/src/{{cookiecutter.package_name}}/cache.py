@@ -39,7 +39,6 @@ class Login(CredentialProvider):
     """Who new connections log in as: the user of the newest URL, with its password."""
 
     def __init__(self, url: SecretStr) -> None:
-        """Ask this URL each time."""
         self.url = url
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
@@ -52,7 +51,6 @@ class Login(CredentialProvider):
 
 
 def told_by(url: SecretStr) -> dict[str, Any]:
-    """Return what a URL says of a connection, as redis-py names it."""
     return dict(parse_url(url.get_secret_value()))  # type: ignore[no-untyped-call]
 
 
@@ -80,7 +78,6 @@ class Link:
     """The connection to Redis; after a failure it is given up at once for a while."""
 
     def __init__(self, url: SecretStr) -> None:
-        """Connect when first used."""
         self.client = connect(url)
         self._paused_until = self._full_until = 0.0
 
@@ -150,7 +147,6 @@ class PredictionCache:
 
 
 def cache_key(model: str, question: str) -> str:
-    """Return the key of a question put to a model, of one length whatever the question."""
     return PREFIX + hashlib.sha256(f"{model}\n{question}".encode()).hexdigest()
 
 

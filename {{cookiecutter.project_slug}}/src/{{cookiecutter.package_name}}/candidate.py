@@ -41,7 +41,6 @@ class Candidate:
 
     @property
     def interface(self) -> Interface:
-        """What the models of its tier take and give."""
         return interfaces()[self.tier]
 
     def checksum(self) -> str:
@@ -159,7 +158,6 @@ def checked(candidate: Candidate) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Make the checks and print what came of each as soon as it is known."""
     options = parse()
     candidate = Candidate(load(Settings), options.tier, f"v{options.version.removeprefix('v')}")
     say({"checks": list(candidate.checks())})
@@ -171,12 +169,10 @@ def main() -> None:
 
 
 def say(line: dict[str, Any]) -> None:
-    """Print a line of JSON for whoever reads along."""
     print(json.dumps(line), flush=True)
 
 
 def parse() -> argparse.Namespace:
-    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description="Check a model before it is promoted.")
     parser.add_argument("tier", choices=list(interfaces()))
     parser.add_argument("version", help="such as v1.1")

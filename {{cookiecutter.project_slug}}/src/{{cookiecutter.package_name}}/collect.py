@@ -20,7 +20,6 @@ from .settings import Settings, load
 
 
 def main() -> None:
-    """Load the file that was named, or the one of the settings."""
     options = parse()
     settings = load(Settings)
     file = options.file or settings.data_file
@@ -36,7 +35,6 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description="Load the rows of a CSV file into the database.")
     parser.add_argument("--file", type=Path, help="the file (default: DATA_FILE)")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")

@@ -47,7 +47,6 @@ class DatabaseError(AppError):
     """The database did not do what was asked; `advice` is what anybody may be told of it."""
 
     def __init__(self, url: URL, error: SQLAlchemyError) -> None:
-        """Say what failed, with the URL's password masked."""
         text = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
         migrated = not UNMIGRATED.search(text)
         self.advice = "does not respond as expected" if migrated else NOT_MIGRATED
@@ -88,7 +87,6 @@ class Logins:
     """What is kept with a connection: what it was made with, and whether nobody used it yet."""
 
     def __init__(self, url: SecretStr) -> None:
-        """Ask this URL each time."""
         self.url = url
 
     def newest(self) -> dict[str, str | None]:

@@ -6,7 +6,6 @@ from .schemas import TIER, Failure
 
 
 def header(description: str) -> dict[str, Any]:
-    """Return the documentation of a response header."""
     return {"description": description, "schema": {"type": "string"}}
 
 

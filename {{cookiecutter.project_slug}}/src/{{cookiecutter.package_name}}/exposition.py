@@ -18,7 +18,6 @@ class ModelCollector(Collector):
     """Reads what the processes report of themselves, each time that it is asked."""
 
     def __init__(self, watcher: Watcher) -> None:
-        """Ask about the processes beside a watcher's."""
         self.watcher = watcher
 
     def describe(self) -> list[Metric]:
@@ -60,7 +59,6 @@ class KeepingCollector(Collector):
     """Reads what the tasks left word of, each time that it is asked."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder of the facts."""
         self.folder = folder
 
     def describe(self) -> list[Metric]:

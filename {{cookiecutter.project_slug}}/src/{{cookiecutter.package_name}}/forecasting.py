@@ -62,5 +62,4 @@ def forecasts(
 
 
 def forecast(model: Model, rows: Sequence[Observation]) -> Forecast:
-    """Return what a model makes of HISTORY rows, the newest last."""
     return forecasts(model, rows[-1:], features(rows)[np.newaxis])[0]

@@ -92,12 +92,10 @@ class MaskingFormatter(logging.Formatter):
     """Writes what another formatter would, without the secrets."""
 
     def __init__(self, inner: logging.Formatter | None) -> None:
-        """Take the formatter to ask; logging has one of its own for handlers without."""
         super().__init__()
         self.inner = inner or logging.Formatter()
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record, with its traceback."""
         return masked(self.inner.format(record))
 
 
@@ -105,7 +103,6 @@ class MaskedStream:
     """Writes without the secrets; in all else it is the stream behind it."""
 
     def __init__(self, stream: TextIO) -> None:
-        """Take the stream to write to."""
         self.stream = stream
 
     def write(self, text: str) -> int:
@@ -114,9 +111,7 @@ class MaskedStream:
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write texts masked."""
         self.stream.writelines(map(masked, lines))
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the stream has
-        """Return what the stream has."""
         return getattr(self.stream, name)

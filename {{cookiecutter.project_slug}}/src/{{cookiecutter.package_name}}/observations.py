@@ -21,7 +21,6 @@ def key_of(row: Observation) -> Key:
 
 
 def contiguous(history: Sequence[Observation]) -> bool:
-    """Tell whether each row's key is the one right after the key before it."""
     return all(key_of(after) == step(key_of(before), 1) for before, after in pairwise(history))
 
 
@@ -54,7 +53,6 @@ def by_key(connection: Connection, wanted: Iterable[Key]) -> dict[Key, Observati
 
 
 def read(connection: Connection, query: Select[tuple[object, ...]]) -> list[Observation]:
-    """Return the rows of a query."""
     return [Observation.model_validate(dict(row)) for row in connection.execute(query).mappings()]
 
 

@@ -19,7 +19,6 @@ from .settings import Settings, load
 
 
 def main() -> None:
-    """Collect, train and backtest."""
     settings = load(Settings)
     collect_first(settings)
     train_missing(settings)

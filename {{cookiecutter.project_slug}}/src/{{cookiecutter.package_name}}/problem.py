@@ -35,7 +35,6 @@ AFTER_LAST = dt.date(3000, 1, 1)
 
 
 def step(key: Key, rows: int) -> Key:
-    """Return the key that many rows after `key`."""
     return key + dt.timedelta(days=rows)
 
 
@@ -82,7 +81,6 @@ HORIZON = 1
 
 
 def rained(day: Observation) -> float:
-    """Return 1 for a day with measurable precipitation, else 0."""
     return float(day.precipitation > 0)
 
 
@@ -92,7 +90,6 @@ def log_precipitation(day: Observation) -> float:
 
 
 def season(day: dt.date) -> float:
-    """Return the day's place in the year, as an angle in radians."""
     return 2 * math.pi * day.timetuple().tm_yday / 365.25
 
 
@@ -155,7 +152,6 @@ def days_apart(day: dt.date, number: int) -> int:
 def persistence(
     _training: Sequence[Observation], target: Target[Observation]
 ) -> Forecaster[Observation]:
-    """Forecast that what was measured last happens again."""
     return lambda newest: target.truth(newest) or 0.0
 
 

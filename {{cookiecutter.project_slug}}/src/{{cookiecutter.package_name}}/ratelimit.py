@@ -37,7 +37,6 @@ class RateLimiter:
     """
 
     def __init__(self, link: Link, per_minute: int) -> None:
-        """Allow so many requests in any minute; 0 allows any number."""
         self.link = link
         self.item = RateLimitItemPerMinute(per_minute)
         pool = link.client.connection_pool

@@ -74,7 +74,6 @@ class Reporter:
     """A process that serves, for the others to see; one that cannot write serves all the same."""
 
     def __init__(self, folder: Path) -> None:
-        """Be there for the others to see, before any model is looked at."""
         self.folder = folder
         self.host, self.pid = socket.gethostname(), os.getpid()
         self.started_at = datetime.now(UTC)
@@ -85,12 +84,10 @@ class Reporter:
 
     @property
     def name(self) -> str:
-        """Return what this process is called."""
         return f"{self.host}.{self.pid}"
 
     @property
     def lock(self) -> Path:
-        """Return the file whose lock says that this process lives."""
         return self.folder / f"{self.name}.lock"
 
     def report(self, models: Models, answers: Answers) -> Report:
@@ -127,7 +124,6 @@ class Reporter:
 
     @contextmanager
     def _said(self) -> Iterator[None]:
-        """Log what keeps this process from writing, once."""
         wrong = ""
         try:
             yield

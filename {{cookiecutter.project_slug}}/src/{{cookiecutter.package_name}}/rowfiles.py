@@ -32,7 +32,6 @@ class RefusedFileError(AppError):
     """A file holds rows that are not valid."""
 
     def __init__(self, refused: list[Refused]) -> None:
-        """Say how many there are, and name the first of them."""
         self.refused = refused
         lines = [str(one) for one in refused[:SHOWN]]
         if len(refused) > SHOWN:

@@ -25,7 +25,6 @@ class Samples:
     truths: dict[str, NDArray[np.float64]]
 
     def __len__(self) -> int:
-        """Return how many there are."""
         return len(self.newest)
 
     def part(self, start: int | None, stop: int | None) -> "Samples":
@@ -35,7 +34,6 @@ class Samples:
 
     @property
     def keys(self) -> list[Key]:
-        """Return the key of each history's newest row."""
         return [key_of(row) for row in self.newest]
 
 

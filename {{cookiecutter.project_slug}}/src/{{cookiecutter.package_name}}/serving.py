@@ -59,12 +59,10 @@ class Model:
 
     @property
     def name(self) -> str:
-        """Return tier and version, "tier1 v1.0"."""
         return f"{self.metadata.tier} {self.metadata.version}"
 
     @property
     def file(self) -> str:
-        """Return the name of its file."""
         return self.metadata.file
 
     def predict(self, features: NDArray[np.float32]) -> Outputs:
@@ -102,7 +100,6 @@ def wanted(settings: Settings, tier: str) -> str:
 
 
 def no_model(tier: str) -> str:
-    """Say what to do about a tier that has no model."""
     return f"{tier} has no model: train one (python -m {__package__}.training)"
 
 
@@ -249,7 +246,6 @@ class Models:
     """The model of each tier; one is exchanged for another in one assignment."""
 
     def __init__(self, settings: Settings) -> None:
-        """Load what the links point at; a tier that cannot be loaded has a reason."""
         self.settings = settings
         self.places: Mapping[str, Place] = dict.fromkeys(TIERS, Place())
         self.touched = touched(settings.serving_dir)
@@ -305,12 +301,10 @@ class Models:
 
     @property
     def loaded(self) -> dict[str, Model]:
-        """Return the model of each tier that has one."""
         return {tier: place.model for tier, place in self.places.items() if place.model}
 
     @property
     def missing(self) -> dict[str, str]:
-        """Return why, for each tier that has no model."""
         return {tier: place.wrong for tier, place in self.places.items() if not place.model}
 
     def __getitem__(self, tier: str) -> Model:

@@ -192,7 +192,6 @@ def live(files: ValueFiles) -> dict[str, FileSecret]:
 
 
 def chosen_profile() -> str:
-    """Return the profile that APP_ENV names, or a file that APP_ENV_FILE names, whatever it is."""
     return read_all(["app_env"]).values.get("app_env") or os.environ.get("APP_ENV") or "dev"
 
 
@@ -298,7 +297,6 @@ def source(key: str, files: ValueFiles, sections: Sections) -> str:
 
 
 def main() -> None:
-    """Check the settings of this environment."""
     load(Settings)
     print("settings are valid")
 

@@ -127,7 +127,6 @@ def write(file: Path, mode: int, content: bytes) -> None:
 
 
 def advice() -> str:
-    """Say how to make keys."""
     return f"to create a key pair, run: {COMMAND} keys FOLDER"
 
 
@@ -150,7 +149,6 @@ def sign_models(metadata: list[Path], key_file: Path) -> None:
 
 
 def main() -> None:
-    """Make a pair of keys and say where each belongs, or sign with one."""
     parser = argparse.ArgumentParser(description="Create signing keys for models, and sign models.")
     commands = parser.add_subparsers(required=True, metavar="keys|sign")
     keys = commands.add_parser("keys", help="create a key pair")

@@ -55,7 +55,6 @@ class Experiment:
 
 
 def main() -> None:
-    """Train the tiers that were asked for and print how good they are."""
     options = parse()
     settings = load(Settings)
     tiers = options.tier or list(TIERS)
@@ -71,7 +70,6 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description="Train the tiers; served models are not replaced.")
     parser.add_argument(
         "--tier", nargs="+", choices=list(interfaces()), help="which (default: all)"
@@ -210,7 +208,6 @@ def description(experiment: Experiment, outputs: Mapping[str, Floats]) -> dict[s
 
 
 def part(of: Samples) -> Part:
-    """Return how many samples there are, and from where to where."""
     return Part(count=len(of), first=str(of.keys[0]), last=str(of.keys[-1]))
 
 

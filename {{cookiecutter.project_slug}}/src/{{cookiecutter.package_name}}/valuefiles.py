@@ -44,12 +44,10 @@ class ValueFiles:
     """Why a file could not be read."""
 
     def place(self, key: str) -> str:
-        """Return where a key's value is, as the reader would look it up."""
         return f"{self.paths[key]} ({variable(key)})"
 
 
 def variable(key: str) -> str:
-    """Return the variable that names the file of a key."""
     return f"{key.upper()}{SUFFIX}"
 
 
@@ -130,7 +128,6 @@ class FileSecret(SecretStr):
         log.info("%s: using a new value from now on", self._path)
 
     def _complain(self, error: Exception) -> None:
-        """Say why the value before is still used, once for each reason."""
         reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
         if reason != self._wrong:
             log.warning("%s: %s; the previous value is still used", self._path, reason)

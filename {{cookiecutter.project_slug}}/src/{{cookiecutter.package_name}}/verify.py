@@ -235,7 +235,6 @@ def table(results: Sequence[Result]) -> list[str]:
 
 
 def main() -> None:
-    """Make the checks that were asked for and print what came of them."""
     options = parse()
     results = verify(options.only or list(CHECKS))
     ok = all(one.ok for one in results)
@@ -247,7 +246,6 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description="Verify that the deployment works.")
     parser.add_argument("--only", nargs="+", choices=list(CHECKS), help="which (default: all)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")

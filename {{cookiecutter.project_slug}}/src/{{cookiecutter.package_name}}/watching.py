@@ -30,7 +30,6 @@ class Watcher:
     """Looks again and again, and reports what came of it."""
 
     def __init__(self, models: Models, answers: Answers, reporter: Reporter) -> None:
-        """Report what is served already; `start` begins to look."""
         self.models, self.answers, self.reporter = models, answers, reporter
         self._wake, self._stopped = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -39,7 +38,6 @@ class Watcher:
         self.report()
 
     def start(self) -> None:
-        """Begin to look."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -61,7 +59,6 @@ class Watcher:
                 log.exception("the models' links could not be read")
 
     def _begin(self, work: Callable[[], Model]) -> Future[Model]:
-        """Begin to load a model, and look again as soon as it is there."""
         future = beside(work)
         future.add_done_callback(lambda _: self._wake.set())
         return future

@@ -11,7 +11,6 @@ from .store import Store
 
 
 def main() -> None:
-    """List what was given up, or queue it again."""
     parser = argparse.ArgumentParser(description="Manage dead letters: jobs that failed for good.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("dead", help="list dead letters, newest first")
@@ -26,7 +25,6 @@ def main() -> None:
 
 
 def show(store: Store) -> None:
-    """Print a line for each."""
     for queue in kinds.queues(kinds.installed().values()):
         for one in store.dead(queue):
             print(f"{one['id']}  {one['kind']}  {one['attempts']} tries  {one['error']!r:.100}")

@@ -62,7 +62,6 @@ class Attempt:
 
     @property
     def late(self) -> float:
-        """Seconds that it is over its limit."""
         return time.monotonic() - self.since - self.kind.time_limit
 
     def stop(self, reason: Reason) -> None:
@@ -78,7 +77,6 @@ class Attempt:
                 raise_thread_exception(self.thread, TimeLimitError)
 
     def leave(self) -> None:
-        """Be out of the function."""
         with self.lock:
             self.inside = False
 
@@ -93,7 +91,6 @@ class Attempts:
         functions: Mapping[str, Function],
         worker: str,
     ) -> None:
-        """Take what there is to do, and who does it."""
         self.store, self.kinds, self.functions, self.worker = store, kinds, functions, worker
         self.going: dict[str, Attempt] = {}
         self.ending = threading.Event()
@@ -194,7 +191,6 @@ class Attempts:
 
 
 def told(claim: Claim) -> tuple[str, str]:
-    """Return what a line of the log calls a job."""
     return claim.kind, claim.id
 
 

@@ -44,7 +44,6 @@ TURN = 10
 
 
 def lines(queue: str) -> list[str]:
-    """Return dramatiq's names for a queue, one for each priority, the first one first."""
     return [f"{queue}.{priority}" for priority in PRIORITIES]
 
 
@@ -71,7 +70,6 @@ class Broker(RedisBroker):  # type: ignore[misc]  # mypy does not follow the lib
     """Gives what waits in the lines of a queue to the threads of this process."""
 
     def __init__(self, url: SecretStr, threads: int) -> None:
-        """Give at most so many messages at once; nothing is connected yet."""
         super().__init__(
             client=connect(url, TIMEOUT, decoded=False),
             middleware=[],
@@ -97,12 +95,10 @@ class Broker(RedisBroker):  # type: ignore[misc]  # mypy does not follow the lib
         return Lines(self, queue_name)
 
     def beat(self, queue: str) -> None:
-        """Say that this process lives, and put back what others had taken that do not."""
         for line in lines(queue):
             self.do_fetch(line, 0)
 
     def drain(self) -> None:
-        """Take no more."""
         with self.changed:
             self.draining = True
             self.changed.notify_all()
@@ -112,7 +108,6 @@ class Lines(Consumer):  # type: ignore[misc]  # the same
     """Takes the messages of a queue, those of a higher priority first, but for some."""
 
     def __init__(self, broker: Broker, queue: str) -> None:
-        """Begin as after a failure: what is left of one is put back first."""
         self.broker, self.queue, self.unsure = broker, queue, True
         self.pause, self.taken = POLL, 0
 

@@ -19,7 +19,6 @@ class JobsCollector(Collector):
     """Asks Redis each time that it is asked; it says nothing where Redis does not answer."""
 
     def __init__(self, store: Store, queues: Iterable[str]) -> None:
-        """Take the queues to ask about."""
         self.store, self.queues = store, list(queues)
 
     def describe(self) -> list[Metric]:

@@ -26,7 +26,6 @@ def look(file: Path) -> tuple[bool, str]:
 
 
 def jobs(said: dict[str, list[dict[str, object]]]) -> str:
-    """Write what a worker is at."""
     return ", ".join(f"{one['kind']} {one['id']}" for one in said["jobs"]) or "no job"
 
 

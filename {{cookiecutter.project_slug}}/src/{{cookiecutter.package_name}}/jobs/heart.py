@@ -24,7 +24,6 @@ FILE = "beat"
 
 
 def place(queue: str) -> Path:
-    """Return the file that the worker of a queue touches."""
     return RUN / f"worker-{queue}" / FILE
 
 
@@ -32,7 +31,6 @@ class Heart:
     """Beats as long as the worker lives; whoever hears nothing of it gives its jobs to another."""
 
     def __init__(self, queue: str, broker: Broker, attempts: Attempts) -> None:
-        """Take what it beats for; `start` begins."""
         self.queue, self.broker, self.attempts = queue, broker, attempts
         self.file = place(queue)
         self.started = time.time()

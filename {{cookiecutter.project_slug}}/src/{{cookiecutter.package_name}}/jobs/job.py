@@ -35,7 +35,6 @@ class Job:
         attempt: int = 1,
         report: Callable[[float, str], None] | None = None,
     ) -> None:
-        """Take what is to be told when progress is made."""
         self.id, self.key, self.attempt = id, key or id, attempt
         self._report, self._next = report, 0.0
         self._stop = threading.Event()
@@ -53,7 +52,6 @@ class Job:
             self._next = now + OFTEN
 
     def cancelled(self) -> bool:
-        """Tell whether the job is to go on no longer, for whoever has to put something away."""
         return self._stop.is_set()
 
     def stop(self) -> None:

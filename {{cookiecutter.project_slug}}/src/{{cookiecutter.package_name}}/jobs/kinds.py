@@ -42,5 +42,4 @@ def installed() -> dict[str, Kind]:
 
 
 def queues(kinds: Iterable[Kind]) -> list[str]:
-    """Return the queues that some kinds go to, each once, sorted."""
     return sorted({kind.queue for kind in kinds})

@@ -42,7 +42,6 @@ UNKNOWN: dict[int | str, dict[str, Any]] = {
 
 
 def conflict(why: str) -> dict[int | str, dict[str, Any]]:
-    """Return the documentation of an answer 409."""
     return {409: {"model": Failure, "description": why}}
 
 
@@ -233,7 +232,6 @@ def queue_view(load: Load) -> QueueView:
 
 
 def memory_view(memory: Memory) -> MemoryView:
-    """Return how full Redis is in the form of the API."""
     return MemoryView(used_bytes=memory.used, limit_bytes=memory.limit)
 
 

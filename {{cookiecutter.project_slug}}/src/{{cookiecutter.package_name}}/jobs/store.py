@@ -96,17 +96,14 @@ class Store:
     """What is done with jobs. Every method raises RedisError where Redis does not do it."""
 
     def __init__(self, url: SecretStr, client: Redis | None = None) -> None:
-        """Connect when first used."""
         self.client = client or connect(url, TIMEOUT)
         self._new = self.client.register_script(SCRIPT)
         self._held = self.client.register_script(FULL_TOO + SCRIPT)
 
     def close(self) -> None:
-        """Let go of every connection."""
         self.client.close()
 
     def _do(self, command: str, *arguments: str | float) -> Any:  # noqa: ANN401 - each has its own
-        """Change jobs that are there, which goes on when Redis is full."""
         return self._held(keys=[PREFIX], args=[command, *arguments])
 
     def submit(
@@ -139,7 +136,6 @@ class Store:
         return Claim(number, token, kind, key, int(attempt), payload)
 
     def progress(self, claim: Claim, fraction: float, said: str) -> None:
-        """Say how far a job is."""
         self._do("progress", claim.id, claim.token, f"{fraction:.4g}", said[:ERROR_MAX])
 
     def finish(self, claim: Claim, state: State, result: str = "", error: str = "") -> bool:
@@ -186,7 +182,6 @@ class Store:
         return cast("list[Verdict]", self._do("beat", worker, written, LEASE, CALM, *held))
 
     def leave(self, worker: str) -> None:
-        """Forget a worker."""
         self.client.hdel(f"{PREFIX}workers", worker)
 
     def sweep(self, queue: str) -> int:
@@ -258,7 +253,6 @@ class Memory:
 
     @property
     def spent(self) -> bool:
-        """Whether the reserve for what is at work is in use too."""
         return 0 < self.limit * (1 + RESERVE) < self.used
 
 

@@ -45,7 +45,6 @@ class Process:
     """A worker: its connections, its threads and its heart."""
 
     def __init__(self, queue: str, threads: int, settings: Settings) -> None:
-        """Import what does the work; nothing is connected yet."""
         of_queue = {name: kind for name, kind in kinds.installed().items() if kind.queue == queue}
         if not of_queue:
             there = ", ".join(kinds.queues(kinds.installed().values())) or "none"
@@ -113,7 +112,6 @@ def concurrency(queue: str) -> int:
 
 
 def main() -> None:
-    """Work until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(description="Run the jobs of a queue.")
     parser.add_argument("queue")
     parser.add_argument(

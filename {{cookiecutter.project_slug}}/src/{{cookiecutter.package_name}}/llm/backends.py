@@ -12,7 +12,6 @@ class MemberError(Exception):
     """A member of the ensemble gives no answer: it is left out, and this says why."""
 
     def __init__(self, why: str, *, away: bool = False, slow: bool = False) -> None:
-        """Say whether nobody answers there, or not in time: then it is left alone a while."""
         super().__init__(why)
         self.away, self.slow = away, slow
 
@@ -35,12 +34,10 @@ class Question:
     )
 
     def give(self, text: str) -> None:
-        """Answer, if somebody still waits."""
         if not self.answer.done():
             self.answer.set_result(text)
 
     def fail(self, error: MemberError) -> None:
-        """Say why there is no answer, if somebody still waits."""
         if not self.answer.done():
             self.answer.set_exception(error)
 

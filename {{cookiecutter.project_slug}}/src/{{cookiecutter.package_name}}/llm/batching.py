@@ -16,7 +16,6 @@ class Batcher:
     """
 
     def __init__(self, backend: Backend, wait: float, size: int) -> None:
-        """Send at most `size` questions together."""
         self.backend, self.wait, self.size = backend, wait, size
         self._waiting: list[Question] = []
         self._free = asyncio.Semaphore(backend.batches)

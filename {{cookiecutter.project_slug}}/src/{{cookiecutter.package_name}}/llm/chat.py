@@ -45,7 +45,6 @@ class Chat:
     batches = 64
 
     def __init__(self, member: ChatMember) -> None:
-        """Connect when first used. What proxies the environment names would read the prompts."""
         self.member = member
         self.url = f"{filled_in(member.base_url).rstrip('/')}/chat/completions"
         # Never the address itself, which may hold a password.
@@ -121,7 +120,6 @@ class Chat:
         return bytes(body)
 
     async def close(self) -> None:
-        """Close the connections."""
         await self.client.aclose()
 
 

@@ -84,7 +84,6 @@ def check(text: str, forecast: Forecast) -> Verdict:
 
 
 def label(name: str) -> str:
-    """Return the name of a target as a text writes it."""
     return name.replace("_", " ").strip()
 
 
@@ -92,7 +91,6 @@ class Check:
     """One text beside one forecast."""
 
     def __init__(self, text: str, forecast: Forecast) -> None:
-        """Look away from the names of targets, which may hold numbers, and from the dates."""
         self.text, self.forecast = text, forecast
         names = [re.escape(form) for name in forecast.prediction for form in (name, label(name))]
         named = re.finditer(rf"\b(?:{'|'.join(names)})\b", text, re.IGNORECASE)
@@ -121,7 +119,6 @@ class Check:
         return Claim(figure.start, figure.end, wrong, target)
 
     def said(self, figure: Figure) -> str:
-        """Return a number as the text has it."""
         return self.text[figure.start : figure.end]
 
     def equals(self, figure: Figure, name: str) -> bool:
@@ -188,10 +185,8 @@ class Check:
 
 
 def parts(name: str) -> set[str]:
-    """Return the words of a target's name."""
     return {word.lower() for word in WORD.findall(name.replace("_", " "))}
 
 
 def begins(words: Sequence[str], beginning: str) -> bool:
-    """Say whether one of the words begins so."""
     return any(word.startswith(beginning) for word in words)

@@ -183,7 +183,6 @@ def secret(name: str | None) -> SecretStr | None:
 
 
 def main() -> None:
-    """Check the file for the profile of this environment."""
     members = load().members
     for member in members.values():
         if isinstance(member, ChatMember):

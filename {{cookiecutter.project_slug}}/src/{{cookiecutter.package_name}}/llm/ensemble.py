@@ -37,7 +37,6 @@ class Seat:
     """One member: how it is asked, and until when it is left alone. All in one event loop."""
 
     def __init__(self, name: str, member: Member, batcher: Batcher, rest: float) -> None:
-        """Take what asks it."""
         self.name, self.member, self.batcher, self.rest = name, member, batcher, rest
         self._until, self._why = 0.0, ""
 
@@ -56,7 +55,6 @@ class Seat:
         return self._answer("answered", start, text=text)
 
     def _out(self, start: float, error: MemberError) -> Answer:
-        """Leave it out, and alone for a while where it is away or slow."""
         if error.away or error.slow:
             self._until, self._why = time.monotonic() + self.rest, str(error)
         log.warning("the language model %s is skipped: %s", self.name, error)

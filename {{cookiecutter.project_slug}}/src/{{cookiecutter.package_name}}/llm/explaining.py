@@ -28,7 +28,6 @@ class Shared:
     """The models of this process: one for all jobs, so that their requests go together."""
 
     def __init__(self) -> None:
-        """Open them when they are first asked for."""
         self._panel: Panel | None = None
         self._lock = threading.Lock()
 

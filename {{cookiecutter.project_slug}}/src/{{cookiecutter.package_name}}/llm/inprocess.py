@@ -43,7 +43,6 @@ class InProcess:
     batches = 1
 
     def __init__(self, member: ProcessMember) -> None:
-        """Load when first used."""
         self.member = member
         self._thread = ThreadPoolExecutor(1, "transformers")
         self._loaded: Loaded | None = None

@@ -19,7 +19,6 @@ class Unit:
     offset: float = 0.0
 
     def within(self, value: float, other: "Unit") -> float:
-        """Return how much a value of this unit is in another one of the same dimension."""
         return (value * self.scale + self.offset - other.offset) / other.scale
 
 
@@ -55,7 +54,6 @@ class Units:
     """The units that may stand in a text about some quantities."""
 
     def __init__(self, used: Iterable[str]) -> None:
-        """Know the usual ones, and those that the quantities have, whatever they are."""
         own = [of(name) for name in used]
         written = {unit: form for unit, form in TABLE.items() if form}
         written |= {unit: re.escape(unit.name) for unit in own if unit.name not in KNOWN}

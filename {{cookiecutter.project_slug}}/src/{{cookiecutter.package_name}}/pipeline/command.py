@@ -6,7 +6,6 @@ from .stages import STAGES, execute
 
 
 def main() -> None:
-    """Run the stage that the command line names, or list them."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(usage())

@@ -47,7 +47,6 @@ class Opinion(BaseModel):
 
     @property
     def probability(self) -> float:
-        """Return how probable it holds the event to be."""
         return self.confidence if self.warn else 1 - self.confidence
 
 
@@ -91,7 +90,6 @@ class Decision(BaseModel):
     reasons: list[str]
 
     def happened(self, value: float) -> bool:
-        """Tell whether a value is on the threshold or on the far side of it."""
         return value >= self.threshold if self.side == "above" else value <= self.threshold
 
 

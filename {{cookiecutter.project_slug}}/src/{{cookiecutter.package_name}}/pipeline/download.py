@@ -45,7 +45,6 @@ class BrokenError(Exception):
     """A transfer that did not come to its end and may be tried again."""
 
     def __init__(self, reason: str, response: BaseHTTPResponse | None = None) -> None:
-        """Hold why, and the answer, where it may say when to come again."""
         super().__init__(reason)
         self.response = response
 
@@ -59,7 +58,6 @@ class Download:
 
     @classmethod
     def of(cls, file: Path) -> "Download":
-        """Return the download that is to become a file."""
         return cls(file.with_name(f".{file.name}.part"), file.with_name(f".{file.name}.part.json"))
 
     @property
@@ -88,7 +86,6 @@ class Download:
         self.facts.write_text(text, encoding="utf-8")
 
     def forget(self) -> None:
-        """Remove what there is."""
         for path in (self.facts, self.file):
             path.unlink(missing_ok=True)
 

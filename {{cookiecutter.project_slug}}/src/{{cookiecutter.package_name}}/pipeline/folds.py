@@ -70,7 +70,6 @@ def evaluate(work: Work, asked: argparse.Namespace) -> list[str]:
 
 
 def default_size(periods: int, folds: int, horizon: int) -> int:
-    """Return how many origins a fold has where nobody says."""
     return max(1, min(LARGEST, (round(periods * JUDGED) - horizon) // folds))
 
 
@@ -127,7 +126,6 @@ def summary(found: Sequence[Fold], forecaster: str) -> dict[str, Any]:
 
 
 def means(found: Mapping[str, Floats]) -> dict[str, float]:
-    """Return the mean of each measure."""
     return {name: float(held.mean()) for name, held in found.items()}
 
 

@@ -94,7 +94,7 @@ def seasonal_naive(known: Series, horizon: int, seed: int) -> Forecaster:
     if len(known) < (needed := math.ceil(1.1 * year)):
         raise AppError(
             f"{len(known)} {known.work.length.word}s are known there, and the seasonal"
-            f" forecast needs {needed}: fetch more, or go back less (--folds, --fold-size, --backfill)"
+            f" forecast needs {needed}; fetch more, or reduce (--folds, --fold-size, --backfill)"
         )
     spread = around(known.values[year:] - known.values[:-year])
 

@@ -56,7 +56,6 @@ class Parser(argparse.ArgumentParser):
     """A parser that raises its errors."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print."""
         raise UsageError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
@@ -137,12 +136,10 @@ def process(parser: argparse.ArgumentParser) -> None:
 
 
 def train(parser: argparse.ArgumentParser) -> None:
-    """Add the options of train."""
     add_fitting(parser)
 
 
 def predict(parser: argparse.ArgumentParser) -> None:
-    """Add the options of predict."""
     add_horizon(parser)
 
 
@@ -186,7 +183,6 @@ def add_fitting(parser: argparse.ArgumentParser) -> None:
 
 
 def add_horizon(parser: argparse.ArgumentParser) -> None:
-    """Add how far is forecast."""
     parser.add_argument(
         "--horizon", type=horizon, default=HORIZON, help="periods to forecast (%(default)s)"
     )
@@ -232,17 +228,14 @@ def meant(name: str, names: Iterable[str]) -> str:
 
 
 def known(names: Iterable[str]) -> str:
-    """Return names in a row."""
     return ", ".join(names)
 
 
 def interval(text: str) -> str:
-    """Read the name of an interval."""
     return one_of("interval", text, INTERVALS)
 
 
 def model(text: str) -> str:
-    """Read the name of a model."""
     return one_of("model", text, MODELS)
 
 

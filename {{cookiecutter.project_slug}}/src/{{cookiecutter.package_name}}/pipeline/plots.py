@@ -47,12 +47,10 @@ class Command:
 
     @staticmethod
     def options(parser: argparse.ArgumentParser) -> None:
-        """Add no option."""
         parser.prog = f"python -m {__name__}"
 
 
 def main() -> None:
-    """Draw the figures of the series that the command line names."""
     _, work, _ = options.read({Command.name: Command()}, [Command.name, *sys.argv[1:]])
     for line in draw(work):
         progress(f"plots {work.series} {work.interval}: {line}")

@@ -58,10 +58,8 @@ def weekly(days: Sequence[Point], aggregate: str) -> list[Point]:
 
 
 def by_date(point: Point) -> dt.date:
-    """Return what points are sorted by."""
     return point.date
 
 
 def days_after(date: dt.date, days: int) -> dt.date:
-    """Return the date so many days after another."""
     return date + dt.timedelta(days=days)

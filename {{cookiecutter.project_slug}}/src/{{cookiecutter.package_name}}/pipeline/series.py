@@ -31,19 +31,15 @@ class Series:
     features: Floats
 
     def __len__(self) -> int:
-        """Return how many periods there are."""
         return len(self.values)
 
     def known(self, end: int) -> "Series":
-        """Return the series as it was when `end` periods were known."""
         return Series(self.work, self.dates[:end], self.values[:end], self.features[:end])
 
     def date(self, index: int) -> dt.date:
-        """Return when a period begins, also one after the last that is known."""
         return self.work.later(self.dates[0], index)
 
     def origins(self) -> list[int]:
-        """Return the periods whose features are known."""
         return np.flatnonzero(~np.isnan(self.features[:, 0])).tolist()
 
     def bounded(self, quantiles: Floats) -> Floats:

@@ -33,7 +33,6 @@ class Stage:
     options: Callable[[argparse.ArgumentParser], None]
 
     def __call__(self, work: Work, asked: argparse.Namespace) -> list[str]:
-        """Run the stage and return what it has to tell."""
         module, function = self.run.split(":")
         made: list[str] = getattr(import_module(f".{module}", __package__), function)(work, asked)
         return made

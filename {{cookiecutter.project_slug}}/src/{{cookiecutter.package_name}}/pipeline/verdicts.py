@@ -31,12 +31,10 @@ class Verdict:
 
     @property
     def happened(self) -> bool:
-        """Tell whether the event came."""
         return self.value is not None and self.decision.happened(self.value)
 
     @property
     def right(self) -> bool:
-        """Tell whether the event came after a warning, or stayed away after none."""
         return self.happened == (self.decision.action == "warn")
 
     @property

@@ -35,12 +35,10 @@ class Work:
 
     @property
     def rule(self) -> Rule:
-        """Return the rule of the series."""
         return self.rules.series[self.series]
 
     @property
     def length(self) -> Length:
-        """Return how long a period is."""
         return INTERVALS[self.interval]
 
     def path(self, name: str) -> Path:
@@ -49,10 +47,8 @@ class Work:
         return {"data": self.data, "artifacts": self.artifacts}[folder] / file
 
     def later(self, start: dt.date, periods: int) -> dt.date:
-        """Return when the period begins that comes so many after the one that begins then."""
         return start + dt.timedelta(days=periods * self.length.days)
 
 
 def folder(series: str, interval: str) -> str:
-    """Return the name of a series' folders."""
     return f"{series}-{interval}"

@@ -53,7 +53,6 @@ def replace_table(file: Path, names: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def json_line(value: object) -> str:
-    """Return a value as JSON in one line, with sorted keys."""
     return json.dumps(rounded(value), sort_keys=True, allow_nan=False, ensure_ascii=False)
 
 

@@ -52,16 +52,13 @@ class Days:
 
     @classmethod
     def of(cls, known: Samples) -> "Days":
-        """Take the days of samples."""
         return cls(tuple(known.keys), known.features, known.truths[RAIN] > 0)
 
     def __len__(self) -> int:
-        """Return how many there are."""
         return len(self.keys)
 
     @property
     def part(self) -> Part:
-        """Return how many there are, and from where to where."""
         return Part(count=len(self), first=str(self.keys[0]), last=str(self.keys[-1]))
 
     def starts(self, length: int) -> list[int]:
@@ -88,7 +85,6 @@ def days(file: Path) -> tuple[Days, Days]:
 
 
 def cost(carried: NDArray[np.bool_], rained: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return what each day cost."""
     return np.where(carried, np.where(rained, 0.0, VAIN), np.where(rained, WET, 0.0))
 
 
@@ -98,7 +94,6 @@ class Umbrella(gymnasium.Env[NDArray[np.float32], np.int64]):  # type: ignore[mi
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - the interface has it so
 
     def __init__(self, known: Days, length: int = EPISODE) -> None:
-        """Take the days there are, and how many of them an episode has."""
         self.observation_space = spaces.Box(-FARTHEST, FARTHEST, (len(FEATURES),), np.float32)
         self.action_space = spaces.Discrete(2)
         self.days, self.length = known, length

@@ -27,12 +27,10 @@ Policy: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
 
 
 def never(features: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Never carry it."""
     return np.zeros(len(features), dtype=np.bool_)
 
 
 def if_it_rained(features: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Carry it where it rained the day before."""
     return features[:, list(FEATURES).index("rained")] > 0
 
 

@@ -33,7 +33,6 @@ class Places:
 
     @property
     def checkpoint(self) -> Path:
-        """Return the file that this training goes on from."""
         return self.folder / self.run / CHECKPOINT
 
 

@@ -65,7 +65,6 @@ class Standardised(BaseFeaturesExtractor):  # type: ignore[misc] # read as Any
     """Features less their mean, over their spread, on the training days."""
 
     def __init__(self, space: spaces.Box, features: Any) -> None:  # noqa: ANN401 - torch's copies
-        """Take the features [n, features] of the training days."""
         super().__init__(space, features.shape[1])
         self.register_buffer("mean", torch.from_numpy(features.mean(axis=0)))
         spread = np.maximum(features.std(axis=0), np.float32(1e-6))
@@ -80,7 +79,6 @@ class Scalars(KVWriter):  # type: ignore[misc] # read as Any
     """Hands the numbers that the library logs to a writer."""
 
     def __init__(self, writer: SummaryWriter) -> None:
-        """Take the writer."""
         self.writer = writer
 
     def write(
@@ -105,7 +103,6 @@ class Keeper(BaseCallback):  # type: ignore[misc] # read as Any
     """Keeps a checkpoint before each stretch of days, and says how far the training is."""
 
     def __init__(self, keep: Callable[[], None]) -> None:
-        """Take what writes a checkpoint."""
         super().__init__()
         self.keep = keep
 
@@ -254,7 +251,6 @@ def log_worth(folder: Path, metadata: Metadata, steps: int) -> None:
 
 
 def main() -> None:
-    """Train a policy and print its metadata."""
     options = parse()
     asked = TrainPolicy(steps=options.steps, seed=options.seed, resume=options.resume)
     metadata = train_and_publish(
@@ -264,7 +260,6 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description="Train a policy; the served one is not replaced.")
     parser.add_argument("--steps", type=int, default=STEPS, help="days to simulate")
     parser.add_argument("--seed", type=int, default=SEED, help="random seed (%(default)s)")

@@ -97,5 +97,4 @@ class Payload:
 
 
 def malicious(file: Path) -> bytes:
-    """Return a pickle that leaves a trace where it is loaded."""
     return pickle.dumps(Payload(file))

@@ -93,7 +93,6 @@ def predict(client: httpx.Client, **asked: object) -> dict[str, Any]:
 
 
 def key_json(row: Observation, rows_after: int = 0) -> object:
-    """Return a key as it is in an answer."""
     return keys.dump_python(step(key_of(row), rows_after), mode="json")
 
 

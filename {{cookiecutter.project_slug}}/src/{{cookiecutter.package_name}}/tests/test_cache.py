@@ -177,7 +177,6 @@ class Guarded:
     file: Path
 
     def set_password(self, change: str) -> None:
-        """Add a password (+) or remove one (-)."""
         self.administrator.acl_setuser(self.user or "default", enabled=True, passwords=change)
 
     def name(self, password: str) -> None:

@@ -50,7 +50,6 @@ def refusal(version: str = "v1.1", **variables: str) -> tuple[str, str]:
 
 
 def damaged(settings: ApiSettings, change: Callable[[Any], None]) -> None:
-    """Write a version and do something to its file."""
     change(settings.models_dir / another(settings).file)
 
 

@@ -143,7 +143,6 @@ def logins(postgres: str, tmp_path: Path) -> Iterator[Logins]:
 
 
 def user(engine: Engine) -> str:
-    """Return who a transaction is made as."""
     with transaction(engine) as connection:
         return str(connection.execute(text("SELECT current_user")).scalar_one())
 

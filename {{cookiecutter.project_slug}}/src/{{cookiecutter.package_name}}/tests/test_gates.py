@@ -19,7 +19,6 @@ def with_metrics(settings: ApiSettings, **changes: object) -> Metadata:
 
 
 def measured(settings: ApiSettings, **values: float) -> Metadata:
-    """Return the same with these values alone, by metric."""
     return with_metrics(settings, model=values, score="score")
 
 

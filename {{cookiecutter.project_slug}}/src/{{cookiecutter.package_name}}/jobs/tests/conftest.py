@@ -94,7 +94,6 @@ def project(folder: Path) -> Path:
 
 
 def ended(store: Store, *ids: str) -> bool:
-    """Tell whether all of some jobs have ended."""
     return all((store.get(number) or {"state": ""})["state"] in FINAL for number in ids)
 
 
@@ -148,5 +147,4 @@ def lasting(tmp_path: Path) -> Iterator[Lasting]:
 
 
 def variables_of(folder: Path, url: SecretStr) -> dict[str, str]:
-    """Return what a worker on another server is told."""
     return environment(folder, url)

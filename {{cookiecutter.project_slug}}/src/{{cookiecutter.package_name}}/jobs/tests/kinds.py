@@ -69,7 +69,6 @@ def stubborn(payload: Work, job: Job) -> dict[str, Any]:
 
 
 def hopeless(payload: Work, job: Job) -> dict[str, Any]:
-    """Say that nobody can do it."""
     raise Unrecoverable(f"{payload.name} cannot be done by {job.attempt}")
 
 

@@ -110,6 +110,5 @@ def result(store: Store, number: str) -> str:
 
 
 def forget(store: Store, ids: list[str]) -> None:
-    """Have jobs expire."""
     for number in ids:
         store.client.pexpire(f"{PREFIX}job:{number}", 0)

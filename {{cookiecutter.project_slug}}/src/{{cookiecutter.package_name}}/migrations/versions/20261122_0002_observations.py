@@ -23,5 +23,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the change back."""
     op.drop_table("observations")

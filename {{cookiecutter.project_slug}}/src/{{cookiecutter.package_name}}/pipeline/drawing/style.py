@@ -77,7 +77,6 @@ def marks(names: Iterable[str]) -> dict[str, Mark]:
 
 
 def line(mark: Mark) -> dict[str, Any]:
-    """Return how a line of a forecaster is drawn."""
     return {"color": mark.color, "marker": mark.marker, "linestyle": mark.dashes, "markersize": 6}
 
 
@@ -85,19 +84,16 @@ class Sheet:
     """A figure to draw on, that becomes a PNG: `with Sheet(...) as sheet`."""
 
     def __init__(self, width: float, height: float) -> None:
-        """Take the size in inches."""
         self._look = rc_context(LOOK)
         self._size = (width, height)
 
     def __enter__(self) -> Self:
-        """Begin to draw."""
         self._look.__enter__()
         self.figure = Figure(figsize=self._size, dpi=DOTS_PER_INCH, layout="constrained")
         FigureCanvasAgg(self.figure)
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the look of this figure."""
         self._look.__exit__(None, None, None)
 
     def png(self) -> bytes:
@@ -108,7 +104,6 @@ class Sheet:
 
 
 def days(dates: Iterable[dt.date]) -> list[float]:
-    """Return dates as axes have them."""
     return [float(date2num(date)) for date in dates]
 
 

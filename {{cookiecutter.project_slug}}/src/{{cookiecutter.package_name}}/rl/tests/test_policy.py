@@ -56,7 +56,6 @@ def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def checks(settings: Settings, metadata: Metadata) -> list[dict[str, Any]]:
-    """Return what came of each check that a promotion makes."""
     return list(checked(Candidate(settings, TIER, metadata.version)))
 
 
