@@ -290,7 +290,7 @@ def wrong(asked: Load, moved: list[Moved]) -> int:
 
 
 def current(one: Answer, moved: list[Moved]) -> bool:
-    """Tell whether a version was current between when it was asked and when it answered."""
+    """Return whether a version was current between when it was asked and when it answered."""
     if not moved[0].start <= one.due < moved[-1].end:
         return True
     before = [each for each in moved if each.end <= one.due]

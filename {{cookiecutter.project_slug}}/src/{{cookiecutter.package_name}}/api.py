@@ -68,7 +68,7 @@ api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="API_KEY 
 
 
 async def authorize(request: Request, given: Annotated[str | None, Depends(api_key)]) -> None:
-    """Let nobody in without the API key, or the one before it as long as that one opens."""
+    """Let nobody in without the API key, or the previous one as long as that one opens."""
     if given is None:
         raise HTTPException(401, "the header X-API-Key is missing", {"WWW-Authenticate": "APIKey"})
     settings: ApiSettings = request.app.state.settings
@@ -153,7 +153,7 @@ def past_predictions(
     source: Annotated[Source | None, Query(description="Only this source")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of forecasts")] = 100,
 ) -> list[PastPrediction]:
-    """List forecasts, each with what came of it where that is known."""
+    """List forecasts, each with what came of it if it is known."""
     with transaction(service.engine) as connection:
         return predictions.newest(connection, tier, source, limit)
 

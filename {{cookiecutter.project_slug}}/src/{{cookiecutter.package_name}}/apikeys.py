@@ -1,4 +1,4 @@
-"""The keys that open the admin endpoints: the one of now, and for a while the one before it.
+"""The keys that open the admin endpoints: the one of now, and for a while the previous one.
 
 So those who call these endpoints can be given a new key before the old one ends.
 """
@@ -41,7 +41,7 @@ def check(key: str) -> None:
 
 
 def opens(given: str, key: SecretStr, previous: SecretStr | None) -> bool:
-    """Tell whether a key opens, in a time that says nothing of how near it came."""
+    """Return whether a key opens, in a time that says nothing of how near it came."""
     found = [secrets.compare_digest(given.encode(), one.encode()) for one in valid(key, previous)]
     return any(found)
 

@@ -1,7 +1,7 @@
 """The files of the models: what they are called, written, pointed at and checked before loading.
 
 `<tier>_v<major>.<minor>_<day>.<ext>` is a model, the JSON file beside it says what it is, a `.sig`
-file, where there is one, who says so, and the link `<tier>_current.<ext>` names the one that is
+file, if there is one, who says so, and the link `<tier>_current.<ext>` names the one that is
 served. The JSON is written last: a model without a complete one does not exist.
 """
 
@@ -139,7 +139,7 @@ def replace(file: Path, content: bytes) -> None:
 def moved_to(path: Path) -> Iterator[Path]:
     """Give a path beside another to write to, and move what is there over the other at the end.
 
-    Raises ArtifactError where the operating system refuses; nothing is left then.
+    Raises ArtifactError if the operating system refuses; nothing is left then.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -165,11 +165,11 @@ def point(models: Path, metadata: Metadata) -> None:
 
 
 def pointed(models: Path, tier: str) -> str:
-    """Return the name of the file that a tier's link names, nothing where there is no link.
+    """Return the name of the file that a tier's link names, empty if there is no link.
 
     A tier whose format changes has two links for a moment: the one that was made last holds.
 
-    Raises ArtifactError where the folder cannot be read.
+    Raises ArtifactError if the folder cannot be read.
     """
     # By their names, and not from a list of the folder, which may leave out a file that is
     # renamed meanwhile. The second look is for a link that came after its name was looked at.
@@ -197,9 +197,9 @@ def links(models: Path, names: list[str]) -> list[tuple[int, str]]:
 
 
 def current(models: Path, tier: str, public_key: Path | None = None) -> Metadata | None:
-    """Return the metadata of what a tier serves, None where nothing was trained.
+    """Return the metadata of what a tier serves, or None if nothing was trained.
 
-    Raises ArtifactError where the link points at what does not exist, or cannot be read.
+    Raises ArtifactError if the link points at what does not exist, or cannot be read.
     """
     name = pointed(models, tier)
     return read(models, name, public_key) if name else None
@@ -208,7 +208,7 @@ def current(models: Path, tier: str, public_key: Path | None = None) -> Metadata
 def read(models: Path, name: str, public_key: Path | None = None) -> Metadata:
     """Return a model's metadata; with a public key only what was signed with its other half.
 
-    Raises ArtifactError where it is missing, incomplete, another file's, or not signed.
+    Raises ArtifactError if it is missing, incomplete, another file's, or not signed.
     """
     file = (models / name).with_suffix(".json")
     try:
@@ -259,7 +259,7 @@ def changed(file: Path) -> str:
 def content(models: Path, metadata: Metadata) -> bytes:
     """Return the bytes of a model.
 
-    Raises ArtifactError where they are not those that were written.
+    Raises ArtifactError if they are not those that were written.
     """
     file = models / metadata.file
     try:

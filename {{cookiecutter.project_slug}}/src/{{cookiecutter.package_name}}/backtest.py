@@ -102,7 +102,7 @@ def evaluate(
 ) -> Report:
     """Return how the tiers and the baselines do on the newest `windows` times `size` samples.
 
-    Raises AppError where too few samples are left to fit to from the first origin.
+    Raises AppError if too few samples are left to fit to from the first origin.
     """
     every = samples(rows)
     truths = {target.name: every.truths[target.name][-windows * size :] for target in TARGETS}
@@ -119,7 +119,7 @@ def evaluate(
 def origins(every: Samples, windows: int, size: int) -> Iterator[tuple[Samples, Samples]]:
     """Yield, for each origin, the samples whose outcome was known by then, and those after it.
 
-    Raises AppError where too few are known at the first one.
+    Raises AppError if too few are known at the first one.
     """
     for number in range(windows, 0, -1):
         first, last = len(every) - number * size, len(every) - (number - 1) * size

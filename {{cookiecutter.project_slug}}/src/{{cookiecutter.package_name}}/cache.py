@@ -125,7 +125,7 @@ class PredictionCache:
         self.seconds = seconds
 
     def get(self, key: str) -> str | None:
-        """Return what was kept, None where there is nothing."""
+        """Return what was kept, or None if there is nothing."""
         if not self.seconds:
             return None
         try:

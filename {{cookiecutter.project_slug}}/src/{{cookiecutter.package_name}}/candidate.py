@@ -111,7 +111,7 @@ class Candidate:
         return f"{said}; {beside}"
 
     def current(self) -> Metadata | None:
-        """Return what is served, None where it cannot be told: that is no fault of this one."""
+        """Return what is served, or None if it cannot be told: that is no fault of this one."""
         try:
             return artifacts.current(self.settings.models_dir, self.tier)
         except ArtifactError:

@@ -101,7 +101,7 @@ class Logins:
         arguments: tuple[Any, ...],
         options: dict[str, Any],
     ) -> DBAPIConnection:
-        """Connect; where that fails and the login was replaced just then, once more."""
+        """Connect; if that fails and the login was replaced just then, once more."""
         login = self.newest()
         try:
             made = dialect.connect(*arguments, **{**options, **login})

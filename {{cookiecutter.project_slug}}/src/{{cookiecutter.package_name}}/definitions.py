@@ -21,7 +21,7 @@ class Target(Generic[Row]):
     """One thing to forecast.
 
     `truth` reads what happened from the target's row: 0 or 1 for a probability, the value in
-    `unit` for a quantity, None where it is not known (the row is then left out of training).
+    `unit` for a quantity, or None if it is not known (the row is then left out of training).
     """
 
     name: str

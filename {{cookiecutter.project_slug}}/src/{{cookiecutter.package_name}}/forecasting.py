@@ -31,7 +31,7 @@ class Forecast(BaseModel):
 def history(connection: Connection, asked: PredictRequest) -> Sequence[Observation]:
     """Return the HISTORY rows a request is about, the newest last.
 
-    Raises HistoryError where the database does not have them all.
+    Raises HistoryError if the database does not have them all.
     """
     if asked.observations is not None:
         return asked.observations

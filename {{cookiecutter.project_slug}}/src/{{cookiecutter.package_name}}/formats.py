@@ -34,7 +34,7 @@ class FormatError(AppError):
 def load(name: str, content: bytes, targets: Sequence[str], *, executable: bool = False) -> Run:
     """Return what forecasts, from the content of a file.
 
-    Raises FormatError where it may not be loaded, or cannot be.
+    Raises FormatError if it may not be loaded, or cannot be.
     """
     check_allowed(name, executable=executable)
     try:

@@ -35,7 +35,7 @@ class Facts(BaseModel):
     objectives: Objectives | None = None
 
     def overdue(self, now: float) -> bool:
-        """Tell whether more would be lost now than is promised, as far as is known."""
+        """Return whether more would be lost now than is promised, as far as is known."""
         if not (self.newest_verified_at and self.objectives):
             return True
         age = now - self.newest_verified_at.timestamp()

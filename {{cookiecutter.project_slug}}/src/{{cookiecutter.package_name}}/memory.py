@@ -66,7 +66,7 @@ def held() -> int:
 
 
 def forget_peak() -> None:
-    """Start to look for the peak anew, where the system can."""
+    """Reset the recorded peak, if the system can."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -92,7 +92,7 @@ def field(file: Path, name: str) -> int | None:
 
 
 def number(file: Path) -> int | None:
-    """Return the number that a file holds; None where it holds a word, or is not there."""
+    """Return the number that a file holds, or None if it holds a word, or is not there."""
     text = "".join(lines(file)).strip()
     return int(text) if text.isdecimal() else None
 

@@ -45,7 +45,7 @@ def log(
 def newest(
     connection: Connection, tier: str | None, source: Source | None, limit: int
 ) -> list[PastPrediction]:
-    """Return the last forecasts, newest first, each with what came of it where that is known."""
+    """Return the last forecasts, newest first, each with what came of it if it is known."""
     query = select(Prediction.__table__).order_by(Prediction.id.desc()).limit(limit)
     if tier is not None:
         query = query.where(Prediction.tier == tier)
@@ -67,7 +67,7 @@ def with_outcomes(connection: Connection, rows: Sequence[dict[str, Any]]) -> lis
 
 
 def has_backtest(connection: Connection, metadata: Metadata) -> bool:
-    """Tell whether a model's forecasts of its held-out rows are in the log."""
+    """Return whether a model's forecasts of its held-out rows are in the log."""
     query = select(Prediction.id).where(
         Prediction.tier == metadata.tier,
         Prediction.source == "backtest",

@@ -38,7 +38,7 @@ def printable(text: str) -> str:
 
 
 def repeatable(value: object) -> bool:
-    """Tell whether a value is short and can be written as JSON."""
+    """Return whether a value is short and can be written as JSON."""
     try:
         written = json.dumps(value, allow_nan=False, ensure_ascii=False)
         return len(written.encode()) <= LONGEST

@@ -137,7 +137,7 @@ class Reporter:
 def taken(file: Path, patience: float) -> int:
     """Take the lock on a file, made if need be; return what holds it for as long as it is open.
 
-    Raises OSError, also where another holds the lock.
+    Raises OSError, also if another holds the lock.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     limit = time.monotonic() + patience
@@ -157,7 +157,7 @@ def taken(file: Path, patience: float) -> int:
 
 
 def is_at(descriptor: int, file: Path) -> bool:
-    """Tell whether an open file is the one that is found by a name."""
+    """Return whether an open file is the one that is found by a name."""
     try:
         return os.path.samestat(os.fstat(descriptor), file.stat())
     except OSError:
@@ -177,7 +177,7 @@ def living(folder: Path) -> dict[str, Report | None]:
 
 
 def lives(file: Path) -> bool:
-    """Tell whether the lock on a file is held; remove what belongs to one that is not."""
+    """Return whether the lock on a file is held; remove what belongs to one that is not."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -204,7 +204,7 @@ def remove(file: Path) -> None:
 
 
 def read(file: Path) -> Report | None:
-    """Return a report, None where there is none that can be read."""
+    """Return a report, or None if there is none that can be read."""
     try:
         return Report.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
@@ -236,7 +236,7 @@ def lags(name: str, said: Report | None, pointed: Mapping[str, str], touch: int)
 
 
 def lag(process: str, said: TierReport, file: str) -> Lag | None:
-    """Return what keeps a process from serving a file of a tier, None where it does."""
+    """Return what keeps a process from serving a file of a tier, or None if it does."""
     if file and said.file == file:
         return None
     if said.wrong and said.wanted == file:

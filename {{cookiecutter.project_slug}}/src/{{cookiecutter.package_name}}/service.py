@@ -87,7 +87,7 @@ class Service:
     def predict(self, models: list[Model], asked: PredictRequest) -> PredictResponse:
         """Forecast by the first of some models, and by the next where that one fails.
 
-        Raises ModelError where the last fails too, HistoryError where rows are missing,
+        Raises ModelError if the last fails too, HistoryError where rows are missing,
         DatabaseError.
         """
         model, *others = models
@@ -123,7 +123,7 @@ class Service:
     def reload(self) -> None:
         """Have every process try again what it could not load, and wait until all serve it.
 
-        Raises BehindError where one of them cannot, or has not within the limit.
+        Raises BehindError if one of them cannot, or has not within the limit.
         """
         folder = self.settings.serving_dir
         try:
@@ -147,7 +147,7 @@ class Service:
         ]
 
     def recall(self, key: str) -> Forecast | None:
-        """Return the forecast that is cached, None where there is none that can be read."""
+        """Return the forecast that is cached, or None if there is none that can be read."""
         try:
             text = self.cache.get(key)
             return Forecast.model_validate_json(text) if text else None
@@ -163,13 +163,13 @@ class Service:
         }
 
     def check_models(self) -> Check:
-        """Tell whether every tier has a model."""
+        """Return whether every tier has a model."""
         names = [model.name for model in self.models.loaded.values()]
         wrong = [place.wrong for place in self.models.places.values() if place.wrong]
         return Check(ok=not self.models.missing, detail=", ".join([*names, *wrong]))
 
     def check_database(self) -> Check:
-        """Tell whether the database has the rows of a forecast, and how new they are."""
+        """Return whether the database has the rows of a forecast, and how new they are."""
         try:
             with transaction(self.engine) as connection:
                 rows = observations.newest(connection, HISTORY)
@@ -183,7 +183,7 @@ class Service:
         return Check(ok=True, detail=f"newest {KEY} {key_of(rows[-1])}")
 
     def check_cache(self) -> Check:
-        """Tell whether Redis answers."""
+        """Return whether Redis answers."""
         try:
             self.link.check()
         except RedisError as error:

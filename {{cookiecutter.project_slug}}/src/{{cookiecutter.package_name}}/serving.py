@@ -68,7 +68,7 @@ class Model:
     def predict(self, features: NDArray[np.float32]) -> Outputs:
         """Return for `features` [n, features] each target's forecasts [n], by name.
 
-        Raises ModelError where it fails, or gives anything but a number for each row.
+        Raises ModelError if it fails, or gives anything but a number for each row.
         """
         try:
             outputs = self.run(features)
@@ -87,13 +87,13 @@ class Model:
 def load(settings: Settings, tier: str) -> Model:
     """Return the model a tier's link points at.
 
-    Raises ArtifactError where there is none, or it cannot be trusted to be what it says.
+    Raises ArtifactError if there is none, or it cannot be trusted to be what it says.
     """
     return load_file(settings, tier, wanted(settings, tier))
 
 
 def wanted(settings: Settings, tier: str) -> str:
-    """Return the file a tier's link points at; raises ArtifactError where there is no link."""
+    """Return the file a tier's link points at; raises ArtifactError if there is no link."""
     if name := artifacts.pointed(settings.models_dir, tier):
         return name
     raise ArtifactError(no_model(tier))
@@ -234,7 +234,7 @@ class Loading:
     begun: float = field(default_factory=time.monotonic)
 
     def over(self, wanted: str) -> bool:
-        """Tell whether nobody wants what it loads any more, and nothing has to wait for its end.
+        """Return whether nobody wants what it loads any more, and nothing has to wait for its end.
 
         Loads side by side would slow the requests, however often the link is moved.
         """
@@ -312,7 +312,7 @@ class Models:
         return self.answering(tier)[0]
 
     def answering(self, tier: str) -> list[Model]:
-        """Return a tier's model, then the one before it where that still stands by.
+        """Return a tier's model, then the previous one where that still stands by.
 
         Raises NotLoadedError.
         """

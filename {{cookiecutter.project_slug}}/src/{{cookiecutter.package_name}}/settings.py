@@ -200,7 +200,7 @@ def read_sections() -> Sections:
 
     A section may be empty.
 
-    Raises SettingsError where the file, or a section that is needed, is not as it should be.
+    Raises SettingsError if the file, or a section that is needed, is not as it should be.
     """
     try:
         sections = yaml.safe_load(SETTINGS_FILE.read_text(encoding="utf-8"))

@@ -47,10 +47,10 @@ def sign(said: bytes, key_file: Path) -> bytes:
 def verify(said: bytes, signature_file: Path, key_file: Path) -> None:
     """Refuse what was not signed with the private half of a key in a file.
 
-    While the key is renewed, both files have a line or a block for the one before too: one
+    While the key is rotated, both files have a line or a block for the one before too: one
     signature by one key is enough.
 
-    Raises SignatureError where there is no signature, or those of other keys or another text.
+    Raises SignatureError if there is no signature, or those of other keys or another text.
     """
     keys = public_keys(key_file)
     if not signature_file.exists():
@@ -68,7 +68,7 @@ def verify(said: bytes, signature_file: Path, key_file: Path) -> None:
 
 
 def public_keys(key_file: Path) -> list[Ed25519PublicKey]:
-    """Return the keys of a file of public keys; raises SignatureError where one cannot be used."""
+    """Return the keys of a file of public keys; raises SignatureError if one cannot be used."""
     content = read(key_file)
     keys = []
     for block in BLOCK.findall(content) or [content]:
@@ -85,7 +85,7 @@ def public_keys(key_file: Path) -> list[Ed25519PublicKey]:
 
 
 def is_signed(said: bytes, signature: bytes, key: Ed25519PublicKey) -> bool:
-    """Tell whether a line is a signature of what is said."""
+    """Return whether a line is a signature of what is said."""
     try:
         key.verify(base64.b64decode(signature.strip(), validate=True), said)
     except (InvalidSignature, binascii.Error):
@@ -104,7 +104,7 @@ def read(file: Path) -> bytes:
 def make_keys(folder: Path) -> tuple[Path, Path]:
     """Make a pair of keys, the private one for its owner alone; return their files.
 
-    Raises SignatureError where one of them is there already.
+    Raises SignatureError if one of them is there already.
     """
     private, public = folder / PRIVATE, folder / PUBLIC
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def advice() -> str:
 def sign_models(metadata: list[Path], key_file: Path) -> None:
     """Sign models that were made where no private key is, each by the file of its metadata.
 
-    Raises ArtifactError where a model is not what its metadata say, SignatureError where a file
+    Raises ArtifactError if a model is not what its metadata say, SignatureError if a file
     is none of metadata, or cannot be read.
     """
     from . import artifacts  # noqa: PLC0415 - which verifies what is signed here

@@ -92,7 +92,7 @@ def train(
 ) -> list[Metadata]:
     """Train tiers on the database's newest rows (all by default); return what was written.
 
-    Raises AppError where there are too few rows, or a model cannot be fitted or exported.
+    Raises AppError if there are too few rows, or a model cannot be fitted or exported.
     """
     if not tiers:
         progress("every tier has a model")
@@ -107,7 +107,7 @@ def train(
 def design(rows: Sequence[Observation]) -> Experiment:
     """Return the split of the rows' samples, with the baselines' forecasts.
 
-    Raises AppError where there are too few.
+    Raises AppError if there are too few.
     """
     every = samples(rows)
     if len(every) < FEWEST:
@@ -168,7 +168,7 @@ def forecasts(content: bytes, features: NDArray[np.float32]) -> Outputs:
 def fit(tier: str, target: Target[Observation], training: Samples, seed: int) -> Estimator:
     """Return a tier's estimator of one target, fitted.
 
-    Raises AppError where the estimator refuses the samples.
+    Raises AppError if the estimator refuses the samples.
     """
     progress(f"{tier}: fitting {target.name} to {len(training)} samples")
     estimator = TIERS[tier].estimator(target.kind, seed)

@@ -195,7 +195,7 @@ def told(claim: Claim) -> tuple[str, str]:
 
 
 def written(result: dict[str, Any]) -> str:
-    """Write a result as JSON; raises Unrecoverable where that cannot be done."""
+    """Write a result as JSON; raises Unrecoverable if that cannot be done."""
     try:
         dumped = result.model_dump_json() if isinstance(result, BaseModel) else dump(result)
     except (TypeError, ValueError) as error:

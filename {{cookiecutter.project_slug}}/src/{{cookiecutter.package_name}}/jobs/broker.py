@@ -112,7 +112,7 @@ class Lines(Consumer):  # type: ignore[misc]  # the same
         self.pause, self.taken = POLL, 0
 
     def __next__(self) -> MessageProxy | None:
-        """Return a message; None where there is none, or nobody who is free."""
+        """Return a message, or None if there is none, or nobody who is free."""
         broker = self.broker
         with broker.changed:
             if broker.draining or broker.full or len(broker.held) >= broker.threads:

@@ -42,7 +42,7 @@ class Job:
     def progress(self, fraction: float, said: str = "") -> None:
         """Tell how much is done (0 to 1) and, in a few words, what is going on.
 
-        Raises Cancelled where the job is to go on no longer; call it every second or so.
+        Raises Cancelled if the job is to go on no longer; call it every second or so.
         """
         if self.cancelled():
             raise Cancelled

@@ -30,7 +30,7 @@ class Kind:
 def installed() -> dict[str, Kind]:
     """Return the kinds of every part, by name.
 
-    Raises ValueError where two have one name, or one could not be part of an address.
+    Raises ValueError if two have one name, or one could not be part of an address.
     """
     found: dict[str, Kind] = {}
     for module in parts.having("kinds"):

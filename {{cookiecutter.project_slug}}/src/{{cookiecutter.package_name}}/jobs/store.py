@@ -93,7 +93,7 @@ class Claim:
 
 
 class Store:
-    """What is done with jobs. Every method raises RedisError where Redis does not do it."""
+    """What is done with jobs. Every method raises RedisError if Redis does not do it."""
 
     def __init__(self, url: SecretStr, client: Redis | None = None) -> None:
         self.client = client or connect(url, TIMEOUT)
@@ -128,7 +128,7 @@ class Store:
         return str(found), bool(new)
 
     def claim(self, number: str, token: str, worker: str) -> Claim | None:
-        """Take a job for an attempt; None where it is not to be done, or not by this attempt."""
+        """Take a job for an attempt, or None if it is not to be done, or not by this attempt."""
         found = self._do("claim", number, token, worker, LEASE)
         if not found:
             return None
@@ -160,7 +160,7 @@ class Store:
         return bool(self._do("give_back", claim.id, claim.token, KEPT))
 
     def cancel(self, number: str) -> State | None:
-        """Cancel a job; return its state then, None where there is none.
+        """Cancel a job; return its state then, or None if there is none.
 
         What is running is told so, and is cancelled when it has heard of it; what has ended stays.
         """
@@ -189,7 +189,7 @@ class Store:
         return int(self._do("sweep", queue, LOSSES, KEPT, KEPT_DEAD))
 
     def get(self, number: str) -> dict[str, str] | None:
-        """Return what is known of a job, None where there is none."""
+        """Return what is known of a job, or None if there is none."""
         values = cast("list[str | None]", self.client.hmget(f"{PREFIX}job:{number}", FIELDS))
         told = dict(zip(FIELDS, values, strict=True))
         if not told["state"]:

@@ -58,7 +58,7 @@ class Backend(Protocol):
 def backend(member: ChatMember | ProcessMember) -> Backend:
     """Return what asks a member; nothing is connected or loaded yet.
 
-    Raises ConfigurationError where a variable that it needs has no value.
+    Raises ConfigurationError if a variable that it needs has no value.
     """
     if isinstance(member, ChatMember):
         from .chat import Chat  # noqa: PLC0415 - no HTTP where every model is in process

@@ -70,7 +70,7 @@ class Chat:
     async def complete(self, prompt: Prompt) -> str:
         """Return what the model says.
 
-        Raises MemberError where it does not, or not all of it within the time.
+        Raises MemberError if it does not, or not all of it within the time.
         """
         log.debug("%s: asked %s", self.member.model, prompt)
         limit = self.member.timeout_seconds
@@ -104,7 +104,7 @@ class Chat:
     async def post(self, request: dict[str, object]) -> bytes:
         """Return the body of the answer.
 
-        Raises MemberError where it is too long, or none of success; httpx2.TransportError.
+        Raises MemberError if it is too long, or none of success; httpx2.TransportError.
         """
         key = self.key.get_secret_value() if self.key else ""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -126,7 +126,7 @@ class Chat:
 def said(body: bytes) -> str:
     """Return the text of an answer.
 
-    Raises MemberError where there is none, or not all of it.
+    Raises MemberError if there is none, or not all of it.
     """
     try:
         choice = Completion.model_validate_json(body).choices[0]

@@ -116,7 +116,7 @@ def reason(error: Mapping[str, Any]) -> str:
 def read(file: Path) -> dict[str, dict[str, Any]]:
     """Return the sections of the file.
 
-    Raises ConfigurationError where it cannot be read, or has others than there are profiles.
+    Raises ConfigurationError if it cannot be read, or has others than there are profiles.
     """
     try:
         sections = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -146,7 +146,7 @@ def merge(default: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 def filled_in(text: str) -> str:
     """Put the values of variables where a text names them.
 
-    Raises ConfigurationError where one has no value.
+    Raises ConfigurationError if one has no value.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -162,11 +162,11 @@ def filled_in(text: str) -> str:
 
 
 def secret(name: str | None) -> SecretStr | None:
-    """Return the key that a variable holds, None where there is none.
+    """Return the key that a variable holds, or None if there is none.
 
     One in a file is read again when that changes. No log will show it.
 
-    Raises ConfigurationError where the file cannot be read.
+    Raises ConfigurationError if the file cannot be read.
     """
     if name is None:
         return None

@@ -75,7 +75,7 @@ class Panel:
     ) -> None:
         """Open each member's back end.
 
-        Raises ConfigurationError where a variable that one needs has no value.
+        Raises ConfigurationError if a variable that one needs has no value.
         """
         self.seats = [
             Seat(
@@ -116,6 +116,6 @@ def supports(answers: Iterable[Answer], score: Callable[[Answer], float]) -> dic
 
 
 def best(answers: Iterable[Answer], score: Callable[[Answer], float]) -> str | None:
-    """Return the text that most speaks for, the first one of equals; None where nothing does."""
+    """Return the text that most speaks for, the first one of equals, or None if nothing does."""
     found = {text: weight for text, weight in supports(answers, score).items() if weight > 0}
     return max(found, key=found.__getitem__, default=None)

@@ -50,7 +50,7 @@ shared = Shared()
 
 
 def explain(payload: Explain, job: Job) -> dict[str, Any]:
-    """Explain a forecast; raises Unrecoverable where config/llm_ensemble.yaml cannot be used."""
+    """Explain a forecast; raises Unrecoverable if config/llm_ensemble.yaml cannot be used."""
     job.progress(0, "asking")
     try:
         asked = shared.get().ask(wording.prompt(payload.forecast, payload.event))

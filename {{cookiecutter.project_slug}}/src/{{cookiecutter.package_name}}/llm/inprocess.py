@@ -93,7 +93,7 @@ class InProcess:
 def load(member: ProcessMember) -> Loaded:
     """Load a model from its folder.
 
-    Raises MemberError where a package is missing, or the folder holds no model that is safe.
+    Raises MemberError if a package is missing, or the folder holds no model that is safe.
     """
     if not Path(member.path).is_dir():
         raise MemberError(f"there is no folder {member.path}")
@@ -145,7 +145,7 @@ def generate(
 ) -> list[str | MemberError]:
     """Return the likeliest text after each prompt, or why there is none.
 
-    Raises MemberError where it fails for all of them.
+    Raises MemberError if it fails for all of them.
     """
     import torch  # noqa: PLC0415 - an extra
 

@@ -33,7 +33,7 @@ FEWEST = 30
 def fit(known: Series, horizon: int, seed: int) -> dict[str, Estimator]:
     """Return an estimator for each quantile, fitted to all steps of all origins that are known.
 
-    Raises AppError where there are too few.
+    Raises AppError if there are too few.
     """
     origins, steps = pairs(known, horizon)
     if len(set(origins)) < FEWEST:

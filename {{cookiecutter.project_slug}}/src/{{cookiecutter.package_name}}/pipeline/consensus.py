@@ -141,7 +141,7 @@ def opinions(file: Path) -> list[Opinion]:
 
 
 def is_job(content: bytes) -> bool:
-    """Tell whether this is a job rather than one opinion."""
+    """Return whether this is a job rather than one opinion."""
     try:
         told = from_json(content)
     except ValueError:

@@ -123,7 +123,7 @@ def decide(
 
     To warn is right from that probability on at which it costs less than not to warn.
 
-    Raises AppError where the path has fewer steps.
+    Raises AppError if the path has fewer steps.
     """
     if step > len(forecasts.dates):
         raise AppError(f"the path has {len(forecasts.dates)} steps: --step can be at most that")

@@ -26,7 +26,7 @@ OK, PARTIAL, UNSATISFIABLE = 200, 206, 416
 
 BACKOFF = 0.5
 """The second try comes at once, the third after twice these seconds, each further wait is twice as
-long as the one before it, and none is longer than LONGEST_BACKOFF."""
+long as the previous one, and none is longer than LONGEST_BACKOFF."""
 
 LONGEST_BACKOFF = 30.0
 
@@ -140,7 +140,7 @@ def connections(place: Url, limits: Limits) -> PoolManager:
 def wait(retry: Retry, error: BrokenError, origin: str, until: float) -> Retry:
     """Wait before the next try, as long as the server asked for; return what is left of tries.
 
-    Raises AppError where no try or no time is left.
+    Raises AppError if no try or no time is left.
     """
     try:
         retry = retry.increment("GET", origin, error=None, response=error.response)

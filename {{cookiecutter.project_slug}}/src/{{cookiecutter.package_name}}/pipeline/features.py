@@ -47,7 +47,7 @@ NAMES = ("date", "value", *FEATURES, *SEASON)
 def process(work: Work, asked: argparse.Namespace) -> list[str]:
     """Check the rows, make the series and its features, and write them.
 
-    Raises RefusedFileError where a row is not valid, AppError for a gap and for too few rows.
+    Raises RefusedFileError if a row is not valid, AppError for a gap and for too few rows.
     """
     source, file = work.path("data/fetched.csv"), work.path("data/features.csv")
     if not source.is_file():
@@ -91,9 +91,9 @@ def season(date: dt.date) -> tuple[float, float]:
 
 
 def load(work: Work) -> tuple[list[Point], list[list[float] | None]]:
-    """Return the points of features.csv, and the features of each; None where there are none.
+    """Return the points of features.csv, and the features of each, or None if there are none.
 
-    Raises AppError where the file is missing, or not as `process` writes it.
+    Raises AppError if the file is missing, or not as `process` writes it.
     """
     file = work.path("data/features.csv")
     rows = read_table(file, "process")

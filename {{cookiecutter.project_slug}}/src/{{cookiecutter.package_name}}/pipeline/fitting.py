@@ -73,7 +73,7 @@ def held_out(series: Series, model: str, horizon: int, seed: int) -> Fold:
 def kept(model: str, series: Series, horizon: int, seed: int) -> bytes:
     """Return a model that was fitted to a whole series, as a file.
 
-    Raises AppError where the file forecasts anything else than the model.
+    Raises AppError if the file forecasts anything else than the model.
     """
     kind = MODELS[model]
     fitted = kind.fit(series, horizon, seed)
@@ -100,7 +100,7 @@ def forecasts(
 def read(work: Work, horizon: int) -> tuple[dict[str, Any], bytes]:
     """Return what is told of a series' model, and the model.
 
-    Raises AppError where there is none, it is another one, or it forecasts fewer steps.
+    Raises AppError if there is none, it is another one, or it forecasts fewer steps.
     """
     file, again = work.path(MODEL), "run the stage train again"
     facts = read_json(work.path(FACTS), "train")

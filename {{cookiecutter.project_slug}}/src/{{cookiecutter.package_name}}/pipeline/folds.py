@@ -76,7 +76,7 @@ def default_size(periods: int, folds: int, horizon: int) -> int:
 def rolling(periods: int, folds: int, size: int, horizon: int) -> list[range]:
     """Return the origins of each fold: the newest whose whole path is known, oldest fold first.
 
-    Raises AppError where there are not as many.
+    Raises AppError if there are not as many.
     """
     last = periods - horizon
     first = last - folds * size

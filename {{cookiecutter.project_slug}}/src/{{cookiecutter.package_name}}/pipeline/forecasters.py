@@ -50,7 +50,7 @@ class Model(Protocol):
     def run(
         self, content: bytes, series: Series, origins: Sequence[int], horizon: int, /
     ) -> Floats:
-        """Return forecasts of an ONNX model; raises anything where it is none."""
+        """Return forecasts of an ONNX model; raises anything if it is none."""
 
 
 MODELS: Mapping[str, Model] = {"gbm": boosting, "tft": temporal}
@@ -87,14 +87,14 @@ def naive(known: Series, horizon: int, seed: int) -> Forecaster:
 def seasonal_naive(known: Series, horizon: int, seed: int) -> Forecaster:
     """Forecast the value of a year before, and around it what its changes were in a year.
 
-    Raises AppError where less than a year and a tenth is known.
+    Raises AppError if less than a year and a tenth is known.
     """
     del seed
     year = known.work.length.year
     if len(known) < (needed := math.ceil(1.1 * year)):
         raise AppError(
             f"{len(known)} {known.work.length.word}s are known there, and the seasonal"
-            f" forecast needs {needed}; fetch more, or reduce (--folds, --fold-size, --backfill)"
+            f" forecast needs {needed}; fetch more, or reduce --folds, --fold-size or --backfill"
         )
     spread = around(known.values[year:] - known.values[:-year])
 

@@ -64,7 +64,7 @@ def read(
 ) -> tuple[Asked, Work, argparse.Namespace]:
     """Return the stage that the arguments name, what it works on, and its options.
 
-    Raises UsageError where a name or an option is none of ours, RulesError for wrong rules.
+    Raises UsageError if a name or an option is none of ours, RulesError for wrong rules.
     """
     stage = stages[one_of("stage", arguments[0], stages)]
     parser = make_parser(stage)

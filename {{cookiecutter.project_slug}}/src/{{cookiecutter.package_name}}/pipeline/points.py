@@ -33,7 +33,7 @@ def daily(rows: Sequence[Observation], series: str, gap_days_max: int) -> list[P
 
     A day that is missing gets the value of the day before, which is all that was known by then.
 
-    Raises AppError where more than `gap_days_max` are missing in a row.
+    Raises AppError if more than `gap_days_max` are missing in a row.
     """
     known = sorted((Point(row.date, getattr(row, series)) for row in rows), key=by_date)
     points = known[:1]

@@ -54,7 +54,7 @@ class Rule(BaseModel):
         return self.cost / self.loss
 
     def happened(self, value: float, interval: Interval) -> bool:
-        """Tell whether a value is on the threshold or on the far side of it."""
+        """Return whether a value is on the threshold or on the far side of it."""
         threshold = self.threshold[interval]
         return value >= threshold if self.side == "above" else value <= threshold
 

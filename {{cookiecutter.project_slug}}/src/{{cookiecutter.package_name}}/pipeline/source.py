@@ -25,7 +25,7 @@ KEYS = ("pipeline_source_url", "pipeline_source_sha256")
 def fetch(work: Work, asked: argparse.Namespace) -> list[str]:
     """Get the observations and write them as they came; the same content changes nothing.
 
-    Raises AppError where they cannot be had, are too much, too slow or not what they should be.
+    Raises AppError if they cannot be had, are too much, too slow or not what they should be.
     """
     file = work.path("data/fetched.csv")
     given = environment()

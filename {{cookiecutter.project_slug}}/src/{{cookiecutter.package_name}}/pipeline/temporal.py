@@ -40,7 +40,7 @@ OPSET = 17
 
 
 def fit(known: Series, horizon: int, seed: int) -> Torch:
-    """Return a fitted network; raises AppError where it cannot be had or there is too little.
+    """Return a fitted network; raises AppError if it cannot be had or there is too little.
 
     It takes past [n, PAST, INPUTS] and future [n, horizon, INPUTS], and gives quantiles
     [n, horizon, quantiles], all in the unit of the series.

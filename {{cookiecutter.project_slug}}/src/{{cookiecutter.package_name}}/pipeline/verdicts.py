@@ -80,7 +80,7 @@ def backfill(work: Work, series: Series, asked: argparse.Namespace) -> Iterator[
     """Yield what would have been decided at origins of the past, by what was known then.
 
     The origins are spread over the newest year whose outcomes are known. Models, and the weights
-    of the forecasters, are made anew up to FITS times, from what the first origin after it knew.
+    of the forecasters, are fitted again up to FITS times, from what the first origin after it knew.
     """
     for origins in groups(past_origins(series, asked.backfill, asked.horizon)):
         known = series.known(origins[0] + 1)
@@ -94,7 +94,7 @@ def backfill(work: Work, series: Series, asked: argparse.Namespace) -> Iterator[
 
 
 def past_origins(series: Series, wanted: int, horizon: int) -> list[int]:
-    """Return so many origins, oldest first; raises AppError where there are not as many."""
+    """Return so many origins, oldest first; raises AppError if there are not as many."""
     last = len(series) - 1 - horizon
     apart = max(1, series.work.length.year // max(wanted, 1))
     origins = [last - number * apart for number in range(wanted)][::-1]

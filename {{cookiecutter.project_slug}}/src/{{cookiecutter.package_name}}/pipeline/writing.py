@@ -20,7 +20,7 @@ def replace(file: Path, content: bytes) -> bool:
 
     A file that holds the content already is left untouched, and keeps its times.
 
-    Raises AppError where the operating system refuses; the file is then as it was.
+    Raises AppError if the operating system refuses; the file is then as it was.
     """
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:

@@ -39,7 +39,7 @@ def write(
 ) -> None:
     """Replace the checkpoint; `plan` is what has to be the same for going on from it.
 
-    Raises ArtifactError where the operating system refuses.
+    Raises ArtifactError if the operating system refuses.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     states = [one.state() for one in environments]
@@ -82,7 +82,7 @@ def progress(model: PPO) -> dict[str, Any]:
 def read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Return the state and the tensors of a checkpoint.
 
-    Raises CheckpointError where it is not one.
+    Raises CheckpointError if it is not one.
     """
     try:
         with safe_open(file, framework="pt") as opened:
@@ -100,7 +100,7 @@ def restore(
 ) -> None:
     """Let a training be where the one was that wrote this.
 
-    Raises CheckpointError where its parts are not those of this network.
+    Raises CheckpointError if its parts are not those of this network.
     """
     try:
         model.policy.load_state_dict(below(POLICY, held))

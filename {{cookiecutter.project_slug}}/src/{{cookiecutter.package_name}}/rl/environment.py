@@ -73,7 +73,7 @@ class Days:
 def days(file: Path) -> tuple[Days, Days]:
     """Return the training days of a file of observations, and the held-out ones after them.
 
-    Raises AppError where the file cannot be read, or is too short for an episode of each.
+    Raises AppError if the file cannot be read, or is too short for an episode of each.
     """
     training, held_out = (Days.of(part) for part in split(samples(read(file))))
     if not training.starts(EPISODE) or not held_out.starts(EPISODE):

@@ -24,7 +24,7 @@ class Places:
     def of(cls, settings: Settings, run: str) -> Self:
         """Return the places of a training, beside what the serving processes say of themselves.
 
-        Raises AppError where its name is none of a folder.
+        Raises AppError if its name is none of a folder.
         """
         if not NAME.fullmatch(run):
             raise AppError(f"{run!r} is not a valid name for a run: use letters, digits and -")

@@ -108,7 +108,7 @@ def publish(settings: Settings, network: Network, how: Training) -> Metadata:
 
     A tier that served nothing serves it; else it is promoted as any other model.
 
-    Raises AppError where it cannot be written.
+    Raises AppError if it cannot be written.
     """
     content = export(network)
     models = settings.models_dir

@@ -135,7 +135,7 @@ def train(wanted: Run, said: Said, *, resume: bool = False) -> PPO:
 
     With `resume`, a first checkpoint is that of the newest other training that this one continues.
 
-    Raises AppError where a checkpoint cannot be written.
+    Raises AppError if a checkpoint cannot be written.
     """
     torch.set_num_threads(1)  # a network this small only waits for more
     environments = [Umbrella(wanted.training) for _ in range(SIDE_BY_SIDE)]
@@ -228,7 +228,7 @@ def check_export(model: PPO, made: Network, features: np.typing.NDArray[np.float
 def train_and_publish(settings: Settings, asked: TrainPolicy, name: str, said: Said) -> Metadata:
     """Train a policy and write it as an artifact; return its metadata.
 
-    Raises AppError where the days cannot be read, or something cannot be written.
+    Raises AppError if the days cannot be read, or something cannot be written.
     """
     started = time.perf_counter()
     training, held_out = days(settings.data_file)

@@ -28,7 +28,7 @@ NEEDED = "pip install -r services/worker-rl/torch.txt"
 def trainer() -> ModuleType:
     """Return what trains; where it was missing, it is looked for again.
 
-    Raises Unrecoverable where it is not installed.
+    Raises Unrecoverable if it is not installed.
     """
     try:
         importlib.invalidate_caches()
@@ -54,7 +54,7 @@ numbers, so two at once would not be what either of them is alone."""
 def train_policy(payload: TrainPolicy, job: Job) -> dict[str, Any]:
     """Train a policy and write it as an artifact; return what it is worth.
 
-    Raises Unrecoverable where what trains is not installed.
+    Raises Unrecoverable if what trains is not installed.
     """
     training, settings = trainer(), load(Settings)
     with taken(job):
@@ -76,7 +76,7 @@ def taken(job: Job) -> Iterator[None]:
 def evaluate_policy(payload: EvaluatePolicy, job: Job) -> dict[str, Any]:
     """Return what a policy costs on the held-out days, beside the fixed ones.
 
-    Raises Unrecoverable where there is no such policy.
+    Raises Unrecoverable if there is no such policy.
     """
     settings = load(Settings)
     job.progress(0.0, "loading the policy")
@@ -95,7 +95,7 @@ def evaluate_policy(payload: EvaluatePolicy, job: Job) -> dict[str, Any]:
 def wanted(settings: Settings, version: str) -> Metadata:
     """Return the metadata of a version, of the current one where none is named.
 
-    Raises ArtifactError where there is none.
+    Raises ArtifactError if there is none.
     """
     models, key = settings.models_dir, settings.models_public_key
     names = [path.name for path in models.glob(f"{TIER}_{version}_*.onnx")] if version else []

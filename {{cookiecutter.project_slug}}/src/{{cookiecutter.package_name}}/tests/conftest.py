@@ -242,7 +242,7 @@ def estimators() -> dict[str, Estimator]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """Run a PostgreSQL server in a container; skip where there is no engine."""
+    """Run a PostgreSQL server in a container; skip if there is no engine."""
     if not DOCKER or docker("info").returncode:
         if os.environ.get("REQUIRE_ENGINE") == "1":
             pytest.fail("REQUIRE_ENGINE=1, and no container engine answers")
