@@ -96,16 +96,16 @@ def bench_jobs(_c: Context, json: bool = False, jobs: int = 10_000, runs: int = 
 @task(
     help={
         "json": "print JSON, for scripts",
-        "rotations": "how many under load",
-        "swaps": "how often a link is moved under the eyes of readers",
+        "promotions": "how many under load",
+        "swaps": "how often a link is moved while others read it",
         "engine": "local or compose (default: both)",
     }
 )
 def bench_models(
-    _c: Context, json: bool = False, rotations: int = 100, swaps: int = 10_000, engine: str = ""
+    _c: Context, json: bool = False, promotions: int = 100, swaps: int = 10_000, engine: str = ""
 ) -> None:
-    """Measure rotations of models under load, beside `ln -sf` and a restart."""
-    found = model_benchmark.measure(rotations, swaps, engine)
+    """Measure promotions of models under load, compared with `ln -sf` and a restart."""
+    found = model_benchmark.measure(promotions, swaps, engine)
     say(model_benchmark.report(found, as_json=json))
 
 

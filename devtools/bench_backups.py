@@ -20,7 +20,7 @@ from invoke.exceptions import Exit
 
 from devtools import bake, bench, environment, process
 from devtools.bench import Bench, Figure
-from devtools.bench_models import told
+from devtools.bench_models import announce
 from devtools.project import Project
 
 FOLDER = bake.BUILD / "bench-backups"
@@ -170,7 +170,7 @@ def measure(rows: int, runs: int) -> Bench:
         raise Exit("--runs must be 0 or more.", code=2)
     process.interruptible()
     with up() as stack:
-        figures = [*told(once(stack, rows) if runs == 0 else beside(stack, rows, runs))]
+        figures = [*announce(once(stack, rows) if runs == 0 else beside(stack, rows, runs))]
         said = stack.sql("SHOW server_version").split()[0]
     versions = {"python": platform.python_version(), "PostgreSQL": said, "rows": str(rows)}
     return Bench(bench.today(), bench.machine(), versions, runs, figures)

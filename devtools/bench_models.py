@@ -1,4 +1,4 @@
-"""Measure rotations of models under load, beside `ln -sf` and a restart."""
+"""Measure promotions of models under load, compared with `ln -sf` and a restart."""
 
 import json
 import platform
@@ -24,37 +24,37 @@ from devtools.project import Project
 
 FOLDER = bake.BUILD / "bench-models"
 LINK_SWAPS = bake.ROOT / "devtools" / "link_swaps.py"
-"""Run in the repository, whose slipway/ it uses."""
+"""Runs in the generated repository and uses its slipway/."""
 TIER = "tier1"
 VERSIONS = 3
-"""Versions that are rotated: one that was served just before is kept, and need not be loaded."""
+"""Versions promoted in turn: of only two, the previous one would still be in memory."""
 REPLICAS = 4
 BLOCKS = 10
-"""Parts of the load: in each, some of the rotations, and before them as long without any."""
+"""Blocks of promotions, each after a pause of the same length."""
 RESTARTS = 3
 TIMED = 5
-"""Rotations that are timed without a load."""
+"""Promotions timed without a load."""
 FIRST = 10.0
-"""Seconds without rotations before it is known how long a block of them takes."""
+"""Seconds of the first pause, before it is known how long a block takes."""
 SETTLE = 1.0
 ENGINES = ("local", "compose")
 MAKE = """
 from pathlib import Path
-from tests import versions
-print(versions.make(Path("models")))
+from tests.support import model_versions
+print(model_versions.make(Path("models")))
 """
 NOTES = """\
-A rotation is one `inv models.promote --watch 0`, all checks and the start of Python included, of
-one of {versions} versions in turn, so that each is loaded anew. The load is {rate} requests a
-second from {clients} clients of another process, whose waits count from when a request was due;
-nothing is cached. p99: the median of that of {blocks} blocks of rotations, and of as many blocks
-without, in turn, of the same run. An outage is the longest time without a forecast.\
+A promotion is one `inv models.promote --watch 0`, including all checks and the start of Python.
+{versions} versions take turns, so that each is loaded again. The load is {rate} requests a second
+from {clients} clients in another process; latency counts from when a request was due, and nothing
+is cached. p99 is the median over {blocks} blocks of promotions, compared with the pauses between
+them in the same run. An outage is the longest time without a forecast.\
 """
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack that is up, with versions to rotate."""
+    """A running stack, with versions to promote."""
 
     project: Project
     engine: str
@@ -62,7 +62,7 @@ class Stack:
     versions: tuple[str, ...]
 
     def inv(self, *arguments: str) -> tuple[float, str]:
-        """Run a task; return the seconds that it took, and what it said."""
+        """Run a task; return how many seconds it took, and its output."""
         start = time.perf_counter()
         said = process.read(["inv", *arguments], cwd=self.project.root, env=self.project.env)
         return time.perf_counter() - start, said
@@ -72,14 +72,14 @@ class Stack:
 
     @property
     def following(self) -> Iterator[str]:
-        """The versions in turn, without end; the first is the one after what is served."""
+        """The versions in an endless cycle, starting after the one that is served."""
         said = json.loads(self.inv("models.list", "--json")[1])
         current = next(one for one in said if one["tier"] == TIER and one["current"])
         start = self.versions.index(current["version"]) + 1
         return cycle([*self.versions[start:], *self.versions[:start]])
 
     def by_hand(self, version: str) -> None:
-        """Move the link and restart what serves, as one does without all this."""
+        """Move the link and restart the API, as people do without the task."""
         models = self.project.root / "models"
         file = next(models.glob(f"{TIER}_{version}_*.onnx")).name
         control = (
@@ -99,7 +99,6 @@ class Stack:
 
     @property
     def socket(self) -> Path:
-        """Where supervisord listens."""
         said = ConfigParser()
         said.read(self.project.root / "run" / "local" / "supervisord.conf", encoding="utf-8")
         return self.project.root / said["unix_http_server"]["file"]
@@ -109,7 +108,6 @@ class Stack:
         return self.project.variables["COMPOSE_PROJECT_NAME"]
 
     def await_health(self) -> None:
-        """Wait until everything is healthy."""
         deadline = time.monotonic() + 120
         while {item["state"] for item in self.project.status().values()} != {"healthy"}:
             if time.monotonic() > deadline:
@@ -117,32 +115,32 @@ class Stack:
             time.sleep(SETTLE)
 
 
-def measure(rotations: int, swaps: int, engine: str) -> Bench:
-    """Measure everything, telling on stderr what is being measured."""
-    if rotations < BLOCKS:
-        raise Exit(f"--rotations must be {BLOCKS} or more.", code=2)
+def measure(promotions: int, swaps: int, engine: str) -> Bench:
+    """Measure everything, with progress on stderr."""
+    if promotions < BLOCKS:
+        raise Exit(f"--promotions must be {BLOCKS} or more.", code=2)
     if engine not in ("", *ENGINES):
         raise Exit(f"There is no engine {engine!r}: {' or '.join(ENGINES)}.", code=2)
     process.interruptible()
     project = set_up()
-    figures = [*told(swapped(project, swaps))]
+    figures = [*announce(link_swaps(project, swaps))]
     for name in [engine] if engine else ENGINES:
         with up(project, name) as stack:
-            figures += told(under_load(stack, rotations))
-            figures += told(timed(stack))
+            figures += announce(under_load(stack, promotions))
+            figures += announce(time_promotions(stack))
     python = {"python": platform.python_version()}
     return Bench(bench.today(), bench.machine(), python, TIMED, figures)
 
 
-def told(figures: Iterator[Figure]) -> Iterator[Figure]:
-    """Tell each figure as soon as it is known: all of them take long."""
+def announce(figures: Iterator[Figure]) -> Iterator[Figure]:
+    """Print each figure as soon as it is known: all of them take long."""
     for figure in figures:
         bench.progress("  ".join(filter(None, bench.row(figure))))
         yield figure
 
 
 def set_up() -> Project:
-    """Bake a repository whose API answers everybody, and nobody from a cache."""
+    """Bake a repository whose API has no rate limit and no cache."""
     bench.progress("setting up")
     project = Project(FOLDER / "project", FOLDER / "venv")
     bake.bake_as(project.root)
@@ -155,8 +153,8 @@ def set_up() -> Project:
     return project
 
 
-def swapped(project: Project, count: int) -> Iterator[Figure]:
-    """Move a link under the eyes of other processes."""
+def link_swaps(project: Project, count: int) -> Iterator[Figure]:
+    """Move a link while other processes read it."""
     bench.progress(f"{count} swaps of a link")
     command = ["python", str(LINK_SWAPS), str(count)]
     path = project.env | {"PYTHONPATH": str(project.root)}
@@ -164,13 +162,13 @@ def swapped(project: Project, count: int) -> Iterator[Figure]:
     what = f"{said['swaps']} swaps of a link, readers that found it missing, dangling or partial"
     wrong = said["missing"] + said["dangling"] + said["partial"]
     yield Figure(what, wrong, f"of {said['reads']}")
-    yield Figure("one swap, on the disk for good", said["seconds"] / count * 1000, "ms")
+    yield Figure("one swap, synced to disk", said["seconds"] / count * 1000, "ms")
 
 
 @contextmanager
 def up(project: Project, engine: str) -> Iterator[Stack]:
-    """Bring the stack up with versions to rotate; leave nothing of it behind."""
-    bench.progress(f"bringing it up on {engine}")
+    """Bring a stack up with versions to promote, and remove it afterwards."""
+    bench.progress(f"starting the stack on {engine}")
     names = ("API_PORT", "DASHBOARD_PORT", "REDIS_PORT", "POSTGRES_PORT", "HTTP_PORT", "HTTPS_PORT")
     ports = dict(zip(names, map(str, bench.free_ports(len(names))), strict=True))
     name = f"bench-{uuid.uuid4().hex[:8]}"
@@ -180,25 +178,27 @@ def up(project: Project, engine: str) -> Iterator[Stack]:
     own = Project(project.root, project.venv, ports | more)
     try:
         process.read(["inv", "deploy.up"], cwd=own.root, env=own.env)
-        made = [made_version(own) for _ in range(VERSIONS - 1)]
+        more_versions = [make_version(own) for _ in range(VERSIONS - 1)]
         url = f"http://127.0.0.1:{ports['API_PORT' if engine == 'local' else 'HTTP_PORT']}"
-        yield Stack(own, engine, url, (first_version(own), *made))
+        yield Stack(own, engine, url, (first_version(own), *more_versions))
     finally:
         down(own, engine)
 
 
-def made_version(project: Project) -> str:
-    return process.read(["python", "-c", MAKE], cwd=project.root, env=project.env).strip()
+def make_version(project: Project) -> str:
+    """Write another version of the served model, as the template's tests do."""
+    # -P: the repository has a package called tests, too.
+    path = project.env | {"PYTHONPATH": str(bake.ROOT)}
+    return process.read(["python", "-P", "-c", MAKE], cwd=project.root, env=path).strip()
 
 
 def first_version(project: Project) -> str:
-    """Return the version that is served."""
     said = process.read(["inv", "models.list", "--json"], cwd=project.root, env=project.env)
     return str(next(one["version"] for one in json.loads(said) if one["current"]))
 
 
 def down(project: Project, engine: str) -> None:
-    """Take the stack down, with all that it made."""
+    """Take the stack down, and remove all that it made."""
     options = ["--volumes", "--yes"] if engine == "compose" else []
     process.read(["inv", "deploy.down", *options], cwd=project.root, env=project.env)
     if engine == "compose":
@@ -213,8 +213,8 @@ def down(project: Project, engine: str) -> None:
 
 
 @dataclass(frozen=True)
-class Moved:
-    """A rotation under load: when it began and ended, and between which versions it was."""
+class Promotion:
+    """A promotion under load: when it started and ended, and between which versions."""
 
     start: float
     end: float
@@ -222,20 +222,24 @@ class Moved:
     new: str
 
 
-def under_load(stack: Stack, rotations: int) -> Iterator[Figure]:
-    """Rotate while it is asked, and then do the same by hand."""
-    where, each = place(stack), rotations // BLOCKS
+def under_load(stack: Stack, promotions: int) -> Iterator[Figure]:
+    """Promote under load, then do the same by hand."""
+    where, each = describe(stack), promotions // BLOCKS
     with load(stack.url, bodies(stack.project)) as asked:
         time.sleep(SETTLE * 3)
-        quiet, moved = rotated(stack, each)
-    busy = asked.within((one.start, one.end) for one in moved)
+        quiet, promoted = promote_in_blocks(stack, each)
+    busy = asked.within((one.start, one.end) for one in promoted)
     count = f"of {len(busy)}"
-    yield Figure(f"{where}: {len(moved)} rotations, requests failed", failed(busy), count)
-    yield Figure(f"{where}: answered by a version not current", wrong(asked, moved), count)
-    blocks = [(moved[n].start, moved[n + each - 1].end) for n in range(0, len(moved), each)]
+    yield Figure(f"{where}: {len(promoted)} promotions, requests failed", failed(busy), count)
+    yield Figure(
+        f"{where}: answers from a version that was not current", wrong(asked, promoted), count
+    )
+    blocks = [
+        (promoted[n].start, promoted[n + each - 1].end) for n in range(0, len(promoted), each)
+    ]
     waits, beside = (median_p99(asked, spans) for spans in (blocks, quiet))
-    yield Figure(f"{where}: p99 while rotating", waits, "ms", "without", beside)
-    longest = max(outage(asked.within([(one.start, one.end)])) for one in moved)
+    yield Figure(f"{where}: p99 during promotions", waits, "ms", "without", beside)
+    longest = max(outage(asked.within([(one.start, one.end)])) for one in promoted)
     with load(stack.url, bodies(stack.project)) as asked:
         time.sleep(SETTLE * 3)
         restarts = by_hand(stack)
@@ -244,11 +248,11 @@ def under_load(stack: Stack, rotations: int) -> Iterator[Figure]:
     yield Figure(f"{where}: `ln -sf` and restart, requests lost", lost, f"at {RATE} a second")
     gap = statistics.median(outage(one) for one in by_restart)
     what = f"{where}: outage of `ln -sf` and restart"
-    yield Figure(what, gap, "s", "longest of the rotations", longest)
+    yield Figure(what, gap, "s", "longest during promotions", longest)
 
 
 def median_p99(asked: Load, blocks: list[tuple[float, float]]) -> float:
-    """Return the median of the blocks' p99: another's work on the machine spoils only some."""
+    """Return the median of the blocks' p99: other load on the machine spoils only some of them."""
     return statistics.median(p99(asked.within([block])) for block in blocks)
 
 
@@ -256,20 +260,19 @@ def bodies(project: Project) -> list[dict[str, object]]:
     return [{"tier": TIER, "at": day} for day in bench.keys(project)[:-1]]
 
 
-def place(stack: Stack) -> str:
-    """Say what is measured."""
+def describe(stack: Stack) -> str:
     if stack.engine == "local":
         return "process"
     return f"{REPLICAS} containers"
 
 
-def rotated(stack: Stack, each: int) -> tuple[list[tuple[float, float]], list[Moved]]:
-    """Rotate in blocks, with as long without before each; return the times of both."""
+def promote_in_blocks(stack: Stack, each: int) -> tuple[list[tuple[float, float]], list[Promotion]]:
+    """Promote in blocks, each after a pause as long as the last; return the times of both."""
     quiet: list[tuple[float, float]] = []
-    moved: list[Moved] = []
+    promoted: list[Promotion] = []
     turn, old, length = stack.following, stack.versions[0], FIRST
     for block in range(BLOCKS):
-        bench.progress(f"{stack.engine}: rotations under load, {block + 1} of {BLOCKS}")
+        bench.progress(f"{stack.engine}: promotions under load, {block + 1} of {BLOCKS}")
         start = time.monotonic()
         time.sleep(length)
         quiet.append((start, time.monotonic()))
@@ -278,29 +281,29 @@ def rotated(stack: Stack, each: int) -> tuple[list[tuple[float, float]], list[Mo
             new = next(turn)
             begun = time.monotonic()
             stack.promote(new)
-            moved.append(Moved(begun, time.monotonic(), old, new))
+            promoted.append(Promotion(begun, time.monotonic(), old, new))
             old = new
         length = time.monotonic() - start
-    return quiet, moved
+    return quiet, promoted
 
 
-def wrong(asked: Load, moved: list[Moved]) -> int:
-    """Count the answers by versions that were not current at any time while they were made."""
-    return sum(1 for one in asked.answers if one.version and not current(one, moved))
+def wrong(asked: Load, promoted: list[Promotion]) -> int:
+    """Count the answers from versions that were not current at any time during the request."""
+    return sum(1 for one in asked.answers if one.version and not current(one, promoted))
 
 
-def current(one: Answer, moved: list[Moved]) -> bool:
-    """Return whether a version was current between when it was asked and when it answered."""
-    if not moved[0].start <= one.due < moved[-1].end:
+def current(one: Answer, promoted: list[Promotion]) -> bool:
+    """Return whether the version of an answer was current at any time during the request."""
+    if not promoted[0].start <= one.due < promoted[-1].end:
         return True
-    before = [each for each in moved if each.end <= one.due]
-    during = [each for each in moved if each.start < one.done and each.end > one.due]
-    allowed = {before[-1].new if before else moved[0].old}
+    before = [each for each in promoted if each.end <= one.due]
+    during = [each for each in promoted if each.start < one.done and each.end > one.due]
+    allowed = {before[-1].new if before else promoted[0].old}
     return one.version in allowed.union(*({each.old, each.new} for each in during))
 
 
 def by_hand(stack: Stack) -> list[tuple[float, float]]:
-    """Move the link and restart, some times; return when that was."""
+    """Move the link and restart a few times; return when."""
     spans = []
     for version, run in zip(stack.following, range(RESTARTS), strict=False):
         bench.progress(f"{stack.engine}: ln -sf and restart, {run + 1} of {RESTARTS}")
@@ -311,28 +314,28 @@ def by_hand(stack: Stack) -> list[tuple[float, float]]:
     return spans
 
 
-def timed(stack: Stack) -> Iterator[Figure]:
-    """Time rotations that nobody asks anything meanwhile."""
+def time_promotions(stack: Stack) -> Iterator[Figure]:
+    """Time promotions and rollbacks without a load."""
     counts = (1, REPLICAS) if stack.engine == "compose" else (1,)
     for count in counts:
         if stack.engine == "compose":
             stack.inv("deploy.scale", f"api={count}")
         where = f"{count} container{'s' * (count > 1)}" if stack.engine == "compose" else "process"
-        bench.progress(f"rotations, {where}")
+        bench.progress(f"promotions, {where}")
         took: list[float] = []
         back: list[float] = []
         for _ in range(TIMED):
-            # After a rollback the first one is served again: the one after it is another.
+            # After a rollback the first version is served again, so the next one is another.
             took.append(stack.promote(next(stack.following))[0])
             back.append(stack.inv("models.rollback", TIER)[0])
         yield Figure(
             f"{where}: command to served everywhere, all checks", statistics.median(took), "s"
         )
-        yield Figure(f"{where}: the same of a rollback", statistics.median(back), "s")
+        yield Figure(f"{where}: the same for a rollback", statistics.median(back), "s")
 
 
 def report(found: Bench, *, as_json: bool) -> str:
-    """Write the figures as a table with what they mean, or as JSON."""
+    """Format the figures as a table with an explanation, or as JSON."""
     text = bench.report(found, as_json=as_json)
     if as_json:
         return text

@@ -233,7 +233,10 @@ def test_no_runs_are_no_bench() -> None:
 
 
 def test_an_answer_is_right_by_a_version_that_was_current_while_it_was_made() -> None:
-    moved = [bench_models.Moved(10, 12, "v1.0", "v1.1"), bench_models.Moved(20, 22, "v1.1", "v1.2")]
+    moved = [
+        bench_models.Promotion(10, 12, "v1.0", "v1.1"),
+        bench_models.Promotion(20, 22, "v1.1", "v1.2"),
+    ]
     for due, done, version, right in (
         (9.0, 9.1, "v1.0", True),
         (10.5, 10.6, "v1.0", True),
