@@ -1,1 +1,1 @@
-"""What the template's own tasks do: bake, demo, bench."""
+"""The template's own tools: bake, demo, bench, sizes."""

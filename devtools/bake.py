@@ -64,7 +64,7 @@ def bake(
 
 
 def bake_as(folder: Path, answers: Mapping[str, str] | None = None) -> None:
-    """Bake into exactly this folder, replacing what is there only once the bake has worked."""
+    """Bake into exactly this folder, and replace its content only if the bake succeeds."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".bake-") as temporary:
         with silence():
@@ -75,7 +75,7 @@ def bake_as(folder: Path, answers: Mapping[str, str] | None = None) -> None:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Drop what the hooks print: they would name the temporary folder."""
+    """Suppress the output of the hooks: it would name the temporary folder."""
     stdout = os.dup(1)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)

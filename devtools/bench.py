@@ -1,4 +1,4 @@
-"""Measure what a user waits for, each beside the least it could be; all medians of several runs."""
+"""Measure what a user waits for, next to the least it could be; medians of several runs."""
 
 import csv
 import json
@@ -40,7 +40,7 @@ def hello(c):
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured thing, and the same for the least that could do it."""
+    """One measurement, and that of the simplest alternative."""
 
     what: str
     median: float
@@ -51,7 +51,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bench:
-    """All figures of one go, and where they were measured."""
+    """All figures of one run, and where they were measured."""
 
     date: str
     machine: str
@@ -61,7 +61,7 @@ class Bench:
 
 
 def measure(runs: int) -> Bench:
-    """Measure everything, telling on stderr what is being measured."""
+    """Measure everything, with progress on stderr."""
     if runs < 1:
         raise Exit("--runs must be 1 or more.", code=2)
     process.interruptible()
@@ -85,12 +85,12 @@ def machine() -> str:
 
 
 def progress(text: str) -> None:
-    """Say what is being measured, without mixing it into the results."""
+    """Print what is being measured on stderr, apart from the results."""
     sys.stderr.write(f"measuring: {text}\n")
 
 
 def set_up() -> Project:
-    """Bake a repository for measuring and install its packages; that is not measured."""
+    """Bake a repository and install its packages, unmeasured."""
     progress("setting up")
     ports = free_ports(3)
     names = ("API_PORT", "DASHBOARD_PORT", "REDIS_PORT")
@@ -103,7 +103,7 @@ def set_up() -> Project:
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports of this machine that nothing listens on."""
+    """Find free ports on this machine."""
     with ExitStack() as held:
         found = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in found]
@@ -119,7 +119,7 @@ def seconds(action: Callable[[], object]) -> float:
 def alternating(
     what: str, ours: Callable[[], object], beside: str, theirs: Callable[[], object], runs: int
 ) -> Figure:
-    """Time two things in turn, after one call of each that does not count."""
+    """Time two calls alternately, after one uncounted call of each."""
     progress(what)
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(runs + 1)][1:]
     mine, other = map(statistics.median, zip(*pairs, strict=True))
@@ -167,7 +167,7 @@ def lists(project: Project, runs: int) -> Figure:
 
 @contextmanager
 def running(project: Project) -> Iterator[str]:
-    """Run the stack, and stop it whatever happens; gives the URL of the API."""
+    """Run the stack and yield the URL of the API; always stop it."""
     try:
         process.read(["inv", "deploy.up"], cwd=project.root, env=project.env)
         yield project.urls()["api"]
@@ -192,7 +192,7 @@ def first_predictions(project: Project, runs: int) -> Figure:
 
 
 def client(url: str, bodies: Sequence[dict[str, Any]]) -> list[float]:
-    """Ask for predictions one after the other over one connection; return the moments between."""
+    """Request predictions one after the other over one connection; return their latencies."""
     api = Api(url)
     moments = [time.perf_counter()]
     for body in bodies:
@@ -202,7 +202,7 @@ def client(url: str, bodies: Sequence[dict[str, Any]]) -> list[float]:
 
 
 def load(pool: ProcessPoolExecutor, url: str, bodies: Sequence[dict[str, Any]]) -> list[float]:
-    """Let all clients ask at once; return predictions a second, and p50 and p99 in ms."""
+    """Run all clients at once; return predictions per second, and p50 and p99 in ms."""
     shares = [bodies[start::CLIENTS] for start in range(CLIENTS)]
     results = list(pool.map(client, [url] * CLIENTS, shares))
     took = max(moments[-1] for moments in results) - min(moments[0] for moments in results)
@@ -212,13 +212,13 @@ def load(pool: ProcessPoolExecutor, url: str, bodies: Sequence[dict[str, Any]]) 
 
 
 def keys(project: Project) -> list[str]:
-    """Return the days that a forecast can be asked for: the later ones, with history before."""
+    """Return the days a forecast can be requested for: those with enough history."""
     with (project.root / "data" / "seattle-weather.csv").open(encoding="utf-8") as file:
         return [row["date"].replace("/", "-") for row in csv.DictReader(file)][60:]
 
 
 def loads(project: Project, runs: int) -> list[Figure]:
-    """Measure /predict under load, for one question that is cached and for many that are not."""
+    """Measure /predict under load, for one cached request and for many uncached ones."""
     days = [{"at": day} for day in keys(project)]
     same = [days[-1]] * (CLIENTS * PER_CLIENT)
     with running(project) as url, ProcessPoolExecutor(CLIENTS) as pool:
@@ -242,7 +242,7 @@ def figures(which: str, results: list[list[float]]) -> list[Figure]:
 
 
 def report(bench: Bench, *, as_json: bool) -> str:
-    """Write the figures as a table for people, or as JSON for scripts."""
+    """Format the figures as a table, or as JSON."""
     if as_json:
         return json.dumps(asdict(bench), indent=2)
     versions = ", ".join(f"{name} {number}" for name, number in bench.versions.items())

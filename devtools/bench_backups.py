@@ -1,4 +1,4 @@
-"""Measure restore points of PostgreSQL in a container, beside `pg_dump | gzip` and `psql`."""
+"""Measure restore points of PostgreSQL, compared with `pg_dump | gzip` and `psql`."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ from devtools.project import Project
 FOLDER = bake.BUILD / "bench-backups"
 LEAST = 100_000
 SMALLER = 10
-"""How many times fewer rows the other database has that memory is measured with."""
+"""How many times smaller the database is with which memory is compared."""
 OPTIONS = ("--no-verify", "--verify")
 POLL = 0.1
 MB = 1e6
@@ -52,7 +52,7 @@ alone = time.perf_counter() - start
 wrong = [*point.content.differences(restored), *live.differences(restored)]
 print(json.dumps({"seconds": took, "measured": alone, "wrong": wrong}))
 """
-"""The step `stage` of a restore; how long to look at every row takes, which is a part of it."""
+"""The step `stage` of a restore, and its comparison of every row timed alone."""
 SEED = "SELECT setseed(0.5);"
 WORDS = """
 rain snow drizzle fog wind cloud front pressure station forecast temperature morning evening north
@@ -68,7 +68,7 @@ Nothing to report from %s but %s weather; the battery is at %s per cent.
 Data of the %s station came late: the line was %s, and %s records were sent again.
 Compared with %s, the readings are %s by %s tenths of a degree, which is within the limits.
 """
-"""What the texts are made of."""
+"""The building blocks of the texts."""
 PREDICTIONS = """
 INSERT INTO predictions
     (created_at, tier, version, source, key, target_key, prediction, cached)
@@ -98,19 +98,19 @@ SELECT 'station ' || floor(random() * 400)::int,
 FROM generate_series(1, {rows}) n;
 CREATE INDEX ON reports (station, at);
 """
-"""A version forecasts the same for the same day; texts are sentences, with other words in them."""
+"""The same version and day give the same forecast; texts are sentences with varying words."""
 NOTES = """\
-Both sides in turn, {runs} rounds, on a database of {rows} rows in a container. Ours is one `inv
-backup.create --no-verify`, the start of Python and of a container and every checksum included, and
+The two sides alternate for {runs} rounds, on a database of {rows} rows in a container. Ours is `inv
+backup.create --no-verify`, including the start of Python and of a container and every checksum, and
 the step `stage` of a restore, with ANALYZE and the comparison of all rows. Theirs is `docker exec
 ... pg_dump | gzip -6 > file`, and `gunzip | docker exec -i ... psql -1` into a new database. Memory
-is the most that `inv` and what it starts have at once, and what runs in the container of the dump.\
+is the peak of `inv` and its child processes, and of the processes in the container of the dump.\
 """
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A database in a container, in a repository."""
+    """A generated repository with its database running in a container."""
 
     project: Project
 
@@ -123,12 +123,12 @@ class Stack:
         return f"{self.name}-postgres-1"
 
     def python(self, script: str, *arguments: str) -> str:
-        """Run a script over the repository's own modules."""
+        """Run a script that uses the repository's modules."""
         command = ["python", "-c", script, *arguments]
         return process.read(command, cwd=self.project.root, env=self.project.env)
 
     def sql(self, statements: str, database: str = "app") -> str:
-        """Run statements as people do."""
+        """Run statements with psql."""
         command = ["docker", "exec", "-i", self.container, "psql", "-qAt", "-U", "app"]
         options = ["-v", "ON_ERROR_STOP=1", "-d", database]
         return subprocess.run(
@@ -136,21 +136,21 @@ class Stack:
         ).stdout.strip()
 
     def create(self, *options: str) -> tuple[float, str]:
-        """Make a restore point; return the seconds that took, and what it said."""
+        """Create a restore point; return how many seconds it took, and the output."""
         command = ["inv", "backup.create", *options]
         start = time.perf_counter()
         said = process.read(command, cwd=self.project.root, env=self.project.env)
         return time.perf_counter() - start, said
 
     def shell(self, command: str) -> float:
-        """Type a command with a pipe; return the seconds that took."""
+        """Run a shell pipeline; return how many seconds it took."""
         strict = ["bash", "-o", "pipefail", "-c", command]
         return bench.seconds(lambda: subprocess.run(strict, check=True))
 
 
 @dataclass(frozen=True)
 class Round:
-    """What one round took, in seconds, and made, in bytes."""
+    """The times of one round in seconds, and its sizes in bytes."""
 
     create: float
     step: float
@@ -163,7 +163,7 @@ class Round:
 
 
 def measure(rows: int, runs: int) -> Bench:
-    """Measure everything, telling on stderr what is being measured."""
+    """Measure everything, with progress on stderr."""
     if rows < LEAST:
         raise Exit(f"--rows must be {LEAST} or more.", code=2)
     if runs < 0:
@@ -177,22 +177,22 @@ def measure(rows: int, runs: int) -> Bench:
 
 
 def once(stack: Stack, rows: int) -> Iterator[Figure]:
-    """Make one restore point, prove it, and put it back; nothing beside it."""
-    yield Figure("the database on its disk", filled(stack, rows), "MB")
+    """Create, verify and restore one restore point, without a comparison."""
+    yield Figure("size of the database on disk", filled(stack, rows), "MB")
     yield proven(stack)
-    bench.progress("restoring it")
+    bench.progress("restoring")
     (point,) = (path.name for path in (stack.project.root / "backups").glob("[0-9]*"))
     stage, measured = staged(stack, point)
-    yield Figure("restored beside it, compared", stage, "s", "to compare alone", measured)
+    yield Figure("restored next to it, compared", stage, "s", "the comparison alone", measured)
 
 
 def beside(stack: Stack, rows: int, runs: int) -> Iterator[Figure]:
-    """Compare with what people type, and the memory with that for fewer rows."""
+    """Compare with `pg_dump` and `psql`, and memory with that for fewer rows."""
     small = filled(stack, rows // SMALLER)
     bench.progress("memory, with the smaller database")
     least = [memory(stack, option) for option in OPTIONS]
     large = filled(stack, rows)
-    yield Figure("the database on its disk", large, "MB", "of the smaller one", small)
+    yield Figure("size of the database on disk", large, "MB", "of the smaller one", small)
     yield from compared(stack, runs)
     yield proven(stack)
     bench.progress("memory")
@@ -201,7 +201,7 @@ def beside(stack: Stack, rows: int, runs: int) -> Iterator[Figure]:
 
 @contextmanager
 def up() -> Iterator[Stack]:
-    """Bake a repository, and start its database alone; leave nothing of it behind."""
+    """Bake a repository and start only its database; remove all of it afterwards."""
     bench.progress("setting up")
     project = Project(FOLDER / "project", FOLDER / "venv")
     bake.bake_as(project.root)
@@ -222,7 +222,7 @@ def up() -> Iterator[Stack]:
 
 
 def filled(stack: Stack, rows: int) -> float:
-    """Put so many rows into a new database, in the schema's tables and in one more."""
+    """Fill a new database: the schema's tables and one more. Return its size in MB."""
     bench.progress(f"{rows} rows")
     stack.sql("DROP DATABASE app WITH (FORCE)", "postgres")
     stack.sql("CREATE DATABASE app", "postgres")
@@ -251,8 +251,8 @@ def migrate(stack: Stack) -> None:
 
 
 def compared(stack: Stack, runs: int) -> Iterator[Figure]:
-    """Make and restore in turn with what people type."""
-    bench.progress("a round that does not count")
+    """Create and restore, alternating with `pg_dump` and `psql`."""
+    bench.progress("a warm-up round")
     one_round(stack)
     rounds = []
     for number in range(runs):
@@ -265,15 +265,15 @@ def compared(stack: Stack, runs: int) -> Iterator[Figure]:
     theirs = "pg_dump | gzip -6"
     dump = median("dump")
     yield Figure("backup.create --no-verify", median("create"), "s", theirs, dump)
-    yield Figure("of it, the step database", median("step"), "s", theirs, dump)
+    yield Figure("of that, the step database", median("step"), "s", theirs, dump)
     yield Figure("size", median("bytes") / MB, "MB", theirs, median("dump_bytes") / MB)
     restored, psql, compare = median("stage"), median("psql"), median("measured")
     yield Figure("restore, analyzed, compared", restored, "s", "gunzip | psql -1", psql)
-    yield Figure("of it, to compare", compare, "s", "gunzip | psql -1", psql)
+    yield Figure("of that, the comparison", compare, "s", "gunzip | psql -1", psql)
 
 
 def one_round(stack: Stack) -> Round:
-    """Make and restore, each beside what people type."""
+    """Create and restore, each next to `pg_dump` and `psql`."""
     folder = stack.project.root / "theirs"
     folder.mkdir(exist_ok=True)
     file = folder / "app.sql.gz"
@@ -296,7 +296,7 @@ def one_round(stack: Stack) -> Round:
 
 
 def staged(stack: Stack, point: str) -> tuple[float, float]:
-    """Restore beside the live one, and compare; return the seconds of that, and to compare."""
+    """Restore next to the live database; return the seconds, and those of the comparison."""
     said = json.loads(stack.python(STAGE, point))
     if said["wrong"]:
         raise Exit(f"The restored database is not what was dumped: {said['wrong']}")
@@ -304,8 +304,8 @@ def staged(stack: Stack, point: str) -> tuple[float, float]:
 
 
 def proven(stack: Stack) -> Figure:
-    """Make one with its proof."""
-    bench.progress("one with its proof")
+    """Create a verified restore point."""
+    bench.progress("a verified restore point")
     took, said = stack.create()
     (point,) = MADE.findall(said)
     root, env = stack.project.root, stack.project.env
@@ -313,7 +313,9 @@ def proven(stack: Stack) -> Figure:
     (facts,) = (item for item in listed if item["id"] == point)
     rows = sum(table["rows"] for table in facts["database"]["tables"].values())
     proof = facts["verified"]["seconds"]
-    return Figure(f"backup.create, proven: {rows} rows equal", took, "s", "of it, the proof", proof)
+    return Figure(
+        f"backup.create, verified: {rows} rows equal", took, "s", "of that, the verification", proof
+    )
 
 
 def bytes_of(folder: Path) -> int:
@@ -322,14 +324,14 @@ def bytes_of(folder: Path) -> int:
 
 @dataclass
 class Peak:
-    """The most memory that was in use at once, in MB."""
+    """Peak memory in MB."""
 
     tool: float = 0.0
     container: float = 0.0
 
 
 def memory(stack: Stack, option: str) -> Peak:
-    """Make a restore point, and look all the while at what memory that takes."""
+    """Create a restore point while sampling the memory in use."""
     found = Peak()
     command, root, env = ["inv", "backup.create", option], stack.project.root, stack.project.env
     with subprocess.Popen(command, cwd=root, env=env, stdout=subprocess.DEVNULL) as made:
@@ -343,7 +345,7 @@ def memory(stack: Stack, option: str) -> Peak:
 
 
 def family(pid: int) -> Iterator[int]:
-    """Yield a process and all that it has started, as far as they still run."""
+    """Yield a process and its running descendants."""
     yield pid
     for path in Path("/proc").glob(f"{pid}/task/*/children"):
         with contextlib.suppress(OSError):
@@ -352,7 +354,7 @@ def family(pid: int) -> Iterator[int]:
 
 
 def resident(pid: int) -> float:
-    """Return the memory of a process, in MB; none where it has ended."""
+    """Return the memory of a process in MB; 0 if it has ended."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
     except OSError:
@@ -361,7 +363,7 @@ def resident(pid: int) -> float:
 
 
 def in_container(prefix: str) -> float:
-    """Return the memory of what runs in the container of that name, in MB."""
+    """Return the memory in MB of the processes in a container."""
     listed = ["docker", "ps", "--quiet", "--filter", f"name=^{prefix}"]
     names = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()
     if not names:
@@ -372,7 +374,7 @@ def in_container(prefix: str) -> float:
 
 
 def remembered(least: Sequence[Peak], most: Sequence[Peak]) -> Iterator[Figure]:
-    """Compare the memory with that for the smaller database."""
+    """Compare memory with that for the smaller database."""
     fewer = f"a {SMALLER}th of the rows"
     for what, one, other in zip(OPTIONS, most, least, strict=True):
         yield Figure(f"{what}: memory of inv", one.tool, "MB", fewer, other.tool)
@@ -381,7 +383,7 @@ def remembered(least: Sequence[Peak], most: Sequence[Peak]) -> Iterator[Figure]:
 
 
 def report(found: Bench, *, as_json: bool) -> str:
-    """Write the figures as a table with what they mean, or as JSON."""
+    """Format the figures as a table with an explanation, or as JSON."""
     text = bench.report(found, as_json=as_json)
     if as_json or not found.runs:
         return text

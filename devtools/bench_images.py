@@ -1,4 +1,4 @@
-"""Measure the images of a baked repository beside a plain Dockerfile of the same application."""
+"""Measure the images of a generated repository, compared with a plain Dockerfile."""
 
 import re
 import shutil
@@ -23,9 +23,9 @@ API = "src/weather_forecast/api.py"
 LOCKS = ("services/api/serving.txt", "services/api/requirements.txt")
 BAKE = ["docker", "buildx", "bake", "--file", "compose.yaml", "--load"]
 ADDED = ("invoke", "supervisor", "mdurl")
-"""Packages that the application does not have and that need no other: one is added a run."""
+"""Packages without dependencies that the application lacks: each run adds one."""
 
-# What one writes first. Where Python is Debian's own, as in some builds of the base image, pip
+# A first attempt. Where Python is Debian's own, as in some builds of the base image, pip
 # cannot replace the system's packages; on the public image --ignore-installed changes nothing.
 PLAIN = """\
 FROM python:3.13-slim
@@ -35,7 +35,7 @@ RUN pip install --ignore-installed -r services/api/requirements.txt
 ENV PYTHONPATH=src
 CMD ["uvicorn", "weather_forecast.api:app", "--host", "0.0.0.0"]
 """
-# The same by one who knows that layers are cached.
+# The same, with layer caching in mind.
 CAREFUL = """\
 FROM python:3.13-slim
 WORKDIR /app
@@ -46,7 +46,7 @@ ENV PYTHONPATH=src
 CMD ["uvicorn", "weather_forecast.api:app", "--host", "0.0.0.0"]
 """
 BESIDE = {"plain Dockerfile": PLAIN, "packages before source": CAREFUL}
-# The plain one with what ours has in it, and nothing that trains: compared in size alone.
+# The plain one with the same packages as ours: only its size is compared.
 LIKE = "plain Dockerfile, the same packages"
 DOCKERFILES = BESIDE | {LIKE: PLAIN.replace("requirements.txt", "serving.txt")}
 
@@ -71,7 +71,7 @@ class Bakery:
         self._quietly(BAKE)
 
     def theirs(self, name: str, *options: str) -> None:
-        """Build by one of the Dockerfiles beside it."""
+        """Build with one of the other Dockerfiles."""
         command = ["docker", "build", "--file", "-", "--tag", self.tag(name), *options, "."]
         self._quietly(command, DOCKERFILES[name])
 
@@ -82,13 +82,13 @@ class Bakery:
         return lambda *options: self.theirs(name, *options)
 
     def tag(self, name: str) -> str:
-        """Return what an image is called here; without a name, ours."""
+        """Return an image's tag; without a name, that of ours."""
         registry = self.project.variables["REGISTRY"]
         words = re.findall(r"\w+", name.lower()) or ["weather-forecast-api"]
         return f"{registry}/{'-'.join(words)}:{TAG}"
 
     def size(self, tag: str) -> float:
-        """Return the megabytes of an image."""
+        """Return an image's size in MB."""
         command = ["docker", "image", "inspect", "--format", "{{.Size}}", tag]
         said = process.read(command, cwd=self.project.root, env=self.project.env)
         return int(said) / MEGABYTE
@@ -108,7 +108,7 @@ class Bakery:
 
 
 def measure(runs: int) -> Bench:
-    """Measure everything, telling on stderr what is being measured."""
+    """Measure everything, with progress on stderr."""
     if runs < 1:
         raise Exit("--runs must be 1 or more.", code=2)
     process.interruptible()
@@ -124,7 +124,7 @@ def measure(runs: int) -> Bench:
 
 
 def versions() -> dict[str, str]:
-    """Ask what builds here."""
+    """Return the versions of the build tools."""
     env = environment.variables()
     engine = ["docker", "version", "--format", "{{.Server.Version}}"]
     buildx = process.read(["docker", "buildx", "version"], cwd=bake.ROOT, env=env)
@@ -136,7 +136,7 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def bakery() -> Iterator[Bakery]:
-    """Bake a repository to measure; leave no container, volume or image of it behind."""
+    """Bake a repository to measure; remove its containers, volumes and images afterwards."""
     bench.progress("setting up")
     name = f"bench-{uuid.uuid4().hex[:8]}"
     names = ("API_PORT", "DASHBOARD_PORT", "REDIS_PORT", "POSTGRES_PORT")
@@ -167,10 +167,10 @@ def down(project: Project, *options: str) -> None:
 
 
 def cold(made: Bakery) -> list[Figure]:
-    """Build each with nothing to start from, but for the base images."""
+    """Build each without any cache but the base images."""
     dockerfile = made.project.root / "Dockerfile"
     text = dockerfile.read_text(encoding="utf-8")
-    # A cache of packages that nobody has used yet.
+    # An empty package cache.
     fresh = text.replace("--mount=type=cache,", f"--mount=type=cache,id={uuid.uuid4().hex},")
     dockerfile.write_text(fresh, encoding="utf-8")
     took = {}
@@ -181,7 +181,7 @@ def cold(made: Bakery) -> list[Figure]:
 
 
 def sizes(made: Bakery) -> list[Figure]:
-    """Compare the sizes of the API's images; say what the one that trains adds on a machine."""
+    """Compare the sizes of the API's images, and what the training image adds."""
     found = {name: made.size(made.tag(name)) for name in ("", *BESIDE)}
     bench.progress(f"build, {LIKE}")
     made.theirs(LIKE)
@@ -190,8 +190,8 @@ def sizes(made: Bakery) -> list[Figure]:
     plain = next(iter(BESIDE))
     together = "images that serve and train, shared layers once"
     return [
-        Figure("image that serves", found[""], "MB", LIKE, made.size(made.tag(LIKE))),
-        *beside("image that serves", "MB", found),
+        Figure("serving image", found[""], "MB", LIKE, made.size(made.tag(LIKE))),
+        *beside("serving image", "MB", found),
         Figure(together, both, "MB", plain, found[plain]),
     ]
 
@@ -199,7 +199,7 @@ def sizes(made: Bakery) -> list[Figure]:
 def rebuilds(
     made: Bakery, what: str, change: Callable[[Path, int], None], runs: int
 ) -> Iterator[Figure]:
-    """Change something and build, in turn each way."""
+    """Make a change and build each way, alternately."""
     took: dict[str, list[float]] = {name: [] for name in made.ways()}
     for run in range(runs):
         bench.progress(f"{what}, {run + 1} of {runs}")
@@ -219,7 +219,7 @@ def line_more(root: Path, run: int) -> None:
 
 
 def package_more(root: Path, run: int) -> None:
-    """Add a package to what the API needs, as the repository's own lock has it."""
+    """Add a package to the API's requirements, pinned as in the repository's lock."""
     whole = (root / "requirements.txt").read_text(encoding="utf-8")
     for name in LOCKS:
         path = root / name
@@ -236,7 +236,7 @@ def locked(lock: str, package: str) -> str:
 
 
 def healthy(project: Project, runs: int) -> list[Figure]:
-    """Time inv deploy.up from built images until all is healthy: with its data, and without."""
+    """Time inv deploy.up with built images: the first start, and with existing data."""
     first, again = [], []
     for run in range(runs):
         bench.progress(f"inv deploy.up, {run + 1} of {runs}")
@@ -247,8 +247,8 @@ def healthy(project: Project, runs: int) -> list[Figure]:
         shutil.rmtree(project.root / "models")
     what = "inv deploy.up from built images to all healthy"
     return [
-        Figure(f"{what}, first start: loads and trains", statistics.median(first), "s"),
-        Figure(f"{what}, data kept", statistics.median(again), "s"),
+        Figure(f"{what}, first start: loads data and trains", statistics.median(first), "s"),
+        Figure(f"{what}, existing data", statistics.median(again), "s"),
     ]
 
 
@@ -259,6 +259,6 @@ def up(project: Project) -> float:
 
 
 def report(found: Bench, *, as_json: bool) -> str:
-    """Write the figures as a table with what they mean, or as JSON."""
+    """Format the figures as a table with an explanation, or as JSON."""
     text = bench.report(found, as_json=as_json)
     return text if as_json else f"{text}\n\n{NOTES.format(runs=found.runs)}"

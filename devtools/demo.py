@@ -23,7 +23,7 @@ Next:
 
 
 def start(*, fresh: bool = False) -> None:
-    """Bring the demo up from whatever is there; leave nothing running if that is interrupted."""
+    """Start the demo from its current state; if interrupted, leave nothing running."""
     process.interruptible()
     try:
         bring_up(fresh=fresh)
@@ -34,7 +34,7 @@ def start(*, fresh: bool = False) -> None:
 
 
 def bring_up(*, fresh: bool) -> None:
-    """Do each step that is not done yet, and show what came of it."""
+    """Do each step that is not done yet, and print the result."""
     begun = time.monotonic()
     prepare(fresh=fresh)
     with step("Installing its packages into build/demo/.venv"):
@@ -49,9 +49,9 @@ def bring_up(*, fresh: bool) -> None:
 def prepare(*, fresh: bool) -> None:
     """Bake, unless there is a demo already."""
     if FOLDER.exists() and not fresh:
-        say("==> Starting from what is in build/demo")
+        say("==> Reusing build/demo")
         if not BAKED_FROM.is_file() or BAKED_FROM.read_text() != bake.fingerprint():
-            say("    The template has changed since. To renew the demo: inv demo --fresh")
+            say("    The template has changed since. To bake it again, run: inv demo --fresh")
         return
     stop_if_set_up()
     with step("Baking the default answers into build/demo"):
@@ -70,7 +70,7 @@ def show(urls: dict[str, str]) -> None:
 
 
 def sentence(answer: dict[str, Any]) -> str:
-    """Tell a prediction in one line."""
+    """Describe a prediction in one line."""
     units = answer["units"]
     values = (f"{name} {value:.3g} {units[name]}" for name, value in answer["prediction"].items())
     made_by = f"{answer['tier']} {answer['version']}, from data up to {answer['key']}"
@@ -83,7 +83,7 @@ def stop_if_set_up() -> None:
 
 
 def stop() -> None:
-    """Stop the demo, or say that there is none."""
+    """Stop the demo, if there is one."""
     if not DEMO.is_set_up:
-        say("There is no demo to stop: inv demo starts one.")
+        say("There is no demo to stop. To start one, run: inv demo")
     stop_if_set_up()

@@ -1,4 +1,4 @@
-"""Virtual environments: made with uv where it is, with venv and pip where it is not."""
+"""Virtual environments, created with uv if it is installed, otherwise with venv and pip."""
 
 import fcntl
 import hashlib
@@ -19,9 +19,9 @@ def uv() -> str | None:
 
 
 def commands(venv: Path, requirements: Path, uv: str | None) -> list[list[str]]:
-    """Return the commands that make the environment and install the packages into it."""
+    """Return the commands that create the environment and install the packages."""
     python = str(venv / "bin" / "python")
-    # In a terminal there is progress to see; in a pipe it would be noise.
+    # Progress is for terminals.
     packages = [*([] if sys.stdout.isatty() else ["--quiet"]), "--require-hashes"]
     packages += ["-r", str(requirements)]
     if uv:
@@ -32,9 +32,9 @@ def commands(venv: Path, requirements: Path, uv: str | None) -> list[list[str]]:
 
 
 def ensure(venv: Path, requirements: Path) -> bool:
-    """Make the environment unless it holds these packages already; tell if it was made.
+    """Create the environment unless it has these packages; return whether it was created.
 
-    Whoever else wants the same one at the same time waits until it is there.
+    Processes that need the same one at the same time wait for each other.
     """
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     stamp = venv / STAMP
@@ -45,15 +45,15 @@ def ensure(venv: Path, requirements: Path) -> bool:
             return False
         for command in commands(venv, requirements, uv()):
             if code := process.run(command, env=variables()):
-                raise Exit(f"The packages of {requirements} could not be installed.", code=code)
+                raise Exit(f"The packages in {requirements} could not be installed.", code=code)
         stamp.write_text(digest, encoding="utf-8")
         return True
 
 
 def variables(venv: Path | None = None, **more: str) -> dict[str, str]:
-    """Return the environment variables for a command, inside a virtual environment if one is named.
+    """Return the environment variables for a command, for a virtual environment if one is passed.
 
-    Compiled bytecode is always kept: without it every start compiles the libraries again.
+    Bytecode is always written: otherwise every start compiles the libraries again.
     """
     found = os.environ | more
     found.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -27,7 +27,7 @@ STOP = "stop"
 
 
 def swaps(folder: Path, count: int) -> dict[str, float]:
-    """Move the link so often; return what the readers saw."""
+    """Move the link that many times; return what the readers saw."""
     contents = {f"{TIER}_v1.{number}_2026-11-22.onnx": os.urandom(SIZE) for number in (0, 1)}
     for name, content in contents.items():
         (folder / name).write_bytes(content)
@@ -47,7 +47,7 @@ def swaps(folder: Path, count: int) -> dict[str, float]:
 
 
 def read(folder: Path, whole: set[str]) -> Counter[str]:
-    """Follow the link until it is over; count what was wrong."""
+    """Read through the link until the end; count what was wrong."""
     link, seen = folder / f"{TIER}_current.onnx", Counter[str]()
     while not (folder / STOP).exists():
         seen["reads"] += 1

@@ -1,4 +1,4 @@
-"""A constant load on POST /predict, from a process of its own."""
+"""A constant load on POST /predict, from a separate process."""
 
 import json
 import multiprocessing
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 CLIENTS = 4
 RATE = 40
-"""Requests a second, of all clients together."""
+"""Requests per second, over all clients."""
 PATIENCE = 30.0
 OK = 200
 HEADERS = {"Content-Type": "application/json"}
@@ -24,7 +24,7 @@ MILLISECOND = 0.001
 
 
 class Answer(NamedTuple):
-    """When a request was due and when it was answered (seconds of the machine's own clock).
+    """When a request was due and when it was answered, in seconds of the monotonic clock.
 
     The wait counts from when the request was due, so that one that is held up by the one before
     it counts too. The status is 0 where no answer came.
@@ -37,20 +37,20 @@ class Answer(NamedTuple):
 
 
 class Load:
-    """What was answered to a load; all of it is there once the load is over."""
+    """The answers to a load; complete once the load is over."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
 
     def within(self, windows: Iterable[tuple[float, float]]) -> list[Answer]:
-        """Return the answers to what was due in one of these times."""
+        """Return the answers to requests that were due within one of these spans."""
         spans = list(windows)
         return [one for one in self.answers if any(a <= one.due < b for a, b in spans)]
 
 
 @contextmanager
 def load(url: str, bodies: Sequence[dict[str, object]]) -> Iterator[Load]:
-    """Ask at a constant rate while the block runs; no two requests in a row ask the same."""
+    """Send requests at a constant rate while the block runs; consecutive ones differ."""
     context, found = multiprocessing.get_context("spawn"), Load()
     over = context.Event()
     here, there = context.Pipe(duplex=False)
@@ -67,7 +67,7 @@ def load(url: str, bodies: Sequence[dict[str, object]]) -> Iterator[Load]:
 
 
 def _ask(url: str, bodies: Sequence[dict[str, object]], over: Event, found: Connection) -> None:
-    """Be the process: a thread a client."""
+    """Run in the separate process: one thread per client."""
     answers: list[Answer] = []
     start = time.monotonic()
     threads = [
@@ -104,17 +104,17 @@ def _client(
 
 
 def failed(answers: Iterable[Answer]) -> int:
-    """Count what was not answered, or not with a forecast."""
+    """Count requests that got no forecast."""
     return sum(one.status != OK for one in answers)
 
 
 def p99(answers: Iterable[Answer]) -> float:
-    """Return the milliseconds that 99 of 100 waited at most."""
+    """Return the 99th percentile of latency in ms."""
     waits = [(one.done - one.due) / MILLISECOND for one in answers]
     return statistics.quantiles(waits, n=100)[98]
 
 
 def outage(answers: Iterable[Answer]) -> float:
-    """Return the longest time in which no forecast came, in seconds."""
+    """Return the longest time without a forecast, in seconds."""
     came = sorted(one.done for one in answers if one.status == OK)
     return max((b - a for a, b in pairwise(came)), default=0.0)

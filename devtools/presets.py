@@ -16,13 +16,13 @@ from pathlib import Path
 from devtools import bake, environment, process
 
 KEPT = (".nox", ".venv")
-"""What makes the next run quicker: the environments of the last one."""
+"""Kept for the next run: the environments."""
 REPOSITORY = "tests/test_repository.py"
-"""What is checked in every repository."""
+"""Checked in every repository."""
 OPTIONS = {"workers": ("monitoring", "pipeline")}
-"""What is checked with a preset: services of none, and another's, as a repository may have both."""
+"""Additional services checked with a preset: those of no preset, and another preset's."""
 LIMIT = 1200.0
-"""Seconds that another preset's tests may take."""
+"""Seconds to wait for another preset's tests."""
 
 
 def renew(preset: str) -> Path:
@@ -46,7 +46,7 @@ def checked(preset: str) -> set[str]:
 
 
 def needed(names: Iterable[str]) -> set[str]:
-    """Return services and what they need."""
+    """Return services and their dependencies."""
     found, table = {*names}, bake.settings()["__services"]
     while more := {need for name in found for need in table[name]["needs"]} - found:
         found |= more
@@ -65,7 +65,7 @@ def others(preset: str) -> tuple[set[str], set[str]]:
 
 
 def own_tests(folder: Path, names: Iterable[str]) -> list[str]:
-    """Return the folders of tests of a bake that go with some services."""
+    """Return the test folders that belong to some services."""
     answers = tomllib.loads((folder / "project.toml").read_text(encoding="utf-8"))
     table, package = bake.settings()["__services"], answers["project"]["package"]
     patterns = {
@@ -78,7 +78,7 @@ def own_tests(folder: Path, names: Iterable[str]) -> list[str]:
 
 
 def parts(folder: Path, preset: str) -> dict[str, list[str]]:
-    """Return the sessions that check what only this preset has, each with what it is given.
+    """Return the sessions that check what only this preset has, with their arguments.
 
     The tests of what presets share are the same files: the first preset runs them. Of a later
     preset that is checked with it, its tests are left to it. Types are checked in every bake by the
@@ -90,7 +90,7 @@ def parts(folder: Path, preset: str) -> dict[str, list[str]]:
 
 
 def check(preset: str) -> int:
-    """Run what the README of a preset says, and return the exit code."""
+    """Run the commands of a preset's README, and return the exit code."""
     folder = renew(preset)
     environment.ensure(folder / ".venv", folder / "requirements.txt")
     return process.run(["nox", "-s", "ci"], cwd=folder, env=environment.variables(folder / ".venv"))
@@ -108,7 +108,7 @@ def await_tests(preset: str) -> None:
 
 
 def check_own(presets: Sequence[str], beside: str = "") -> int:
-    """Run what checks that which only these presets have, and return the exit code.
+    """Run the checks of what only these presets have, and return the exit code.
 
     Tests come after those of the preset that is checked beside, while that one waits for its
     containers. Everything runs in one environment a preset.
@@ -137,7 +137,7 @@ def check_own(presets: Sequence[str], beside: str = "") -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("presets", nargs="+")
-    parser.add_argument("--beside", default="", help="the preset that is checked meanwhile")
+    parser.add_argument("--beside", default="", help="a preset being checked at the same time")
     told = parser.parse_args()
     first = next(iter(bake.settings()["_presets"]))
     return check(first) if told.presets == [first] else check_own(told.presets, told.beside)

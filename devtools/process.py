@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 GRACE = 60.0
-"""Seconds a command has to put things back after Ctrl-C, before it is killed."""
+"""Seconds a command has to clean up after Ctrl-C before it is killed."""
 
 
 def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str]) -> int:
     """Run a command to its end and return its exit code.
 
-    It runs in a session of its own, so that Ctrl-C reaches it once, from here, and is waited for.
+    It runs in its own session, so that Ctrl-C reaches it only once, from here, and is waited for.
     """
     child = subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True)
     try:
@@ -25,7 +25,7 @@ def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
 
 
 def interrupt(child: subprocess.Popen[bytes]) -> None:
-    """Ask a command and what it runs to stop; kill what does not within the grace."""
+    """Interrupt a command and its children; kill those that do not stop within the grace period."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGINT)
     try:
@@ -35,7 +35,7 @@ def interrupt(child: subprocess.Popen[bytes]) -> None:
 
 
 def read(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> str:
-    """Run a command that should not fail and return what it printed."""
+    """Run a command that should not fail and return its output."""
     return subprocess.run(
         command, cwd=cwd, env=env, check=True, stdout=subprocess.PIPE, text=True
     ).stdout

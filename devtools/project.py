@@ -14,7 +14,7 @@ TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class Project:
-    """A repository and the virtual environment its tasks run in."""
+    """A repository and the virtual environment of its tasks."""
 
     root: Path
     venv: Path

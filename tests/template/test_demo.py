@@ -75,7 +75,7 @@ def test_the_demo_serves_a_prediction(clone: Clone) -> None:
 def test_again_it_starts_from_what_is_there(clone: Clone) -> None:
     code, said = clone.demo()
     assert code == 0, said
-    assert "Starting from what is in build/demo" in said
+    assert "Reusing build/demo" in said
     assert "has changed" not in said
 
 
@@ -86,7 +86,7 @@ def test_it_says_when_the_template_has_changed(clone: Clone) -> None:
     code, said = clone.demo()
     changed.write_text(text, encoding="utf-8")
     assert code == 0, said
-    assert "The template has changed since. To renew the demo: inv demo --fresh" in said
+    assert "The template has changed since. To bake it again, run: inv demo --fresh" in said
 
 
 def test_it_stops_and_keeps_its_data(clone: Clone) -> None:

@@ -172,7 +172,7 @@ def test_stopping_when_there_is_no_demo_is_no_error(
 ) -> None:
     monkeypatch.setattr(demo, "DEMO", Project(tmp_path, tmp_path / ".venv"))
     demo.stop()
-    assert capsys.readouterr().out == "There is no demo to stop: inv demo starts one.\n"
+    assert capsys.readouterr().out == "There is no demo to stop. To start one, run: inv demo\n"
 
 
 def test_a_prediction_is_told_in_a_sentence() -> None:

@@ -1,1 +1,1 @@
-"""What this repository is: its first run, its smoke test and scenarios, its pages and locks."""
+"""Tests of this repository: its first run, smoke test, scenarios, pages and locks."""

@@ -1,7 +1,7 @@
-"""Train on few rows, serve, predict: run as `python -m tests.smoke`.
+"""Train on few rows, serve, predict: `python -m tests.smoke`.
 
-Processes in a folder and on ports of their own, so that a stack that is up is left alone. It shows
-in seconds that the parts still fit together; how good the models are is not its question.
+It runs in its own folder and on its own ports, next to a running stack. It shows in
+seconds that the parts work together, not how good the models are.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PATIENCE = 60.0
 
 
 class Trial:
-    """One run: the variables of its processes, and what they print, in one folder."""
+    """One run: the variables and output of its processes, in one folder."""
 
     def __init__(self, folder: Path) -> None:
         """Choose ports and places."""
@@ -57,7 +57,7 @@ class Trial:
 
     @contextmanager
     def serving(self, module: str, *arguments: str, url: str) -> Iterator[None]:
-        """Keep a module running, from when it answers until the end of the block."""
+        """Run a module until the end of the block, starting once it responds."""
         command = [sys.executable, "-m", module, *arguments]
         root, env = self.here.root, self.variables
         with (
@@ -79,7 +79,7 @@ class Trial:
                     process.kill()
 
     def predict(self) -> dict[str, Any]:
-        """Ask for a forecast."""
+        """Request a forecast."""
         url = f"http://127.0.0.1:{self.api}/predict"
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(url, b"{}", headers)
@@ -89,7 +89,7 @@ class Trial:
 
 
 def smoke(folder: Path) -> None:
-    """Do what a deployment does, on few rows, and check the forecast that comes of it.
+    """Do what a deployment does, on few rows, and check the forecast.
 
     Raises:
         Refused: something failed; the message ends with what was printed last.
@@ -129,7 +129,7 @@ def api(trial: Trial, package: str) -> AbstractContextManager[None]:
 
 
 def main() -> None:
-    """Run it in a folder that is gone afterwards."""
+    """Run in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
         try:
             smoke(Path(folder))

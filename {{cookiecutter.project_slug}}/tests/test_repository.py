@@ -28,7 +28,7 @@ def read(name: str) -> str:
 
 
 def pins(lock: str) -> set[tuple[str, str]]:
-    """Return names, without extras, and versions."""
+    """Return names without extras, and versions."""
     return {*re.findall(r"^([a-z0-9._-]+)\S*==(\S+)", read(lock), flags=re.MULTILINE)}
 
 
@@ -87,9 +87,9 @@ def test_locks_hold_what_the_in_files_ask_for(tmp_path: Path) -> None:
 
 
 def locked(lock: Path) -> str:
-    """Read packages and hashes, but not what asks for each, nor on which platforms.
+    """Read packages and hashes, without the comments and platform markers.
 
-    Where a service was removed, a lock may name more of both than are left.
+    After a service was removed, a lock may still name more of both.
     """
     text = re.sub(r"^ *#.*\n", "", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return re.sub(r" ; .*(?= \\$)", "", text, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What came of the forecasts that were asked for, counted by the model that was asked."""
+"""Counts of forecasts by outcome and by the model that was used."""
 
 import time
 from bisect import bisect_left
@@ -20,7 +20,7 @@ PATH = "/predict"
 
 @dataclass
 class Count:
-    """Of one model: requests, those it was no answer to, failures of the model, and times."""
+    """One model's counts: requests, unanswered ones, failures of the model, and durations."""
 
     requests: int = 0
     errors: int = 0
@@ -29,7 +29,7 @@ class Count:
 
 
 class Answers:
-    """The counts of one process, by the file of the model; any thread may add to them."""
+    """The counts of one process, by model file; thread-safe."""
 
     def __init__(self) -> None:
         self.version = 0
@@ -65,10 +65,10 @@ class Answers:
 
 
 class Counting:
-    """Counts what is answered to POST /predict, also where the application fails.
+    """Middleware that counts the answers of POST /predict, including failures.
 
-    Whoever answers says in the request's state which model was asked (`asked`); a request that
-    none was asked for is not counted.
+    The endpoint sets the model in the request's state (`asked`); a request without one
+    is not counted.
     """
 
     def __init__(self, app: ASGIApp, answers: Callable[[], Answers]) -> None:

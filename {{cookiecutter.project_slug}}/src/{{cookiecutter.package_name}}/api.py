@@ -1,4 +1,4 @@
-"""The API: `uvicorn <package>.api:app` makes the application when it asks for `app`."""
+"""The API. `uvicorn <package>.api:app` creates the application when it accesses `app`."""
 
 import logging
 import sys
@@ -68,7 +68,7 @@ api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="API_KEY 
 
 
 async def authorize(request: Request, given: Annotated[str | None, Depends(api_key)]) -> None:
-    """Let nobody in without the API key, or the previous one as long as that one opens."""
+    """Require the API key, or the previous one while it is still valid."""
     if given is None:
         raise HTTPException(401, "the header X-API-Key is missing", {"WWW-Authenticate": "APIKey"})
     settings: ApiSettings = request.app.state.settings
@@ -96,7 +96,7 @@ def root() -> RedirectResponse:
     responses={503: {"model": Health, "description": "A check fails; `checks` says which"}},
 )
 def health(service: Opened, response: Response) -> Health:
-    """Check the models, the database and the cache, each by name."""
+    """Check the models, the database and the cache."""
     checks = service.checks()
     working = all(check.ok for check in checks.values())
     response.status_code = 200 if working else 503
@@ -117,8 +117,8 @@ def predict(
 ) -> PredictResponse:
     """Forecast from the newest rows, from those up to a key, or from rows of your own.
 
-    The answer is logged, whether it was computed or cached. Where a model fails that took the
-    place of another a moment ago, that one answers.
+    The forecast is logged, whether computed or cached. If a model fails shortly after it
+    replaced another, the previous one answers.
     """
     models = service.models.answering(asked.tier)
     request.state.asked = models[0].file
@@ -133,7 +133,7 @@ def predict(
 
 
 def no_history(at: Key, reason: str) -> RequestValidationError:
-    """Return the error of a key that only the database could refuse."""
+    """Return the error for a key that only the database could reject."""
     value = keys.dump_python(at, mode="json")
     error = {"type": "value_error", "loc": ("body", "at"), "msg": reason, "input": value}
     return RequestValidationError([error])
@@ -141,7 +141,7 @@ def no_history(at: Key, reason: str) -> RequestValidationError:
 
 @limited.get("/models", tags=["Forecasts"], summary="List the models that are served")
 def models(service: Opened) -> list[LoadedModel]:
-    """List version, metrics and since when, in the order of the tiers."""
+    """List each tier's model with its version, metrics and start time."""
     loaded = service.models.loaded.values()
     return [LoadedModel.of(model.metadata, model.loaded_at) for model in loaded]
 
@@ -153,7 +153,7 @@ def past_predictions(
     source: Annotated[Source | None, Query(description="Only this source")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of forecasts")] = 100,
 ) -> list[PastPrediction]:
-    """List forecasts, each with what came of it if it is known."""
+    """List forecasts with their outcomes, if known."""
     with transaction(service.engine) as connection:
         return predictions.newest(connection, tier, source, limit)
 
@@ -166,10 +166,10 @@ def past_predictions(
     responses=failures(401, 403, 409),
 )
 def reload_model(service: Opened) -> list[LoadedModel]:
-    """Answer when every process has them, or say which has not and why.
+    """Return once every process serves them, or report which does not and why.
 
-    Nobody has to ask: each process sees by itself that a link was moved. This waits for them, and
-    has them try again what they could not load. What cannot be loaded leaves the old one in place.
+    Processes notice moved links by themselves. This waits for them, and makes
+    them retry models that failed to load. A model that cannot be loaded does not replace the old.
     """
     try:
         service.reload()
@@ -180,7 +180,7 @@ def reload_model(service: Opened) -> list[LoadedModel]:
 
 
 async def unavailable(request: Request, error: Exception) -> JSONResponse:
-    """Answer 503 where something that the request needs is not there."""
+    """Return 503 if something the request needs is unavailable."""
     log.warning("%s %s: %s", request.method, request.url.path, error)
     detail = f"the database {error.advice}" if isinstance(error, DatabaseError) else str(error)
     return JSONResponse({"detail": detail}, 503)
@@ -216,7 +216,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
 
 def __getattr__(name: str) -> FastAPI:
-    """Make `app` when it is asked for, so that importing this module reads no settings."""
+    """Create `app` on access, so that importing this module reads no settings."""
     if name != "app":
         raise AttributeError(name)
     try:

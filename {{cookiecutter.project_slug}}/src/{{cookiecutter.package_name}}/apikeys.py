@@ -1,6 +1,6 @@
 """The keys that open the admin endpoints: the one of now, and for a while the previous one.
 
-So those who call these endpoints can be given a new key before the old one ends.
+So callers can be given the new key before the old one expires.
 """
 
 import secrets
@@ -16,14 +16,14 @@ FORM = "<UTC time, such as 2026-01-31T12:00:00Z>/<key>"
 
 @dataclass(frozen=True)
 class Previous:
-    """The key before, and until when it opens."""
+    """The previous key, and until when it is valid."""
 
     until: datetime
     key: str
 
     @classmethod
     def parse(cls, text: str) -> "Previous":
-        """Read the form of API_KEY_PREVIOUS; raises ValueError, which does not repeat the key."""
+        """Parse API_KEY_PREVIOUS; the message of the ValueError does not contain the key."""
         written, _, key = text.partition("/")
         try:
             until = datetime.fromisoformat(written)
@@ -41,13 +41,13 @@ def check(key: str) -> None:
 
 
 def opens(given: str, key: SecretStr, previous: SecretStr | None) -> bool:
-    """Return whether a key opens, in a time that says nothing of how near it came."""
+    """Return whether a key is valid, in constant time."""
     found = [secrets.compare_digest(given.encode(), one.encode()) for one in valid(key, previous)]
     return any(found)
 
 
 def valid(key: SecretStr, previous: SecretStr | None) -> Iterator[str]:
-    """Yield the keys that open now, as they are in the settings at this moment."""
+    """Yield the keys that are valid now, according to the current settings."""
     yield key.get_secret_value()
     before = "" if previous is None else previous.get_secret_value()
     if before.strip():

@@ -1,4 +1,4 @@
-"""The files of the models: what they are called, written, pointed at and checked before loading.
+"""The files of the models: their names, writing, links, and checks before loading.
 
 `<tier>_v<major>.<minor>_<day>.<ext>` is a model, the JSON file beside it says what it is, a `.sig`
 file, if there is one, who says so, and the link `<tier>_current.<ext>` names the one that is
@@ -28,7 +28,7 @@ VERSION_AND_DAY = r"_v(\d+)\.(\d+)_\d{4}-\d\d-\d\d\.\w+"
 
 
 class ArtifactError(AppError):
-    """A model's files are missing, incomplete, or not what they say they are."""
+    """A model's files are missing, incomplete, or not what their metadata says."""
 
 
 class Part(BaseModel):
@@ -40,7 +40,7 @@ class Part(BaseModel):
 
 
 class TargetMetrics(BaseModel):
-    """How good the forecasts of one target were, on the held-out samples alone.
+    """Quality of the forecasts of one target, on the held-out samples only.
 
     `score` is the metric that `beats_baselines` compares; less is better.
     """
@@ -54,14 +54,14 @@ class TargetMetrics(BaseModel):
 
 
 class Golden(BaseModel):
-    """A few inputs [n, features] and what the model made of them, by target [n]."""
+    """Sample inputs [n, features] and the model's outputs, by target [n]."""
 
     features: list[list[float]]
     outputs: dict[str, list[float]]
 
 
 class Metadata(BaseModel):
-    """What the JSON beside a model says."""
+    """The JSON next to a model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,7 +89,7 @@ def sha256(content: bytes) -> str:
 
 
 def next_version(models: Path, tier: str, *, major: bool = False) -> str:
-    """Return the version after the highest there is a file of, whole or not; v1.0 is the first."""
+    """Return the version after the highest of any file, complete or not; v1.0 is the first."""
     name = re.compile(re.escape(tier) + VERSION_AND_DAY)
     found = (name.fullmatch(file.name) for file in models.glob(f"{tier}_v*"))
     taken = [(int(match[1]), int(match[2])) for match in found if match]
@@ -102,9 +102,9 @@ def next_version(models: Path, tier: str, *, major: bool = False) -> str:
 def write(
     models: Path, metadata: Metadata, content: bytes, signing_key: Path | None = None
 ) -> None:
-    """Write a model, its signature where there is a key to sign with, and its metadata.
+    """Write a model, its signature if there is a key, and its metadata.
 
-    In this order, and on the disk for good when this returns; nothing points at it yet.
+    In this order, and synced to disk when this returns; no link names it yet.
     """
     models.mkdir(parents=True, exist_ok=True)
     file, said = models / metadata.file, (metadata.model_dump_json(indent=2) + "\n").encode()
@@ -117,7 +117,7 @@ def write(
 
 
 def keep_names(folder: Path) -> None:
-    """Have the names in a folder on the disk, also after a power cut."""
+    """Sync a folder, so that its names survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -128,7 +128,7 @@ def keep_names(folder: Path) -> None:
 
 
 def replace(file: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut."""
+    """Write a file atomically, so that it is whole or absent even after a power cut."""
     with moved_to(file) as temporary, temporary.open("wb") as opened:
         opened.write(content)
         opened.flush()
@@ -137,7 +137,7 @@ def replace(file: Path, content: bytes) -> None:
 
 @contextmanager
 def moved_to(path: Path) -> Iterator[Path]:
-    """Give a path beside another to write to, and move what is there over the other at the end.
+    """Yield a temporary path to write to, and move it over the target at the end.
 
     Raises ArtifactError if the operating system refuses; nothing is left then.
     """
@@ -153,7 +153,7 @@ def moved_to(path: Path) -> Iterator[Path]:
 
 
 def point(models: Path, metadata: Metadata) -> None:
-    """Make a model the one its tier serves; the link is never missing in between."""
+    """Make a model the one its tier serves; the link is never missing."""
     link = models / f"{metadata.tier}_current{Path(metadata.file).suffix}"
     with moved_to(link) as temporary:
         temporary.unlink(missing_ok=True)
@@ -167,7 +167,7 @@ def point(models: Path, metadata: Metadata) -> None:
 def pointed(models: Path, tier: str) -> str:
     """Return the name of the file that a tier's link names, empty if there is no link.
 
-    A tier whose format changes has two links for a moment: the one that was made last holds.
+    A tier whose format changes has two links for a moment: the newer one counts.
 
     Raises ArtifactError if the folder cannot be read.
     """
@@ -199,16 +199,16 @@ def links(models: Path, names: list[str]) -> list[tuple[int, str]]:
 def current(models: Path, tier: str, public_key: Path | None = None) -> Metadata | None:
     """Return the metadata of what a tier serves, or None if nothing was trained.
 
-    Raises ArtifactError if the link points at what does not exist, or cannot be read.
+    Raises ArtifactError if the link is dangling or the metadata cannot be read.
     """
     name = pointed(models, tier)
     return read(models, name, public_key) if name else None
 
 
 def read(models: Path, name: str, public_key: Path | None = None) -> Metadata:
-    """Return a model's metadata; with a public key only what was signed with its other half.
+    """Return a model's metadata; with a public key, only if the signature is valid.
 
-    Raises ArtifactError if it is missing, incomplete, another file's, or not signed.
+    Raises ArtifactError if it is missing, incomplete, of another file, or not signed.
     """
     file = (models / name).with_suffix(".json")
     try:
@@ -229,18 +229,18 @@ def read(models: Path, name: str, public_key: Path | None = None) -> Metadata:
 
 
 def place_or_reason(details: ErrorDetails) -> str:
-    """Return the key that is not as it should be; of what is no JSON at all, how it is not."""
+    """Return the invalid key, or the error if it is not JSON."""
     return ".".join(map(str, details["loc"])) or details["msg"]
 
 
 def beside(file: Path) -> list[str]:
-    """Return the names of the models that a file of metadata may be about."""
+    """Return the names of the models that a metadata file may describe."""
     found = file.parent.glob(f"{file.stem}.*")
     return sorted(path.name for path in found if path.suffix not in {".json", SIGNATURE})
 
 
 def check(models: Path, metadata: Metadata) -> None:
-    """Compare a model's checksum, without holding all of it in memory; raises ArtifactError."""
+    """Compare a model's checksum without reading all of it into memory; raises ArtifactError."""
     file = models / metadata.file
     try:
         with file.open("rb") as opened:
@@ -259,7 +259,7 @@ def changed(file: Path) -> str:
 def content(models: Path, metadata: Metadata) -> bytes:
     """Return the bytes of a model.
 
-    Raises ArtifactError if they are not those that were written.
+    Raises ArtifactError if they have changed.
     """
     file = models / metadata.file
     try:

@@ -1,4 +1,4 @@
-"""Judge the tiers as they would have done over time: run as `python -m <package>.backtest`.
+"""Evaluate the tiers as they would have done over time: `python -m <package>.backtest`.
 
 Rolling-origin evaluation: from each of several origins, oldest first, every tier is fitted to what
 was known by then and forecasts the samples that came next, beside the baselines. One split tells
@@ -36,7 +36,7 @@ Metrics = Mapping[str, float]
 
 
 class Window(BaseModel):
-    """One origin: what was fitted to, what was forecast, each forecaster's metrics by target."""
+    """One origin: training samples, forecast samples, and each forecaster's metrics by target."""
 
     fitted: Part
     forecast: Part

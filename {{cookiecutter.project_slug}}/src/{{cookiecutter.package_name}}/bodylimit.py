@@ -1,4 +1,4 @@
-"""How large a request's body may be."""
+"""The limit of a request's body."""
 
 import asyncio
 from contextlib import suppress
@@ -13,10 +13,10 @@ proxy that is cut off while it sends takes that for a failure, and never reads t
 
 
 class BodyLimit:
-    """Refuses a body that is too large when the application wants to read it, with 413.
+    """Middleware that refuses a body that is too large with 413, when it is read.
 
-    By its Content-Length before anything of it was read, and where there is none, or it is not
-    true, as soon as more than the limit has come.
+    By Content-Length before anything is read; if that is missing or not
+    true, as soon as more than the limit has arrived.
     """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
@@ -45,7 +45,7 @@ class BodyLimit:
 
 
 async def drop(receive: Receive) -> None:
-    """Take what is left of a body, within bounds."""
+    """Discard the rest of a body, within bounds."""
     dropped = 0
     with suppress(TimeoutError):
         async with asyncio.timeout(LEFT_SECONDS):

@@ -1,4 +1,4 @@
-"""Redis, which may be away, and the predictions kept in it."""
+"""Redis, which may be unavailable, and the predictions cached in it."""
 
 import hashlib
 import logging
@@ -32,11 +32,11 @@ PREFIX = "prediction:"
 
 
 class CacheDownError(Exception):
-    """Redis does not answer, or did not a moment ago, or keeps nothing more."""
+    """Redis is not responding, failed a moment ago, or is full."""
 
 
 class Login(CredentialProvider):
-    """Who new connections log in as: the user of the newest URL, with its password."""
+    """The login of new connections: user and password of the newest URL."""
 
     def __init__(self, url: SecretStr) -> None:
         self.url = url
@@ -55,7 +55,7 @@ def told_by(url: SecretStr) -> dict[str, Any]:
 
 
 def connect(url: SecretStr, timeout: float = TIMEOUT, *, decoded: bool = True) -> Redis:
-    """Return a pooled client that gives up after so many seconds; nothing is connected yet.
+    """Return a pooled client with a timeout; nothing is connected yet.
 
     Its one retry is for pooled connections that Redis has cut, as it does when it is restarted, and
     for a login that was replaced while it was refused.
@@ -75,7 +75,7 @@ def connect(url: SecretStr, timeout: float = TIMEOUT, *, decoded: bool = True) -
 
 
 class Link:
-    """The connection to Redis; after a failure it is given up at once for a while."""
+    """The connection to Redis; after a failure, attempts fail at once for a while."""
 
     def __init__(self, url: SecretStr) -> None:
         self.client = connect(url)
@@ -85,9 +85,9 @@ class Link:
     def attempt(self) -> Iterator[Redis]:
         """Give the client for one use.
 
-        Raises CacheDownError when Redis fails, and without asking it in the pause after that.
-        When the pause is over one request finds out; those beside it go on without. A Redis that
-        is full answers at once, and still knows what it has: it is left alone only for this use.
+        Raises CacheDownError if Redis fails, and at once during the pause after that.
+        After the pause one request tries again, while others go on without Redis. A full Redis
+        still answers and returns what it has: it is skipped only for this use.
         """
         now = time.monotonic()
         if now < self._paused_until:
@@ -117,7 +117,7 @@ class Link:
 
 
 class PredictionCache:
-    """Texts kept for a while. Without Redis it is empty and forgets everything."""
+    """Cached texts. Without Redis it is empty and stores nothing."""
 
     def __init__(self, link: Link, seconds: int) -> None:
         """Keep each text that many seconds; 0 keeps none."""
@@ -125,7 +125,7 @@ class PredictionCache:
         self.seconds = seconds
 
     def get(self, key: str) -> str | None:
-        """Return what was kept, or None if there is nothing."""
+        """Return the cached text, or None."""
         if not self.seconds:
             return None
         try:
@@ -151,7 +151,7 @@ def cache_key(model: str, question: str) -> str:
 
 
 def forget_predictions(url: SecretStr) -> None:
-    """Drop every prediction that is kept, for the rows they were made from have changed."""
+    """Delete all cached predictions, because their rows have changed."""
     redis = connect(url)
     try:
         for key in redis.scan_iter(f"{PREFIX}*", count=1000):

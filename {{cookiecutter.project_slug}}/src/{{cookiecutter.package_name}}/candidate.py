@@ -1,4 +1,4 @@
-"""Check a model that is not served yet: run as `python -m <package>.candidate TIER VERSION`.
+"""Check a model that is not served yet: `python -m <package>.candidate TIER VERSION`.
 
 It does what a process would do with it that serves it, or uses it otherwise, in a process of its
 own that may take no more memory than there is, and compares its metrics with the bounds and with
@@ -30,7 +30,7 @@ SHOWN = 12
 
 @dataclass
 class Candidate:
-    """A version that may be served, and what is known of it so far."""
+    """A version that may be promoted, and what is known about it so far."""
 
     settings: Settings
     tier: str
@@ -75,7 +75,7 @@ class Candidate:
         return names[0]
 
     def load(self) -> str:
-        """Load the model and let it forecast once, in no more memory than there is."""
+        """Load the model and make one forecast, with limited memory."""
         serving.check_room(self.settings.models_dir / self.metadata.file)
         if (left := memory.available()) is not None:
             memory.limit_to(left)
@@ -88,19 +88,19 @@ class Candidate:
         return f"{self.metadata.file} in {seconds:.3f} s, {self.facts['bytes'] / 1e6:.1f} MB"
 
     def features(self) -> str:
-        """Compare what it was trained for with what is sent and expected by who uses it."""
+        """Compare its features and targets with those of its users."""
         asked = self.interface
         serving.check_problem(self.metadata, asked)
         count = f"{len(asked.targets)} target{'' if len(asked.targets) == 1 else 's'}"
         return f"{len(asked.features)} features in the order they are sent, {count}"
 
     def golden(self) -> str:
-        """Let it forecast what it forecast where it was trained."""
+        """Compare its forecasts with those recorded at training."""
         serving.check_golden(self.model)
         return f"reproduces {len(self.metadata.golden.features)} recorded forecasts"
 
     def metrics(self) -> str:
-        """Compare its metrics with the bounds, and with those of what is served."""
+        """Compare its metrics with the bounds and with those of the served model."""
         said, wrong = gates.judged(self.metadata, self.settings, strict=self.interface.strict)
         beside = "the current model cannot be read, so there is no comparison"
         if current := self.current():
@@ -111,14 +111,14 @@ class Candidate:
         return f"{said}; {beside}"
 
     def current(self) -> Metadata | None:
-        """Return what is served, or None if it cannot be told: that is no fault of this one."""
+        """Return the served model's metadata, or None if it cannot be read."""
         try:
             return artifacts.current(self.settings.models_dir, self.tier)
         except ArtifactError:
             return None
 
     def checks(self) -> dict[str, Callable[[], str]]:
-        """Return every check by its name, in the order in which they need each other."""
+        """Return every check by name, in order of dependency."""
         return {
             "checksum": self.checksum,
             "load": self.load,
@@ -139,7 +139,7 @@ def compared(new: Metadata, old: Metadata) -> str:
 
 
 def checked(candidate: Candidate) -> Iterator[dict[str, Any]]:
-    """Yield what came of each check, up to the first that is not ok."""
+    """Yield the result of each check, up to the first failure."""
     for name, check in candidate.checks().items():
         started = time.perf_counter()
         try:

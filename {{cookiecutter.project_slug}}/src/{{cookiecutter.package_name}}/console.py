@@ -1,4 +1,4 @@
-"""How the command-line modules speak and fail."""
+"""Output and failure of the command-line modules."""
 
 import errno
 import sys
@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 
 class AppError(Exception):
-    """An expected failure: its message says what happened, where, and what to do."""
+    """An expected failure: the message says what happened, where, and what to do."""
 
     exit_code = 1
 
 
 def progress(message: str) -> None:
-    """Say what is going on, on standard error: standard output is for results."""
+    """Print progress to standard error: standard output is for results."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -38,7 +38,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def explain(error: OSError) -> str:
-    """Say in a line what the operating system refused, where, and what to do."""
+    """Describe in one line what the operating system refused, where, and what to do."""
     where = error.filename or "a file or a connection"
     remedy = REMEDIES.get(error.errno or 0, "check that path")
     return f"{where}: {error.strerror or error}; {remedy}"

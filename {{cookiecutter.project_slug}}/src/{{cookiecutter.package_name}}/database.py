@@ -44,7 +44,7 @@ NOT_MIGRATED = "is not migrated: run inv db.migrate"
 
 
 class DatabaseError(AppError):
-    """The database did not do what was asked; `advice` is what anybody may be told of it."""
+    """The database failed; `advice` is safe to show to anyone."""
 
     def __init__(self, url: URL, error: SQLAlchemyError) -> None:
         text = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
@@ -70,14 +70,14 @@ def make_engine(url: SecretStr) -> Engine:
 
 
 def sqlite_engine(url: URL) -> Engine:
-    """Return an engine whose connections share a file without waiting for one another."""
+    """Return an engine whose connections share a file without blocking each other."""
     engine = create_engine(url, hide_parameters=True, **POOL)
     event.listen(engine, "connect", prepare_sqlite)
     return engine
 
 
 class Logins:
-    """Who the connections of a pool log in as: the user of the newest URL, with its password.
+    """The login of a pool's connections: user and password of the newest URL.
 
     The two methods are what SQLAlchemy calls for a new connection, and for each one before it is
     used (docs.sqlalchemy.org: DialectEvents.do_connect, PoolEvents.checkout).
@@ -101,7 +101,7 @@ class Logins:
         arguments: tuple[Any, ...],
         options: dict[str, Any],
     ) -> DBAPIConnection:
-        """Connect; if that fails and the login was replaced just then, once more."""
+        """Connect; try once more if the login was just replaced."""
         login = self.newest()
         try:
             made = dialect.connect(*arguments, **{**options, **login})
@@ -114,9 +114,9 @@ class Logins:
         return made
 
     def check(self, _connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
-        """Have a connection replaced that was made with another login than the newest.
+        """Replace a connection that uses an older login.
 
-        One that was made for who asks now is not: the pool tries twice, and no more.
+        A connection just created is kept: the pool tries only twice.
         """
         if not record.info.pop(self.NEW, False) and record.info.get(self.LOGIN) != self.newest():
             log.debug("replacing a database connection that uses an older login")
@@ -136,7 +136,7 @@ def prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """Give a connection; commit at the end, roll back on an error.
+    """Yield a connection; commit at the end, roll back on an error.
 
     Raises DatabaseError, with the URL's password masked, for whatever the database refuses.
     """

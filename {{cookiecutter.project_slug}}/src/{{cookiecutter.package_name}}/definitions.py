@@ -1,4 +1,4 @@
-"""What a problem is made of: its features, targets, baselines and tiers."""
+"""The parts of a problem: its features, targets, baselines and tiers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

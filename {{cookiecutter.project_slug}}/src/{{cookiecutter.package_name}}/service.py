@@ -101,7 +101,7 @@ class Service:
         return self.predict(others, asked)
 
     def predict_by(self, model: Model, asked: PredictRequest) -> PredictResponse:
-        """Forecast, from the cache where the same was asked of this model, and log it."""
+        """Return a forecast, cached if possible, and log it."""
         key = cache_key(model.metadata.sha256, asked.model_dump_json(exclude={"tier"}))
         kept, metadata = self.recall(key), model.metadata
         with transaction(self.engine) as connection:
@@ -121,9 +121,9 @@ class Service:
         )
 
     def reload(self) -> None:
-        """Have every process try again what it could not load, and wait until all serve it.
+        """Make every process retry failed loads, and wait until all serve the current models.
 
-        Raises BehindError if one of them cannot, or has not within the limit.
+        Raises BehindError if one cannot, or does not within the limit.
         """
         folder = self.settings.serving_dir
         try:
@@ -137,7 +137,7 @@ class Service:
             time.sleep(PAUSE)
 
     def lags(self) -> list[Lag]:
-        """Return what each living process lacks of what the links name now."""
+        """Return which linked models each running process does not serve yet."""
         folder, reporter = self.settings.serving_dir, self.watcher.reporter
         touch = serving.touched(folder)
         pointed = {tier: artifacts.pointed(self.settings.models_dir, tier) for tier in TIERS}
@@ -147,7 +147,7 @@ class Service:
         ]
 
     def recall(self, key: str) -> Forecast | None:
-        """Return the forecast that is cached, or None if there is none that can be read."""
+        """Return the cached forecast, or None if there is none or it is unreadable."""
         try:
             text = self.cache.get(key)
             return Forecast.model_validate_json(text) if text else None
@@ -163,13 +163,13 @@ class Service:
         }
 
     def check_models(self) -> Check:
-        """Return whether every tier has a model."""
+        """Check that every tier has a model."""
         names = [model.name for model in self.models.loaded.values()]
         wrong = [place.wrong for place in self.models.places.values() if place.wrong]
         return Check(ok=not self.models.missing, detail=", ".join([*names, *wrong]))
 
     def check_database(self) -> Check:
-        """Return whether the database has the rows of a forecast, and how new they are."""
+        """Check that the database has the rows of a forecast, and how recent they are."""
         try:
             with transaction(self.engine) as connection:
                 rows = observations.newest(connection, HISTORY)
@@ -183,7 +183,7 @@ class Service:
         return Check(ok=True, detail=f"newest {KEY} {key_of(rows[-1])}")
 
     def check_cache(self) -> Check:
-        """Return whether Redis answers."""
+        """Check that Redis responds."""
         try:
             self.link.check()
         except RedisError as error:

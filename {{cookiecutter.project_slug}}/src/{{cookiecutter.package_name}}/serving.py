@@ -1,7 +1,7 @@
-"""The models that are loaded, and their exchange for others while requests go on.
+"""The loaded models, and their replacement while requests go on.
 
-What is loaded was checked against its metadata first, and gave again what it gave where it was
-trained, which also warms it up.
+A model is checked against its metadata first, and has to reproduce its recorded forecasts,
+which also warms it up.
 """
 
 import logging
@@ -41,16 +41,16 @@ RELOAD = "reload"
 
 
 class NotLoadedError(AppError):
-    """A tier has no model to answer with."""
+    """A tier has no model."""
 
 
 class ModelError(AppError):
-    """A model failed at a request, or gave what is no number."""
+    """A model failed, or returned something other than numbers."""
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model that is ready to answer."""
+    """A model that is ready for requests."""
 
     metadata: Metadata
     run: Run
@@ -68,7 +68,7 @@ class Model:
     def predict(self, features: NDArray[np.float32]) -> Outputs:
         """Return for `features` [n, features] each target's forecasts [n], by name.
 
-        Raises ModelError if it fails, or gives anything but a number for each row.
+        Raises ModelError if it fails, or does not return a number for each row.
         """
         try:
             outputs = self.run(features)
@@ -112,7 +112,7 @@ def load_file(settings: Settings, tier: str, name: str) -> Model:
 
 
 def unproven(settings: Settings, tier: str, name: str) -> Model:
-    """Return a model of a tier, whatever it forecasts; raises as `load` does."""
+    """Return a model without checking its forecasts; raises as `load` does."""
     metadata = artifacts.read(settings.models_dir, name, settings.models_public_key)
     if metadata.tier != tier:
         raise ArtifactError(f"{name} is a model of {metadata.tier}, not of {tier}")
@@ -122,7 +122,7 @@ def unproven(settings: Settings, tier: str, name: str) -> Model:
 
 
 def opened(settings: Settings, metadata: Metadata) -> Run:
-    """Return what runs a model, from the very bytes that its checksum was compared with.
+    """Return a model's runner, made from the very bytes whose checksum was compared.
 
     Raises ArtifactError.
     """
@@ -136,7 +136,7 @@ def opened(settings: Settings, metadata: Metadata) -> Run:
 
 
 def check_problem(metadata: Metadata, asked: Interface = SERVED) -> None:
-    """Refuse a model that was trained for other features or targets than those of its tier."""
+    """Raise ArtifactError for a model trained for other features or targets than its tier's."""
     for what, trained, used in (
         ("features", metadata.features, asked.features),
         ("targets", metadata.targets, asked.targets),
@@ -146,7 +146,7 @@ def check_problem(metadata: Metadata, asked: Interface = SERVED) -> None:
 
 
 def check_room(file: Path) -> None:
-    """Refuse a file that would not fit into memory, before any of it is read."""
+    """Raise ArtifactError for a file that would not fit into memory, before reading it."""
     try:
         size = file.stat().st_size
     except OSError as error:
@@ -160,7 +160,7 @@ def check_room(file: Path) -> None:
 
 
 def check_golden(model: Model) -> None:
-    """Refuse a model that does not give here what it gave where it was trained."""
+    """Raise ArtifactError for a model that does not reproduce its recorded forecasts."""
     golden = model.metadata.golden
     try:
         outputs = model.predict(np.array(golden.features, dtype=np.float32))
@@ -180,7 +180,7 @@ def check_golden(model: Model) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """What a tier serves, what it served before that, and what its link says it should."""
+    """A tier's model, the previous one, and the file its link names."""
 
     model: Model | None = None
     previous: Model | None = None
@@ -191,17 +191,17 @@ class Place:
 
     @property
     def file(self) -> str:
-        """Return the name of the file that is served, nothing where none is."""
+        """Return the name of the served file, empty if there is none."""
         return self.model.file if self.model else ""
 
     def taken_by(self, model: Model, seconds: float) -> "Place":
-        """Return the place with another model, which the one before stands by for a while."""
+        """Return the place with another model; the previous one stands by for a while."""
         now = replace(model, loaded_at=datetime.now(UTC))
         until = time.monotonic() + seconds
         return replace(self, model=now, previous=self.model, kept_until=until, wrong="")
 
     def failed(self, wrong: str) -> "Place":
-        """Return the place after what is wanted could not be loaded."""
+        """Return the place after a failed load."""
         return replace(self, wrong=wrong, failures=self.failures + 1)
 
 
@@ -217,7 +217,7 @@ def at_once(work: Callable[[], Model]) -> Future[Model]:
 
 
 def into(future: Future[Model], work: Callable[[], Model]) -> None:
-    """Let a future tell what comes of work."""
+    """Put the result of a call into a future."""
     try:
         future.set_result(work())
     except BaseException as error:  # noqa: BLE001 - who looks at the future says what was wrong
@@ -226,7 +226,7 @@ def into(future: Future[Model], work: Callable[[], Model]) -> None:
 
 @dataclass(frozen=True)
 class Loading:
-    """A load that was begun, and what the touch file said then."""
+    """A load in progress, and the time of the touch file when it started."""
 
     file: str
     touched: int
@@ -234,16 +234,16 @@ class Loading:
     begun: float = field(default_factory=time.monotonic)
 
     def over(self, wanted: str) -> bool:
-        """Return whether nobody wants what it loads any more, and nothing has to wait for its end.
+        """Return whether the load is obsolete, and nothing has to wait for its end.
 
-        Loads side by side would slow the requests, however often the link is moved.
+        Parallel loads would slow down requests.
         """
         late = time.monotonic() > self.begun + PATIENCE
         return self.file != wanted and (late or self.future.done())
 
 
 class Models:
-    """The model of each tier; one is exchanged for another in one assignment."""
+    """The model of each tier; replaced by a single assignment."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -253,7 +253,7 @@ class Models:
         self.look()
 
     def look(self, start: Start = at_once) -> None:
-        """See what the links point at now, and load what is not served yet."""
+        """Read the links, and load models that are not served yet."""
         seen = touched(self.settings.serving_dir)
         again = seen != self.touched
         self.touched = seen
@@ -312,7 +312,7 @@ class Models:
         return self.answering(tier)[0]
 
     def answering(self, tier: str) -> list[Model]:
-        """Return a tier's model, then the previous one where that still stands by.
+        """Return a tier's model, then the previous one if it still stands by.
 
         Raises NotLoadedError.
         """
@@ -323,7 +323,7 @@ class Models:
 
 
 def said(tier: str, before: Place, now: Place) -> None:
-    """Log what changed of a tier, for those who read the log afterwards."""
+    """Log what changed for a tier."""
     if now.file != before.file:
         log.info("%s serves %s", tier, now.file)
     if now.wrong != before.wrong and now.wrong:
@@ -331,7 +331,7 @@ def said(tier: str, before: Place, now: Place) -> None:
 
 
 def touched(folder: Path) -> int:
-    """Return when the file was touched that has failed loads tried again, in ns; 0 for never."""
+    """Return when the file that triggers retries was touched, in ns; 0 for never."""
     try:
         return (folder / RELOAD).stat().st_mtime_ns
     except OSError:

@@ -1,4 +1,4 @@
-"""The settings: environment, then the profile's section of the YAML file, then its default one.
+"""The settings: environment, then the YAML file's section of the profile, then its default.
 
 The environment gives the value of a key NAME in NAME, or names a file that holds it in NAME_FILE.
 Every default is in config/settings.yaml, and nothing else has one. Every process checks every key,
@@ -37,13 +37,13 @@ NEAR_MISS = 0.9
 
 
 class SettingsError(AppError):
-    """The settings cannot be used; each line names a source, a key and the reason."""
+    """Invalid settings; each line names a source, a key and the reason."""
 
     exit_code = 2
 
 
 def usable_database(url: SecretStr) -> SecretStr:
-    """Refuse a URL that is neither SQLite's nor PostgreSQL's, without repeating it."""
+    """Reject a URL of neither SQLite nor PostgreSQL, without repeating it."""
     try:
         parsed = make_url(url.get_secret_value())
     except ArgumentError:
@@ -54,20 +54,20 @@ def usable_database(url: SecretStr) -> SecretStr:
 
 
 def usable_redis(url: SecretStr) -> SecretStr:
-    """Refuse a URL that is not Redis', without repeating it."""
+    """Reject a URL that is not for Redis, without repeating it."""
     if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("should be redis://<host>:<port>/<number>")
     return url
 
 
 def long_enough(key: SecretStr) -> SecretStr:
-    """Refuse a key that could be guessed."""
+    """Raise ValueError for a key that could be guessed."""
     apikeys.check(key.get_secret_value())
     return key
 
 
 def usable_previous(given: SecretStr | None) -> SecretStr | None:
-    """Refuse a key before without the time until which it opens; an empty one is none."""
+    """Reject a previous key without an expiry; an empty one means there is none."""
     if given is None or not given.get_secret_value().strip():
         return None
     apikeys.Previous.parse(given.get_secret_value())
@@ -78,7 +78,7 @@ ApiKey = Annotated[SecretStr, AfterValidator(long_enough)]
 
 
 class Settings(BaseSettings):
-    """What every process of the application checks, whether it needs it or not."""
+    """Settings that every process checks, whether it needs them or not."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the YAML file's sections below the environment, the profile's above the default.
+        """Let the environment override the profile's section, and that the default section.
 
         What the environment gives by files is what an object is made with.
         """
@@ -130,7 +130,7 @@ class Settings(BaseSettings):
 
 
 class ApiSettings(Settings):
-    """What the API and its verification need: an API key too."""
+    """Settings of the API and its verification: they also need an API key."""
 
     api_key: ApiKey
 
@@ -152,9 +152,9 @@ LIVE: Mapping[str, Callable[[SecretStr], object]] = {
 
 
 def load(kind: type[Chosen]) -> Chosen:
-    """Return the settings; no process that has them writes a secret that is in them.
+    """Return the settings, and mask their secrets in all output of this process.
 
-    Raises SettingsError, naming every unknown key and every bad or missing value at once.
+    Raises SettingsError, which lists every unknown key and every bad or missing value.
     """
     files = read_all(KEYS)
     masking.learn(value for key, value in files.values.items() if key in SECRETS)
@@ -171,7 +171,7 @@ def load(kind: type[Chosen]) -> Chosen:
 
 
 def secrets_of(settings: Settings) -> Iterator[str]:
-    """Yield every secret there is a value of."""
+    """Yield every secret that has a value."""
     for key in SECRETS:
         secret: SecretStr | None = getattr(settings, key)
         if secret is not None:
@@ -231,7 +231,7 @@ def keys_of(section: str, values: object) -> dict[str, Any]:
 
 
 def unknown_keys(sections: Sections) -> Iterator[str]:
-    """Name every key of the file that is none of ours."""
+    """List the unknown keys of the file."""
     for section, values in sections.items():
         for key in values.keys() - FILE_KEYS:
             meant = hint(str(key).lower(), FILE_KEYS)
@@ -239,9 +239,9 @@ def unknown_keys(sections: Sections) -> Iterator[str]:
 
 
 def misspelt_variables(names: Iterable[str]) -> Iterator[str]:
-    """Name every environment variable that looks like one of ours and is none.
+    """List the environment variables that look like misspelled settings.
 
-    The environment holds much that is not ours, so only a near miss can be told.
+    The environment contains much else, so only near misses are found.
     """
     known = {name.lower() for key in KEYS for name in (key, variable(key))}
     for name in names:
@@ -251,7 +251,7 @@ def misspelt_variables(names: Iterable[str]) -> Iterator[str]:
 
 
 def wrong_files(files: ValueFiles) -> Iterator[str]:
-    """Name every file that cannot be read, and every value that is given twice."""
+    """List files that cannot be read, and values that are set twice."""
     for key, reason in files.wrong.items():
         yield f"{files.place(key)}: {reason}"
     for name, value in os.environ.items():
@@ -261,20 +261,20 @@ def wrong_files(files: ValueFiles) -> Iterator[str]:
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean ...?" where a known name looks alike, else an empty text."""
+    """Return "; did you mean ...?" if a known name is similar, otherwise an empty string."""
     meant = get_close_matches(name, list(known), 1)
     return f"; did you mean {meant[0]}?" if meant else ""
 
 
 def refused_values(error: ValidationError, files: ValueFiles, sections: Sections) -> Iterator[str]:
-    """Name every bad or missing value, but for those whose file could not even be read."""
+    """List bad or missing values, except those whose file could not be read."""
     for details in error.errors():
         if details["loc"][0] not in files.wrong:
             yield refusal(details, files, sections)
 
 
 def refusal(details: ErrorDetails, files: ValueFiles, sections: Sections) -> str:
-    """Return one line on one bad or missing value; a secret's value is not in it."""
+    """Describe one bad or missing value in a line, without the value of a secret."""
     key = str(details["loc"][0])
     if details["type"] == "missing" and key in files.paths:
         return f"{key}: missing; {files.place(key)} is empty"
@@ -286,7 +286,7 @@ def refusal(details: ErrorDetails, files: ValueFiles, sections: Sections) -> str
 
 
 def source(key: str, files: ValueFiles, sections: Sections) -> str:
-    """Return where a key's value was read, as the reader would look it up."""
+    """Return where a key's value was read."""
     if key in files.values:
         return files.place(key)
     for name, value in os.environ.items():

@@ -1,7 +1,7 @@
-"""Signatures of models: Ed25519, over the bytes of a model's metadata.
+"""Signatures of models: Ed25519 over the bytes of a model's metadata.
 
-The metadata hold the checksum of the model, so who signs them answers for both. Run
-`python -m <package>.signing keys FOLDER` to make a pair of keys.
+The metadata contains the model's checksum, so the signature covers both. Run
+`python -m <package>.signing keys FOLDER` to create a key pair.
 """
 
 import argparse
@@ -30,11 +30,11 @@ BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re
 
 
 class SignatureError(AppError):
-    """A key cannot be used, or what it should have signed was not signed with it."""
+    """A key cannot be used, or a signature is missing or not by it."""
 
 
 def sign(said: bytes, key_file: Path) -> bytes:
-    """Return the signature of what is said, as the text of a file."""
+    """Return the signature of some bytes, as the text of a file."""
     try:
         key = load_pem_private_key(read(key_file), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -45,7 +45,7 @@ def sign(said: bytes, key_file: Path) -> bytes:
 
 
 def verify(said: bytes, signature_file: Path, key_file: Path) -> None:
-    """Refuse what was not signed with the private half of a key in a file.
+    """Raise SignatureError unless the bytes were signed with a key of a file.
 
     While the key is rotated, both files have a line or a block for the one before too: one
     signature by one key is enough.
@@ -85,7 +85,7 @@ def public_keys(key_file: Path) -> list[Ed25519PublicKey]:
 
 
 def is_signed(said: bytes, signature: bytes, key: Ed25519PublicKey) -> bool:
-    """Return whether a line is a signature of what is said."""
+    """Return whether a line is a signature of these bytes."""
     try:
         key.verify(base64.b64decode(signature.strip(), validate=True), said)
     except (InvalidSignature, binascii.Error):
@@ -102,7 +102,7 @@ def read(file: Path) -> bytes:
 
 
 def make_keys(folder: Path) -> tuple[Path, Path]:
-    """Make a pair of keys, the private one for its owner alone; return their files.
+    """Create a key pair, the private key readable only by its owner; return the files.
 
     Raises SignatureError if one of them is there already.
     """
@@ -131,7 +131,7 @@ def advice() -> str:
 
 
 def sign_models(metadata: list[Path], key_file: Path) -> None:
-    """Sign models that were made where no private key is, each by the file of its metadata.
+    """Sign models that were trained without the key, named by their metadata files.
 
     Raises ArtifactError if a model is not what its metadata say, SignatureError if a file
     is none of metadata, or cannot be read.

@@ -25,7 +25,7 @@ from .problem import KEY, Observation
 
 
 class UtcDateTime(TypeDecorator[dt.datetime]):
-    """An aware time: SQLite keeps no zone, so UTC is written and put back on reading."""
+    """An aware time: SQLite stores no zone, so UTC is written and restored on reading."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -48,9 +48,9 @@ class Base(DeclarativeBase):
 
 
 class Prediction(Base):
-    """One forecast that was given, or made for held-out rows ("backtest").
+    """One forecast: requested, or made for held-out rows ("backtest").
 
-    Keys are kept as text, so that this table is the same whatever the problem's key is.
+    Keys are stored as text, so that this table does not depend on the problem.
     """
 
     __tablename__ = "predictions"

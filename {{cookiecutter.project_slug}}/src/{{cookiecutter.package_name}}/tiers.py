@@ -1,4 +1,4 @@
-"""The tiers that there are models of: those that the API serves, and those that parts bring.
+"""The tiers: those that the API serves, and those of other parts of the application.
 
 A part of the application that makes models says in its `tiers.py` what they take and give, by tier,
 in `INTERFACES`. They are kept, checked and promoted as those of the API are; who uses one reads

@@ -1,4 +1,4 @@
-"""Train the tiers and write each as an artifact; a tier that served nothing serves it.
+"""Train the tiers and write each as an artifact; a tier without a model serves it.
 
 Run as `python -m <package>.training`. The newest quarter of the samples is held out; metrics are
 those of the exported model on it, beside the baselines on the same samples. Training on the same
@@ -44,7 +44,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Experiment:
-    """What every tier is fitted to and measured on.
+    """Training and evaluation data of all tiers.
 
     `references` has each target's forecasts [held-out samples] of each baseline.
     """
@@ -161,7 +161,7 @@ def train_tier(
 
 
 def forecasts(content: bytes, features: NDArray[np.float32]) -> Outputs:
-    """Return what the exported model makes of features [n, features]."""
+    """Return the exported model's forecasts for features [n, features]."""
     return onnx(content, [target.name for target in TARGETS])(features)
 
 
@@ -182,7 +182,7 @@ def fit(tier: str, target: Target[Observation], training: Samples, seed: int) ->
 def check_export(
     estimators: Mapping[str, Estimator], features: Floats, outputs: Mapping[str, Floats]
 ) -> None:
-    """Refuse an export that forecasts other things than the estimators it was made from."""
+    """Raise AppError if an export's forecasts differ from its estimators'."""
     for target, estimator in estimators.items():
         classes = getattr(estimator, "predict_proba", None)
         expected = classes(features)[:, 1] if classes else estimator.predict(features)
@@ -192,7 +192,7 @@ def check_export(
 
 
 def description(experiment: Experiment, outputs: Mapping[str, Floats]) -> dict[str, Any]:
-    """Return what the metadata say of the samples, the outputs and their worth."""
+    """Return the metadata's description of the samples, outputs and metrics."""
     libraries = {name: version(name) for name in LIBRARIES}
     return {
         "rows": {"train": part(experiment.training), "held_out": part(experiment.held_out)},
@@ -263,7 +263,7 @@ def rows_of(model: str, target: str, metrics: TargetMetrics) -> list[list[str]]:
 
 
 def verdict(metrics: TargetMetrics) -> str:
-    """Say in words whether a model is worth having."""
+    """Describe in words whether a model beats the baselines."""
     if metrics.beats_baselines:
         return "better than every baseline"
     worth = metrics.model[metrics.score]

@@ -1,7 +1,7 @@
-"""Values in files: for a key NAME of the settings, NAME_FILE names a file that holds its value.
+"""Values in files: for a setting NAME, the variable NAME_FILE names a file with its value.
 
-So a secret is in no process' environment, where its children and whoever inspects its container
-would find it; and a running process can be given another one.
+So no secret is in a process's environment, where its children and anyone who can inspect the
+container would find it, and it can be changed while the process runs.
 """
 
 import logging
@@ -30,12 +30,12 @@ Stamp: TypeAlias = tuple[int, int, int]
 
 
 class UnreadableError(AppError):
-    """A file that should hold a value cannot be read; its content is not in the message."""
+    """A value's file cannot be read; its content is not in the message."""
 
 
 @dataclass(frozen=True)
 class ValueFiles:
-    """The files that the environment names for keys, and what was read of them."""
+    """The files that the environment names for settings, and their values."""
 
     paths: Mapping[str, Path]
     values: Mapping[str, str]
@@ -88,10 +88,10 @@ def read(path: Path) -> str:
 
 
 class FileSecret(SecretStr):
-    """A secret that is in a file, and the newest one there whenever it is asked for.
+    """A secret in a file; always returns the newest value.
 
-    What cannot be read, or is not as it should be (such as half of a new value), leaves the one
-    before in place, and is logged once.
+    A value that cannot be read or is invalid (such as half of a new one) is logged once, and the
+    previous one is still used.
     """
 
     def __init__(self, path: Path, value: str, check: Callable[[SecretStr], object]) -> None:
@@ -102,7 +102,7 @@ class FileSecret(SecretStr):
         self._wrong = ""
 
     def get_secret_value(self) -> str:
-        """Return the newest value that can be used."""
+        """Return the newest valid value."""
         with self._lock:
             try:
                 self._renew()
@@ -112,7 +112,7 @@ class FileSecret(SecretStr):
             return self._secret_value
 
     def _renew(self) -> None:
-        """Read the file if it changed; again and again as long as another change may look alike."""
+        """Read the file if it changed, or may have within its timestamp's resolution."""
         told = self._path.stat()
         stamp = (told.st_ino, told.st_mtime_ns, told.st_size)
         if stamp == self._seen:

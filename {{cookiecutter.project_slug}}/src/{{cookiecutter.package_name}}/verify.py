@@ -1,4 +1,4 @@
-"""Verify that what is deployed is what it should be: run as `python -m <package>.verify`.
+"""Verify a deployment: run as `python -m <package>.verify`.
 
 Every check has a name, and is ok or says why it is not. What counts as good is settable: see
 `settings.Settings`. Ends with exit code 1 where a check is not ok; `--only` leaves out the others,
@@ -39,12 +39,12 @@ MEGABYTE = 1024**2
 
 
 class CheckError(AppError):
-    """A check is not ok: the message is the reason."""
+    """A check failed: the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one check: what was found, or why it is not ok."""
+    """The result of one check: what was found, or why it failed."""
 
     name: str
     ok: bool
@@ -69,7 +69,7 @@ def database(chosen: ApiSettings) -> str:
 
 
 def data(chosen: ApiSettings) -> str:
-    """Find what a forecast needs, new enough where a limit is set."""
+    """Find the rows of a forecast, recent enough if a limit is set."""
     with connected(chosen) as connection:
         count = connection.scalar(select(func.count()).select_from(observations))
         newest = key_of(forecasting.history(connection, PredictRequest())[-1])
@@ -86,7 +86,7 @@ def data(chosen: ApiSettings) -> str:
 
 
 def models(chosen: ApiSettings) -> str:
-    """Load what every tier serves, after its checksum was compared."""
+    """Load every tier's model, after comparing its checksum."""
 
     def loaded(tier: str) -> str:
         return serving.unproven(chosen, tier, serving.wanted(chosen, tier)).name
@@ -95,7 +95,7 @@ def models(chosen: ApiSettings) -> str:
 
 
 def golden(chosen: ApiSettings) -> str:
-    """Let every model forecast what it forecast where it was trained."""
+    """Compare every model's forecasts with those recorded at training."""
 
     def proven(tier: str) -> str:
         model = serving.load(chosen, tier)
@@ -105,7 +105,7 @@ def golden(chosen: ApiSettings) -> str:
 
 
 def metrics(chosen: ApiSettings) -> str:
-    """Compare the metrics of what is served with the bounds."""
+    """Compare the metrics of the served models with the bounds."""
 
     def measured(tier: str) -> str:
         metadata = artifacts.current(chosen.models_dir, tier)
@@ -120,7 +120,7 @@ def metrics(chosen: ApiSettings) -> str:
 
 
 def cache(chosen: ApiSettings) -> str:
-    """Let the cache keep a word."""
+    """Store a value in the cache and read it back."""
     client, key = connect(chosen.redis_url), f"verify:{uuid.uuid4().hex}"
     try:
         client.set(key, "kept", ex=10)
@@ -137,7 +137,7 @@ def cache(chosen: ApiSettings) -> str:
 
 
 def disk(chosen: ApiSettings) -> str:
-    """Find room for more models."""
+    """Check that there is room for more models."""
     free = shutil.disk_usage(chosen.models_dir).free // MEGABYTE
     said = f"{free} MB free in {chosen.models_dir}"
     if free < chosen.disk_free_min_mb:
@@ -156,14 +156,14 @@ def clock(chosen: ApiSettings) -> str:
 
 
 def database_time(connection: Connection) -> dt.datetime:
-    """Return what time it is in the database; SQLite says so in whole seconds, and of no zone."""
+    """Return the database's time; SQLite's has whole seconds and no zone."""
     told: dt.datetime = connection.execute(select(func.now())).scalar_one()
     return told if told.tzinfo else told.replace(tzinfo=dt.UTC)
 
 
 @contextmanager
 def connected(chosen: ApiSettings) -> Iterator[Connection]:
-    """Give a connection of its own to the database; raises DatabaseError."""
+    """Yield a separate connection to the database; raises DatabaseError."""
     engine = make_engine(chosen.database_url)
     try:
         with transaction(engine) as connection:
@@ -173,7 +173,7 @@ def connected(chosen: ApiSettings) -> Iterator[Connection]:
 
 
 def each_tier(check: Callable[[str], str]) -> str:
-    """Return what a check says of every tier; raises CheckError with all the reasons there are."""
+    """Return a check's result for every tier; raises CheckError with all reasons."""
     said, wrong = [], []
     for tier in TIERS:
         try:
@@ -202,7 +202,7 @@ CHECKS: Mapping[str, Check] = {
 
 
 def verify(names: Sequence[str]) -> list[Result]:
-    """Make checks and return what came of each; without settings none of them can be made."""
+    """Run checks and return their results; without valid settings none can run."""
     try:
         chosen = load(ApiSettings)
     except SettingsError as error:
@@ -213,7 +213,7 @@ def verify(names: Sequence[str]) -> list[Result]:
 
 
 def made(name: str, chosen: ApiSettings) -> Result:
-    """Make one check; whatever keeps it from being made is a reason too."""
+    """Run one check; an error that prevents it is a failure too."""
     started = time.perf_counter()
     try:
         ok, detail = True, CHECKS[name](chosen)
@@ -225,7 +225,7 @@ def made(name: str, chosen: ApiSettings) -> Result:
 
 
 def table(results: Sequence[Result]) -> list[str]:
-    """Return the lines of a table; the further lines of a long reason stand below its first."""
+    """Return the lines of a table; long reasons continue on the next lines."""
     return [
         f"{mark:<6}  {name:<8}  {line}".rstrip()
         for one in results

@@ -1,4 +1,4 @@
-"""The thread that watches what the models' links point at, so that nobody has to tell it."""
+"""The thread that watches the models' links."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ NICENESS = 10
 
 
 class Watcher:
-    """Looks again and again, and reports what came of it."""
+    """Checks the links repeatedly, and reports the result."""
 
     def __init__(self, models: Models, answers: Answers, reporter: Reporter) -> None:
         self.models, self.answers, self.reporter = models, answers, reporter
@@ -41,7 +41,7 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more, and be gone for the other processes."""
+        """Stop watching, and withdraw the report."""
         self._stopped = True
         self._wake.set()
         if self._thread.ident:
@@ -64,7 +64,7 @@ class Watcher:
         return future
 
     def report(self) -> None:
-        """Report a change at once, counts and what could not be written after a while."""
+        """Report a change at once; counts and failed writes after a while."""
         state, counted = (self.models.touched, dict(self.models.places)), self.answers.version
         late = time.monotonic() - self._next
         due = late >= 0 and (self.reporter.wrong or counted != self._counted or late >= BEAT)
@@ -75,9 +75,9 @@ class Watcher:
 
 
 def beside(work: Callable[[], Model]) -> Future[Model]:
-    """Load a model in a thread of its own, that requests come before.
+    """Load a model in a separate thread with a lower priority than requests.
 
-    The links are watched meanwhile: a load that takes long, or never ends, is left to itself when
+    The links are watched meanwhile: a load that takes long, or never ends, is abandoned when
     another model is wanted.
     """
     # onnxruntime lets go of the interpreter while it loads: in the 1.5 s that 30 MB took, a thread
