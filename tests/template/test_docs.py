@@ -14,6 +14,22 @@ from tests.conftest import Bake
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 INV = re.compile(r"`inv ([a-z][\w.-]*)|^\s*inv ([a-z][\w.-]*)|&& inv ([a-z][\w.-]*)", re.MULTILINE)
 NOX = re.compile(r"nox -s ([a-z]+)")
+COMMAND = re.compile(r"\binv ([a-z][\w.-]*)((?: +(?!&&|\|)[^\s`|&;]+)*)")
+OPTIONS = """
+import json, sys
+from invoke.collection import Collection
+from invoke.loader import FilesystemLoader
+module, _ = FilesystemLoader(start=sys.argv[1]).load("tasks")
+tasks = Collection.from_module(module)
+flags = {
+    name: [flag for one in tasks[name].get_arguments() for flag in one.names]
+    for name in tasks.task_names
+}
+print(json.dumps(flags))
+"""
+"""Prints the options of each task of a repository."""
+EVERYWHERE = {"yes", "help", "list", "l", "debug", "format", "F"}
+"""Options of invoke itself, and of every task that asks."""
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)")
 
 
@@ -53,6 +69,41 @@ def test_documents_name_tasks_that_there_are(bake: Bake, tools: Path) -> None:
     for document in (*DOCUMENTS, *project.rglob("*.md")):
         text = document.read_text(encoding="utf-8")
         assert typed(INV, text) <= known, document
+
+
+def task_options(inv_python: str, folder: Path) -> dict[str, set[str]]:
+    command = [inv_python, "-c", OPTIONS, str(folder)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return {name: {*flags} for name, flags in json.loads(done.stdout).items()}
+
+
+def unknown_options(text: str, known: dict[str, set[str]]) -> list[str]:
+    """Return commands with an option that their task does not have."""
+    return [
+        f"inv {task}{rest}"
+        for task, rest in COMMAND.findall(text)
+        for option in re.findall(r"(?<!\S)--([a-z][\w-]*)", rest.partition(" -- ")[0])
+        if task in known and option.removeprefix("no-") not in known[task] | EVERYWHERE
+    ]
+
+
+def test_documents_name_options_that_there_are(bake: Bake) -> None:
+    project = bake(services=", ".join(settings()["__services"]))
+    known = task_options(sys.executable, ROOT) | task_options(sys.executable, project)
+    assert unknown_options("inv bake --no-such-option", known)
+    for document in (*DOCUMENTS, *project.rglob("*.md")):
+        assert unknown_options(document.read_text(encoding="utf-8"), known) == [], document
+
+
+def test_pre_commit_can_be_installed_as_the_readme_says(
+    bake: Bake, tools: Path, variables: dict[str, str]
+) -> None:
+    project = bake()
+    assert "`pre-commit install`" in (project / "README.md").read_text(encoding="utf-8")
+    for command in (["git", "init", "--quiet"], [str(tools / "pre-commit"), "install"]):
+        subprocess.run(command, cwd=project, env=variables, capture_output=True, check=True)
+    assert (project / ".git" / "hooks" / "pre-commit").is_file()
+    assert "\npre-commit==" in (project / "requirements-dev.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("preset", settings()["_presets"])
