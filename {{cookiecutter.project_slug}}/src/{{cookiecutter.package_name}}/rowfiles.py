@@ -36,7 +36,8 @@ class RefusedFileError(AppError):
         lines = [str(one) for one in refused[:SHOWN]]
         if len(refused) > SHOWN:
             lines.append(f"... and {len(refused) - SHOWN} more")
-        heading = f"nothing was loaded, {len(refused)} problems to fix:"
+        count = f"{len(refused)} problem{'s' * (len(refused) > 1)}"
+        heading = f"nothing was loaded, {count} to fix:"
         super().__init__("\n  ".join([heading, *lines]))
 
 

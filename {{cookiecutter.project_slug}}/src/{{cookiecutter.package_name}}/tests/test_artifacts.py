@@ -140,14 +140,14 @@ def test_a_folder_that_cannot_be_read_is_said(
 
     monkeypatch.setattr("os.lstat", denied)
     message = refused(lambda: artifacts.current(models, "tier1"), ArtifactError)
-    assert message.startswith(f"cannot read {models}/tier1_current.onnx: Permission denied; let")
+    assert message.startswith(f"cannot read {models}/tier1_current.onnx: Permission denied; give")
 
 
 def test_metadata_of_another_file_are_refused(models: Path) -> None:
     file = models / "tier1_v1.1_2026-11-22.json"
     file.write_text(metadata().model_dump_json())
     message = refused(lambda: artifacts.read(models, "tier1_v1.1_2026-11-22.onnx"), ArtifactError)
-    assert "is about tier1_v1.0" in message
+    assert "is metadata of tier1_v1.0" in message
 
 
 def test_a_changed_model_is_refused(models: Path) -> None:

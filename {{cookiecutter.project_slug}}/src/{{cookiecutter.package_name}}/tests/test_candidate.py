@@ -37,7 +37,7 @@ def test_a_good_version_passes_every_check(settings: ApiSettings) -> None:
     assert all(check["ok"] and check["seconds"] >= 0 for check in checks), checks
     assert checks[0]["detail"] == f"sha256 {written.sha256[:12]}..."
     assert 0 < checks[1]["bytes"] < 500e6
-    assert checks[-1]["detail"].count(f"beside {served(settings).version}: ") == 1
+    assert checks[-1]["detail"].count(f"compared with {served(settings).version}: ") == 1
     assert made("1.1")[0] == 0
 
 

@@ -81,7 +81,7 @@ def test_every_bad_field_of_every_bad_row_is_named(tmp_path: Path) -> None:
 
 def test_a_key_that_is_there_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     file = write(tmp_path, dumped([*ROWS, ROWS[1]]))
-    expected = f"{file}:6: {KEY}: {key_of(ROWS[1])} is on line 3 already"
+    expected = f"{file}:6: {KEY}: {key_of(ROWS[1])} is also on line 3"
     assert expected in refused(lambda: read(file), RefusedFileError)
 
 

@@ -20,7 +20,7 @@ ESTIMATORS = {
 @pytest.mark.parametrize("name", ["m.h5", "m.PKL", "m", "m.onnx.bak", "m.json"])
 def test_what_no_loader_reads_is_refused(name: str) -> None:
     message = refused(lambda: check_allowed(name, executable=True), FormatError)
-    assert "is none of .onnx, .skops, .pkl, .pickle, .joblib, .pt, .pth" in message
+    assert "is not one of .onnx, .skops, .pkl, .pickle, .joblib, .pt, .pth" in message
 
 
 @pytest.mark.parametrize("suffix", sorted(EXECUTABLE))

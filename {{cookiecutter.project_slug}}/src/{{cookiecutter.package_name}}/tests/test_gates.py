@@ -45,7 +45,7 @@ def test_a_score_may_be_so_much_worse(
 def test_what_is_worse_is_said_with_both_values(settings: ApiSettings) -> None:
     found = list(worse(measured(settings, score=0.3), measured(settings, score=0.2), 0.05))
     assert len(found) == 1
-    assert found[0].startswith(f"score of {TARGET} 0.300, and that of v1.1 is 0.200: at most 5%")
+    assert found[0].startswith(f"score of {TARGET} is 0.300, that of v1.1 0.200: at most 5%")
 
 
 def test_scores_of_another_kind_are_not_compared(settings: ApiSettings) -> None:

@@ -60,7 +60,7 @@ def test_no_revision_is_written_where_nothing_changed(
         config.attributes["connection"] = connection
         assert command.revision(config, "Nothing", autogenerate=True) == []
     assert sorted((tmp_path / "versions").iterdir()) == before
-    assert capsys.readouterr().err.endswith("no migration is written\n")
+    assert capsys.readouterr().err.endswith("no migration was written\n")
 
 
 def test_a_new_revision_brings_the_database_to_what_the_tables_say(

@@ -169,8 +169,8 @@ FAULTS: dict[Callable[[ApiSettings], str], str] = {
     truncated: "was changed",
     missing: "No such file",
     without_metadata: "No such file",
-    no_json: "is not complete",
-    half_json: "is not complete",
+    no_json: "is incomplete",
+    half_json: "is incomplete",
     wrong_order: "was trained for other features",
     other_targets: "was trained for other targets",
     other_tier: "is a model of tier9",
@@ -182,7 +182,7 @@ FAULTS: dict[Callable[[ApiSettings], str], str] = {
     raising_golden: "failed: ",
     too_big: "MB, and loading it needs 3 times that",
     a_pickle: "allow_executable_models",
-    a_format: ".h5 is none of .onnx, .skops",
+    a_format: ".h5 is not one of .onnx, .skops",
     untrusted: "is not a model",
 }
 

@@ -101,7 +101,7 @@ def test_the_command_makes_a_pair_once(tmp_path: Path) -> None:
     before = private.read_bytes()
     again = module("signing", "keys", str(tmp_path / "keys"))
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr.startswith(f"error: {private} is there already")
+    assert again.stderr.startswith(f"error: {private} already exists")
     private.unlink()
     assert module("signing", "keys", str(tmp_path / "keys")).returncode == 1
     assert not private.exists()

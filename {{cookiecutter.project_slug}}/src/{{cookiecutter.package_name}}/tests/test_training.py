@@ -113,7 +113,7 @@ def test_what_is_trained_is_signed_where_there_is_a_key(
 def test_too_few_rows_are_refused_and_nothing_is_written(settings: ApiSettings) -> None:
     before = sorted(settings.models_dir.iterdir())
     message = refused(lambda: train(settings, list(TIERS), rows=20))
-    assert message.startswith("20 rows give")
+    assert message.startswith("20 rows make")
     assert sorted(settings.models_dir.iterdir()) == before
 
 

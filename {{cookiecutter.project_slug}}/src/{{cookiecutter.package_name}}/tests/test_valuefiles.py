@@ -102,7 +102,7 @@ def test_the_newest_value_is_given(
     for value in ("good two", f"good {uuid.uuid4().hex}", "good one"):
         replace(file, f"{value}\n")
         assert secret.get_secret_value() == value
-    assert caplog.text.count("there is a new value") == 3
+    assert caplog.text.count("using a new value") == 3
     assert "good" not in caplog.text
 
 

@@ -84,7 +84,7 @@ def test_one_that_was_stopped_is_continued_by_another(
     longer, whole = (wanted(settings, parts, name, 3 * STRETCH) for name in ("longer", "whole"))
     at: list[str] = []
     train(longer, lambda _fraction, words: at.append(words), resume=True)
-    assert at == [f"{2 * STRETCH} days lived", f"{3 * STRETCH} days lived"]
+    assert at == [f"{2 * STRETCH} days simulated", f"{3 * STRETCH} days simulated"]
     train(whole, quiet)
     assert kept(longer) == kept(whole)
     model = train(wanted(settings, parts, "whole", 3 * STRETCH), quiet)
@@ -110,13 +110,13 @@ def test_a_checkpoint_that_is_damaged_or_of_other_days_is_left_out(
     others = Run(STRETCH, 7, parts[1], run.places)
     at: list[str] = []
     train(others, lambda _fraction, words: at.append(words))
-    assert at[0] == "0 days lived"
+    assert at[0] == "0 days simulated"
     file = run.places.checkpoint
     file.write_bytes(file.read_bytes()[:-1])
-    assert "is no checkpoint" in refused(lambda: checkpoint.read(file))
+    assert "is not a checkpoint" in refused(lambda: checkpoint.read(file))
     at.clear()
     train(run, lambda _fraction, words: at.append(words))
-    assert at[0] == "0 days lived"
+    assert at[0] == "0 days simulated"
 
 
 def test_a_checkpoint_holds_no_pickle(settings: Settings, parts: tuple[Days, Days]) -> None:
