@@ -49,7 +49,7 @@ class Candidate:
         self.metadata = artifacts.read(self.settings.models_dir, file, key)
         if (self.metadata.tier, self.metadata.version) != (self.tier, self.version):
             raise ArtifactError(
-                f"{file} says that it is {self.metadata.tier} {self.metadata.version}"
+                f"{file} says it is {self.metadata.tier} {self.metadata.version}"
             )
         artifacts.check(self.settings.models_dir, self.metadata)
         signed = f", signed; verified with {key}" if key else ""

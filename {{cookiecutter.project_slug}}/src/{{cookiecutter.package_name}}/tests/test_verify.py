@@ -211,7 +211,7 @@ def test_golden_predictions_that_do_not_reproduce(chosen: ApiSettings) -> None:
 def test_a_calibration_error_above_the_bound(chosen: ApiSettings) -> None:
     with_metrics(chosen, model={CALIBRATION: 0.3})
     told = reason("metrics", chosen, calibration_error_max=0.2)
-    assert f"calibration error of {TARGETS[0].name} 0.300, at most 0.200" in told
+    assert f"calibration error of {TARGETS[0].name} is 0.300; the limit is 0.200" in told
 
 
 def test_a_model_that_is_no_better_than_the_baselines_is_said_and_fails_where_it_must_be(
