@@ -48,9 +48,7 @@ class Candidate:
         file, key = self.file(), self.settings.models_public_key
         self.metadata = artifacts.read(self.settings.models_dir, file, key)
         if (self.metadata.tier, self.metadata.version) != (self.tier, self.version):
-            raise ArtifactError(
-                f"{file} says it is {self.metadata.tier} {self.metadata.version}"
-            )
+            raise ArtifactError(f"{file} says it is {self.metadata.tier} {self.metadata.version}")
         artifacts.check(self.settings.models_dir, self.metadata)
         signed = f", signed; verified with {key}" if key else ""
         return f"sha256 {self.metadata.sha256[:SHOWN]}...{signed}"

@@ -149,7 +149,7 @@ def clock(chosen: ApiSettings) -> str:
     """Compare this machine's clock with the database's."""
     with connected(chosen) as connection:
         apart = abs((dt.datetime.now(dt.UTC) - database_time(connection)).total_seconds())
-    said = f"{apart:.1f} s different from the database's clock"
+    said = f"{apart:.1f} s apart from the database's clock"
     if apart > chosen.clock_apart_max_seconds:
         raise CheckError(f"{said}; CLOCK_APART_MAX_SECONDS is {chosen.clock_apart_max_seconds:g}")
     return said

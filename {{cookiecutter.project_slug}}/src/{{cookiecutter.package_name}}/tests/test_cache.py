@@ -81,7 +81,7 @@ def test_a_full_server_is_still_asked_and_said_to_be_full_once(
             assert kept.get(mine) == "text"
         assert [limiter.hit("me").allowed for _ in range(3)] == [True, True, False]  # type: ignore[union-attr]  # requests are counted
         assert [one.message for one in caplog.records] == [
-            "Redis is full: nothing new is cached, and each process counts requests on its own"
+            "Redis is full: nothing new is cached, and each process counts on its own"
         ]
         link.client.close()
 

@@ -93,7 +93,7 @@ def test_nobody_who_listens_is_an_error_without_a_traceback(work: Work) -> None:
 
 def test_what_is_not_there_is_not_asked_for_twice(work: Work, source: Source) -> None:
     source.answers = [Answer(404)]
-    assert "answers 404" in refused(lambda: fetch(work, asked(url=source.url)))
+    assert "returned status 404" in refused(lambda: fetch(work, asked(url=source.url)))
     assert len(source.asked) == 1
 
 
