@@ -354,7 +354,7 @@ def test_a_place_that_is_not_there_is_not_made(
         ("BACKUP_URL", "sftp://me:hunter2/x@host/x", "me:[*]+@host/x cannot be read"),
         ("BACKUP_URL_OPTIONS", '{"secret": hunter2}', "is no JSON, from character 11 on"),
         ("BACKUP_URL_OPTIONS", '["hunter2"]', "is no JSON object"),
-        ("BACKUP_RECIPIENT", "age1hunter", "is no recipient of age"),
+        ("BACKUP_RECIPIENT", "age1hunter", "is not an age recipient"),
     ],
 )
 def test_what_is_set_wrong_is_refused_before_anything_is_made(
@@ -485,7 +485,7 @@ def test_a_machine_without_restore_points_takes_the_newest_verified_one(
     for point in (new, old, safety, other, unproven):
         away.upload(point)
     settle(session, BACKUP_URL=away.shown, BACKUP_URL_OPTIONS=json.dumps(s3.options))
-    with pytest.raises(Refused, match="only the secret key opens it"):
+    with pytest.raises(Refused, match="only the secret key decrypts it"):
         restore.choose_point(session, "latest")
     assert restore_point.list_points(session.project.backups) == []
     made = restore.choose_point(session, "latest", str(key))
@@ -525,7 +525,7 @@ def test_a_file_that_is_encrypted_is_taken_too(
     file = archive.write_archive(point, tmp_path / "carried.tar", secret_to(key))
     assert file == tmp_path / "carried.tar.age"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    with pytest.raises(Refused, match="only the secret key opens it"):
+    with pytest.raises(Refused, match="only the secret key decrypts it"):
         restore.choose_point(session, str(file))
     assert restore.choose_point(session, str(file), str(key)).manifest == point.manifest
     moved = tmp_path / f"{point.id}.tar.age"

@@ -94,7 +94,7 @@ def test_what_was_edited_is_encrypted_and_the_env_file_follows(
     )
     done = desk.scratch.inv("env.edit", "--profile=dev", f"--identity={desk.key}")
     assert done.returncode == 0, done.stderr
-    assert "env/dev.env.age: changed API_KEY." in done.stdout
+    assert "Changed in env/dev.env.age: API_KEY." in done.stdout
     assert desk.held == desk.path.read_text() == TEXT.replace(BEFORE, AFTER)
     assert stat.S_IMODE(desk.path.stat().st_mode) == 0o600
     assert modes.read_text() == str([0o600, 0o700])
@@ -192,12 +192,12 @@ def test_a_person_may_go_back_and_mend_it(
 
 def test_there_is_no_editor(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDITOR", "no-such-editor -w")
-    with pytest.raises(Refused, match="'no-such-editor -w' is not there\n  -> export EDITOR="):
+    with pytest.raises(Refused, match="'no-such-editor -w' was not found\n  -> export EDITOR="):
         desk.edit()
     environment = {name: value for name, value in os.environ.items() if name != "EDITOR"}
     arguments = ["env.edit", "--profile=dev", f"--identity={desk.key}"]
     done = desk.scratch.inv(*arguments, env=environment)
-    assert (done.returncode, "nobody is there to edit it" in done.stderr) == (2, True)
+    assert (done.returncode, "there is no terminal to edit in" in done.stderr) == (2, True)
 
 
 def test_nobody_edits_what_could_not_be_encrypted_again(
@@ -205,7 +205,7 @@ def test_nobody_edits_what_could_not_be_encrypted_again(
 ) -> None:
     use("pass")
     (desk.root / encrypted_env.RECIPIENTS).unlink()
-    with pytest.raises(Refused, match="names nobody"):
+    with pytest.raises(Refused, match="lists nobody"):
         desk.edit()
     assert not desk.note.exists()
 
@@ -225,7 +225,7 @@ def test_what_cannot_be_saved_is_kept_and_named(
     with pytest.raises((Refused, OSError)) as refused:
         desk.edit()
     kept = desk.edited
-    assert f"what you wrote is in {kept}" in str(refused.value)
+    assert f"your text is in {kept}" in str(refused.value)
     assert kept.read_text() == TEXT.replace(BEFORE, AFTER)
     assert desk.path.read_text() == TEXT
     assert AFTER not in str(refused.value)

@@ -124,7 +124,7 @@ def test_a_key_of_ssh_will_do(team: Team, tmp_path: Path) -> None:
     text = team.env_file()
     assert encrypted_env.write_encrypted(team.project, "prod", text) == 2
     assert encrypted_env.decrypt_env(team.project, "prod", tmp_path / "ssh") == text
-    with pytest.raises(Refused, match="closed is a key of SSH that cannot be used"):
+    with pytest.raises(Refused, match="closed is an SSH key that cannot be used"):
         encrypted_env.decrypt_env(team.project, "prod", tmp_path / "closed")
 
 
@@ -133,10 +133,10 @@ def test_it_stays_closed_without_its_key(team: Team) -> None:
     team.env_file()
     team.inv("env.encrypt")
     before = team.path.read_bytes()
-    assert "only the secret key opens it" in team.inv("env.decrypt", code=2)
+    assert "only the secret key decrypts it" in team.inv("env.decrypt", code=2)
     other = team.key("other")
     said = team.inv("env.decrypt", f"--identity={other}", code=2)
-    assert f"{other} holds no key that opens env/prod.env.age" in said
+    assert f"{other} holds no key that decrypts env/prod.env.age" in said
     assert team.path.read_bytes() == before
 
 
@@ -170,12 +170,12 @@ def test_without_recipients_nothing_is_encrypted(team: Team) -> None:
     key = team.key("key")
     team.env_file()
     said = team.inv("env.encrypt", code=2)
-    assert "env/recipients.txt names nobody" in said
+    assert "env/recipients.txt lists nobody" in said
     assert "inv env.keygen --to FILE" in said
     good = key.with_suffix(".txt").read_text()
-    wrong = "env/recipients.txt:2 is no recipient of age: 'age1nonsense'"
+    wrong = "env/recipients.txt:2 is not an age recipient: 'age1nonsense'"
     for text, expected in {
-        "# nobody\n\n": "names nobody",
+        "# nobody\n\n": "lists nobody",
         f"{good} # me\nage1nonsense\n": wrong,
         key.read_text().splitlines()[-1]: "env/recipients.txt:1 holds a secret key",
     }.items():
@@ -230,7 +230,7 @@ def test_another_env_file_is_written_over_only_when_asked(team: Team) -> None:
     team.inv("env.encrypt")
     mine = team.env_file(WEB_PORT="1")
     said = team.inv("env.decrypt", f"--identity={key}", code=1)
-    assert "What differs: API_KEY, WEB_PORT, WEB_URL." in said
+    assert "exists and differs in: API_KEY, WEB_PORT, WEB_URL." in said
     for other in (text, mine):
         assert other.splitlines()[1].partition("=")[2] not in said
     assert team.path.read_text() == mine
@@ -238,7 +238,7 @@ def test_another_env_file_is_written_over_only_when_asked(team: Team) -> None:
     assert team.path.read_text() == text
     assert "prod.env.age holds" in team.inv("env.decrypt", f"--identity={key}")
     team.path.write_text(f"{text}# mine\n")
-    assert "no variable, but comments" in team.inv("env.decrypt", f"--identity={key}", code=1)
+    assert "only comments" in team.inv("env.decrypt", f"--identity={key}", code=1)
 
 
 def test_what_code_changes_is_encrypted_anew_where_git_keeps_it(team: Team) -> None:
@@ -258,11 +258,11 @@ def test_what_code_changes_is_encrypted_anew_where_git_keeps_it(team: Team) -> N
     later = team.encrypted.stat().st_mtime + 1
     os.utime(team.encrypted, (later, later))  # as of a colleague's, that git brought
     assert behind(team) == ["inv env.decrypt --profile prod --identity FILE"]
-    assert "it may hold what a colleague changed" in team.inv("env.encrypt", code=1)
+    assert "it may hold changes by a colleague" in team.inv("env.encrypt", code=1)
     team.inv("env.decrypt", f"--identity={key}")
     assert behind(team) == []
     (team.root / encrypted_env.RECIPIENTS).unlink()
-    with pytest.raises(Refused, match="names nobody"):
+    with pytest.raises(Refused, match="lists nobody"):
         encrypted_env.renew_encrypted(team.project, "prod")
 
 

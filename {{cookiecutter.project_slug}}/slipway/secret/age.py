@@ -1,4 +1,4 @@
-"""Encryption with age: for recipients, whose secret keys alone open it.
+"""Encryption with age, for recipients: only their secret keys decrypt it.
 
 The key that encrypts is no secret. The one that decrypts does not belong on the machine whose data
 it opens. What is encrypted is read and written piece by piece: it may be larger than the memory.
@@ -23,37 +23,37 @@ if TYPE_CHECKING:
 
 SUFFIX = ".age"
 BEGIN = b"age-encryption.org/"
-"""What an encrypted file begins with."""
+"""How an encrypted file begins."""
 ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
-"""What one begins with that is text, as git keeps it."""
-SECRET = "AGE-SECRET-KEY-"  # noqa: S105 - how each begins  # pragma: allowlist secret
+"""How an encrypted text file begins, as git keeps it."""
+SECRET = "AGE-SECRET-KEY-"  # noqa: S105 - how each key begins  # pragma: allowlist secret
 BLOCK = 1024**2
 LARGEST_KEY = 64 * 1024
-"""Bytes; a longer file is no file of keys."""
+"""Bytes; a larger file is not a key file."""
 MAKE = "make a pair: inv env.keygen --to FILE"
 IDENTITY = "AGE_IDENTITY_FILE"
-"""The variable that names the file of the secret key, where no option does."""
+"""The variable that names the secret key's file, unless an option does."""
 SSH = re.compile(rb"-----BEGIN (OPENSSH|RSA) PRIVATE KEY-----")
-"""What a file with a secret key of SSH begins with."""
+"""How a file with an SSH secret key begins."""
 
 
 class WritableFile(Protocol):
-    """What takes bytes."""
+    """A file or stream that takes bytes."""
 
     def write(self, data: bytes, /) -> int:
-        """Take them all."""
+        """Write all of the data."""
 
 
 @dataclass(frozen=True)
 class BlockMeasure:
-    """How long a file is, and its checksum."""
+    """The length and the checksum of blocks."""
 
     bytes: int
     sha256: str
 
 
 class MeasuredBlocks:
-    """Blocks on their way, measured; none is kept."""
+    """Blocks that are measured as they pass; none is kept."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
         """Take where they come from."""
@@ -62,7 +62,7 @@ class MeasuredBlocks:
         self.digest = hashlib.sha256()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield them as they are."""
+        """Yield the blocks unchanged."""
         for block in self.blocks:
             self.count += len(block)
             self.digest.update(block)
@@ -70,12 +70,12 @@ class MeasuredBlocks:
 
     @property
     def measure(self) -> BlockMeasure:
-        """What went by."""
+        """The measure of what has passed."""
         return BlockMeasure(self.count, self.digest.hexdigest())
 
 
 def measure_blocks(blocks: Iterable[bytes]) -> BlockMeasure:
-    """Read all blocks, and return how long they are."""
+    """Read all blocks, and return their measure."""
     passing = MeasuredBlocks(blocks)
     for _ in passing:
         pass
@@ -83,14 +83,14 @@ def measure_blocks(blocks: Iterable[bytes]) -> BlockMeasure:
 
 
 def file_blocks(path: Path) -> Iterator[bytes]:
-    """Yield a file piece by piece."""
+    """Yield the blocks of a file."""
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             yield block
 
 
 class _Source:
-    """Blocks as a file to read, for the library."""
+    """Blocks as a file that the library reads."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self.blocks = iter(blocks)
@@ -112,7 +112,7 @@ class _Source:
 
 
 class _Target:
-    """A file to write, for the library: what it takes is measured."""
+    """A file that the library writes; what it writes is measured."""
 
     def __init__(self, file: WritableFile) -> None:
         self.file = file
@@ -131,12 +131,12 @@ class _Target:
         return len(data)
 
     def flush(self) -> None:
-        """Leave that to who opened the file."""
+        """Leave that to whoever opened the file."""
 
 
 @contextmanager
 def _unwrapped(*ends: _Source | _Target) -> Iterator[None]:
-    """Raise what went wrong at either end as it was: the library makes its own error of it."""
+    """Raise the error of either end itself, not what the library makes of it."""
     try:
         yield
     except Exception:
@@ -147,7 +147,7 @@ def _unwrapped(*ends: _Source | _Target) -> Iterator[None]:
 
 
 def refuse_bad_recipient(recipient: str) -> None:
-    """Check a recipient.
+    """Check a recipient, if there is one.
 
     Raises:
         Refused: it is none.
@@ -157,28 +157,28 @@ def refuse_bad_recipient(recipient: str) -> None:
 
 
 def parse_recipient(recipient: str, where: str = "BACKUP_RECIPIENT") -> Any:  # noqa: ANN401 - of the library
-    """Return a recipient as the library has it: a key of age, or one of SSH.
+    """Return the library's object for a recipient: an age key or an SSH key.
 
     Raises:
         Refused: it is none; `where` it stands is said.
     """
     import pyrage  # noqa: PLC0415 - speed
 
-    if recipient.startswith(SECRET):  # it must not be printed, and not stay there
+    if recipient.startswith(SECRET):  # it must be neither printed nor left there
         raise Refused(f"{where} holds a secret key, not a recipient", _WRONG, code=2)
     kind = pyrage.ssh if recipient.startswith("ssh-") else pyrage.x25519
     try:
         return kind.Recipient.from_str(recipient)
     except pyrage.RecipientError as error:
-        what = f"{where} is no recipient of age: {recipient!r} ({error})"
+        what = f"{where} is not an age recipient: {recipient!r} ({error})"
         raise Refused(what, _WRONG, code=2) from None
 
 
-_WRONG = f"it begins with age1; {MAKE}"
+_WRONG = f"one begins with age1; {MAKE}"
 
 
 def encrypt_text(text: str, recipients: list[Any]) -> str:
-    """Encrypt a text into another one, which any of the recipients can open."""
+    """Encrypt a text as a text that any of the recipients can decrypt."""
     import pyrage  # noqa: PLC0415 - speed
 
     content: bytes = pyrage.encrypt(text.encode("utf-8"), recipients, armored=True)
@@ -186,13 +186,13 @@ def encrypt_text(text: str, recipients: list[Any]) -> str:
 
 
 def identity_file(given: str) -> Path | None:
-    """Return the file of the secret key: the one that was given, or that the environment names."""
+    """Return the secret key's file: the given one, or the one that the environment names."""
     name = given or os.environ.get(IDENTITY, "")
     return Path(name).expanduser() if name else None
 
 
 def encrypt_blocks(blocks: Iterable[bytes], to: WritableFile, recipient: str = "") -> BlockMeasure:
-    """Write blocks, encrypted if there is a recipient; return the measure of what was written."""
+    """Write blocks, encrypted if there is a recipient; return the measure of the result."""
     source, target = _Source(blocks), _Target(to)
     if recipient:
         import pyrage  # noqa: PLC0415 - speed
@@ -206,7 +206,7 @@ def encrypt_blocks(blocks: Iterable[bytes], to: WritableFile, recipient: str = "
 
 
 def is_encrypted(path: Path) -> bool:
-    """Tell whether a file is one that age made."""
+    """Tell whether a file was encrypted by age."""
     with path.open("rb") as file:
         return file.read(len(BEGIN)) == BEGIN
 
@@ -214,7 +214,7 @@ def is_encrypted(path: Path) -> bool:
 def decrypt_blocks(
     blocks: Iterable[bytes], to: WritableFile, identity: Path | None, what: str
 ) -> None:
-    """Write what blocks hold, decrypted where they are encrypted.
+    """Write blocks, decrypted if they are encrypted.
 
     Raises:
         Refused: the secret key is missing or another one, or they are damaged.
@@ -229,15 +229,15 @@ def decrypt_blocks(
     try:
         _decrypted(chain([first], rest), to, keys)
     except _NoKeyError:
-        said = f"{identity} holds no key that opens {what}"
-        fix = "--identity FILE with the secret key of the recipient that it was encrypted for"
+        said = f"{identity} holds no key that decrypts {what}"
+        fix = "--identity FILE, the secret key of a recipient that it was encrypted for"
         raise Refused(said, fix, code=2) from None
     except ValueError:
         raise Refused(f"{what} is damaged: it cannot be decrypted", "use another copy") from None
 
 
 class _NoKeyError(Exception):
-    """No key opens it."""
+    """None of the keys decrypts it."""
 
 
 def _decrypted(blocks: Iterable[bytes], to: WritableFile, keys: list[Any]) -> None:
@@ -269,13 +269,13 @@ def _keys(path: Path | None, what: str) -> list[Any]:
     import pyrage  # noqa: PLC0415 - speed
 
     if not path:
-        said = f"{what} is encrypted: only the secret key opens it"
-        raise Refused(said, "--identity FILE, the file that inv env.keygen made", code=2)
+        said = f"{what} is encrypted, and only the secret key decrypts it"
+        raise Refused(said, "--identity FILE, as written by inv env.keygen", code=2)
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_KEY)
     except OSError as error:
-        said = f"{path}: {error.strerror}: it should hold the secret key"
+        said = f"{path}: {error.strerror}; it should hold the secret key"
         raise Refused(said, "--identity FILE", code=2) from None
     if SSH.match(content):
         return [_ssh_key(path, content)]
@@ -289,13 +289,13 @@ def _keys(path: Path | None, what: str) -> list[Any]:
     except pyrage.IdentityError:
         found = []
     if not found:
-        said = f"{path} holds no secret key of age"
-        raise Refused(said, f"its line begins with {SECRET}1; {MAKE}", code=2)
+        said = f"{path} holds no age secret key"
+        raise Refused(said, f"the key's line begins with {SECRET}1; {MAKE}", code=2)
     return found
 
 
 def _ssh_key(path: Path, content: bytes) -> Any:  # noqa: ANN401 - of the library
-    """Read a secret key of SSH.
+    """Read an SSH secret key.
 
     Raises:
         Refused: a password protects it, or it is damaged.
@@ -305,12 +305,12 @@ def _ssh_key(path: Path, content: bytes) -> Any:  # noqa: ANN401 - of the librar
     try:
         return pyrage.ssh.Identity.from_buffer(content)
     except pyrage.IdentityError as error:
-        said = f"{path} is a key of SSH that cannot be used: {error}"
-        raise Refused(said, f"a key without a password; {MAKE}", code=2) from None
+        said = f"{path} is an SSH key that cannot be used: {error}"
+        raise Refused(said, f"use a key without a passphrase; or {MAKE}", code=2) from None
 
 
 def make_key(path: Path) -> str:
-    """Write a new secret key into a file of its own, as age-keygen does; return its recipient.
+    """Write a new secret key to a new file, as age-keygen does; return its recipient.
 
     Raises:
         Refused: the file is there already, or cannot be made.
@@ -323,7 +323,7 @@ def make_key(path: Path) -> str:
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
-        said = f"{path} is there already: what it opens would be lost with it"
+        said = f"{path} exists; without its key, what it decrypts would be lost"
         raise Refused(said, "choose another name", code=2) from None
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "choose another place", code=2) from None

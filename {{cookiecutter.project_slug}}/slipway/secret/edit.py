@@ -1,7 +1,7 @@
-"""A person's editor over an env file that git keeps encrypted.
+"""Editing an env file that git keeps encrypted, in the person's own editor.
 
-What is edited is in a folder that nobody else can look into, in memory where the machine has that
-as a folder, and is removed whatever happens: only what could not be saved stays there.
+The plain text is in a folder that nobody else can read, in memory if the machine has such a folder.
+It is removed whatever happens, unless it could not be saved.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ NOTHING = "nothing was changed"
 
 
 class UnsavedError(Refused):
-    """What was edited could not be saved, and is kept where it is."""
+    """The edited text could not be saved, and is kept where it is."""
 
 
 def edit_env(project: Project, profile: str, identity: Path | None) -> list[str] | None:
-    """Let a person edit a profile's encrypted env file; return the names of what they changed.
+    """Let a person edit a profile's encrypted env file; return the names of changed variables.
 
-    There may be none, where a comment was changed; None is for a text that is the same as before.
-    The env file itself follows if it was what is encrypted.
+    The list is empty if only comments changed; None means that nothing did. The env file itself is
+    updated too, if it was the same as the encrypted one.
 
     Raises:
         Refused: it cannot be decrypted, edited or saved, or the person gave up.
-        Exit: they were interrupted; its code is 130.
+        Exit: it was interrupted; the code is 130.
     """
-    encrypted_env.read_recipients(project)  # before anybody's work depends on them
+    encrypted_env.read_recipients(project)  # checked before anybody edits in vain
     encrypted, path = encrypted_env.encrypted_path(project, profile), project.env_file(profile)
     before = encrypted_env.decrypt_env(project, profile, identity)
     seen = encrypted.read_bytes()
@@ -72,14 +72,14 @@ def edit_env(project: Project, profile: str, identity: Path | None) -> list[str]
 
 
 def _refuse_changed(encrypted: Path, seen: bytes) -> None:
-    """Let what somebody else saved meanwhile not be overwritten."""
+    """Keep what somebody else saved in the meantime from being overwritten."""
     if encrypted.read_bytes() != seen:
-        raise Refused(f"{encrypted.name} was changed meanwhile", "edit it anew, as it is now")
+        raise Refused(f"{encrypted.name} changed in the meantime", "edit it again")
 
 
 @contextmanager
 def _private(name: str, text: str) -> Iterator[Path]:
-    """Give a file with a text that nobody else can read; it is gone at the end."""
+    """Yield a file with a text that nobody else can read; it is removed at the end."""
     within = MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
     folder, keep = Path(tempfile.mkdtemp(prefix="env-", dir=within)), False
     try:
@@ -98,16 +98,16 @@ def _private(name: str, text: str) -> Iterator[Path]:
 
 @contextmanager
 def _kept(file: Path) -> Iterator[None]:
-    """Keep a file, and say where it is, if what is in it cannot be saved."""
+    """Keep a file if its text cannot be saved, and say where it is."""
     try:
         yield
     except Refused as error:
-        kept = f"what you wrote is in {file} (remove it when you have it elsewhere)"
+        kept = f"your text is in {file} (remove it once you have saved it elsewhere)"
         raise UnsavedError(f"{error.what}\n  {kept}", error.fix, error.code) from error
 
 
 def _settled(project: Project, profile: str, file: Path, before: str) -> str:
-    """Return what a person wrote, once nothing is wrong with it.
+    """Return what a person wrote once it passes the checks.
 
     Raises:
         Refused: they gave up, or the editor failed.
@@ -117,7 +117,7 @@ def _settled(project: Project, profile: str, file: Path, before: str) -> str:
         try:
             text = file.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise Refused(f"{NOTHING}: {file.name} is no UTF-8 text any more ({error})") from error
+            raise Refused(f"{NOTHING}: {file.name} is no longer UTF-8 text ({error})") from error
         if text == before:
             return text
         found = check.check_text(project, profile, text)
@@ -130,10 +130,10 @@ def _settled(project: Project, profile: str, file: Path, before: str) -> str:
 
 
 def _ask_again(count: int) -> None:
-    """Let a person go back to their editor.
+    """Ask whether to go back to the editor.
 
     Raises:
-        Refused: they give up, or nobody is there.
+        Refused: the person gives up, or there is no terminal.
     """
     question = f"{_problems(count)} to fix. Edit again? [Y/n] "
     if not sys.stdin.isatty() or input(question).strip().lower() in {"n", "no"}:
@@ -141,19 +141,19 @@ def _ask_again(count: int) -> None:
 
 
 def _open(project: Project, file: Path) -> None:
-    """Run the editor of whoever is there.
+    """Run the person's editor.
 
     Raises:
         Refused: there is none, or it failed.
     """
     given = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not given and not sys.stdin.isatty():
-        raise Refused("nobody is there to edit it", "run it in a terminal", code=2)
+        raise Refused("there is no terminal to edit in", "run it in a terminal", code=2)
     chosen = given or "vi"
     command = shlex.split(chosen)
     if not command or not shutil.which(command[0]):
-        raise Refused(f"the editor {chosen!r} is not there", "export EDITOR=nano", code=2)
-    before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the editor's
+        raise Refused(f"the editor {chosen!r} was not found", "export EDITOR=nano", code=2)
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # the editor handles Ctrl-C
     try:
         shell.run_interactively([*command, str(file)], cwd=project.root)
     except Refused as error:

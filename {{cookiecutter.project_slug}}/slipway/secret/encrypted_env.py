@@ -1,7 +1,7 @@
-"""Env files that git may keep: encrypted for whoever env/recipients.txt names.
+"""Env files that git may keep, encrypted for the recipients in env/recipients.txt.
 
-Any one of their secret keys opens them, so that a clone and a key are enough to deploy. What is
-encrypted again always differs, even if its content does not: without a key nobody can tell.
+Any one of their secret keys decrypts them, so a clone and a key are enough to deploy. Encrypting
+the same content again gives a different file: without a key nobody can tell whether it changed.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ RECIPIENTS = "env/recipients.txt"
 
 
 def encrypted_path(project: Project, profile: str) -> Path:
-    """Return the file that holds a profile's env file encrypted."""
+    """Return the path of a profile's encrypted env file."""
     return project.encrypted_env_file(profile)
 
 
 def encrypted_name(profile: str) -> str:
-    """Name that file as people type it."""
+    """Return that path as people type it."""
     return f"env/{profile}.env{age.SUFFIX}"
 
 
 def read_recipients(project: Project) -> list[Any]:
-    """Return for whom env files are encrypted, as the library has them.
+    """Return the recipients of env files, as the library's objects.
 
     Raises:
-        Refused: nobody is named, or a line is no recipient.
+        Refused: there is none, or a line is not a recipient.
     """
     try:
         text = (project.root / RECIPIENTS).read_text(encoding="utf-8")
@@ -50,8 +50,10 @@ def read_recipients(project: Project) -> list[Any]:
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     named = {line: number for number, line in reversed([*enumerate(lines, 1)]) if line}
     if not named:
-        fix = f"inv env.keygen --to FILE, then its age1... as a line into {RECIPIENTS}"
-        raise Refused(f"{RECIPIENTS} names nobody who could decrypt it", fix, code=2)
+        fix = (
+            f"inv env.keygen --to FILE, then add its age1... to {RECIPIENTS}, on a line of its own"
+        )
+        raise Refused(f"{RECIPIENTS} lists nobody who could decrypt it", fix, code=2)
     return [age.parse_recipient(line, f"{RECIPIENTS}:{at}") for line, at in sorted(named.items())]
 
 
@@ -69,13 +71,13 @@ def decrypt_env(project: Project, profile: str, identity: Path | None) -> str:
     except OSError as error:
         raise Refused(f"{name}: {error.strerror}", f"make {name} readable") from error
     if not content.startswith((age.ARMOR, age.BEGIN)):
-        raise Refused(f"{name} is not encrypted", f"git log -- {name} has the one before")
+        raise Refused(f"{name} is not encrypted", f"git log -- {name} lists its earlier versions")
     text = BytesIO()
     age.decrypt_blocks([content], text, identity, name)
     try:
         found = text.getvalue().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Refused(f"{name} holds no UTF-8 text ({error})", "encrypt it anew") from None
+        raise Refused(f"{name} is not UTF-8 text ({error})", "encrypt it again") from None
     secret = {variable.name for variable in schema.read(project) if variable.is_secret}
     values = envfile.parsed(found).values
     redaction.learn(value for variable, value in values.items() if variable in secret)
@@ -83,11 +85,11 @@ def decrypt_env(project: Project, profile: str, identity: Path | None) -> str:
 
 
 def write_encrypted(project: Project, profile: str, text: str) -> int:
-    """Encrypt the text of a profile's env file for git; return for how many.
+    """Encrypt a text as a profile's env file for git; return the number of recipients.
 
     Raises:
-        Refused: nobody is named who could decrypt it.
-        OSError: it cannot be written; what was there is there still.
+        Refused: there is no recipient.
+        OSError: it cannot be written; the previous file is unchanged.
     """
     known, path = read_recipients(project), encrypted_path(project, profile)
     files.replace_file(path, age.encrypt_text(text, known))
@@ -96,25 +98,27 @@ def write_encrypted(project: Project, profile: str, text: str) -> int:
 
 
 def encrypt_env(project: Project, profile: str) -> int:
-    """Encrypt a profile's env file for git, and make both equally old; return for how many.
+    """Encrypt a profile's env file for git, with the same time; return the number of recipients.
 
     Raises:
-        Refused: it is not there, or nobody is named who could decrypt it.
-        OSError: it cannot be written; what was there is there still.
+        Refused: it does not exist, or there is no recipient.
+        OSError: it cannot be written; the previous file is unchanged.
     """
     path = project.env_file(profile)
-    at = path.stat().st_mtime_ns if path.exists() else 0  # before it is read: it may change then
+    at = (
+        path.stat().st_mtime_ns if path.exists() else 0
+    )  # before it is read, as it may change meanwhile
     count = write_encrypted(project, profile, read_plain(project, profile))
     os.utime(encrypted_path(project, profile), ns=(at, at))
     return count
 
 
 def renew_encrypted(project: Project, profile: str) -> bool:
-    """Encrypt what a profile's env file is now, if git keeps it; tell whether it does.
+    """Encrypt a profile's env file again if git keeps it; tell whether it does.
 
     Raises:
-        Refused: nobody is named who could decrypt it.
-        OSError: it cannot be written; what was there is there still.
+        Refused: there is no recipient.
+        OSError: it cannot be written; the previous file is unchanged.
     """
     if not encrypted_path(project, profile).exists():
         return False
@@ -126,7 +130,7 @@ def read_plain(project: Project, profile: str) -> str:
     """Return the text of a profile's env file.
 
     Raises:
-        Refused: it is not there, or cannot be read.
+        Refused: it does not exist, or cannot be read.
     """
     path = project.env_file(profile)
     try:
@@ -139,10 +143,10 @@ def read_plain(project: Project, profile: str) -> str:
 
 
 def write_plain(project: Project, profile: str, text: str) -> None:
-    """Write a profile's env file as it was encrypted; it is as old as that.
+    """Write a profile's env file as it was encrypted, with the same time.
 
     Raises:
-        OSError: it cannot be written; what was there is there still.
+        OSError: it cannot be written; the previous file is unchanged.
     """
     path, at = project.env_file(profile), encrypted_path(project, profile).stat().st_mtime_ns
     files.replace_private_file(path, text.encode("utf-8"))
@@ -150,10 +154,10 @@ def write_plain(project: Project, profile: str, text: str) -> None:
 
 
 def age_difference(project: Project, profile: str) -> int:
-    """Return how much later the env file was changed than the encrypted one, in nanoseconds.
+    """Return by how many nanoseconds the env file is newer than the encrypted one.
 
-    It is less than 0 where it was earlier, and 0 where one is missing. Only their times are
-    compared: it takes a key to look into the one that is encrypted.
+    It is negative if the env file is older, and 0 if one of them is missing. Only their times are
+    compared, as it takes a key to read the encrypted one.
     """
     try:
         path, encrypted = project.env_file(profile), encrypted_path(project, profile)
@@ -163,7 +167,7 @@ def age_difference(project: Project, profile: str) -> int:
 
 
 def find_difference(project: Project, profile: str) -> tuple[str, str] | None:
-    """Say which of the two was changed last, and what to type; None where both are equally old."""
+    """Say which of the two is newer, and what to type; None if neither is."""
     name, by = project.env_file(profile).name, age_difference(project, profile)
     if by > 0:
         return (
@@ -184,12 +188,12 @@ def checks(project: Project, profile: str) -> Iterator[Finding]:
 
 
 def count_recipients(count: int) -> str:
-    """Say for how many it is."""
+    """Write how many recipients there are."""
     return "1 recipient" if count == 1 else f"{count} recipients"
 
 
 def differing_names(one: str, other: str) -> list[str]:
-    """Return the names of the variables that two env files do not set alike."""
+    """Return the names of the variables that differ between two env files."""
     first, second = envfile.parsed(one).values, envfile.parsed(other).values
     names = sorted(first.keys() | second.keys())
     return [name for name in names if first.get(name) != second.get(name)]

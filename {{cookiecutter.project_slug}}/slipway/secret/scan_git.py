@@ -1,7 +1,7 @@
-"""Values that git keeps: in what is staged, and in every commit that there is.
+"""Secrets that git keeps, staged or in any commit.
 
-Git prints its objects and they are searched here: a value in an argument list could be read by
-every user of the machine.
+Git prints its objects, and they are searched here: every user of the machine can read the
+arguments of a command.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from slipway.core.project import Project
 
 LARGEST = 4 * 1024**2
-"""Bytes: larger objects are data, and would take all of the time."""
+"""Bytes; larger objects are data, and would take too long."""
 QUICK, THOROUGH = 5.0, 60.0
 """Seconds that the search may take: before every deployment, and when asked for."""
 ASKED = 30.0
-"""Seconds that one question about a place may take."""
+"""Seconds that one question to git may take."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class GitSearch:
     """Where values were found."""
 
     found: Mapping[str, str]
-    """For each variable whose value was found, the first place."""
+    """The first place of each value that was found, by variable."""
     left_out: str = ""
-    """Why not everything could be looked at; empty where it was."""
+    """Why something was not searched; empty if everything was."""
 
 
 def is_tracked(root: Path, name: str) -> bool:
-    """Say whether git keeps a file."""
+    """Tell whether git tracks a file."""
     return bool(_said(root, "ls-files", "--", name))
 
 
@@ -48,7 +48,7 @@ def checks(
 ) -> Iterator[Finding]:
     """Yield the env file if git tracks it, and the secrets that git keeps.
 
-    What was in a commit once is no secret any more.
+    A value that was ever committed is no longer a secret.
     """
     name = project.env_file(profile).name
     if is_tracked(project.root, name):
@@ -59,15 +59,15 @@ def checks(
         detail = f"the value of {variable} is in git: {place}"
         yield Finding("git", "fail", detail, f"replace {variable}: git keeps the old value")
     if found.left_out:
-        detail = f"not all that git keeps was searched for secrets: {found.left_out}"
+        detail = f"git was not searched completely for secrets: {found.left_out}"
         fix = f"inv env.check --profile {profile}, which searches longer"
         yield Finding("git", "warn", detail, fix if limit < THOROUGH else "git status")
 
 
 def search_git(root: Path, values: Mapping[str, str], limit: float) -> GitSearch:
-    """Look for values in all that git keeps, for about so many seconds.
+    """Search all that git keeps for values, for about `limit` seconds.
 
-    Outside a repository nothing is found.
+    Outside a repository, nothing is found.
     """
     long = {name: value.encode() for name, value in values.items() if len(value) >= SHORTEST}
     if not long or not (_said(root, "rev-parse", "--git-dir") or (root / ".git").exists()):
@@ -83,7 +83,7 @@ def search_git(root: Path, values: Mapping[str, str], limit: float) -> GitSearch
 def _holding(
     root: Path, values: Mapping[str, bytes], limit: float
 ) -> tuple[dict[str, tuple[str, str]], bool]:
-    """Return the first object that holds each value, and whether all of them were looked at."""
+    """Return the first object with each value, and whether all objects were searched."""
     found: dict[str, tuple[str, str]] = {}
     with tempfile.TemporaryFile() as wanted:
         wanted.write("".join(f"{id_}\n" for id_ in _objects(root, limit)).encode())
@@ -98,7 +98,7 @@ def _holding(
 
 
 def _objects(root: Path, limit: float) -> Iterator[str]:
-    """List what may hold text: everything but folders and what is very large."""
+    """List the objects that may hold text: all but folders and very large ones."""
     form = "--batch-check=%(objectname) %(objecttype) %(objectsize)"
     command = ["git", "cat-file", "--batch-all-objects", form]
     for line in shell.read(command, cwd=root, timeout=limit).splitlines():
@@ -108,14 +108,14 @@ def _objects(root: Path, limit: float) -> Iterator[str]:
 
 
 def _read(stream: IO[bytes] | None) -> Iterator[tuple[str, str, bytes]]:
-    """Take the output of `git cat-file --batch` apart; it may end anywhere."""
+    """Parse the output of `git cat-file --batch`, which may end anywhere."""
     while stream and (head := stream.readline().split())[2:]:
         yield head[0].decode(), head[1].decode(), stream.read(int(head[2]))
         stream.read(1)
 
 
 def _place(root: Path, id_: str, kind: str) -> str:
-    """Say where an object is, as a person would look for it."""
+    """Say where a person finds an object."""
     if kind != "blob":
         return f"the message of {kind} {id_[:10]}"
     for line in _said(root, "ls-files", "--stage").splitlines():
@@ -126,11 +126,11 @@ def _place(root: Path, id_: str, kind: str) -> str:
     commit, *paths = _said(root, "log", "--all", f"--find-object={id_}", *form).split("\n", 1)
     if paths:
         return f"{paths[0].strip()} of commit {commit}"
-    return f"object {id_[:10]}, which no branch holds and git still keeps"
+    return f"object {id_[:10]}, which is on no branch but still in git"
 
 
 def _said(root: Path, *arguments: str) -> str:
-    """Return what git says; nothing outside a repository, or where there is no git."""
+    """Return what git prints; nothing outside a repository, or without git."""
     command = ["git", "-c", "core.quotePath=false", *arguments]
     try:
         return shell.read(command, cwd=root, timeout=ASKED).strip()

@@ -1,6 +1,6 @@
-"""Values that a container engine shows: in images, in their history, and in how containers are set.
+"""Secrets that a container engine shows: in images, their history and the settings of containers.
 
-Whoever may ask the engine reads them there, and an image takes them wherever it is pulled to.
+Anyone with access to the engine can read them there, and an image takes them wherever it is pulled.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ FILLED = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}")
 
 
 VERSION = "/VERSION"
-"""A file of a format that older engines write beside the layers."""
+"""A file that older engines write beside the layers."""
 GZIP = b"\x1f\x8b"
 UNREADABLE = (tarfile.TarError, EOFError, OSError, zlib.error, Refused)
 
 
 class Exposure(NamedTuple):
-    """A variable whose value somebody may read who should not."""
+    """A place where the value of a variable can be read."""
 
     name: str
     place: str
     service: str = ""
-    """Whose container it is; nothing for an image."""
+    """The container's service; empty for an image."""
 
 
 @dataclass
 class ImageSearch:
-    """What was found, and why not everything could be looked at."""
+    """What was found, and why something was not searched."""
 
     found: list[Exposure] = field(default_factory=list)
     left_out: str = ""
@@ -71,8 +71,8 @@ def checks(
 ) -> Iterator[Finding]:
     """Yield the secrets that a container engine shows; with `limit` seconds, look into layers too.
 
-    An image carries them to wherever it goes. A container is replaced by the next deployment,
-    which nothing found in one must stop.
+    An image takes them wherever it goes. A container is replaced by the next deployment, so what is
+    found in one must not stop that.
     """
     variables = {item.name: item for item in schema.read(project)}
     found = search_images(
@@ -83,22 +83,23 @@ def checks(
         if not service:
             yield Finding("image", "fail", detail, f"inv env.rotate {name}: replace the value")
         elif service in variables[name].read_by:
-            yield Finding("container", "warn", detail, "inv deploy.up hands it over as a file")
+            yield Finding("container", "warn", detail, "run inv deploy.up, which hands it over as a file")
         else:
-            fix = f"edit its compose file: {service} does not read {name}, by {schema.FILE}"
+            fix = f"edit its compose file: {service} does not read {name} ({schema.FILE})"
             yield Finding("container", "fail" if limit else "warn", detail, fix)
     if found.left_out:
-        detail = f"not every layer was searched for secrets: {found.left_out}"
-        fix = f"inv env.check --profile {profile}, which goes on from here"
+        detail = f"some layers were not searched for secrets: {found.left_out}"
+        fix = f"inv env.check --profile {profile}, which continues the search"
         yield Finding("image", "warn", detail, fix)
 
 
 def search_images(
     project: Project, values: Mapping[str, str], secrets: Mapping[str, str], limit: float
 ) -> ImageSearch:
-    """Look for secrets in containers and in what images say of themselves.
+    """Search containers, and the configuration of images, for secrets.
 
-    With seconds to spend, look into the layers of images too. Where no engine answers, nothing is.
+    With a `limit` above 0, layers are searched too, for so many seconds. Without an engine, nothing
+    is found.
     """
     said = ImageSearch()
     known = {name: value for name, value in secrets.items() if hidden(value)}
@@ -125,12 +126,12 @@ def search_images(
 
 
 def _may_answer() -> bool:
-    """Say whether there may be an engine, without asking for one."""
+    """Tell whether there may be an engine, without asking it."""
     return bool(os.environ.get("DOCKER_HOST")) or SOCKET.exists()
 
 
 def built_images(project: Project, values: Mapping[str, str]) -> list[str]:
-    """Return the images that this project builds, as the compose files of a profile name them."""
+    """Return the names of the images that a profile's compose files build."""
     file = compose_file.PROFILE_FILES[values["APP_ENV"]]
     entries = compose_file.read_services(project.root, file).values()
     ours = (str(entry["image"]) for entry in entries if "build" in entry and "image" in entry)
@@ -140,7 +141,7 @@ def built_images(project: Project, values: Mapping[str, str]) -> list[str]:
 
 
 def _image(client: docker.DockerClient, name: str) -> list[Image]:
-    """Return an image, if it is there."""
+    """Return an image, if it exists."""
     from docker.errors import ImageNotFound  # noqa: PLC0415 - speed
 
     try:
@@ -152,7 +153,7 @@ def _image(client: docker.DockerClient, name: str) -> list[Image]:
 def _of_containers(
     client: docker.DockerClient, stack: str, needles: Mapping[str, set[str]]
 ) -> Iterator[Exposure]:
-    """Find what `docker inspect` shows of each container of a stack."""
+    """Search what `docker inspect` shows of each container of a stack."""
     ours = {"label": f"{PROJECT}={stack}"}
     for item in client.containers.list(all=True, filters=ours, ignore_removed=True):
         for name, part in _held(item.attrs, needles):
@@ -163,14 +164,14 @@ def _of_containers(
 def _of_image(
     client: docker.DockerClient, name: str, image: Image, needles: Mapping[str, set[str]]
 ) -> Iterator[Exposure]:
-    """Find what an image says of itself: how it is set, and the commands that it was made by."""
+    """Search an image's configuration and the commands that built it."""
     facts = {**image.attrs, "History": client.api.history(image.id)}
     for variable, part in _held(facts, needles):
         yield Exposure(variable, f"{part} of the image {name}")
 
 
 def _held(attrs: Mapping[str, Any], needles: Mapping[str, set[str]]) -> Iterator[tuple[str, str]]:
-    """Yield each variable whose value is in what the engine says, with the part that it is in."""
+    """Yield each variable whose value the engine shows, and in which part."""
     whole = json.dumps(attrs)
     for name, forms in needles.items():
         if _among(forms, whole):
@@ -183,7 +184,7 @@ def _among(forms: set[str], text: str) -> bool:
 
 
 def _parts(attrs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what a person would look for in what the engine says, under its name."""
+    """Yield the parts of what the engine shows, by the name that a person would use."""
     config = attrs.get("Config") or {}
     yield "the environment", config.get("Env")
     yield "the command", [attrs.get("Args"), config.get("Cmd"), config.get("Entrypoint")]
@@ -194,35 +195,35 @@ def _parts(attrs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 class HashedStream(io.RawIOBase):
-    """A stream that knows the digest of what was read of it."""
+    """A stream that hashes what is read from it."""
 
     def __init__(self, content: IO[bytes] | gzip.GzipFile) -> None:
-        """Take what is read."""
+        """Take the stream to read from."""
         self.content = content
         self.digest = hashlib.sha256()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read as the content is read."""
+        """Read a block, and hash it."""
         block = self.content.read(size)
         self.digest.update(block)
         return block
 
     def name(self) -> str:
-        """Read what is left, and return the name that a layer has by its content."""
+        """Read the rest, and return the digest that names a layer."""
         while self.read(BLOCK):
             pass
         return f"sha256:{self.digest.hexdigest()}"
 
 
 class LayerSearch:
-    """What images consist of; a layer that was searched for the same values stays as it was.
+    """Searches the layers of images; a layer that was searched for the same values is not again.
 
-    Layers go by the digest of their content uncompressed, as images name them (OCI image
-    specification, "Layer DiffID"), whatever an engine calls them.
+    A layer is known by the digest of its uncompressed content (OCI image specification, "Layer
+    DiffID"), whatever an engine calls it.
     """
 
     def __init__(self, project: Project, secrets: Mapping[str, str], limit: float) -> None:
-        """Take the values, and how many seconds there are."""
+        """Take the values, and the seconds to spend."""
         self.root = project.root
         self.values = {name: value.encode() for name, value in secrets.items()}
         self.deadline = time.monotonic() + limit
@@ -232,9 +233,9 @@ class LayerSearch:
         self.clean, self.late = self._remembered()
 
     def _remembered(self) -> tuple[set[str], bool]:
-        """Return the layers that hold none of the values, and whether time was up the last time.
+        """Return the layers without any of the values, and whether time ran out the last time.
 
-        What was searched for other values tells nothing.
+        A search for other values says nothing about these.
         """
         try:
             said = json.loads(self.path.read_text(encoding="utf-8"))
@@ -244,10 +245,10 @@ class LayerSearch:
             return set(), False
 
     def look(self, images: Mapping[str, Image], said: ImageSearch) -> None:
-        """Look through the images that have a layer which was not searched.
+        """Search the images that have an unsearched layer.
 
-        All are asked for at once: what they share, which is most of them, comes once. Where that
-        took too long the last time, the smallest come first, one by one.
+        All are saved at once, as most layers are shared. If that took too long the last time, they
+        are saved one by one, the smallest first.
         """
         layers = {name: {*image.attrs["RootFS"]["Layers"]} for name, image in images.items()}
         new = sorted(
@@ -272,7 +273,7 @@ class LayerSearch:
         self.remember()
 
     def remember(self) -> None:
-        """Keep which layers are clean; no value can be told from it."""
+        """Keep which layers are clean; the file reveals no value."""
         self.path.parent.mkdir(exist_ok=True)
         content = {"values": self.digest, "layers": sorted(self.clean), "late": self.late}
         files.replace_file(self.path, json.dumps(content))
@@ -280,9 +281,9 @@ class LayerSearch:
     def _within(
         self, images: Mapping[str, set[str]], told: dict[str, set[tuple[str, str]]]
     ) -> None:
-        """Read images; keep which layers are clean, and tell which variables are in the others.
+        """Search images; note the clean layers, and the variables found in the others.
 
-        What is in one that cannot be read to its end is told under the name of its file.
+        What is found in a layer that cannot be read to its end goes by the name of its file.
         """
         layers = set[str]().union(*images.values())
         with suppress(*UNREADABLE):
@@ -290,7 +291,7 @@ class LayerSearch:
                 if f"sha256:{blob.name.rpartition('/')[2]}" in self.clean:
                     continue
                 layer, found = "", set[tuple[str, str]]()
-                with suppress(*UNREADABLE):  # another one may be read
+                with suppress(*UNREADABLE):  # another one may be readable
                     layer = self._of_blob(blob, content, found)
                 if found:
                     told[layer or blob.name] = found
@@ -298,7 +299,7 @@ class LayerSearch:
                     self.clean |= {layer} & layers
 
     def _saved(self, images: Sequence[str]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-        """Yield the files that `docker save` writes, each to be read before the next."""
+        """Yield the files that `docker save` writes; each has to be read before the next."""
         left = self.deadline - time.monotonic()
         with (
             Path(os.devnull).open("rb") as nothing,
@@ -315,9 +316,9 @@ class LayerSearch:
     def _of_blob(
         self, blob: tarfile.TarInfo, content: IO[bytes], found: set[tuple[str, str]]
     ) -> str:
-        """Add what is in a layer, and return its name once it was read to its end.
+        """Add what is found in a layer, and return the layer's name once it was read to its end.
 
-        What says what an image is was asked for already, and is no layer.
+        The configuration of an image was searched before, and is not a layer.
         """
         first = cast("BufferedReader", content).peek(2)[:2]
         if first[:1] in (b"", b"{", b"[") or blob.name.endswith(VERSION):
@@ -334,7 +335,7 @@ class LayerSearch:
                     yield name, f"/{item.name}"
 
     def _of_file(self, content: IO[bytes]) -> set[str]:
-        """Name the variables whose values are in a file; one may be in two blocks."""
+        """Return the variables whose values are in a file; a value may span two blocks."""
         longest = max(map(len, self.values.values()))
         found, end = set(), b""
         while block := content.read(BLOCK):

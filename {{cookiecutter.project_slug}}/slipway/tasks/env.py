@@ -60,18 +60,18 @@ def check(_c: Context, profile: str = "", json: bool = False) -> None:
 
 @task(help={"profile": options.PROFILE, "yes": options.YES})
 def encrypt(_c: Context, profile: str = "", yes: bool = False) -> None:
-    """Encrypt an env file for git: for env/recipients.txt."""
+    """Encrypt an env file for git, for env/recipients.txt."""
     here = project.load()
     name = session.profile_name(here, profile)
     encrypted_env.read_recipients(here)  # refused before anything is asked or recorded
     config_check.refuse_unfit(here, name, encrypted_env.read_plain(here, name))
     if encrypted_env.age_difference(here, name) < 0:
         what = f"{encrypted_env.encrypted_name(name)} is newer than {here.env_file(name).name}"
-        output.confirm(f"{what}: it may hold what a colleague changed. Overwrite it?", yes=yes)
+        output.confirm(f"{what}: it may hold changes by a colleague. Overwrite it?", yes=yes)
     with change(here.root, "env.encrypt", profile=name):
         count = encrypted_env.encrypt_env(here, name)
     file = encrypted_env.encrypted_name(name)
-    output.say(f"{file}: encrypted again, for {encrypted_env.count_recipients(count)}.")
+    output.say(f"Encrypted {file} for {encrypted_env.count_recipients(count)}.")
     output.say(f"Next: git add {file} {encrypted_env.RECIPIENTS}")
 
 
@@ -84,12 +84,12 @@ def decrypt(_c: Context, profile: str = "", identity: str = "", yes: bool = Fals
     path = here.env_file(name)
     if path.exists() and encrypted_env.read_plain(here, name) != text:
         names = encrypted_env.differing_names(encrypted_env.read_plain(here, name), text)
-        what = ", ".join(names) or "no variable, but comments"
-        output.confirm(f"{path.name} is there. What differs: {what}. Overwrite it?", yes=yes)
+        what = ", ".join(names) or "only comments"
+        output.confirm(f"{path.name} exists and differs in: {what}. Overwrite it?", yes=yes)
     with change(here.root, "env.decrypt", profile=name):
         encrypted_env.write_plain(here, name, text)
     output.say(
-        f"{path.name} is what {encrypted_env.encrypted_name(name)} holds. Next: inv deploy.up"
+        f"Decrypted {encrypted_env.encrypted_name(name)} to {path.name}. Next: inv deploy.up"
     )
 
 
@@ -100,18 +100,20 @@ def edit(_c: Context, profile: str = "", identity: str = "") -> None:
     name = session.profile_name(here, profile)
     names = secret_edit.edit_env(here, name, age.identity_file(identity))
     if names is None:
-        output.say("Nothing was changed. (A window has to be waited for: EDITOR='code --wait')")
+        output.say(
+            "Nothing was changed. (An editor with a window must wait for it: EDITOR='code --wait')"
+        )
         return
     file = encrypted_env.encrypted_name(name)
-    output.say(f"{file}: changed {', '.join(names) or 'no variable'}.")
-    output.say(f"Next: git add {file}, and where it is deployed: inv deploy.up")
+    output.say(f"Changed in {file}: {', '.join(names) or 'only comments'}.")
+    output.say(f"Next: git add {file}; and to deploy it: inv deploy.up")
 
 
 @task(
     help={
         "profile": options.PROFILE,
-        "within": "days before that count as due soon",
-        "fail": "exit with 1 where anything is due, soon or unknown",
+        "within": "days before the end of its period in which a secret is due soon",
+        "fail": "exit with 1 if any secret is due, due soon or unknown",
         "json": options.JSON,
     }
 )
@@ -122,26 +124,25 @@ def due(
     fail: bool = False,
     json: bool = False,
 ) -> None:
-    """List secrets with a period, and when each is to be rotated."""
+    """List secrets with a rotation period, and when each is due."""
     here, days = project.load(), options.count(within, "--within")
     found = secret_due.due_secrets(here, session.profile_name(here, profile), days)
-    output.show(found, as_json=json, empty="No secret has a period and a value here.")
+    output.show(found, as_json=json, empty="No secret here has both a rotation period and a value.")
     if fail and (urgent := secret_due.urgent_secrets(found)):
         raise Exit("" if json else f"{len(urgent)} to rotate", code=1)
 
 
-@task(help={"to": "the file that the secret key is written to: carry it away from here"})
+@task(help={"to": "the file for the secret key; do not keep it on this machine"})
 def keygen(_c: Context, to: str) -> None:
-    """Make a pair of keys, for restore points and env files."""
+    """Create a key pair for restore points and env files."""
     if to.startswith("-"):
-        raise Refused(f"{to} is no name for a file of keys", "inv --help env.keygen", code=2)
+        raise Refused(f"{to} is not a file name for a key", "inv --help env.keygen", code=2)
     recipient = age.make_key(Path(to).expanduser())
-    output.say(f"{to}: the secret key. Only it opens what is encrypted; keep it, but not here.")
+    output.say(f"Wrote the secret key to {to}. Anyone with this key can read what is encrypted.")
+    output.say("Without it nobody can, including you: keep it, but not on this machine.")
     if project.has_room("backup"):
         output.say(f"For the env file: BACKUP_RECIPIENT={recipient}")
-    output.say(
-        f"For {encrypted_env.RECIPIENTS}, where git is to keep env files encrypted: {recipient}"
-    )
+    output.say(f"For {encrypted_env.RECIPIENTS}, so that git can keep env files: {recipient}")
 
 
 @task

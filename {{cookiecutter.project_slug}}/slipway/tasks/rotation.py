@@ -1,4 +1,4 @@
-"""env.rotate: the secrets of services that can take a new one while they run."""
+"""env.rotate: replace the secrets of services while they run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def rotate(
     engine: str = "",
     yes: bool = False,
 ) -> None:
-    """Replace a secret everywhere, while all runs."""
+    """Replace a secret everywhere, without downtime."""
     from slipway.secret.rotation.choose import choose_rotation  # noqa: PLC0415 - speed
 
     opened = session.open_session(profile, engine)
