@@ -172,4 +172,4 @@ def test_what_there_was_no_time_for_is_said(stack: Stack, monkeypatch: pytest.Mo
     monkeypatch.setattr(findings, "LAYERS", 1e-6)
     (found,) = stack.findings()
     assert found.state == "warn"
-    assert found.detail.startswith("not every layer was searched for secrets: localhost/")
+    assert found.detail.startswith("some layers were not searched for secrets: localhost/")
