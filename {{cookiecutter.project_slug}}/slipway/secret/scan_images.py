@@ -83,7 +83,9 @@ def checks(
         if not service:
             yield Finding("image", "fail", detail, f"inv env.rotate {name}: replace the value")
         elif service in variables[name].read_by:
-            yield Finding("container", "warn", detail, "run inv deploy.up, which hands it over as a file")
+            yield Finding(
+                "container", "warn", detail, "run inv deploy.up, which hands it over as a file"
+            )
         else:
             fix = f"edit its compose file: {service} does not read {name} ({schema.FILE})"
             yield Finding("container", "fail" if limit else "warn", detail, fix)
