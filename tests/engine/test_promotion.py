@@ -48,7 +48,7 @@ class TestContainers(Promotions):
     """On a container engine."""
 
     processes: ClassVar[int] = REPLICAS
-    patience: ClassVar[int] = 15
+    patience: ClassVar[int] = 30
 
     @pytest.fixture(autouse=True)
     def no_trial_is_left(self, servers: Stack) -> Iterator[None]:

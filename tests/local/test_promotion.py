@@ -42,7 +42,7 @@ class TestLocal(Promotions):
     """On this machine."""
 
     processes: ClassVar[int] = 2
-    patience: ClassVar[int] = 8
+    patience: ClassVar[int] = 30
 
     def hanging(self, stand: Stand) -> tuple[str, str, str]:
         pid = stand.processes()[0].said["pid"]

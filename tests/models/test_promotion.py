@@ -1,11 +1,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slipway.models import promotion
+from slipway.core.errors import Refused
+from slipway.core.project import Project
+from slipway.core.transaction import StepFailed, change
+from slipway.models import promotion, registry
 from slipway.models.replicas import AnswerCounts
+from tests.models.test_registry import write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from slipway.stack.engines.base import Replica
 
 BOUNDS = (0.05, 0.1, 0.25, 1.0)
 FAST, MIDDLING, SLOW = (100, 0, 0, 0, 0), (0, 0, 100, 0, 0), (0, 0, 0, 100, 0)
@@ -48,3 +60,49 @@ def test_what_is_no_check_is_passed_over(line: str) -> None:
     assert promotion.read_check(line) == {}
     said = {"name": "load", "ok": True, "detail": "", "seconds": 0.1}
     assert promotion.read_check(json.dumps(said)) == said
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (137, "its process was killed: it needs more memory than there is"),
+        (124, "not done within 5 s"),
+        (1, "no such module"),
+    ],
+)
+def test_why_the_process_of_the_checks_ended(code: int, reason: str) -> None:
+    assert promotion.end_reason(Refused("no such module", code=code), 5) == reason
+
+
+@dataclass
+class Trial:
+    """A stack whose checks of a version print these lines, and which serves nothing."""
+
+    project: Project
+    said: list[dict[str, Any]]
+
+    @property
+    def engine(self) -> Trial:
+        return self
+
+    def trial(self, _command: list[str], _limit: float) -> Iterator[str]:
+        return map(json.dumps, self.said)
+
+    def replicas(self) -> list[Replica]:
+        return []
+
+
+@pytest.mark.parametrize(("count", "step"), [(0, "step 1 (checksum)"), (3, "step 4 (golden)")])
+def test_a_check_without_a_result_is_no_success(tmp_path: Path, count: int, step: str) -> None:
+    here = Project(tmp_path, "A", "a", "a")
+    file = write(here.models, "tier1", "v1.0", current=True)
+    result = {"ok": True, "detail": "", "seconds": 0.1, "bytes": 1}
+    said = [{"name": name, **result} for name in promotion.CHECKS[:count]]
+    model = registry.find_model(here.models, "tier1")
+    stack: Any = Trial(here, said)
+    with change(tmp_path, "models.check") as made:
+        turn = promotion.Promotion(stack, made, "tier1", promotion.PromotionLimits())
+        with pytest.raises(StepFailed) as caught:
+            turn.check_version(model)
+    assert caught.value.what == f"{step}: its process ended without a result"
+    assert registry.served_file(here.models, "tier1") == file.name

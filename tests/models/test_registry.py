@@ -2,15 +2,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
 
 import pytest
 
 from slipway.core.errors import Refused
 from slipway.models import registry
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def write(folder: Path, tier: str, version: str, *, current: bool = False) -> Path:
@@ -124,3 +122,10 @@ def test_metrics_stand_side_by_side(tmp_path: Path) -> None:
         {"target": "rain", "metric": "brier", "v1.0": 0.2, "v1.1": 0.15, "change": "-0.050"},
         {"target": "rain", "metric": "ece", "v1.0": None, "v1.1": 0.05, "change": None},
     ]
+
+
+def test_while_a_tier_changes_its_format_the_newer_link_counts(tmp_path: Path) -> None:
+    for day, name in enumerate(["tier1_current.onnx", "tier1_current.skops"]):
+        (tmp_path / name).symlink_to(f"model{Path(name).suffix}")
+        os.utime(tmp_path / name, (day, day), follow_symlinks=False)
+    assert registry.served_file(tmp_path, "tier1") == "model.skops"

@@ -71,7 +71,9 @@ def test_where_no_lock_is_seen_a_report_is_believed_while_it_is_fresh(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = datetime.now(UTC)
-    for name, at in {"new.7": now, "old.7": now - timedelta(seconds=60), "none.7": ""}.items():
+    times = {"new.7": now, "none.7": ""}
+    times |= {"old.7": now - timedelta(seconds=60), "ahead.7": now + timedelta(seconds=60)}
+    for name, at in times.items():
         (tmp_path / f"{name}.lock").touch()
         (tmp_path / f"{name}.json").write_text(json.dumps(report(at=str(at))))
     assert models_replicas.serving_processes(tmp_path) == []

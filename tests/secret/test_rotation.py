@@ -191,6 +191,7 @@ def test_nothing_is_begun_while_something_is_ill(stand: Stand) -> None:
     with pytest.raises(Refused, match=r"web is unhealthy: why(.|\n)*Nothing was changed"):
         stand.run(stand.of("TOKEN"))
     assert before == stand.held() == stand.handed("web")
+    assert not [*rotation.checks(stand.scratch.root, "dev")]
 
 
 def test_what_git_keeps_encrypted_is_encrypted_again(stand: Stand, tmp_path: Path) -> None:
@@ -264,6 +265,39 @@ def test_one_that_was_killed_while_it_was_undone_begins_again(stand: Stand) -> N
     stand.run(stand.of("TOKEN"))
     assert stand.engine.restarted == ["web", "web", "worker"]  # what the file says, and the new one
     assert {stand.held()} == {stand.handed("web"), stand.handed("worker")} != {before}
+
+
+def test_a_failure_after_that_brings_back_what_the_env_file_says(stand: Stand) -> None:
+    before = stand.held()
+    service_env.renew(stand.scratch.project, "web", {"TOKEN": "half"})
+    facts = {"name": "TOKEN", "profile": "dev", "touched": True, "step": "undo"}
+    journal.append(stand.scratch.root, VERB, outcome="killed", **facts)
+
+    def fail_once(service: str) -> None:
+        if service == "worker" and stand.engine.restarted.count(service) == 1:
+            raise Refused("worker is unhealthy")
+
+    stand.engine.ill = fail_once
+    with pytest.raises(Refused, match="The previous value is still in use"):
+        stand.run(stand.of("TOKEN"))
+    assert {before} == {stand.held(), stand.handed("web"), stand.handed("worker")}
+
+
+def test_a_failure_of_one_that_is_resumed_leaves_the_new_value(stand: Stand) -> None:
+    first = stand.env_file_rotation()
+    first.make_value()
+    first.record_value()
+    new = stand.held()
+    facts = {"name": "TOKEN", "profile": "dev", "touched": True, "step": "move"}
+    journal.append(stand.scratch.root, VERB, outcome="killed", **facts)
+
+    def fail(_service: str) -> None:
+        raise Refused("web is unhealthy")
+
+    stand.engine.ill = fail
+    with pytest.raises(Refused, match=r"The new value is in use\. To finish, run: inv env"):
+        stand.run(stand.of("TOKEN"))
+    assert new == stand.held() == stand.handed("web")
 
 
 @pytest.mark.parametrize(
