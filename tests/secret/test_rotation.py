@@ -269,13 +269,13 @@ def test_one_that_was_killed_while_it_was_undone_begins_again(stand: Stand) -> N
 
 def test_a_failure_after_that_brings_back_what_the_env_file_says(stand: Stand) -> None:
     before = stand.held()
-    service_env.renew(stand.scratch.project, "web", {"TOKEN": "half"})
+    service_env.renew(stand.scratch.project, "worker", {"TOKEN": "half"})
     facts = {"name": "TOKEN", "profile": "dev", "touched": True, "step": "undo"}
     journal.append(stand.scratch.root, VERB, outcome="killed", **facts)
 
     def fail_once(service: str) -> None:
-        if service == "worker" and stand.engine.restarted.count(service) == 1:
-            raise Refused("worker is unhealthy")
+        if service == "web" and stand.engine.restarted.count(service) == 1:
+            raise Refused("web is unhealthy")
 
     stand.engine.ill = fail_once
     with pytest.raises(Refused, match="The previous value is still in use"):
