@@ -269,7 +269,7 @@ def test_one_that_was_killed_while_it_was_undone_begins_again(stand: Stand) -> N
 
 def test_a_failure_after_that_brings_back_what_the_env_file_says(stand: Stand) -> None:
     before = stand.held()
-    service_env.renew(stand.scratch.project, "worker", {"TOKEN": "half"})
+    service_env.replace_secrets(stand.scratch.project, "worker", {"TOKEN": "half"})
     facts = {"name": "TOKEN", "profile": "dev", "touched": True, "step": "undo"}
     journal.append(stand.scratch.root, VERB, outcome="killed", **facts)
 
