@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from slipway.config.schema import Variable
     from slipway.core.project import Project
 
+NEEDS = ("api", "scheduler")
+"""A repository without any of these services is made without this module."""
+
 
 @dataclass(frozen=True)
 class EphemeralStack:
