@@ -225,7 +225,7 @@ class RestoreRun:
             step.detail = f"{len(self.point.files)} files are unchanged"
 
     def _migration(self) -> None:
-        """Check that the code knows the migration: it upgrades an older one, but not a newer one."""
+        """Check that the code knows the migration: it upgrades only older ones."""
         revisions = list(filter(None, self.point.content.migration.split(",")))
         with self.steps.run("migration", "asking the code") as step:
             for revision in revisions:
