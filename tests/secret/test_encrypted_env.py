@@ -236,12 +236,14 @@ def test_another_env_file_is_written_over_only_when_asked(team: Team) -> None:
     assert team.path.read_text() == mine
     team.inv("env.decrypt", f"--identity={key}", "--yes")
     assert team.path.read_text() == text
-    assert "prod.env.age holds" in team.inv("env.decrypt", f"--identity={key}")
+    assert "Decrypted env/prod.env.age to .env.prod." in team.inv(
+        "env.decrypt", f"--identity={key}"
+    )
     team.path.write_text(f"{text}# mine\n")
     assert "only comments" in team.inv("env.decrypt", f"--identity={key}", code=1)
 
 
-def test_what_code_changes_is_encrypted_anew_where_git_keeps_it(team: Team) -> None:
+def test_what_code_changes_is_encrypted_again_where_git_keeps_it(team: Team) -> None:
     key = team.key("key")
     team.name(key)
     team.env_file()
