@@ -78,14 +78,17 @@ def test_a_policy_is_a_model_of_the_registry(settings: Settings, parts: tuple[Da
     second = publish(settings, good_network(parts[0]), how(parts))
     assert (first.version, second.version) == ("v1.0", "v1.1")
     assert artifacts.pointed(models, TIER) == first.file
-    known = registry.models(models)
+    known = registry.list_models(models)
     assert [(item.version, item.current) for item in known] == [("v1.0", True), ("v1.1", False)]
-    assert [registry.damaged(item) or registry.unreadable(item) for item in known] == ["", ""]
-    assert registry.summary(known[1]) == {
-        TARGET: registry.summary(known[1])[TARGET],
+    assert [registry.find_damage(item) or registry.metrics_problem(item) for item in known] == [
+        "",
+        "",
+    ]
+    assert registry.score_summary(known[1]) == {
+        TARGET: registry.score_summary(known[1])[TARGET],
         "beats baselines": "yes",
     }
-    assert registry.tiers(models) == [TIER]
+    assert registry.served_tiers(models) == [TIER]
 
 
 def test_the_same_policy_is_written_once(settings: Settings, parts: tuple[Days, Days]) -> None:
