@@ -99,7 +99,8 @@ def test_pre_commit_can_be_installed_as_the_readme_says(
     bake: Bake, tools: Path, variables: dict[str, str]
 ) -> None:
     project = bake()
-    assert "`pre-commit install`" in (project / "README.md").read_text(encoding="utf-8")
+    words = "`pip install -r requirements-dev.txt && pre-commit install`"
+    assert words in (project / "README.md").read_text(encoding="utf-8")
     for command in (["git", "init", "--quiet"], [str(tools / "pre-commit"), "install"]):
         subprocess.run(command, cwd=project, env=variables, capture_output=True, check=True)
     assert (project / ".git" / "hooks" / "pre-commit").is_file()
