@@ -37,15 +37,16 @@ os.environ["UV_COMPILE_BYTECODE"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-def install(session: nox.Session) -> None:
-    """Install the locked packages, a bake's among them, into one environment for all sessions."""
+def install(session: nox.Session, *, compiled: bool = True) -> None:
+    """Install the locked packages, a bake's among them; compiled for what imports many."""
+    session.env["UV_COMPILE_BYTECODE"] = str(int(compiled))
     session.install("--require-hashes", "-r", "requirements-dev.txt")
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check code, scripts and workflows, the template's in place too; search for secrets."""
-    install(session)
+    install(session, compiled=False)
     own = ["hooks", "devtools", "tests", "noxfile.py", "tasks.py"]
     session.run("ruff", "check", *own)
     # N999: only in place is the package's name no name.
@@ -65,7 +66,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, those of slipway/ and of the template in place too."""
-    install(session)
+    install(session, compiled=False)
     session.run("mypy")
     session.run("python", "-m", "devtools.inplace")
 
