@@ -9,7 +9,7 @@ from pathlib import Path
 
 from invoke.exceptions import Exit
 
-from devtools import process
+from devtools import bake, process
 
 STAMP = "installed-from"
 
@@ -39,7 +39,7 @@ def ensure(venv: Path, requirements: Path) -> bool:
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     stamp = venv / STAMP
     venv.parent.mkdir(parents=True, exist_ok=True)
-    with venv.with_name(f"{venv.name}.lock").open("w") as lock:
+    with lock_file(venv).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
             return False
@@ -48,6 +48,14 @@ def ensure(venv: Path, requirements: Path) -> bool:
                 raise Exit(f"The packages in {requirements} could not be installed.", code=code)
         stamp.write_text(digest, encoding="utf-8")
         return True
+
+
+def lock_file(venv: Path) -> Path:
+    """Return the file that is locked while an environment is made: not beside it, in a bake."""
+    name = hashlib.sha256(str(venv.resolve()).encode()).hexdigest()[:16]
+    folder = bake.BUILD / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name
 
 
 def variables(venv: Path | None = None, **more: str) -> dict[str, str]:

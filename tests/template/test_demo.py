@@ -99,6 +99,17 @@ def test_it_stops_and_keeps_its_data(clone: Clone) -> None:
     assert "Nothing was running." in said
 
 
+def test_it_leaves_nothing_that_git_would_add(clone: Clone, template_files: set[str]) -> None:
+    demo = clone.root / "build" / "demo"
+    git = ["git", f"--work-tree={demo}", f"--git-dir={clone.root / 'build' / 'demo.git'}"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    listed = ["ls-files", "--others", "--exclude-standard"]
+    added = subprocess.run([*git, *listed], cwd=demo, check=True, capture_output=True, text=True)
+    package = "{{cookiecutter.package_name}}"
+    known = {name.replace(package, "weather_forecast") for name in template_files}
+    assert {*added.stdout.splitlines()} <= known
+
+
 def test_a_port_that_is_taken_is_told_of_and_nothing_is_started(clone: Clone) -> None:
     with socket.create_server(("127.0.0.1", int(clone.ports["API_PORT"]))):
         code, said = clone.demo()
