@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NIGHT = """
 from slipway.backup.schedule import service
 from slipway.core import project
-print(service.inside(project.load(), "dev")().id)
+print(service.nightly_in_container(project.load(), "dev")().id)
 """
 HOLD = """
 import time

@@ -30,11 +30,11 @@ from datetime import UTC, datetime, timedelta
 from slipway.backup.schedule import service, timetable
 from slipway.core import project
 now = datetime.now(UTC)
-ahead = timetable.following(now, timetable.parsed("02:00")) - timedelta(seconds=2) - now
+ahead = timetable.next_due(now, timetable.parse_time("02:00")) - timedelta(seconds=2) - now
 service.TICK = 0.1
 given = {"APP_ENV": "dev", "BACKUP_AT": "02:00"}
-loop = service.made(project.load(), "local", given, lambda: datetime.now(UTC) + ahead)
-sys.exit(service.until_ended(loop.serve))
+loop = service.build_scheduler(project.load(), "local", given, lambda: datetime.now(UTC) + ahead)
+sys.exit(service.serve_until_ended(loop.serve))
 """
 
 
