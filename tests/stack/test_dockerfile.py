@@ -14,7 +14,8 @@ from slipway.stack.build.dockerfile import (
 
 DOCKERFILE = """
 FROM python:3 AS base
-HEALTHCHECK --interval=5s CMD ["ask", "it's well"]
+HEALTHCHECK --interval=5s CMD \\
+    ["ask", "it's well"]
 FROM base AS web
 # what it does
 CMD ["python", \\

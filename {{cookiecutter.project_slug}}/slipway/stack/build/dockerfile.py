@@ -59,7 +59,7 @@ def read_stages(text: str) -> dict[str, DockerfileStage]:
         elif keyword == "CMD":
             stages[name] = DockerfileStage(_arguments(rest), stages[name].health_check)
         elif keyword == "HEALTHCHECK":
-            check = _arguments(rest.partition("CMD ")[2])
+            check = _arguments(rest.partition("CMD ")[2].strip())
             stages[name] = DockerfileStage(stages[name].command, check)
     return stages
 
