@@ -23,7 +23,8 @@ def test_what_a_command_compiles_is_kept_for_the_next_one_if_python_keeps_any(
 ) -> None:
     scratch = make_scratch(tmp_path)
     (scratch.root / "slipway").unlink()
-    shutil.copytree(TEMPLATE / "slipway", scratch.root / "slipway")
+    caches = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(TEMPLATE / "slipway", scratch.root / "slipway", ignore=caches)
     variables = os.environ | {"PYTHONDONTWRITEBYTECODE": unwanted, "PYTHONPYCACHEPREFIX": ""}
     assert scratch.inv("--list", env=variables).returncode == 0
     assert (scratch.root / "slipway" / "tasks" / "__pycache__").is_dir() is kept

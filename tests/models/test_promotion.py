@@ -65,7 +65,7 @@ def test_what_is_no_check_is_passed_over(line: str) -> None:
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (137, "its process was killed: it needs more memory than there is"),
+        (137, "its process was killed: it needs more memory than is available"),
         (124, "not done within 5 s"),
         (1, "no such module"),
     ],

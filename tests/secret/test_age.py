@@ -152,7 +152,7 @@ def test_what_goes_wrong_at_either_end_is_told_as_it_was(key: Path, sealed: byte
 
 @pytest.mark.parametrize("text", ["age1xyz", "hello", "ssh-ed25519 AAAA"])
 def test_what_is_no_recipient_is_refused(text: str) -> None:
-    with pytest.raises(Refused, match=f"no recipient of age: '{text}'"):
+    with pytest.raises(Refused, match=f"is not an age recipient: '{text}'"):
         secret_age.refuse_bad_recipient(text)
 
 

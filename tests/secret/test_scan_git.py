@@ -79,7 +79,7 @@ def test_a_value_in_a_message_or_left_behind_is_found(repository: Path) -> None:
     git(repository, "rm", "--quiet", "--cached", "--force", "left")
     places = found(repository)
     assert places["KEY"].startswith("the message of commit ")
-    assert "which no branch holds" in places["OTHER"]
+    assert "which is on no branch" in places["OTHER"]
 
 
 def test_what_is_short_stands_in_many_files_by_chance(repository: Path) -> None:

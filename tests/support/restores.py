@@ -193,7 +193,7 @@ class Recoveries:
         finally:
             stack.sql(f"UPDATE alembic_version SET version_num = '{usual}'")
         said = stack.restore(newer, code=1)
-        assert "step 2 (migration): the code here does not know migration 9999" in said
+        assert "step 2 (migration): this code does not know migration 9999" in said
         assert (stack.rows, stack.runs()) == (lost, True)
 
     def test_a_damaged_restore_point_is_refused(self, stack: Stack, lost: int) -> None:

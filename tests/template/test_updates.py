@@ -60,7 +60,7 @@ def repository(template: Path, tmp_path: Path, git: Git) -> Path:
     git.run(tmp_path, "cp", "-r", str(template), str(folder))
     project = folder / "{{cookiecutter.project_slug}}"
     (project / "compose.yaml").write_text(OLD_LINE + (project / "compose.yaml").read_text())
-    (project / "slipway" / "stack" / "doctor.py").unlink()
+    (project / "slipway" / "stack" / "checks.py").unlink()
     git.commit(folder)
     return folder
 
@@ -85,7 +85,7 @@ def test_an_update_brings_what_is_new_and_keeps_what_the_user_changed(
     )
     project = tmp_path / "wetter-fur-koln"
     assert OLD_LINE in (project / "compose.yaml").read_text()
-    assert not (project / "slipway" / "stack" / "doctor.py").exists()
+    assert not (project / "slipway" / "stack" / "checks.py").exists()
 
     problem = project / "src" / "wetter_fur_koln" / "problem.py"
     problem.write_text(problem.read_text() + "\nMINE = True\n")
@@ -97,7 +97,7 @@ def test_an_update_brings_what_is_new_and_keeps_what_the_user_changed(
     cruft(git, project, "update", "--skip-apply-ask")
 
     assert OLD_LINE not in (project / "compose.yaml").read_text()
-    assert (project / "slipway" / "stack" / "doctor.py").is_file()
+    assert (project / "slipway" / "stack" / "checks.py").is_file()
     assert problem.read_text().endswith("\nMINE = True\n")
     assert "# Mine." in (project / "project.toml").read_text()
     assert (project / "src" / "wetter_fur_koln" / "mine.py").is_file()

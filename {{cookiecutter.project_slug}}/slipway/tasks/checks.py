@@ -23,7 +23,7 @@ def list_(_c: Context) -> None:
 
 @task(help={"part": "one session of noxfile.py, such as lint, types or tests (default: all)"})
 def ci(c: Context, part: str = "ci") -> None:
-    """Run the checks of this repository, as `nox` does; what follows -- goes to a part."""
+    """Run the checks with nox; what follows -- goes to a part."""
     words = options.after_dashes(c.remainder, sys.argv)
     command = [sys.executable, "-m", "nox", "--session", part, *(["--", *words] if words else [])]
     shell.run(command, cwd=project.load().root)

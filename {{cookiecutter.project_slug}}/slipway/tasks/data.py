@@ -18,7 +18,7 @@ NEEDS = ("api",)
 
 @task(help=options.WHERE | {"file": "a CSV file (default: the configured one)"})
 def collect(_c: Context, file: str = "", profile: str = "", engine: str = "") -> None:
-    """Load observations into the database; loading them twice changes nothing."""
+    """Load observations; loading them twice changes nothing."""
     opened = session.open_session(profile, engine)
     arguments = ("--file", file) if file else ()
     with change(opened.project.root, "data.collect", file=file or None):

@@ -31,7 +31,7 @@ MOST = 50
 def up(
     _c: Context, profile: str = "", engine: str = "", timeout: str = "120", gpu: bool = False
 ) -> None:
-    """Set up what is missing, start all services and wait for their health."""
+    """Start all services, and wait until they are healthy."""
     limit = options.seconds(timeout)
     here = project.load()
     if not services.deployed_services(here.root):
@@ -166,7 +166,7 @@ def logs(
 
 @task(help=options.WHERE | {"service": "the service whose image, variables and secrets it gets"})
 def run(c: Context, service: str = "", profile: str = "", engine: str = "") -> None:
-    """Run the command after --, with the application's variables and secrets."""
+    """Run what follows --, with a service's variables and secrets."""
     command = options.after_dashes(c.remainder, sys.argv)
     if not command:
         fix = "inv deploy.run -- python -m <module>"

@@ -34,7 +34,7 @@ def run(
     profile: str = "staging",
     timeout: int = 120,
 ) -> None:
-    """Run tests, verification and scenarios in a stack of their own."""
+    """Test the stack in containers of its own."""
     plan = harness_plan.new_plan(
         project.load(),
         profile,
