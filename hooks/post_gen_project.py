@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -84,6 +85,12 @@ def remove_files(files: Iterable[Path]) -> None:
     for folder in sorted(folders, reverse=True):
         if not any(folder.iterdir()):
             folder.rmdir()
+
+
+def remove_caches(project: Path) -> None:
+    """Remove what running the template's code in place has left in it, and cookiecutter copied."""
+    for folder in [*project.rglob("__pycache__")]:
+        shutil.rmtree(folder)
 
 
 def remove_mentions(service: str, project: Path) -> None:
@@ -293,6 +300,7 @@ def main() -> None:
     files = (Path("services", service, "compose.yaml") for service in gone)
     defined = [name for file in files for name in compose_services(file)]
     readers = [name for service in gone for name in table[service].get("readers", ())]
+    remove_caches(Path())
     remove_files(file for service in gone for file in left_by(service, chosen, table, Path()))
     remove_files(useless_in(Path("slipway"), chosen))
     for service in gone:

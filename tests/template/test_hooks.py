@@ -376,3 +376,14 @@ def test_hooks_use_the_standard_library_only() -> None:
 
 def test_the_hooks_ask_for_answers_that_cookiecutter_json_has() -> None:
     assert {*GOOD} <= {*bake.settings()}
+
+
+def test_what_python_compiled_in_the_template_is_not_handed_on(tmp_path: Path) -> None:
+    kept = tmp_path / "slipway" / "core" / "files.py"
+    cache = kept.parent / "__pycache__"
+    cache.mkdir(parents=True)
+    kept.touch()
+    (cache / "files.pyc").touch()
+    POST.remove_caches(tmp_path)
+    assert kept.is_file()
+    assert not cache.exists()
