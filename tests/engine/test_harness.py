@@ -161,7 +161,7 @@ def test_every_service_is_broken_once(copied: Tried) -> None:
 def test_it_is_red_when_a_test_fails_in_the_image(
     copied: Tried, engine: docker.DockerClient
 ) -> None:
-    for folder in (copied.root / "tests", *copied.root.glob("src/*/tests")):
+    for folder in (copied.root / "tests", *copied.root.glob("src/**/tests")):
         shutil.rmtree(folder)
         folder.mkdir()
     tests = "def test_one(): pass\ndef test_two(): assert not 'as it should be'\n"
