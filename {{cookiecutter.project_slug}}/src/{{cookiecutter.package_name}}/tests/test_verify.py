@@ -268,7 +268,7 @@ def test_a_clock_that_is_apart_from_the_database_s(
     theirs = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
     monkeypatch.setattr(verify, "database_time", lambda _connection: theirs)
     told = reason("clock", chosen, clock_apart_max_seconds=5)
-    assert told.endswith("s different from the database's clock; CLOCK_APART_MAX_SECONDS is 5")
+    assert told.endswith("s apart from the database's clock; CLOCK_APART_MAX_SECONDS is 5")
     said("clock", chosen, clock_apart_max_seconds=90)
 
 
