@@ -277,12 +277,11 @@ def git(folder: str, *words: str) -> str:
 def record_template(answers: dict[str, Any], file: Path) -> None:
     """Write into project.toml where the template is, and at which commit it was."""
     clone = Path(os.environ.get("PWD", "."), answers.get("_repo_dir", ""))
-    commit = answers.get("_commit") or commit_of(
-        str(clone)
-    )  # cruft knows it, cookiecutter does not
+    # cruft knows the commit, cookiecutter does not
+    commit = answers.get("_commit") or commit_of(str(clone))
     text = file.read_text(encoding="utf-8")
     for key, value in (("address", address(answers.get("_template", ""))), ("commit", commit)):
-        text = text.replace(f'{key} = ""\n', f"{key} = {json.dumps(value)}\n", 1)
+        text = text.replace(f'\n{key} = ""', f"\n{key} = {json.dumps(value)}", 1)
     file.write_text(text, encoding="utf-8")
 
 

@@ -2,8 +2,8 @@
 
 DESCRIBED = {
     "AGE_IDENTITY_FILE": "the key that decrypts env files and off-site copies",
-    "API_KEY": "rotated with an overlap",
-    "API_KEY_PREVIOUS": "the key that is accepted during the overlap",
+    "API_KEY": "rotated with an overlap",  # pragma: allowlist secret
+    "API_KEY_PREVIOUS": "the key that is accepted during the overlap",  # pragma: allowlist secret
     "API_WORKERS": "set for the stack of the harness",
     "APP_ENV": "the profile",
     "BACKUP_AT": "when the nightly backup is due",
@@ -13,8 +13,8 @@ DESCRIBED = {
     "BACKUP_URL_OPTIONS": "how that storage is opened",
     "DATABASE_URL": "the database that is backed up, and whose password is rotated",
     "POSTGRES_LOGIN": "which of its two logins the application uses",
-    "POSTGRES_PASSWORD": "rotated by changing logins",
-    "REDIS_PASSWORD": "rotated while both passwords are accepted",
+    "POSTGRES_PASSWORD": "rotated by changing logins",  # pragma: allowlist secret
+    "REDIS_PASSWORD": "rotated while both passwords are accepted",  # pragma: allowlist secret
     "REDIS_URL": "the cache whose password is rotated",
     "REGISTRY": "where images are pushed and pulled",
     "VERSION": "the tag of images",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from slipway.secret.rotation.base import RotationRequest, RotationStep
 
-API_KEY, API_KEY_PREVIOUS = "API_KEY", "API_KEY_PREVIOUS"
+API_KEY, API_KEY_PREVIOUS = "API_KEY", "API_KEY_PREVIOUS"  # pragma: allowlist secret
 HEADER, ENDPOINT = "X-API-Key", "/admin/reload-model"
 """An endpoint that asks for the key; to load models that are loaded already changes nothing."""
 UNAUTHORIZED, TOO_MANY = (401, 403), 429
