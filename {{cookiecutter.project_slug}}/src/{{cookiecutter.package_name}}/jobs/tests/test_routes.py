@@ -60,7 +60,7 @@ def test_who_asks_needs_the_key_and_a_kind_and_what_it_is_asked(client: TestClie
     assert client.get("/jobs", headers={"X-API-Key": "no"}).status_code == 403
     unknown = client.post("/jobs/other", json={})
     assert unknown.status_code == 404
-    assert "there is: work, stubborn" in unknown.json()["detail"]
+    assert "the kinds are: work, stubborn" in unknown.json()["detail"]
     wrongly = client.post("/jobs/work", json={"seconds": "long"})
     assert wrongly.status_code == 422
     assert wrongly.json()["detail"][0]["loc"] == ["body", "seconds"]

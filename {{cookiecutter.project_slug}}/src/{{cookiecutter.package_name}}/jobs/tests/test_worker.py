@@ -141,7 +141,7 @@ def test_a_worker_says_what_it_is_at(store: Store, start: Start, tmp_path: Path)
     os.utime(old, (long_ago, long_ago))
     well, what = healthy.look(old)
     assert not well
-    assert "it was at work" in what
+    assert "it was running work" in what
     assert not healthy.look(tmp_path / "none")[0]
 
 
