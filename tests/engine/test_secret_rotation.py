@@ -26,7 +26,7 @@ def servers(make_stack: MakeStack) -> Iterator[Stack]:
     """Bring up a stack with two replicas, which answer whoever asks as often as they like."""
     made = make_stack(APP_ENV="staging", API_WORKERS="2")
     rotations.limitless(made.root)
-    made.commit()  # what is not committed is built anew each time
+    made.commit()  # what is not committed is built again each time
     try:
         made.up()
         yield made

@@ -141,12 +141,11 @@ def test_a_policy_is_trained_though_its_worker_is_killed_and_is_listed_with_its_
     assert ("umbrella", "v1.0", True) in {
         (item["tier"], item["version"], item["current"]) for item in listed
     }
-    if True:
-        url = f"http://127.0.0.1:{stack.ports['TENSORBOARD_PORT']}/data/runs"
+    url = f"http://127.0.0.1:{stack.ports['TENSORBOARD_PORT']}/data/runs"
 
-        def runs() -> list[str]:
-            with urllib.request.urlopen(url, timeout=10) as answer:
-                found: list[str] = json.load(answer)
-            return found
+    def runs() -> list[str]:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            found: list[str] = json.load(answer)
+        return found
 
-        assert awaited(runs)
+    assert awaited(runs)

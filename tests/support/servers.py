@@ -49,7 +49,7 @@ class S3:
         urllib.request.urlopen(request, timeout=10).close()
 
     def make_bucket(self) -> None:
-        """Begin anew, with an empty bucket."""
+        """Start again, with an empty bucket."""
         self.post("reset")
         url = f"http://127.0.0.1:{self.port}/{BUCKET}"
         headers = {

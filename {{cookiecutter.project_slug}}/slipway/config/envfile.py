@@ -255,7 +255,7 @@ def _default_of(name: str, part: str) -> bool:
 
 
 def _set(part: str, name: str, value: str) -> str:
-    """Write a statement anew in the place of one, or of a comment, with what stands around it."""
+    """Replace a statement or a comment by a new statement, and keep what stands around it."""
     rest = part[len(_before(part)) :]
     like = LIKE.fullmatch(rest)
     comment = (like and value and like["comment"]) or ""

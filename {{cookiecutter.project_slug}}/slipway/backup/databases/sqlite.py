@@ -172,7 +172,7 @@ def _copied(source: Path, target: Path) -> None:
         raise Refused(f"{source} is not there")
     _refuse_no_space(source, target)
     with _opened(source, "rw") as live, _opened(target, "rwc") as copy:
-        # In one step: in several, it begins anew with each write of another, and may never end.
+        # In one step: in several, it starts again with each write of another, and may never end.
         live.backup(copy, progress=_impatient(source))
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, and all of it in that
     with target.open("rb") as file:
