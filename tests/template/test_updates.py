@@ -84,6 +84,7 @@ def test_an_update_brings_what_is_new_and_keeps_what_the_user_changed(
         str(repository),
     )
     project = tmp_path / "wetter-fur-koln"
+    git.commit(project)  # the three-way merge needs the files as they were baked
     assert OLD_LINE in (project / "compose.yaml").read_text()
     assert not (project / "slipway" / "stack" / "checks.py").exists()
 
