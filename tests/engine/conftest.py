@@ -152,9 +152,9 @@ def engine() -> docker.DockerClient:
     return client
 
 
-@pytest.fixture(scope="session")
-def make_stack(
-    engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
+@contextmanager
+def removed_stacks(
+    engine: docker.DockerClient, factory: pytest.TempPathFactory
 ) -> Iterator[MakeStack]:
     """Make stacks (not up yet), and remove them at the end whatever happened."""
     with ExitStack() as removals:  # which goes on where one of them fails
@@ -162,7 +162,7 @@ def make_stack(
         def make(
             services: Sequence[str] = SERVING, *, of: Path = REPOSITORY, **variables: str
         ) -> Stack:
-            root = tmp_path_factory.mktemp("stack") / "repository"
+            root = factory.mktemp("stack") / "repository"
             made = Stack(root, engine, services, of=of, **variables)
             removals.callback(made.remove)
             return made
@@ -170,16 +170,26 @@ def make_stack(
         yield make
 
 
+@pytest.fixture(scope="module")
+def make_stack(
+    engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MakeStack]:
+    """Make stacks that end with the module: each takes the processor's time while it is up."""
+    with removed_stacks(engine, tmp_path_factory) as make:
+        yield make
+
+
 @pytest.fixture(scope="session")
-def stack(make_stack: MakeStack) -> Stack:
+def stack(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Return a stack of the profile dev that is up, made from more than was committed."""
-    made = make_stack()
-    (made.root / "new.txt").touch()
-    made.up()
-    return made
+    with removed_stacks(engine, tmp_path_factory) as make:
+        made = make()
+        (made.root / "new.txt").touch()
+        made.up()
+        yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def production(make_stack: MakeStack) -> Stack:
     """Return a stack of the profile prod that is up."""
     made = make_stack(APP_ENV="prod", API_WORKERS="2")

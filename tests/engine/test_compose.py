@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.request
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import pytest
 from dotenv import dotenv_values
 
 from slipway.stack.engines.base import ServiceStatus
+from tests.support.dashboards import drawn, open_dashboard, save, shows
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -102,6 +104,19 @@ def test_in_dev_the_api_changes_when_its_source_is_saved(stack: Stack) -> None:
         while stack.status()["api"]["state"] != "healthy" or summary() != wanted:
             assert time.monotonic() < deadline
             time.sleep(0.5)
+
+
+def test_in_dev_a_page_of_the_dashboard_changes_when_its_source_is_saved(stack: Stack) -> None:
+    (module,) = stack.root.glob("src/*/dashboard/page.py")
+    before = module.read_text(encoding="utf-8")
+    assert before.count("Stack health") == 1
+    with open_dashboard(stack) as page:
+        drawn(page)
+        try:
+            save(module, before.replace("Stack health", "Another heading"))
+            assert shows(page, "Another heading")
+        finally:
+            save(module, before)
 
 
 def test_tasks_of_the_application_run_in_containers(stack: Stack) -> None:
@@ -214,6 +229,14 @@ HANDED = {
     "redis": {"REDIS_PASSWORD"},
     "scheduler": {"BACKUP_URL_OPTIONS", "DATABASE_URL"},
 }
+
+
+def test_production_serves_the_dashboard_through_the_proxy(production: Stack) -> None:
+    with urllib.request.urlopen(f"{production.api}/dashboard", timeout=20) as answer:
+        assert answer.url == f"{production.api}/dashboard/"
+        assert "<title>Streamlit" in answer.read().decode()
+    with open_dashboard(production) as page:
+        assert shows(page, "tier1"), "what the API alone knows"
 
 
 def test_a_secret_is_a_file_in_the_containers_that_read_it(production: Stack) -> None:

@@ -1,9 +1,8 @@
-"""The dashboard in containers, as its readers have it: a page at the end of a websocket."""
+"""The dashboard of a stack, as its readers have it: a page at the end of a websocket."""
 
 from __future__ import annotations
 
 import time
-import urllib.request
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ FINISHED = "script_finished"
 
 
 @contextmanager
-def opened(stack: Stack) -> Iterator[ClientConnection]:
+def open_dashboard(stack: Stack) -> Iterator[ClientConnection]:
     """Open the page through the proxy, as a browser does; what it shows comes in messages."""
     address = f"{stack.api}/dashboard/_stcore/stream".replace("http", "ws", 1)
     ask = BackMsg()
@@ -71,24 +70,3 @@ def save(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.new")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)
-
-
-def test_on_a_server_it_is_reached_through_the_proxy(production: Stack) -> None:
-    with urllib.request.urlopen(f"{production.api}/dashboard", timeout=20) as answer:
-        assert answer.url == f"{production.api}/dashboard/"
-        assert "<title>Streamlit" in answer.read().decode()
-    with opened(production) as page:
-        assert shows(page, "tier1"), "what the API alone knows"
-
-
-def test_in_dev_a_page_changes_when_its_source_is_saved(stack: Stack) -> None:
-    (module,) = stack.root.glob("src/*/dashboard/page.py")
-    before = module.read_text(encoding="utf-8")
-    assert before.count("Stack health") == 1
-    with opened(stack) as page:
-        drawn(page)
-        try:
-            save(module, before.replace("Stack health", "Another heading"))
-            assert shows(page, "Another heading")
-        finally:
-            save(module, before)
