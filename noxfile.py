@@ -109,15 +109,16 @@ def projects(session: nox.Session) -> None:
         session.error(f"{' and '.join(named)}: exit codes {codes}")
 
 
-@nox.session(python=False)
+@nox.session
 def ci(session: nox.Session) -> None:
     """Run all that this machine can, and end with what ran and what was left out."""
+    install(session)
     shutil.rmtree(REPORTS, ignore_errors=True)
     missing = summary.missing_engine()
     rows = [
         summary.left_out(part, missing)
         if missing and part == "engine"
-        else summary.run_session(Path(__file__), part)
+        else summary.run_session(Path(__file__), part, session.bin_paths or ())
         for part in PARTS
     ]
     rows += [summary.left_out(*tool) for tool in linters.missing_tools()]

@@ -125,15 +125,16 @@ def harness(session: nox.Session) -> None:
     session.run(sys.executable, "-m", "invoke", "harness.run", *session.posargs)
 
 
-@nox.session(venv_backend="none")
+@nox.session
 def ci(session: nox.Session) -> None:
     """Run every session, then say what ran, what was left out and why."""
+    install(session, compiled=True)
     REPORTS.mkdir(exist_ok=True)
     missing = summary.missing_engine()
     rows = [
         summary.left_out(name, missing)
         if missing and name in WITH_ENGINE
-        else summary.run_session(Path(__file__), name)
+        else summary.run_session(Path(__file__), name, session.bin_paths or ())
         for name in (*WITHOUT_ENGINE, *WITH_ENGINE)
         if found(NEEDED.get(name, "noxfile.py"))
     ]

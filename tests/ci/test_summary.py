@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 NOXFILE = """
 import nox
 
-@nox.session(python=False)
+@nox.session
 def good(session):
-    pass
+    session.install("a package that is nowhere")
+    session.run("only-there")
 
 @nox.session(python=False)
 def bad(session):
@@ -32,9 +33,11 @@ REPORT = """<testsuites><testsuite>
 
 
 def test_a_session_that_fails_is_named_and_hides_no_other(tmp_path: Path) -> None:
-    noxfile = tmp_path / "noxfile.py"
+    noxfile, installed = tmp_path / "noxfile.py", tmp_path / "only-there"
     noxfile.write_text(NOXFILE)
-    rows = [summary.run_session(noxfile, name) for name in ("bad", "good")]
+    installed.write_text("#!/bin/sh\n")
+    installed.chmod(0o755)
+    rows = [summary.run_session(noxfile, name, [str(tmp_path)]) for name in ("bad", "good")]
     assert [(row.name, row.outcome) for row in rows] == [("bad", "failed"), ("good", "ok")]
     assert all(row.seconds.endswith(" s") for row in rows)
     assert summary.failed_names(rows) == ["bad"]

@@ -43,12 +43,13 @@ class Stack(Copy):
         services: Sequence[str] = SERVING,
         *,
         of: Path = REPOSITORY,
+        models: bool = True,
         **variables: str,
     ) -> None:
         self.client = client
         self.name = f"test-{uuid.uuid4().hex[:8]}"
         names = {"COMPOSE_PROJECT_NAME": self.name, "VERSION": self.name}
-        super().__init__(root, of=of, **names, **variables)
+        super().__init__(root, of=of, models=models, **names, **variables)
         self.keep(services)
         self.commit()
 
@@ -160,10 +161,14 @@ def removed_stacks(
     with ExitStack() as removals:  # which goes on where one of them fails
 
         def make(
-            services: Sequence[str] = SERVING, *, of: Path = REPOSITORY, **variables: str
+            services: Sequence[str] = SERVING,
+            *,
+            of: Path = REPOSITORY,
+            models: bool = True,
+            **variables: str,
         ) -> Stack:
             root = factory.mktemp("stack") / "repository"
-            made = Stack(root, engine, services, of=of, **variables)
+            made = Stack(root, engine, services, of=of, models=models, **variables)
             removals.callback(made.remove)
             return made
 
@@ -183,7 +188,7 @@ def make_stack(
 def stack(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Return a stack of the profile dev that is up, made from more than was committed."""
     with removed_stacks(engine, tmp_path_factory) as make:
-        made = make()
+        made = make(models=False)  # which trains them, as a first start does
         (made.root / "new.txt").touch()
         made.up()
         yield made

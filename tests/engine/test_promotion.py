@@ -23,7 +23,8 @@ REPLICAS = 3
 @pytest.fixture(scope="module")
 def servers(make_stack: MakeStack) -> Iterator[Stack]:
     """Bring up a stack as on a server, whose API answers whoever asks as often as they like."""
-    made = make_stack(APP_ENV="staging", API_WORKERS=str(REPLICAS), API_KEY=secrets.token_hex())
+    key = secrets.token_hex()
+    made = make_stack(models=False, APP_ENV="staging", API_WORKERS=str(REPLICAS), API_KEY=key)
     settings = made.root / "config" / "settings.yaml"
     text = settings.read_text(encoding="utf-8")
     for name, value in (("rate_limit_per_minute", 1_000_000), ("cache_seconds", 0)):
@@ -31,6 +32,7 @@ def servers(make_stack: MakeStack) -> Iterator[Stack]:
     settings.write_text(text, encoding="utf-8")
     with promotions.own_disk(made.root / "models"):
         try:
+            made.add_models()
             made.up()
             yield made
         finally:

@@ -48,7 +48,9 @@ class Local(drills.Stack):
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    copy = Copy(tmp_path_factory.mktemp("drills") / "repository", SLIPWAY_ENGINE="local")
+    copy = Copy(
+        tmp_path_factory.mktemp("drills") / "repository", models=True, SLIPWAY_ENGINE="local"
+    )
     made = Local(copy)
     try:
         copy.inv("deploy.up")

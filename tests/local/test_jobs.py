@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
     """Bring up a copy of the repository with a worker, and end it whatever happens."""
     copy = Copy(
-        tmp_path_factory.mktemp("jobs") / "repository", of=bakes.workers(), SLIPWAY_ENGINE="local"
+        tmp_path_factory.mktemp("jobs") / "repository",
+        of=bakes.workers(),
+        models=True,
+        SLIPWAY_ENGINE="local",
     )
     queues.install(copy)
     try:

@@ -31,6 +31,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     compose.write_text(text.replace("--port {API_PORT}", "--port {API_PORT} --workers 2"))
     with promotions.own_disk(copy.root / "models"):
         try:
+            copy.add_models()
             copy.inv("deploy.up", "--engine", "local")
             with promotions.asked(copy) as found:
                 yield found

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def test_nothing_that_a_session_leaves_behind_holds_a_secret(tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    copy = Copy(tmp_path / "repository", SLIPWAY_ENGINE="local", TMPDIR=str(temporary))
+    copy = Copy(tmp_path / "repository", models=True, SLIPWAY_ENGINE="local", TMPDIR=str(temporary))
     hunt = Hunt(copy, "dev")
     try:
         with hunt.watched():

@@ -44,7 +44,9 @@ class Local(restores.Stack):
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    copy = Copy(tmp_path_factory.mktemp("recovery") / "repository", SLIPWAY_ENGINE="local")
+    copy = Copy(
+        tmp_path_factory.mktemp("recovery") / "repository", models=True, SLIPWAY_ENGINE="local"
+    )
     try:
         copy.inv("deploy.up")
         yield Local(copy)

@@ -22,7 +22,7 @@ NAME = "API_KEY"
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """Bring up a copy of the repository with two workers, and end it whatever happens."""
-    copy = Copy(tmp_path_factory.mktemp("rotation") / "repository")
+    copy = Copy(tmp_path_factory.mktemp("rotation") / "repository", models=True)
     compose = copy.root / "services" / "api" / "compose.yaml"
     text = compose.read_text(encoding="utf-8")
     compose.write_text(text.replace("--port {API_PORT}", "--port {API_PORT} --workers 2"))

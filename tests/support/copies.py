@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.support.bakes import baked
+from tests.support.bakes import baked, trained
 from tests.support.scratch import free_port
 
 if TYPE_CHECKING:
@@ -60,8 +60,13 @@ def ports(root: Path) -> list[str]:
 class Copy:
     """A copy of a bake, and how to type in it."""
 
-    def __init__(self, root: Path, *, of: Path = REPOSITORY, **variables: str) -> None:
-        """Copy a bake to `root`; `variables` are set for everything that is typed."""
+    def __init__(
+        self, root: Path, *, of: Path = REPOSITORY, models: bool = False, **variables: str
+    ) -> None:
+        """Copy a bake to `root`; `variables` are set for everything that is typed.
+
+        With `models`, the first start finds them there and trains none.
+        """
         shutil.copytree(of, root, ignore=left_behind(of))
         self.root = root
         self.ports = {name: free_port() for name in ports(root)}
@@ -70,6 +75,13 @@ class Copy:
         own = {name: str(port) for name, port in self.ports.items()}
         later = datetime.now(UTC) + timedelta(hours=12)  # no night begins in the middle of a test
         self.environment = inherited | own | {"BACKUP_AT": f"{later:%H:%M}"} | variables
+
+        if models:
+            self.add_models()
+
+    def add_models(self) -> None:
+        """Add what the first start would train."""
+        shutil.copytree(trained(), self.root / "models", symlinks=True, dirs_exist_ok=True)
 
     def commit(self) -> None:
         """Commit all there is, in a repository of its own."""

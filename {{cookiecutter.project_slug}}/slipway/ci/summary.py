@@ -30,11 +30,16 @@ class SessionResult(NamedTuple):
     reason: str = ""
 
 
-def run_session(noxfile: Path, name: str) -> SessionResult:
-    """Run a session in a nox of its own, so that a failure does not hide the others."""
+def run_session(noxfile: Path, name: str, paths: Sequence[str]) -> SessionResult:
+    """Run a session in a nox of its own, so that a failure does not hide the others.
+
+    Its commands are looked for in `paths`: one environment is installed for all sessions.
+    """
     start = monotonic()
-    command = [sys.executable, "-m", "nox", "--noxfile", str(noxfile), "-s", name]
-    code = subprocess.run(command, check=False).returncode  # noqa: S603 - a session of the noxfile
+    options = ["--no-venv", "--no-install", "-s", name]
+    command = [sys.executable, "-m", "nox", "--noxfile", str(noxfile), *options]
+    variables = os.environ | {"PATH": os.pathsep.join([*paths, os.environ["PATH"]])}
+    code = subprocess.run(command, env=variables, check=False).returncode  # noqa: S603 - of the noxfile
     return SessionResult(name, FAILED if code else "ok", f"{monotonic() - start:.0f} s")
 
 
