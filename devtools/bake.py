@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,14 @@ def settings(template: Path | None = None) -> dict[str, Any]:
 
 def questions() -> list[str]:
     return [key for key in settings() if not key.startswith("_")]
+
+
+def owned_paths(services: Collection[str], package: str) -> set[str]:
+    """Return the patterns of what services own: their folders, and what the table lists."""
+    table = settings()["__services"]
+    listed = {path for service in services for path in table[service].get("paths", ())}
+    found = {f"services/{service}" for service in services} | listed
+    return {path.replace("{{ cookiecutter.package_name }}", package) for path in found}
 
 
 def parse(answers: Iterable[str]) -> dict[str, str]:

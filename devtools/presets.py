@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from devtools import bake, environment, process
@@ -64,15 +64,10 @@ def others(preset: str) -> tuple[set[str], set[str]]:
     return earlier, later - earlier - named(preset)
 
 
-def own_tests(folder: Path, names: Iterable[str]) -> list[str]:
+def own_tests(folder: Path, names: Collection[str]) -> list[str]:
     """Return the test folders that belong to some services."""
     answers = tomllib.loads((folder / "project.toml").read_text(encoding="utf-8"))
-    table, package = bake.settings()["__services"], answers["project"]["package"]
-    patterns = {
-        path.replace("{{ cookiecutter.package_name }}", package)
-        for name in names
-        for path in table[name]["paths"]
-    }
+    patterns = bake.owned_paths(names, answers["project"]["package"])
     found = {path / "tests" for pattern in patterns for path in folder.glob(pattern)}
     return sorted(str(path.relative_to(folder)) for path in found if path.is_dir())
 

@@ -1,6 +1,7 @@
 """Remove the services that were not chosen, and say what to type next.
 
-What each service needs and owns is in one table: `__services` in cookiecutter.json.
+What each service needs, and owns besides its folder in services/, is in one table: `__services` in
+cookiecutter.json.
 """
 
 import json
@@ -46,9 +47,14 @@ def with_needs(services: Iterable[str], table: dict[str, Any]) -> set[str]:
     return found
 
 
+def owned_paths(service: str, table: dict[str, Any]) -> list[str]:
+    """Return the patterns of what a service owns: its folder, and what the table lists."""
+    return [f"services/{service}", *table[service].get("paths", ())]
+
+
 def owned_by(services: Iterable[str], table: dict[str, Any], project: Path) -> set[Path]:
     """Return the files that some services own."""
-    patterns = {pattern for service in services for pattern in table[service]["paths"]}
+    patterns = {pattern for service in services for pattern in owned_paths(service, table)}
     found = {path for pattern in patterns for path in project.glob(pattern)}
     inside = {path for folder in found for path in folder.rglob("*")}
     return {path for path in found | inside if not path.is_dir()}

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Collection
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,8 @@ def needed(services: list[str]) -> set[str]:
     return found
 
 
-def paths(services: set[str]) -> set[str]:
-    return {
-        path.replace("{{ cookiecutter.package_name }}", "weather_forecast")
-        for service in services
-        for path in TABLE[service]["paths"]
-    }
+def paths(services: Collection[str]) -> set[str]:
+    return baking.owned_paths(services, "weather_forecast")
 
 
 def owned(name: str, patterns: set[str]) -> bool:
@@ -93,7 +90,7 @@ def test_a_bake_holds_exactly_the_files_of_its_services(
     bake: Bake, answers: dict[str, str], template_files: set[str]
 ) -> None:
     there = chosen(answers)
-    gone = {name: (paths({name}), paths(there - needed([name]))) for name in {*TABLE} - there}
+    gone = {name: (paths([name]), paths(there - needed([name]))) for name in {*TABLE} - there}
     rendered = (
         name.replace("{{cookiecutter.package_name}}", "weather_forecast") for name in template_files
     )

@@ -13,9 +13,9 @@ from devtools import bake
 from devtools.bake import ROOT, TEMPLATE
 
 TABLE = {
-    "web": {"needs": ["store"], "paths": ["services/web", "src/web*.py"]},
-    "store": {"needs": ["disk"], "paths": ["services/store", "src/web_one.py"]},
-    "disk": {"needs": [], "paths": ["services/disk"]},
+    "web": {"needs": ["store"], "paths": ["src/web*.py"]},
+    "store": {"needs": ["disk"], "paths": ["src/web_one.py"]},
+    "disk": {"needs": []},
 }
 GOOD = {
     "project_name": "Weather Forecast",

@@ -32,22 +32,16 @@ def test_services_need_services_that_exist() -> None:
 
 def test_every_folder_of_services_is_in_the_table_and_the_other_way_round() -> None:
     places = (bake.TEMPLATE / "services").iterdir()
-    folders = {f"services/{path.name}" for path in places if path.is_dir()}
-    owned = {path for entry in SETTINGS["__services"].values() for path in entry["paths"]}
-    assert {path for path in owned if re.fullmatch(r"services/[\w-]+", path)} == folders
+    assert {path.name for path in places if path.is_dir()} == {*SETTINGS["__services"]}
 
 
 def test_every_owned_path_exists(template_files: set[str]) -> None:
-    for service, entry in SETTINGS["__services"].items():
-        for pattern in map(unrendered, entry["paths"]):
+    for service in SETTINGS["__services"]:
+        for pattern in bake.owned_paths([service], "{{cookiecutter.package_name}}"):
             assert any(
                 Path(name).match(pattern) or name.startswith(f"{pattern}/")
                 for name in template_files
             ), f"{service} owns {pattern}, which matches no file"
-
-
-def unrendered(path: str) -> str:
-    return path.replace("{{ cookiecutter.package_name }}", "{{cookiecutter.package_name}}")
 
 
 @pytest.mark.parametrize("profile", ["compose.yaml", "compose.staging.yaml", "compose.prod.yaml"])
