@@ -106,7 +106,8 @@ def kind_of(path: Path) -> str:
         return "Slipway's"
     if first == "tests" or (first == "src" and "tests" in others):
         return "tests"
-    return "application" if first == "src" else "pages, configuration, data"
+    is_page = first != "src" or path.suffix == ".md"
+    return "pages, configuration, data" if is_page else "application"
 
 
 def template_at(commit: str, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""docs/recovery.md, followed to the letter after each of the three losses, on containers."""
+"""The page recovery.md, followed to the letter after each of the three losses, on containers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIER = "tier1"
 
 def sections() -> list[list[str]]:
     """Return what is to be typed, section by section."""
-    page = (REPOSITORY / "docs" / "recovery.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "services" / "api" / "recovery.md").read_text(encoding="utf-8")
     _, *parts = re.split(r"^## ", page, flags=re.MULTILINE)
     return [TYPED.findall(part) for part in parts]
 

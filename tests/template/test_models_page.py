@@ -1,4 +1,4 @@
-"""docs/models.md of a bake, followed to the letter."""
+"""services/api/models.md of a bake, followed to the letter."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def reader(bake: Bake, tools: Path, tmp_path: Path) -> Iterator[Reader]:
 
 
 def test_the_page_of_the_models_can_be_followed(reader: Reader) -> None:
-    page = (reader.project / "docs" / "models.md").read_text(encoding="utf-8")
+    page = (reader.project / "services" / "api" / "models.md").read_text(encoding="utf-8")
     (nightly,) = CRON.findall(page)
     reader.type("inv deploy.up")
     reader.follow(re.sub(r"^```(?:text|cron)\n.*?^```", "", page, flags=re.DOTALL | re.MULTILINE))

@@ -1,4 +1,4 @@
-"""docs/recovery.md of a bake, followed to the letter after each of the three losses."""
+"""services/api/recovery.md of a bake, followed to the letter after each of the three losses."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ def reader(bake: Bake, tools: Path, tmp_path: Path) -> Iterator[Reader]:
 
 def sections(project: Path) -> dict[str, str]:
     """Return what is to be typed, by heading."""
-    page = (project / "docs" / "recovery.md").read_text(encoding="utf-8")
+    page = (project / "services" / "api" / "recovery.md").read_text(encoding="utf-8")
     _, *parts = re.split(r"^## ", page, flags=re.MULTILINE)
     return {part.partition("\n")[0]: NO_COMMANDS.sub("", part) for part in parts}
 

@@ -1,4 +1,4 @@
-"""docs/your-model.md of a bake, followed to the letter: another real problem, to a prediction."""
+"""your-model.md of a bake, followed to the letter: another real problem, to a prediction."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def reader(bake: Bake, tools: Path) -> Iterator[Reader]:
 
 
 def test_another_problem_is_served_after_the_example_ran(reader: Reader) -> None:
-    page = (reader.project / "docs" / "your-model.md").read_text(encoding="utf-8")
+    page = (reader.project / "services" / "api" / "your-model.md").read_text(encoding="utf-8")
     reader.type("inv deploy.up")
     reader.follow(page)
     answer = json.loads(reader.said)

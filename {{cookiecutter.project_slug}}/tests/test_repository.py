@@ -73,7 +73,7 @@ def test_images_have_the_versions_of_requirements_txt(lock: str) -> None:
 
 
 def test_locks_hold_what_the_in_files_ask_for(tmp_path: Path) -> None:
-    shared = (str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("services/*.in"))
+    shared = (str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("src/*/*/*.in"))
     for name in (*LOCKS, *LOCKS.values(), *shared):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)

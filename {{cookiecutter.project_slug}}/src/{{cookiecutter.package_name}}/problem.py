@@ -1,7 +1,7 @@
 """The problem: what a row is, what is forecast, from which features and by which models.
 
 This is the one module that knows about the weather. To serve a model of your own, replace its
-names one for one; everything else goes through them (docs/your-model.md).
+names one for one; everything else goes through them (services/api/your-model.md).
 """
 
 import datetime as dt

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 NAME = "offsite"
 """Stands for BACKUP_URL as a destination."""
-HOW_TO_SET = "set BACKUP_URL in the env file: docs/recovery.md"
+HOW_TO_SET = "set BACKUP_URL in the env file: services/api/recovery.md"
 FACTS = re.compile(rf"(?P<id>{restore_point.ID.pattern})\.json")
 ARCHIVE = re.compile(rf"(?P<id>{restore_point.ID.pattern})\.tar({re.escape(secret_age.SUFFIX)})?")
 LEFTOVER_NAME = re.compile(

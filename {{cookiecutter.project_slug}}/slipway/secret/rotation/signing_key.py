@@ -176,8 +176,8 @@ def key_file(name: str, path: str, root: Path) -> Path:
         Refused: it names none.
     """
     if not path:
-        what = f"{name} is not set; it names the file of a key"
-        raise Refused(what, f"{name}=... inv env.rotate {SIGNING} (see docs/models.md)", code=2)
+        how = f"{name}=... inv env.rotate {SIGNING} (see services/api/models.md)"
+        raise Refused(f"{name} is not set; it names the file of a key", how, code=2)
     file = root / Path(path).expanduser()
     if not file.is_file():
         raise Refused(f"{name} names {path}, which is not a file", f"correct {name}", code=2)
@@ -202,7 +202,7 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
         if isinstance(key, Ed25519PrivateKey):
             return key
     what = f"{path} is not an Ed25519 private key in PEM"
-    raise Refused(what, "make one as docs/models.md describes")
+    raise Refused(what, "make one as services/api/models.md describes")
 
 
 def read_public_keys(path: Path) -> list[bytes]:
