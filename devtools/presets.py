@@ -81,7 +81,8 @@ def parts(folder: Path, preset: str) -> dict[str, list[str]]:
     """
     earlier, later = others(preset)
     there = needed(checked(preset)) - earlier
-    return {"lint": [], "tests": [REPOSITORY, *own_tests(folder, there - later)]}
+    mine = {*own_tests(folder, there - later)} - {*own_tests(folder, earlier)}
+    return {"lint": [], "tests": [REPOSITORY, *sorted(mine)]}
 
 
 def check(preset: str) -> int:

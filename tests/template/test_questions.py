@@ -35,6 +35,11 @@ def test_every_folder_of_services_is_in_the_table_and_the_other_way_round() -> N
     assert {path.name for path in places if path.is_dir()} == {*SETTINGS["__services"]}
 
 
+def test_the_table_lists_few_paths() -> None:
+    listed = [path for entry in SETTINGS["__services"].values() for path in entry.get("paths", ())]
+    assert len(listed) <= 22
+
+
 def test_every_owned_path_exists(template_files: set[str]) -> None:
     for service in SETTINGS["__services"]:
         for pattern in bake.owned_paths([service], "{{cookiecutter.package_name}}"):

@@ -18,7 +18,6 @@ from . import __version__, apikeys, logs, parts, predictions
 from .answers import Counting
 from .artifacts import ArtifactError
 from .bodylimit import BodyLimit
-from .console import AppError
 from .database import DatabaseError, transaction
 from .documentation import LIMIT_HEADERS, MODEL_HEADER, failures
 from .forecasting import HistoryError
@@ -38,6 +37,7 @@ from .schemas import (
 from .service import BehindError, Service
 from .serving import ModelError, NotLoadedError
 from .settings import ApiSettings, load
+from .shared.console import AppError
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from . import signing
-from .console import AppError, explain
-from .definitions import Kind
-from .formats import LOADERS
+from .shared.console import AppError, explain
+from .shared.definitions import Kind
+from .shared.formats import LOADERS
 from .signing import SignatureError
 
 SIGNATURE = ".sig"

@@ -18,14 +18,14 @@ from pydantic import BaseModel
 
 from . import observations
 from .artifacts import Part
-from .console import AppError, run
 from .database import make_engine, transaction
-from .definitions import Estimator, Floats, Target
 from .metrics import SCORES, measure
 from .observations import key_of
 from .problem import BASELINES, HORIZON, TARGETS, TIERS, Observation, step
 from .samples import Samples, samples
 from .settings import Settings, load
+from .shared.console import AppError, run
+from .shared.definitions import Estimator, Floats, Target
 from .training import FEWEST, SEED, baselines, fit, part
 
 WINDOWS = 5

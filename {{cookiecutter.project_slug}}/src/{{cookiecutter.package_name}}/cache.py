@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError
 from redis.retry import Retry
 
-from .console import progress
+from .shared.console import progress
 
 log = logging.getLogger(__name__)
 

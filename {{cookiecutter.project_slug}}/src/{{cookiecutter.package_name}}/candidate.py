@@ -18,10 +18,10 @@ import numpy as np
 
 from . import artifacts, gates, memory, serving
 from .artifacts import ArtifactError, Metadata
-from .console import AppError, run
-from .definitions import Interface
 from .serving import Model
 from .settings import Settings, load
+from .shared.console import AppError, run
+from .shared.definitions import Interface
 from .tiers import interfaces
 
 SHOWN = 12

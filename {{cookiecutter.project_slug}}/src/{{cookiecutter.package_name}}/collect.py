@@ -12,11 +12,11 @@ from pathlib import Path
 
 from . import observations
 from .cache import forget_predictions
-from .console import progress, run
 from .database import make_engine, transaction
 from .problem import HISTORY
-from .rowfiles import RefusedFileError, read
 from .settings import Settings, load
+from .shared.console import progress, run
+from .shared.rowfiles import RefusedFileError, read
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from .console import AppError
+from .shared.console import AppError
 
 log = logging.getLogger(__name__)
 

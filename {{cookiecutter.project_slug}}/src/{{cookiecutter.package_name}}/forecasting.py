@@ -8,12 +8,12 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from . import observations
-from .console import AppError
 from .observations import key_of
 from .problem import HISTORY, HORIZON, Key, Observation, step
 from .samples import features
 from .schemas import PredictRequest
 from .serving import Model
+from .shared.console import AppError
 
 
 class HistoryError(AppError):

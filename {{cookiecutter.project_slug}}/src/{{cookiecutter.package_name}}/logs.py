@@ -2,7 +2,7 @@
 
 import logging
 
-from . import masking
+from .shared import masking
 
 FORMAT = "%(levelname)s: %(message)s"
 SERVER = ("uvicorn", "uvicorn.error", "uvicorn.access")

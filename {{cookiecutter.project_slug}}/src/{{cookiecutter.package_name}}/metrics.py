@@ -1,6 +1,6 @@
 """How good forecasts are. `forecasts` and `truths` are arrays of one length, [n]."""
 
-from .definitions import Floats, Kind
+from .shared.definitions import Floats, Kind
 
 SCORES: dict[Kind, str] = {"probability": "brier", "quantity": "mae"}
 """The score a model is compared with baselines by; for all of them less is better."""

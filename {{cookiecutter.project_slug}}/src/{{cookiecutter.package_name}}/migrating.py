@@ -7,9 +7,9 @@ from alembic import context
 from alembic.operations.ops import MigrationScript
 from sqlalchemy import Connection
 
-from .console import AppError, progress
 from .database import make_engine, transaction
 from .settings import Settings, load
+from .shared.console import AppError, progress
 from .tables import Base, UtcDateTime
 
 

@@ -7,7 +7,6 @@ done already is not done again: rows that were loaded since stay as they are.
 
 from . import artifacts, observations, predictions
 from .collect import collect
-from .console import progress, run
 from .database import make_engine, transaction
 from .forecasting import Forecast, forecasts
 from .observations import keys
@@ -16,6 +15,7 @@ from .samples import Samples, samples
 from .serving import Model
 from .serving import load as load_model
 from .settings import Settings, load
+from .shared.console import progress, run
 
 
 def main() -> None:

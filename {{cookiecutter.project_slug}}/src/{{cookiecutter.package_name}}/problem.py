@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
-from .definitions import Baseline, Estimator, Feature, Forecaster, Kind, Target, Tier
+from .shared.definitions import Baseline, Estimator, Feature, Forecaster, Kind, Target, Tier
 
 
 def read_day(value: object) -> object:

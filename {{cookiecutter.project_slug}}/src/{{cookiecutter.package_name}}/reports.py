@@ -19,8 +19,8 @@ from pydantic import BaseModel, ValidationError
 
 from . import memory
 from .answers import BOUNDS, Answers, Count
-from .console import explain
 from .serving import RELOAD, Models, Place
+from .shared.console import explain
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from sqlalchemy import Engine
 from . import artifacts, observations, predictions, reports, serving
 from .answers import Answers
 from .cache import Link, PredictionCache, cache_key
-from .console import AppError, explain
 from .database import DatabaseError, make_engine, transaction
 from .exposition import KeepingCollector, ModelCollector
 from .forecasting import Forecast, forecast, history
@@ -23,6 +22,7 @@ from .reports import Lag, Reporter
 from .schemas import Check, PredictRequest, PredictResponse
 from .serving import Model, ModelError, Models
 from .settings import ApiSettings
+from .shared.console import AppError, explain
 from .watching import Watcher
 
 log = logging.getLogger(__name__)

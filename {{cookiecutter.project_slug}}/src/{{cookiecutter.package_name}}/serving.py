@@ -16,13 +16,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import artifacts, formats, memory
+from . import artifacts, memory
 from .artifacts import ArtifactError, Metadata
-from .console import AppError
-from .definitions import Interface
-from .formats import FormatError, Outputs, Run
 from .problem import TIERS
 from .settings import Settings
+from .shared import formats
+from .shared.console import AppError
+from .shared.definitions import Interface
+from .shared.formats import FormatError, Outputs, Run
 from .tiers import SERVED
 
 log = logging.getLogger(__name__)

@@ -24,9 +24,10 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from . import apikeys, masking
-from .console import AppError, run
-from .valuefiles import FileSecret, ValueFiles, read_all, variable
+from . import apikeys
+from .shared import masking
+from .shared.console import AppError, run
+from .shared.valuefiles import FileSecret, ValueFiles, read_all, variable
 
 Profile = Literal["dev", "staging", "prod"]
 Sections: TypeAlias = Mapping[str, Mapping[str, Any]]

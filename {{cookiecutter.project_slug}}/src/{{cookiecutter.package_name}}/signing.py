@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from .console import AppError, explain, run
+from .shared.console import AppError, explain, run
 
 COMMAND = f"PYTHONPATH=src python -m {__package__}.signing"
 PRIVATE, PUBLIC = "models.private.pem", "models.public.pem"

@@ -6,8 +6,8 @@ its link.
 """
 
 from . import parts
-from .definitions import Interface
 from .problem import FEATURES, TARGETS, TIERS
+from .shared.definitions import Interface
 
 SERVED = Interface(tuple(FEATURES), tuple(target.name for target in TARGETS))
 """What every model takes and gives that the API serves."""

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 
 from . import artifacts, observations
 from .artifacts import Golden, Metadata, Part, TargetMetrics
-from .console import AppError, progress, run
 from .database import make_engine, transaction
-from .definitions import Estimator, Floats, Target
-from .export import export
-from .formats import Outputs, onnx
 from .metrics import SCORES, measure
 from .problem import BASELINES, FEATURES, TARGETS, TIERS, Observation
 from .samples import Samples, samples, split
 from .settings import Settings, load
+from .shared.console import AppError, progress, run
+from .shared.definitions import Estimator, Floats, Target
+from .shared.export import export
+from .shared.formats import Outputs, onnx
 from .tiers import interfaces
 
 FEWEST = 40

@@ -26,12 +26,12 @@ from sqlalchemy import Connection, func, select
 from . import artifacts, forecasting, gates, serving
 from .artifacts import ArtifactError
 from .cache import connect
-from .console import AppError
 from .database import make_engine, transaction
 from .observations import key_of
 from .problem import KEY, TIERS
 from .schemas import PredictRequest
 from .settings import ApiSettings, SettingsError, load
+from .shared.console import AppError
 from .tables import observations
 
 MIGRATIONS = Path(__file__).parent / "migrations"

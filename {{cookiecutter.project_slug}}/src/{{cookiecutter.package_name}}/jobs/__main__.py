@@ -4,8 +4,8 @@ import argparse
 
 from redis.exceptions import RedisError
 
-from ..console import AppError, run
 from ..settings import Settings, load
+from ..shared.console import AppError, run
 from . import kinds
 from .store import Store
 

@@ -14,7 +14,7 @@ from dramatiq.middleware.threading import Interrupt, raise_thread_exception
 from pydantic import BaseModel, ValidationError
 from redis.exceptions import RedisError
 
-from .. import masking
+from ..shared import masking
 from .job import Cancelled, Job, Unrecoverable
 from .kinds import Kind
 from .store import RESULT_MAX, Claim, Store

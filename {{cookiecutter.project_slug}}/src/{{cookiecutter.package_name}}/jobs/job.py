@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from ..console import AppError
+from ..shared.console import AppError
 
 OFTEN = 0.2
 """Seconds between two reports of progress; those between them are not sent."""

@@ -21,8 +21,8 @@ from dramatiq.worker import Worker
 from redis.exceptions import RedisError
 
 from .. import logs
-from ..console import AppError, run
 from ..settings import Settings, load
+from ..shared.console import AppError, run
 from . import kinds
 from .attempts import Attempts, Function
 from .broker import ACTOR, Broker

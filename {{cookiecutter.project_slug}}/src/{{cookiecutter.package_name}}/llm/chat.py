@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import httpx2
 from pydantic import BaseModel, Field, ValidationError
 
-from .. import masking
+from ..shared import masking
 from .backends import MemberError, Prompt, Question
 from .configuration import VARIABLE, ChatMember, filled_in, secret
 

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from .. import masking
-from ..console import AppError, run
 from ..settings import chosen_profile, hint
-from ..valuefiles import FileSecret, read_all
+from ..shared import masking
+from ..shared.console import AppError, run
+from ..shared.valuefiles import FileSecret, read_all
 
 FILE = Path("config/llm_ensemble.yaml")
 SECTIONS = ("default", "dev", "staging", "prod")

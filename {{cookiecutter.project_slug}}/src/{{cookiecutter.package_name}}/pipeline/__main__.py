@@ -1,6 +1,6 @@
 """Run a stage: `python -m <package>.pipeline <stage> --series temp_max --interval 1d`."""
 
-from ..console import run
+from ..shared.console import run
 from .command import main
 
 if __name__ == "__main__":

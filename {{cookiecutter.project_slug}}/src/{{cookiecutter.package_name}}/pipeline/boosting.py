@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..console import AppError
-from ..definitions import Estimator
-from ..definitions import Floats as AnyFloats
-from ..formats import onnx
+from ..shared.console import AppError
+from ..shared.definitions import Estimator
+from ..shared.definitions import Floats as AnyFloats
+from ..shared.formats import onnx
 from . import features
 from .series import QUANTILES, Floats, Series, ordered
 
@@ -99,7 +99,7 @@ def values(
 def export(estimators: Mapping[str, Estimator], horizon: int) -> bytes:
     """Return the estimators as one ONNX graph with an output for each quantile."""
     del horizon  # the graph takes any step, and is asked for no other than it was fitted to
-    from ..export import export as to_graph  # noqa: PLC0415 - only here is anything converted
+    from ..shared.export import export as to_graph  # noqa: PLC0415 - only here is anything converted
 
     return to_graph(estimators, len(INPUTS))
 

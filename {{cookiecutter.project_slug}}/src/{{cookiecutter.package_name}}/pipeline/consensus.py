@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from ..console import AppError, explain
+from ..shared.console import AppError, explain
 from .decisions import Consensus, Decision, Forecasts, Opinion, decide
 from .series import QUANTILES, Floats
 from .work import Work

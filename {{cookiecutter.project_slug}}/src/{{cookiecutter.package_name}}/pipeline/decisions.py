@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..console import AppError
+from ..shared.console import AppError
 from .rules import Interval
 from .series import Floats, Series
 from .work import Work

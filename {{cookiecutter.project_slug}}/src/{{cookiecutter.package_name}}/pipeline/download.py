@@ -13,7 +13,7 @@ from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Retry, Timeout,
 from urllib3.exceptions import HTTPError, LocationParseError, LocationValueError, MaxRetryError
 from urllib3.util import Url, parse_url
 
-from ..console import AppError, explain, progress
+from ..shared.console import AppError, explain, progress
 
 SCHEMES = ("http", "https")
 PIECE = 65_536

@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, pstdev
 
-from ..console import AppError
-from ..rowfiles import read
+from ..shared.console import AppError
+from ..shared.rowfiles import read
 from .points import Point, daily, weekly
 from .work import Work
 from .writing import read_table, replace_table

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..console import AppError
-from ..formats import FormatError
+from ..shared.console import AppError
+from ..shared.formats import FormatError
 from .folds import Fold, fold, lines, means, rolling
 from .forecasters import MODELS
 from .series import Floats, Series, load

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..console import AppError
+from ..shared.console import AppError
 from .errors import measures, naive_error
 from .forecasters import fit_all
 from .series import QUANTILES, Floats, Series, load

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ..console import AppError
+from ..shared.console import AppError
 from . import boosting, temporal
 from .series import QUANTILES, Floats, Series
 

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar
 
-from ..console import AppError
+from ..shared.console import AppError
 from . import rules
 from .work import ARTIFACTS, DATA, INTERVALS, Work, folder
 

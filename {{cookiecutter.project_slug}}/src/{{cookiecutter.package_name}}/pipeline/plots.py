@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..console import AppError, progress, run
+from ..shared.console import AppError, progress, run
 from . import options
 from .drawing import consensus, evaluation, qualitative
 from .page import Shown, written

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from ..console import AppError
 from ..problem import Observation
+from ..shared.console import AppError
 
 AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
     "highest": max,

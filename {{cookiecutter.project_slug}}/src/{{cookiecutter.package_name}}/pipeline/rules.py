@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..console import AppError, explain
 from ..problem import Observation
+from ..shared.console import AppError, explain
 
 FILE = Path("config/pipeline.yaml")
 

@@ -12,8 +12,8 @@ import os
 import time
 from pathlib import Path
 
-from ..console import AppError, explain
-from ..valuefiles import read_all
+from ..shared.console import AppError, explain
+from ..shared.valuefiles import read_all
 from .download import Download, Limits, fetch_url
 from .work import Work
 from .writing import replace

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from ..console import progress
+from ..shared.console import progress
 from . import options
 from .work import Work
 

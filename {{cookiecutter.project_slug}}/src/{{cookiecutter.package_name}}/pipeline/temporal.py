@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ..console import AppError
+from ..shared.console import AppError
 from . import features
 from .series import QUANTILES, Floats, Series, ordered
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from ..console import AppError
+from ..shared.console import AppError
 from .consensus import past
 from .decisions import Decision, Forecasts, decide, forecasts_of
 from .fitting import held_out

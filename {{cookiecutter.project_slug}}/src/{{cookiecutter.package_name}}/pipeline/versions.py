@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..console import AppError, explain
+from ..shared.console import AppError, explain
 from .series import QUANTILES
 from .work import Work
 

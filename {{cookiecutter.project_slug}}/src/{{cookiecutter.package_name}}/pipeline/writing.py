@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..console import AppError, explain
+from ..shared.console import AppError, explain
 
 
 def replace(file: Path, content: bytes) -> bool:

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from stable_baselines3 import PPO
 
 from .. import artifacts
-from ..console import AppError
+from ..shared.console import AppError
 from .environment import Umbrella
 
 POLICY, OPTIMIZER = "policy/", "optimizer/"

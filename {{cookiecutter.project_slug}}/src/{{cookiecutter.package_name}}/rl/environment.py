@@ -18,10 +18,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from ..artifacts import Part
-from ..console import AppError
 from ..problem import FEATURES, HISTORY, Key, step
-from ..rowfiles import read
 from ..samples import Samples, samples, split
+from ..shared.console import AppError
+from ..shared.rowfiles import read
 
 RAIN = "rain"
 """The target of the problem that tells whether a day was rainy."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from ..console import AppError
 from ..settings import Settings
+from ..shared.console import AppError
 
 CHECKPOINT = "checkpoint.safetensors"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

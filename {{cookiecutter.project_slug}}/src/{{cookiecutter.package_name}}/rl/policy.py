@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, checker, helper, numpy_helper
 
-from .. import artifacts, formats
+from .. import artifacts
 from ..artifacts import Golden, Metadata
-from ..formats import INPUT
 from ..problem import FEATURES
 from ..settings import Settings
+from ..shared import formats
+from ..shared.formats import INPUT
 from .environment import CARRY, Days
 from .evaluation import Policy, evaluate
 from .tiers import TARGET, TIER

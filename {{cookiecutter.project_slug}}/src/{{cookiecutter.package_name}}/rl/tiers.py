@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from ..definitions import Interface
 from ..problem import FEATURES
+from ..shared.definitions import Interface
 
 TIER = "umbrella"
 TARGET = "carry"

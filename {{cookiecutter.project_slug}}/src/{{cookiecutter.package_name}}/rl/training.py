@@ -26,10 +26,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from .. import formats
 from ..artifacts import Metadata
-from ..console import AppError, progress, run
 from ..settings import Settings, load
+from ..shared import formats
+from ..shared.console import AppError, progress, run
 from . import checkpoint, policy
 from .environment import Days, Umbrella, days
 from .kinds import SEED, STEPS, TrainPolicy

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from .. import artifacts, formats
+from .. import artifacts
 from ..artifacts import Metadata
 from ..jobs.job import Job, Unrecoverable
 from ..settings import Settings, load
+from ..shared import formats
 from .environment import days
 from .evaluation import evaluate
 from .kinds import EvaluatePolicy, TrainPolicy

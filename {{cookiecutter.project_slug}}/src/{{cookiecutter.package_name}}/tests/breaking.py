@@ -2,8 +2,8 @@
 
 import os
 
-from ..console import run
 from ..settings import Settings, load
+from ..shared.console import run
 
 
 def main() -> None:

@@ -27,12 +27,11 @@ from .. import artifacts, prepare
 from ..artifacts import Metadata
 from ..cache import connect
 from ..collect import collect
-from ..console import AppError
 from ..database import make_engine, transaction
-from ..definitions import Estimator
 from ..problem import EXAMPLE, FEATURES, KEY, TARGETS, TIERS, Observation, step
 from ..settings import ApiSettings, Settings, load
-from ..valuefiles import variable
+from ..shared.definitions import Estimator
+from ..shared.valuefiles import variable
 
 PACKAGE = Path(__file__).absolute().parents[1]
 ROOT = PACKAGE.parents[1]
@@ -295,13 +294,6 @@ def engine(empty_database: SecretStr) -> Iterator[Engine]:
     made = make_engine(empty_database)
     yield made
     made.dispose()
-
-
-def refused(action: Callable[[], object], kind: type[AppError] = AppError) -> str:
-    """Return the message of the expected failure of an action."""
-    with pytest.raises(kind) as caught:
-        action()
-    return str(caught.value)
 
 
 def example_rows(count: int) -> list[Observation]:

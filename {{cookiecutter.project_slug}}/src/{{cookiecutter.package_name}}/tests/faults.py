@@ -1,8 +1,5 @@
 """Models that are wrong in one way each, made of a model that is right."""
 
-import os
-import pickle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +7,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from ..formats import INPUT
 from ..problem import TARGETS
+from ..shared.formats import INPUT
 
 NEAR = np.float32(1e-4)
 """How near features are to those that a fault is about."""
@@ -84,17 +81,3 @@ def faulty(content: bytes, constants: dict[str, Any], nodes: list[onnx.NodeProto
     )
     model.graph.node.extend(nodes)
     return bytes(model.SerializeToString())
-
-
-class Payload:
-    """Leaves a file behind where it is unpickled."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.file),)
-
-
-def malicious(file: Path) -> bytes:
-    return pickle.dumps(Payload(file))

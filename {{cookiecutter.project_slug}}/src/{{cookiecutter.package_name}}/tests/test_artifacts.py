@@ -11,8 +11,9 @@ import pytest
 
 from .. import artifacts, signing
 from ..artifacts import ArtifactError, Metadata
-from ..formats import LOADERS
-from .conftest import PACKAGE, refused
+from ..shared.formats import LOADERS
+from ..shared.tests.conftest import refused
+from .conftest import PACKAGE
 
 
 def metadata(version: str = "v1.0", content: bytes = b"one") -> Metadata:

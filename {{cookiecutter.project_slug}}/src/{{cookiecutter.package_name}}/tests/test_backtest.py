@@ -12,8 +12,8 @@ from ..observations import key_of, newest
 from ..problem import BASELINES, HORIZON, TARGETS, TIERS, Observation, step
 from ..samples import samples
 from ..settings import ApiSettings
+from ..shared.tests.conftest import refused
 from ..training import FEWEST, fit
-from .conftest import refused
 
 TIER = next(iter(TIERS))
 WINDOWS, SIZE = 2, 10

@@ -18,7 +18,7 @@ from .. import cache as module
 from ..cache import CacheDownError, Link, PredictionCache, cache_key, connect, forget_predictions
 from ..ratelimit import RateLimiter
 from ..settings import usable_redis
-from ..valuefiles import FileSecret
+from ..shared.valuefiles import FileSecret
 from .conftest import Asking, free_port, replace
 
 

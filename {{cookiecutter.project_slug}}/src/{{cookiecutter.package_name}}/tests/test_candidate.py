@@ -9,10 +9,11 @@ import numpy as np
 
 from .. import artifacts, memory, signing
 from ..artifacts import Metadata
-from ..definitions import Estimator
 from ..gates import CALIBRATION
 from ..problem import FEATURES, TARGETS
 from ..settings import ApiSettings
+from ..shared.definitions import Estimator
+from ..shared.tests.conftest import malicious
 from . import faults
 from .conftest import TIER, another, module, served
 from .test_serving import content, dumped, golden, nan_stored
@@ -174,7 +175,7 @@ def test_where_nothing_is_served_there_is_nothing_to_compare_with(settings: ApiS
 
 def test_a_malicious_pickle_does_not_run(settings: ApiSettings) -> None:
     trace = settings.models_dir / "trace"
-    another(settings, faults.malicious(trace), ".pkl")
+    another(settings, malicious(trace), ".pkl")
     name, why = refusal()
     assert name == "load"
     assert "set allow_executable_models: true in config/settings.yaml" in why

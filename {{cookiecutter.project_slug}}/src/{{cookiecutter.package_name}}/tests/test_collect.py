@@ -9,9 +9,10 @@ from ..collect import collect, main
 from ..database import make_engine, transaction
 from ..observations import key_of, newest
 from ..problem import HISTORY, KEY, Observation
-from ..rowfiles import RefusedFileError, read
 from ..settings import Settings, load
-from .conftest import DATA, example_rows, migrate, refused
+from ..shared.rowfiles import RefusedFileError, read
+from ..shared.tests.conftest import refused
+from .conftest import DATA, example_rows, migrate
 
 ROWS = example_rows(4)
 

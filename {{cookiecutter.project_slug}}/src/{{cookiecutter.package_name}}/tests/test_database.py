@@ -14,8 +14,9 @@ from sqlalchemy import Engine, text
 
 from ..database import DatabaseError, make_engine, transaction
 from ..settings import usable_database
-from ..valuefiles import FileSecret
-from .conftest import Asking, free_port, refused, replace
+from ..shared.tests.conftest import refused
+from ..shared.valuefiles import FileSecret
+from .conftest import Asking, free_port, replace
 
 
 def count(engine: Engine) -> int:

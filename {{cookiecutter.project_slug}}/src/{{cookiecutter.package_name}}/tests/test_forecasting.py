@@ -11,7 +11,8 @@ from ..samples import features, samples
 from ..schemas import PredictRequest
 from ..serving import load as load_model
 from ..settings import ApiSettings
-from .conftest import example_rows, refused
+from ..shared.tests.conftest import refused
+from .conftest import example_rows
 
 ROWS = example_rows(HISTORY + 3)
 TIER = next(iter(TIERS))

@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from .. import artifacts, prepare
-from ..console import AppError
 from ..database import make_engine, transaction
 from ..observations import newest, store
 from ..predictions import newest as newest_predictions
@@ -14,9 +13,11 @@ from ..problem import TIERS
 from ..samples import samples, split
 from ..serving import load as load_model
 from ..settings import ApiSettings
+from ..shared.console import AppError
+from ..shared.tests.conftest import refused
 from ..tables import Prediction, observations
 from ..training import train
-from .conftest import PACKAGE, changed, refused
+from .conftest import PACKAGE, changed
 
 TIER = next(iter(TIERS))
 

@@ -8,7 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from .. import artifacts
-from ..definitions import Target
 from ..problem import (
     EXAMPLE,
     FEATURES,
@@ -21,10 +20,12 @@ from ..problem import (
     persistence,
     step,
 )
-from ..rowfiles import read
 from ..samples import samples
+from ..shared.definitions import Target
+from ..shared.rowfiles import read
+from ..shared.tests.conftest import refused
 from ..training import fit
-from .conftest import DATA, example_rows, refused
+from .conftest import DATA, example_rows
 
 RAIN, TEMP_MAX = TARGETS
 GOOD = EXAMPLE.model_dump(mode="json")

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from .. import samples as module
-from ..definitions import Target
 from ..observations import key_of
 from ..problem import FEATURES, HISTORY, HORIZON, TARGETS, Observation, step
-from ..rowfiles import read
 from ..samples import Samples, features, samples, split, truths
+from ..shared.definitions import Target
+from ..shared.rowfiles import read
 from .conftest import DATA, example_rows
 
 WHOLE = HISTORY + HORIZON

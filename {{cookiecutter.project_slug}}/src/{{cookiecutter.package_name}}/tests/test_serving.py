@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from .. import artifacts, memory, reports, serving, signing
 from ..artifacts import ArtifactError, Metadata
-from ..definitions import Estimator
 from ..problem import FEATURES, TARGETS, TIERS
 from ..serving import Model, ModelError, Models, NotLoadedError
 from ..settings import ApiSettings
+from ..shared.definitions import Estimator
+from ..shared.tests.conftest import malicious, refused
 from . import faults
-from .conftest import TIER, another, point, refused, served
+from .conftest import TIER, another, point, served
 
 LAST = list(TIERS)[-1]
 ELSEWHERE = np.full(len(FEATURES), 0.5, np.float32)
@@ -150,7 +151,7 @@ def too_big(settings: ApiSettings) -> str:
 
 
 def a_pickle(settings: ApiSettings) -> str:
-    return another(settings, faults.malicious(settings.models_dir / "trace"), ".pkl").file
+    return another(settings, malicious(settings.models_dir / "trace"), ".pkl").file
 
 
 def a_format(settings: ApiSettings) -> str:
@@ -250,9 +251,9 @@ def test_what_runs_code_is_loaded_where_that_is_allowed_and_its_checksum_holds(
 
 def test_where_it_is_allowed_only_what_was_written_is_run(settings: ApiSettings) -> None:
     allowed = settings.model_copy(update={"allow_executable_models": True})
-    written = another(settings, faults.malicious(settings.models_dir / "trace"), ".pkl")
+    written = another(settings, malicious(settings.models_dir / "trace"), ".pkl")
     file = settings.models_dir / written.file
-    file.write_bytes(faults.malicious(settings.models_dir / "other"))
+    file.write_bytes(malicious(settings.models_dir / "other"))
     artifacts.point(settings.models_dir, written)
     assert "was changed" in refused(lambda: serving.load(allowed, TIER), ArtifactError)
     assert not (settings.models_dir / "other").exists()

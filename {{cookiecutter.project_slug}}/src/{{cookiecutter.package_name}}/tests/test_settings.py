@@ -3,11 +3,14 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from ..settings import ApiSettings, Settings, SettingsError, load
-from .conftest import API_KEY, PACKAGE, ROOT, refused
+from ..shared.masking import MASK
+from ..shared.tests.conftest import refused
+from .conftest import API_KEY, PACKAGE, ROOT
 
 GOOD = """
 default: {log_level: info, data_file: data.csv, models_dir: models, rate_limit_per_minute: 100,
@@ -379,6 +382,18 @@ def test_a_process_ends_with_one_readable_message_and_exit_code_2(arguments: lis
     assert result.stderr.startswith("error: these settings cannot be used:")
     assert "environment variable LOG_LEVEL" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_process_that_ends_with_a_traceback_tells_no_secret(variables: dict[str, str]) -> None:
+    """Have something break that no one expects, with two secrets in its message."""
+    secret = f"pä%s/'\"\\ @:{uuid.uuid4().hex}"
+    url = f"postgresql://app:{quote(secret, safe='')}@127.0.0.1:1/app"
+    broken = process(f"{PACKAGE.name}.tests.breaking", DATABASE_URL=url, PASSWORD=secret)
+    assert broken.returncode == 1
+    assert "Traceback" in broken.stderr
+    assert f"RuntimeError: {MASK} {MASK} postgresql://app:{MASK}@127.0.0.1:1/app" in broken.stderr
+    for value in (secret, quote(secret, safe=""), variables["API_KEY"]):
+        assert value not in broken.stderr + broken.stdout
 
 
 def test_a_check_of_good_settings_says_that_they_are() -> None:

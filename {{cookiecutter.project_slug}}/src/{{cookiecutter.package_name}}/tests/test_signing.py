@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from .. import artifacts, signing
+from ..shared.tests.conftest import refused
 from ..signing import SignatureError
-from .conftest import module, refused
+from .conftest import module
 from .test_artifacts import metadata
 
 

@@ -7,18 +7,18 @@ from numpy.typing import NDArray
 
 from .. import artifacts, signing, training
 from ..artifacts import Metadata, TargetMetrics
-from ..console import AppError
 from ..database import make_engine, transaction
-from ..definitions import Floats, Tier
-from ..formats import Outputs
 from ..metrics import SCORES, measure
 from ..observations import newest
 from ..problem import BASELINES, FEATURES, TARGETS, TIERS
 from ..samples import samples, split
 from ..serving import load as load_model
 from ..settings import ApiSettings
+from ..shared.console import AppError
+from ..shared.definitions import Floats, Tier
+from ..shared.formats import Outputs
+from ..shared.tests.conftest import refused
 from ..training import check_export, design, main, rows_of, table, train
-from .conftest import refused
 
 TIER = next(iter(TIERS))
 

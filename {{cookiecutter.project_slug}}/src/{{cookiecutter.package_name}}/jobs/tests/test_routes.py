@@ -15,7 +15,8 @@ from pydantic import SecretStr
 
 from ...api import create_app
 from ...settings import ApiSettings, load
-from ...tests.conftest import API_KEY, PACKAGE, free_port, refused, wait_until
+from ...shared.tests.conftest import refused
+from ...tests.conftest import API_KEY, PACKAGE, free_port, wait_until
 from .. import __main__ as operating
 from .. import kinds, routes
 from ..store import Store

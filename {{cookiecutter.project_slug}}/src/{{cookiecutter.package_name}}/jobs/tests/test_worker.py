@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ...tests.conftest import module, refused, wait_until
+from ...shared.tests.conftest import refused
+from ...tests.conftest import module, wait_until
 from .. import healthy
 from ..store import Priority, Store
 from ..worker import concurrency

@@ -1,6 +1,6 @@
 """A worker of the kinds of the tests: `python -m <package>.jobs.tests.working tests`."""
 
-from ...console import run
+from ...shared.console import run
 from .. import attempts, kinds, worker
 from .kinds import NAMED
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ... import masking
+from ...shared import masking
 from .. import configuration
 from ..configuration import ChatMember, ConfigurationError, ProcessMember, load
 

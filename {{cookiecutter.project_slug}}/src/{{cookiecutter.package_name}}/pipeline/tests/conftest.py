@@ -1,7 +1,7 @@
 """A series to work on, a source that misbehaves as asked, and no variable of the developer's."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from ...console import AppError
 from .. import rules
 from ..source import KEYS
 from ..work import Work
@@ -35,13 +34,6 @@ def work(tmp_path: Path) -> Work:
 def make_work(folder: Path, series: str = "temp_max", interval: rules.Interval = "1w") -> Work:
     name = f"{series}-{interval}"
     return Work(series, interval, rules.load(), folder / "data" / name, folder / "artifacts" / name)
-
-
-def refused(call: Callable[[], object], kind: type[AppError] = AppError) -> str:
-    """Return the message of what a call raises."""
-    with pytest.raises(kind) as caught:
-        call()
-    return str(caught.value)
 
 
 @dataclass

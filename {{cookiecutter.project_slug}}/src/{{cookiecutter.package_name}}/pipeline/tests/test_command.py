@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from ...shared.tests.conftest import refused
 from .. import command, rules
 from ..options import UsageError
 from ..rules import RulesError
 from ..stages import STAGES, execute, run_stage
-from .conftest import ROOT, refused
+from .conftest import ROOT
 
 PACKAGE = Path(__file__).absolute().parents[2].name
 COMMON = ["--series", "wind", "--interval", "1d"]

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ...shared.tests.conftest import refused
 from ..consensus import NAMES, live, past
 from ..decisions import Forecasts, Opinion, below, beyond, decide, shares
 from ..work import Work
 from ..writing import replace_json, replace_table
-from .conftest import make_work, refused
+from .conftest import make_work
 
 DATES = ["2024-07-01", "2024-07-08"]
 PATHS = {

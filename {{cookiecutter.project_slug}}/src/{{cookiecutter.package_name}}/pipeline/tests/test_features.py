@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ...problem import Observation
-from ...rowfiles import RefusedFileError
+from ...shared.rowfiles import RefusedFileError
+from ...shared.tests.conftest import refused
 from ..features import FEATURES, NAMES, PAST, load, process, table
 from ..points import Point, daily, weekly
 from ..rules import Interval
 from ..work import Work
-from .conftest import SHIPPED, make_work, refused
+from .conftest import SHIPPED, make_work
 
 FIRST = dt.date(2024, 1, 1)  # a Monday
 

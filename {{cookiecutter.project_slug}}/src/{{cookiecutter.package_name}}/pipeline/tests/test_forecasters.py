@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ...shared.tests.conftest import refused
 from ..errors import absolute_scaled, covered, naive_error, pinball
 from ..features import NAMES, table
 from ..fitting import FACTS, forecasts, read, train
@@ -18,7 +19,7 @@ from ..points import Point
 from ..series import Floats, Series
 from ..work import Work
 from ..writing import replace_table
-from .conftest import make_work, refused
+from .conftest import make_work
 
 FIRST = dt.date(2020, 1, 6)  # a Monday
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ...console import AppError
+from ...shared.console import AppError
 from .. import forecasters, paths, plots, rules, stages
 from ..drawing import qualitative, style
 from ..page import Shown, Table, section

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from ...shared.tests.conftest import refused
 from .. import download
 from ..source import fetch
 from ..work import Work
-from .conftest import SHIPPED, Answer, Source, refused
+from .conftest import SHIPPED, Answer, Source
 
 BODY = bytes(range(256)) * 1000
 TAG = {"ETag": '"one"'}

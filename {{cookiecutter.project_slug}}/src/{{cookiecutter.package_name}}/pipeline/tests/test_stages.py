@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ...shared.tests.conftest import refused
 from .. import verdicts
 from ..decisions import Forecasts, decide
 from ..rules import Interval
@@ -16,7 +17,7 @@ from ..stages import STAGES, run_stage
 from ..verdicts import past_origins, score
 from ..work import Work
 from ..writing import json_line
-from .conftest import make_work, refused
+from .conftest import make_work
 
 SHORT = ["--horizon", "2"]
 OPTIONS: dict[str, Sequence[str]] = {

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ...shared.tests.conftest import refused
 from .. import temporal
 from ..features import NAMES, table
 from ..fitting import read, train
@@ -14,7 +15,7 @@ from ..points import Point
 from ..series import load
 from ..work import Work
 from ..writing import replace_table
-from .conftest import make_work, refused
+from .conftest import make_work
 from .test_forecasters import FIRST, values
 
 ASKED = Namespace(model="tft", horizon=3, seed=1, folds=1, fold_size=5)

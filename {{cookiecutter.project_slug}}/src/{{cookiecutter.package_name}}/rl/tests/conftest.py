@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ...settings import Settings, load
+from ...shared.valuefiles import variable
 from ...tests.conftest import DATA, ROOT
-from ...valuefiles import variable
 from ..environment import Days, days
 
 NO_TORCH = "what trains is not installed: pip install -r services/worker-rl/torch.txt"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from ...tests.conftest import refused
+from ...shared.tests.conftest import refused
 from ..environment import CARRY, EPISODE, LEAVE, VAIN, WET, Days, Umbrella, cost, days
 
 

@@ -7,12 +7,14 @@ import pytest
 
 from slipway.models import registry
 
-from ... import artifacts, formats, memory
+from ... import artifacts, memory
 from ...artifacts import Metadata
 from ...candidate import Candidate, checked
 from ...problem import FEATURES
 from ...settings import Settings
-from ...tests.conftest import module, refused
+from ...shared import formats
+from ...shared.tests.conftest import refused
+from ...tests.conftest import module
 from ..environment import VAIN, WET, Days
 from ..policy import Network, Training, decisions, export, publish
 from ..tiers import TARGET, TIER

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ...settings import Settings
-from ...tests.conftest import PACKAGE, refused
+from ...shared.tests.conftest import refused
+from ...tests.conftest import PACKAGE
 from ..environment import Days
 from ..places import Places
 from ..policy import Network

@@ -16,7 +16,8 @@ from ...jobs.kinds import installed
 from ...jobs.store import Store
 from ...jobs.tests.conftest import await_end, project, store
 from ...settings import Settings, load
-from ...tests.conftest import PACKAGE, redis_server, redis_url, refused, variables, wait_until
+from ...shared.tests.conftest import refused
+from ...tests.conftest import PACKAGE, redis_server, redis_url, variables, wait_until
 from .. import work
 from ..environment import Days
 from ..kinds import QUEUE, EvaluatePolicy, TrainPolicy

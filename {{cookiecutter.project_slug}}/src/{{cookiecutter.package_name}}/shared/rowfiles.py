@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ..problem import KEY, Key, Observation
 from .console import AppError, explain
-from .problem import KEY, Key, Observation
 
 SHOWN = 20
 """Refused rows named in a message; `--json` has all."""

@@ -7,8 +7,7 @@ import skops.io
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from ..formats import EXECUTABLE, LOADERS, FormatError, check_allowed, load
-from .conftest import refused
-from .faults import malicious
+from .conftest import malicious, refused
 
 FEATURES = np.random.default_rng(1).normal(size=(60, 3)).astype(np.float32)
 ESTIMATORS = {

@@ -5,18 +5,21 @@ from pathlib import Path
 import pytest
 
 from ..console import AppError, explain, progress, run
-from ..settings import SettingsError
+
+
+class OtherError(AppError):
+    exit_code = 2
 
 
 def test_an_expected_failure_is_its_message_and_exit_code(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def main() -> None:
-        raise SettingsError("no good")
+        raise OtherError("no good")
 
     with pytest.raises(SystemExit) as end:
         run(main)
-    assert end.value.code == SettingsError.exit_code != AppError.exit_code
+    assert end.value.code == OtherError.exit_code != AppError.exit_code
     assert capsys.readouterr().err == "error: no good\n"
 
 

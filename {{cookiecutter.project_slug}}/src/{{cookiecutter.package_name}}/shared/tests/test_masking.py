@@ -9,7 +9,6 @@ import pytest
 
 from .. import masking
 from ..masking import MASK, MaskedStream, MaskingFormatter, learn, masked, parts
-from .conftest import module
 
 
 @pytest.fixture(autouse=True)
@@ -112,16 +111,3 @@ def test_a_value_that_is_learnt_later_is_masked_too(secret: str, written: io.Str
     learn([secret])
     logging.getLogger("someone.else").error("%s", secret)
     assert secret not in written.getvalue()
-
-
-def test_a_process_that_ends_with_a_traceback_tells_no_secret(
-    variables: dict[str, str], secret: str
-) -> None:
-    """Have something break that no one expects, with two secrets in its message."""
-    url = f"postgresql://app:{quote(secret, safe='')}@127.0.0.1:1/app"
-    broken = module("tests.breaking", DATABASE_URL=url, PASSWORD=secret)
-    assert broken.returncode == 1
-    assert "Traceback" in broken.stderr
-    assert f"RuntimeError: {MASK} {MASK} postgresql://app:{MASK}@127.0.0.1:1/app" in broken.stderr
-    for value in (secret, quote(secret, safe=""), variables["API_KEY"]):
-        assert value not in broken.stderr + broken.stdout

@@ -1,0 +1,1 @@
+"""Tests of what the parts of the application have in common."""
