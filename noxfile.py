@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import nox
@@ -43,6 +44,25 @@ def install(session: nox.Session, *, compiled: bool = True) -> None:
     session.install("--require-hashes", "-r", "requirements-dev.txt")
 
 
+def run_together(session: nox.Session, first: list[str], *others: list[str]) -> None:
+    """Run commands at the same time; what the others print is shown after what the first prints."""
+    paths = os.pathsep.join([*(session.bin_paths or ()), os.environ["PATH"]])
+    variables = os.environ | {"PATH": paths}
+    with ExitStack() as files:
+        printed = [files.enter_context(tempfile.TemporaryFile("w+")) for _ in others]
+        running = [
+            subprocess.Popen(command, stdout=file, stderr=file, env=variables)
+            for command, file in zip(others, printed, strict=True)
+        ]
+        codes = [subprocess.run(first, env=variables, check=False).returncode]
+        codes += [process.wait() for process in running]
+        for file in printed:
+            file.seek(0)
+            shutil.copyfileobj(file, sys.stdout)
+    if any(codes):
+        session.error(f"exit codes {codes}")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check code, scripts and workflows, the template's in place too; search for secrets."""
@@ -67,8 +87,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types, those of slipway/ and of the template in place too."""
     install(session, compiled=False)
-    session.run("mypy")
-    session.run("python", "-m", "devtools.inplace")
+    run_together(session, ["mypy"], ["python", "-m", "devtools.inplace"])
 
 
 @nox.session
@@ -97,16 +116,9 @@ def projects(session: nox.Session) -> None:
     named = session.posargs or presets
     first, *others = sorted(named, key=presets.index)
     check = [sys.executable, "-m", "devtools.presets"]
-    # The first waits for containers much of the time. What the others print is shown after it.
-    with tempfile.TemporaryFile("w+") as printed:
-        lane = [*check, *others, "--beside", first]
-        beside = subprocess.Popen(lane, stdout=printed, stderr=printed) if others else None
-        codes = [subprocess.run([*check, first], check=False).returncode]
-        codes += [beside.wait()] if beside else []
-        printed.seek(0)
-        shutil.copyfileobj(printed, sys.stdout)
-    if any(codes):
-        session.error(f"{' and '.join(named)}: exit codes {codes}")
+    # The first waits for containers much of the time.
+    beside = [[*check, *others, "--beside", first]] if others else []
+    run_together(session, [*check, first], *beside)
 
 
 @nox.session

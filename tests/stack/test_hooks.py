@@ -110,10 +110,11 @@ def test_no_secret_is_handed_over_or_printed(
 
 
 def test_a_misspelled_hook_is_found(tmp_path: Path) -> None:
-    assert hooks.unknown_files(tmp_path) == []
-    for name in ("README.md", hooks.POST_DEPLOY, "post_promote"):
+    assert hooks.misspelled_hooks(tmp_path) == {}
+    for name in ("README.md", "lib.sh", hooks.POST_DEPLOY, "post_promote", "pre-deploy.sh"):
         add_hook(tmp_path, name, "")
-    assert hooks.unknown_files(tmp_path) == ["post_promote"]
+    expected = {"post_promote": "post-promote", "pre-deploy.sh": "pre-deploy"}
+    assert hooks.misspelled_hooks(tmp_path) == expected
 
 
 def test_a_deployment_is_stopped_before_anything_is_started(scratch: Scratch) -> None:

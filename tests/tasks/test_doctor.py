@@ -14,6 +14,7 @@ from slipway.core import journal
 from slipway.tasks.findings import check_machine
 from tests.support import restore_points
 from tests.support.scratch import SCHEMA
+from tests.support.user_hooks import add_hook
 
 if TYPE_CHECKING:
     from slipway.core.errors import Finding
@@ -30,6 +31,14 @@ def test_a_fresh_repository_is_told_what_to_type(scratch: Scratch) -> None:
     assert (found["env"].state, found["env"].fix) == ("warn", "inv env.init --profile dev")
     assert (found["models"].state, found["stack"].state) == ("warn", "ok")
     assert scratch.inv("doctor").returncode == 0
+
+
+def test_a_misspelled_hook_is_told_with_its_right_name(scratch: Scratch) -> None:
+    assert "hooks" not in findings(scratch)
+    add_hook(scratch.root, "pre-deplyo")
+    found = findings(scratch)["hooks"]
+    assert (found.state, found.detail) == ("warn", "hooks/pre-deplyo is never run")
+    assert found.fix == "mv hooks/pre-deplyo hooks/pre-deploy"
 
 
 def test_what_services_do_without_is_not_asked_for(scratch: Scratch) -> None:

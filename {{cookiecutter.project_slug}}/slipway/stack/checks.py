@@ -11,7 +11,7 @@ from slipway.config import values
 from slipway.config.schema import COMPOSE, LOCAL
 from slipway.core import shell
 from slipway.core.errors import Finding, Refused
-from slipway.stack import health, services
+from slipway.stack import health, hooks, services
 from slipway.stack.engines import choose_engine, engine_name
 
 if TYPE_CHECKING:
@@ -95,6 +95,12 @@ def disk_state(free: int) -> str:
     if free >= ENOUGH_DISK:
         return "ok"
     return "warn" if free >= TOO_LITTLE_DISK else "fail"
+
+
+def check_hooks(machine: Machine) -> Iterator[Finding]:
+    for name, meant in hooks.misspelled_hooks(machine.project.root).items():
+        fix = f"mv hooks/{name} hooks/{meant}"
+        yield Finding("hooks", "warn", f"hooks/{name} is never run", fix)
 
 
 def check_settings(machine: Machine) -> Iterator[Finding]:

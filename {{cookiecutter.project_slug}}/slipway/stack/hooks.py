@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from slipway.core import journal, output, shell
@@ -26,8 +27,6 @@ POST_PROMOTE, POST_BACKUP = "post-promote", "post-backup"
 NAMES = (PRE_DEPLOY, POST_DEPLOY, POST_PROMOTE, POST_BACKUP)
 LIMIT = 300.0
 """Seconds that a hook may take."""
-ABOUT = ("README.md", ".gitkeep")
-"""Files in the folder that are no hooks."""
 
 
 def run_before(name: str, change: Change) -> None:
@@ -80,8 +79,9 @@ def _run(path: Path, entry: dict[str, Any], fix: str = "") -> None:
         raise Refused(f"{shown} failed with exit code {done.code}{last}", fix)
 
 
-def unknown_files(root: Path) -> list[str]:
-    """Return the files in hooks/ that nothing runs, such as one whose name is misspelled."""
+def misspelled_hooks(root: Path) -> dict[str, str]:
+    """Return the files in hooks/ that nothing runs, but whose names are close to a hook's."""
     folder = root / FOLDER
-    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-    return sorted(name for name in names if name not in (*NAMES, *ABOUT))
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    close = {name: get_close_matches(name, NAMES, 1) for name in sorted({*names} - {*NAMES})}
+    return {name: found[0] for name, found in close.items() if found}

@@ -19,6 +19,7 @@ from slipway.stack.checks import (
     Machine,
     check_disk,
     check_engine,
+    check_hooks,
     check_ports,
     check_python,
     check_services,
@@ -119,6 +120,7 @@ MACHINE_CHECKS: dict[str, Callable[[Machine], Iterator[Finding]]] = {
     "disk": check_disk,
     "env": _check_env,
     "rotation": _check_rotation,
+    "hooks": check_hooks,
     "settings": check_settings,
 }
 SERVICE_CHECKS: dict[str, Callable[[Machine], Iterator[Finding]]] = {
