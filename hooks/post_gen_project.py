@@ -26,6 +26,9 @@ NEEDS = re.compile(r"^NEEDS = \((.*)\)$", re.MULTILINE)
 VIA = re.compile(r"\n    # via((?: \S.*|(?:\n    #   .*)+))")
 """Where a lock names what requires a package."""
 
+DECLARED = "variables.py"
+"""Where slipway/ declares the variables that it may read: that reads none."""
+
 NEXT = """
 {name} is in {folder}
 
@@ -163,23 +166,32 @@ def stages(block: str, gone: set[str]) -> list[str]:
 def remove_readers(names: Iterable[str], project: Path) -> None:
     """Remove services from the schema of variables, and the variables that only they read.
 
-    A variable that another one's default names stays: that one needs it.
+    A variable that another one's default names stays: that one needs it. Tasks read what slipway/
+    names, and parts of it may be gone.
     """
     schema = project / "env" / "schema.toml"
     head, *entries = re.split(r"\n(?=\[)", schema.read_text(encoding="utf-8"))
-    left = {entry: without(entry, {*names}) for entry in entries}
+    modules = (file for file in project.glob("slipway/**/*.py") if file.name != DECLARED)
+    code = "".join(file.read_text(encoding="utf-8") for file in modules)
+    gone = {entry: {*names, *unread(variable(entry), code)} for entry in entries}
+    left = {entry: without(entry, gone[entry]) for entry in entries}
     kept = {entry for entry, text in left.items() if text == entry or "read_by = []" not in text}
     while more := {one for one in left.keys() - kept if any(named(one, kept))}:
         kept |= more
     schema.write_text("\n".join([head, *(left[one] for one in entries if one in kept)]), "utf-8")
-    gone = [variable(entry) for entry in entries if entry not in kept]
+    left_out = [variable(entry) for entry in entries if entry not in kept]
     for file in project.glob("docs/env.md"):
         for name in names:
             remove_section(file, f"## {name}")
-        for name in gone:
+        for name in left_out:
             remove_lines(file, f"| `{name}` |")
     for file in project.glob(".env.example"):
-        remove_paragraphs(file, gone)
+        remove_paragraphs(file, left_out)
+
+
+def unread(name: str, code: str) -> list[str]:
+    """Return the reader `tasks` if no code names a variable."""
+    return [] if f'"{name}"' in code else ["tasks"]
 
 
 def without(entry: str, names: set[str]) -> str:
@@ -315,6 +327,8 @@ def main() -> None:
         prune_requirements(Path())
     remove_stages([*gone, *defined], Path("Dockerfile"))
     remove_readers([*defined, *readers], Path())
+    if not Path("slipway/secret/rotation").exists():
+        remove_section(Path("docs/env.md"), "## Rotation")
     record_template(answers, Path("project.toml"))
     starts = {table[service].get("start", UP) for service in chosen}
     start = UP if UP in starts else min(starts)

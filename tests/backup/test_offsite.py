@@ -594,7 +594,7 @@ def test_what_is_uploaded_takes_little_memory(tmp_path: Path) -> None:
         "root = Path(sys.argv[1])\n"
         "away = OffsiteFolder(storage.open_storage(f'file://{root}/away'), 'a', sys.argv[2])\n"
         "(point,) = restore_point.list_points(root / 'backups')\n"
-        "age.refuse_bad_recipient(sys.argv[2])\n"
+        "age.parse_recipient(sys.argv[2])\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "away.upload(point)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"

@@ -54,7 +54,10 @@ def test_the_page_has_a_table_for_each_reader_and_one_for_images() -> None:
     names = [line.split(" | ")[0] for line in store.splitlines()[4:]]
     assert names == ["| `A_NAME`", "| `A_TOKEN`"]
     assert "| `AN_ID` | Worked out. | text | set by the tasks | - | - | - |" in web
+    assert f"## {rotation}".startswith(f"## Rotation\n\n{reference.ROTATION}")
     assert "| `A_KEY` | 1 day | Again. |" in rotation
+    still = [item for item in VARIABLES if not item.rotation]
+    assert "## Rotation" not in reference.page(still)
     assert reference.plain("a | b") == r"a \| b"
 
 

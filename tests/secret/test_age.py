@@ -153,13 +153,13 @@ def test_what_goes_wrong_at_either_end_is_told_as_it_was(key: Path, sealed: byte
 @pytest.mark.parametrize("text", ["age1xyz", "hello", "ssh-ed25519 AAAA"])
 def test_what_is_no_recipient_is_refused(text: str) -> None:
     with pytest.raises(Refused, match=f"is not an age recipient: '{text}'"):
-        secret_age.refuse_bad_recipient(text)
+        secret_age.parse_recipient(text)
 
 
 def test_a_secret_key_in_place_of_a_recipient_is_not_printed(key: Path) -> None:
     secret = key.read_text().splitlines()[-1]
     with pytest.raises(Refused, match="holds a secret key, not a recipient") as caught:
-        secret_age.refuse_bad_recipient(secret)
+        secret_age.parse_recipient(secret)
     assert secret not in str(caught.value)
 
 

@@ -111,11 +111,8 @@ def test_pre_commit_can_be_installed_as_the_readme_says(
 def test_a_preset_names_only_tasks_that_it_has(bake: Bake, tools: Path, preset: str) -> None:
     project = bake(preset=preset)
     known = tasks(tools / "inv", project)
-    # The schema still describes variables of backups where there are none, and their rotation.
-    schema_page = known | {"env.rotate"}
     for document in project.rglob("*.md"):
-        there = schema_page if document.name == "env.md" else known
-        assert typed(INV, document.read_text(encoding="utf-8")) <= there, document
+        assert typed(INV, document.read_text(encoding="utf-8")) <= known, document
 
 
 def test_documents_name_sessions_that_there_are(bake: Bake) -> None:

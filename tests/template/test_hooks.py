@@ -1,5 +1,6 @@
 import ast
 import importlib.util
+import json
 import keyword
 import sys
 import tomllib
@@ -297,6 +298,23 @@ def test_removing_services_removes_what_only_they_have_read(tmp_path: Path) -> N
     assert schema.read_text().startswith("# All\n\n[A]\n")
     assert page.read_text() == "# All\n\n## Images\n\n| `A` |\n\n## Rotation\n\n| `C` |\n"
     assert example.read_text() == "# Head\n\n# Of both.\nA=1\n\nC=\n"
+
+
+def test_tasks_read_only_what_is_left_of_slipway(tmp_path: Path) -> None:
+    for name in ("env", "slipway/config"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "slipway" / "code.py").write_text('LOGIN = "A_LOGIN"\n')
+    (tmp_path / "slipway" / "config" / "variables.py").write_text('{"A_URL": "", "A_LOGIN": ""}')
+    schema = tmp_path / "env" / "schema.toml"
+    readers = {"A_URL": ["tasks"], "A_LOGIN": ["tasks"], "A_KEY": ["tasks", "web"]}
+    entries = [f"[{name}]\nread_by = {json.dumps(who)}\n" for name, who in readers.items()]
+    schema.write_text("\n".join(["# All\n", *entries]))
+    POST.remove_readers(["step"], tmp_path)
+    found = tomllib.loads(schema.read_text())
+    assert {name: entry["read_by"] for name, entry in found.items()} == {
+        "A_LOGIN": ["tasks"],
+        "A_KEY": ["web"],
+    }
 
 
 def test_nothing_is_removed_with_no_service(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def run_session(noxfile: Path, name: str, paths: Sequence[str]) -> SessionResult
     start = monotonic()
     options = ["--no-venv", "--no-install", "-s", name]
     command = [sys.executable, "-m", "nox", "--noxfile", str(noxfile), *options]
-    variables = os.environ | {"PATH": os.pathsep.join([*paths, os.environ["PATH"]])}
+    variables = os.environ | {"PATH": os.pathsep.join([*paths, *os.get_exec_path()])}
     code = subprocess.run(command, env=variables, check=False).returncode  # noqa: S603 - of the noxfile
     return SessionResult(name, FAILED if code else "ok", f"{monotonic() - start:.0f} s")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from slipway.config import envfile
 from slipway.config.schema import ENGINES, FILE, PROFILES, TASKS
 from slipway.core.errors import Refused
+from slipway.core.project import has_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,20 +34,7 @@ the name of a file that contains it.
 SECRETS = """\
 ## Secrets
 
-`inv env.init` generates secrets, `inv env.due` lists when each is due for rotation, and `inv
-env.rotate` rotates one.
-
-- `inv env.rotate NAME` shows its steps, asks, and checks after each step. If one before the last
-  fails, it restores the old value. If it is killed, both values are accepted, `inv env.check`
-  says so, and the same command finishes the rotation.
-- Database and Redis passwords: no request fails and nothing is restarted. The database switches
-  to the other of its two logins (`app`, `app_b`), so tools of your own need `POSTGRES_LOGIN` and
-  the new password.
-- API key: the old key works for another day, or for `--overlap "2 hours"`; with 0 it stops
-  working at once.
-- Secrets from a provider (`BACKUP_URL_OPTIONS`): you are asked for the new one, which is tested
-  before it is used.
-- All others: the services that read the secret are restarted, one after the other.
+`inv env.init` generates secrets, and `inv env.due` lists when each is due for rotation.
 
 Git can keep an env file encrypted with age, for the recipients in `env/recipients.txt`: one
 `age1...` or `ssh-ed25519 ...` per line, and comments after `#`. A clone and one of their keys are
@@ -61,6 +49,20 @@ enough to deploy.
 - To add a colleague, add their `age1...`, then run `inv env.encrypt --profile prod`.
 - When someone leaves, remove their line, encrypt, and rotate every secret: they could read all of
   them, and git keeps the old files.
+"""
+ROTATION = """\
+- `inv env.rotate NAME` shows its steps, asks, and checks after each step. If one before the last
+  fails, it restores the old value. If it is killed, both values are accepted, `inv env.check`
+  says so, and the same command finishes the rotation.
+- Database and Redis passwords: no request fails and nothing is restarted. The database switches
+  to the other of its two logins (`app`, `app_b`), so tools of your own need `POSTGRES_LOGIN` and
+  the new password.
+- API key: the old key works for another day, or for `--overlap "2 hours"`; with 0 it stops
+  working at once.
+- Secrets from a provider (`BACKUP_URL_OPTIONS`): you are asked for the new one, which is tested
+  before it is used.
+- All others: the services that read the secret are restarted, one after the other.
+
 """
 IMAGES = """\
 ## Images
@@ -153,7 +155,7 @@ def page(variables: Sequence[Variable]) -> str:
         f"## {name}\n\n{_described([item for item in own if name in item.read_by])}"
         for name in readers
     ]
-    return "\n".join([HEAD, SECRETS, images, *tables, _rotations(variables)])
+    return "\n".join([HEAD, SECRETS, images, *tables, *_rotations(variables)])
 
 
 def _described(variables: Iterable[Variable]) -> str:
@@ -173,13 +175,15 @@ def _described(variables: Iterable[Variable]) -> str:
     return _table(head, rows)
 
 
-def _rotations(variables: Sequence[Variable]) -> str:
+def _rotations(variables: Sequence[Variable]) -> list[str]:
+    """Return the section on rotation, if anything here is to be rotated."""
     rows = [
         [f"`{item.name}`", plain(item.rotation.every), plain(item.rotation.how)]
         for item in variables
         if item.rotation
     ]
-    return f"## Rotation\n\n{_table(['variable', 'every', 'how'], rows)}"
+    how = ROTATION if has_room("secret/rotation") else ""
+    return [f"## Rotation\n\n{how}{_table(['variable', 'every', 'how'], rows)}"] if rows else []
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

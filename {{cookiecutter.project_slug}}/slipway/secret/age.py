@@ -146,17 +146,7 @@ def _unwrapped(*ends: _Source | _Target) -> Iterator[None]:
         raise
 
 
-def refuse_bad_recipient(recipient: str) -> None:
-    """Check a recipient, if there is one.
-
-    Raises:
-        Refused: it is none.
-    """
-    if recipient:
-        parse_recipient(recipient)
-
-
-def parse_recipient(recipient: str, where: str = "BACKUP_RECIPIENT") -> Any:  # noqa: ANN401 - of the library
+def parse_recipient(recipient: str, where: str = "the recipient") -> Any:  # noqa: ANN401 - of the library
     """Return the library's object for a recipient: an age key or an SSH key.
 
     Raises:

@@ -332,8 +332,9 @@ def backup_recipient(project: Project, profile: str) -> str:
     Raises:
         Refused: BACKUP_RECIPIENT is not a recipient of age.
     """
-    said = values.read_values(project, profile).get("BACKUP_RECIPIENT", "")
-    secret_age.refuse_bad_recipient(said)
+    name = "BACKUP_RECIPIENT"
+    if said := values.read_values(project, profile).get(name, ""):
+        secret_age.parse_recipient(said, name)
     return said
 
 
