@@ -20,6 +20,7 @@ WITHOUT_ENGINE = ("lint", "types", "tests", "smoke", "backtest")
 WITH_ENGINE = ("images", "harness")
 NEEDED = {"smoke": "tests/smoke.py", "backtest": "src/*/backtest.py", "harness": "tests/scenarios"}
 """The files that a session is about; without them it is left out."""
+IN_CI = {"harness": ("--only", "verify,scenarios")}  # the tests have run by then
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -43,9 +44,8 @@ def install_extras(session: nox.Session) -> None:
         return
     where = session.run("python", "-c", "import sys; print(sys.executable)", silent=True)
     options = ["--quiet", "--disable-pip-version-check", "--python", str(where).strip()]
-    for file in files:
-        command = (sys.executable, "-m", "pip", *options, "install", "-r", file)
-        session.run(*command, external=True)
+    named = [f"--requirement={file}" for file in files]
+    session.run(sys.executable, "-m", "pip", *options, "install", *named, external=True)
 
 
 @nox.session
@@ -130,11 +130,11 @@ def ci(session: nox.Session) -> None:
     """Run every session, then say what ran, what was left out and why."""
     install(session, compiled=True)
     REPORTS.mkdir(exist_ok=True)
-    missing = summary.missing_engine()
+    missing, paths = summary.missing_engine(), session.bin_paths or ()
     rows = [
         summary.left_out(name, missing)
         if missing and name in WITH_ENGINE
-        else summary.run_session(Path(__file__), name, session.bin_paths or ())
+        else summary.run_session(Path(__file__), name, paths, *IN_CI.get(name, ()))
         for name in (*WITHOUT_ENGINE, *WITH_ENGINE)
         if found(NEEDED.get(name, "noxfile.py"))
     ]
@@ -147,5 +147,4 @@ def ci(session: nox.Session) -> None:
 
 def found(*patterns: str) -> list[str]:
     """Return the files of this repository that match, relative to it."""
-    paths = (path for pattern in patterns for path in ROOT.glob(pattern))
-    return sorted(str(path.relative_to(ROOT)) for path in paths)
+    return sorted(str(path.relative_to(ROOT)) for each in patterns for path in ROOT.glob(each))

@@ -18,7 +18,7 @@ import nox
 @nox.session
 def good(session):
     session.install("a package that is nowhere")
-    session.run("only-there")
+    session.run("only-there", *session.posargs)
 
 @nox.session(python=False)
 def bad(session):
@@ -35,9 +35,10 @@ REPORT = """<testsuites><testsuite>
 def test_a_session_that_fails_is_named_and_hides_no_other(tmp_path: Path) -> None:
     noxfile, installed = tmp_path / "noxfile.py", tmp_path / "only-there"
     noxfile.write_text(NOXFILE)
-    installed.write_text("#!/bin/sh\n")
+    installed.write_text("#!/bin/sh\ntest \"$1\" = told\n")
     installed.chmod(0o755)
-    rows = [summary.run_session(noxfile, name, [str(tmp_path)]) for name in ("bad", "good")]
+    paths = [str(tmp_path)]
+    rows = [summary.run_session(noxfile, name, paths, "told") for name in ("bad", "good")]
     assert [(row.name, row.outcome) for row in rows] == [("bad", "failed"), ("good", "ok")]
     assert all(row.seconds.endswith(" s") for row in rows)
     assert summary.failed_names(rows) == ["bad"]

@@ -61,6 +61,7 @@ def test_what_the_tests_leave_out_is_there_to_be_left_out(pattern: str) -> None:
     [
         ("", "", ("tests", "verify", "scenarios")),
         ("verify", "", ("verify",)),
+        ("scenarios,verify", "", ("verify", "scenarios")),
         ("", "a cache hit", ("scenarios",)),
     ],
 )
@@ -69,7 +70,7 @@ def test_parts_are_chosen(only: str, scenario: str, parts: tuple[str, ...]) -> N
 
 
 def test_unknown_parts_and_profiles_are_refused() -> None:
-    with pytest.raises(Refused, match="choose one of: tests, verify, scenarios"):
+    with pytest.raises(Refused, match="choose from: tests, verify, scenarios"):
         plan.chosen_parts("test", "")
     with pytest.raises(Refused, match="choose one of: staging, prod"):
         plan.new_plan(PROJECT, "dev")

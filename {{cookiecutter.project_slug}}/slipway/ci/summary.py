@@ -30,14 +30,16 @@ class SessionResult(NamedTuple):
     reason: str = ""
 
 
-def run_session(noxfile: Path, name: str, paths: Sequence[str]) -> SessionResult:
+def run_session(
+    noxfile: Path, name: str, paths: Sequence[str], *arguments: str
+) -> SessionResult:
     """Run a session in a nox of its own, so that a failure does not hide the others.
 
     Its commands are looked for in `paths`: one environment is installed for all sessions.
     """
     start = monotonic()
     options = ["--no-venv", "--no-install", "-s", name]
-    command = [sys.executable, "-m", "nox", "--noxfile", str(noxfile), *options]
+    command = [sys.executable, "-m", "nox", "--noxfile", str(noxfile), *options, "--", *arguments]
     variables = os.environ | {"PATH": os.pathsep.join([*paths, *os.get_exec_path()])}
     code = subprocess.run(command, env=variables, check=False).returncode  # noqa: S603 - of the noxfile
     return SessionResult(name, FAILED if code else "ok", f"{monotonic() - start:.0f} s")

@@ -87,15 +87,16 @@ class HarnessPlan:
 
 
 def chosen_parts(only: str, scenario: str) -> tuple[str, ...]:
-    """Return the parts to run: the named one, the scenarios if one of them is named, or all.
+    """Return the parts to run: those named, the scenarios if one of them is named, or all.
 
     Raises:
         Refused: there is no such part.
     """
-    if only not in ("", *PARTS):
-        raise Refused(f"there is no part {only!r}", f"choose one of: {', '.join(PARTS)}", code=2)
-    named = only or ("scenarios" if scenario else "")
-    return (named,) if named else PARTS
+    named = (only or ("scenarios" if scenario else ",".join(PARTS))).split(",")
+    if unknown := [part for part in named if part not in PARTS]:
+        what = f"there is no part {unknown[0]!r}"
+        raise Refused(what, f"choose from: {', '.join(PARTS)}", code=2)
+    return tuple(part for part in PARTS if part in named)
 
 
 def new_plan(

@@ -19,7 +19,7 @@ NEEDS = ("api",)
 
 @task(
     help={
-        "only": f"one of: {', '.join(harness_plan.PARTS)}",
+        "only": f"some of: {','.join(harness_plan.PARTS)}",
         "scenario": "run only the scenarios with this in their name",
         "keep": "leave the stack up, for you to look at",
         "profile": "staging or prod (default: staging)",
