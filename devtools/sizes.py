@@ -27,7 +27,7 @@ KINDS = (
 )
 FLOORS = ("Python outside slipway/", "Python in slipway/")
 HEADS = ("preset", "version", *KINDS, *FLOORS)
-GOALS = {("serving", FLOORS[0]): 15_000, ("pipeline", FLOORS[1]): 11_000}
+GOALS = {("serving", FLOORS[0]): 15_000, ("pipeline", FLOORS[1]): 11_500}
 """The most lines that a preset may have."""
 FIRST_COMMIT = "aff2cf7"
 """The last commit of 0.1.0. A shallow clone lacks it, so its figures are below."""

@@ -72,7 +72,7 @@ class Stack(Copy):
 
     def volumes(self) -> list[str]:
         label = f"com.docker.compose.project={self.name}"
-        return [item.name for item in self.client.volumes.list(filters={"label": label})]
+        return sorted(item.name for item in self.client.volumes.list(filters={"label": label}))
 
     @contextmanager
     def wrong_password(self) -> Iterator[None]:

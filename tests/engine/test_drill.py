@@ -7,7 +7,7 @@ import signal
 import urllib.request
 from typing import TYPE_CHECKING
 
-from slipway.stack.engines import cleanup
+from slipway.stack.ephemeral import cleanup
 from tests.support import drills
 from tests.support.promotions import KILL
 

@@ -58,11 +58,11 @@ def test_up_status_down_and_up_again(scratch: Scratch) -> None:
         assert (status.service, status.state, status.replicas) == ("web", "healthy", 1)
         assert status.url == f"http://127.0.0.1:{scratch.port}"
         assert answers(scratch.port)
-        assert engine.down() is True
+        assert engine.down().ran
         assert refused(scratch.port)
         (status,) = engine.status()
         assert (status.state, status.url, status.replicas) == ("stopped", None, 0)
-    assert engine.down() is False
+    assert not engine.down().ran
 
 
 def test_steps_run_before_what_needs_them(scratch: Scratch) -> None:
@@ -210,7 +210,7 @@ def test_it_works_in_a_folder_with_spaces_and_a_very_long_name(
     engine = scratch.engine()
     engine.up(limit=20)
     assert answers(scratch.port)
-    assert engine.down()
+    assert engine.down().ran
 
 
 def test_a_stale_process_id_is_not_taken_for_a_running_stack(scratch: Scratch) -> None:
@@ -218,7 +218,7 @@ def test_a_stale_process_id_is_not_taken_for_a_running_stack(scratch: Scratch) -
     engine.places.folder.mkdir(parents=True)
     engine.places.pid.write_text(str(os.getpid()))
     assert engine.supervisor.process() is None
-    assert engine.down() is False
+    assert not engine.down().ran
 
 
 def test_configuration_is_complete_and_holds_no_value_of_the_environment() -> None:
@@ -303,7 +303,7 @@ def test_what_a_killed_supervisord_left_is_ended(scratch: Scratch) -> None:
         supervisord.wait(10)
         assert child.is_running()
         if verb == "down":
-            assert engine.down() is True
+            assert engine.down().ran
             assert processes.await_exit([child], 0) == []
         else:
             assert engine.up(limit=20) is True

@@ -95,8 +95,3 @@ def test_a_preset_has_the_rooms_and_the_tasks_of_its_services(preset: str) -> No
     assert rooms == ours | (
         {"pipeline"} if preset == "pipeline" else {"backup", "harness", "models"}
     )
-
-
-def test_a_pipeline_carries_little_that_it_does_not_use() -> None:
-    modules = baked("pipeline").glob("slipway/**/*.py")
-    assert sum(len(path.read_bytes().splitlines()) for path in modules) <= 11_000

@@ -178,7 +178,7 @@ def remove_scratch_stack(folder: Path) -> None:
         OSError: the folder cannot be deleted.
     """
     if (folder / "run" / "compose").is_dir():
-        from slipway.stack.engines import cleanup  # noqa: PLC0415 - speed: only one engine is used
+        from slipway.stack.ephemeral import cleanup  # noqa: PLC0415 - speed: only one engine is used
 
         cleanup.remove_stack(connect_engine(), folder.name)
     if (folder / "run").is_dir():

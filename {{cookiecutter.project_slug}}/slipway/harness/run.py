@@ -21,7 +21,7 @@ from slipway.harness.chaos import HarnessStack
 from slipway.harness.report import FAILED, PASSED, SKIPPED, HarnessCase
 from slipway.stack import ephemeral
 from slipway.stack.build import digests
-from slipway.stack.engines import cleanup
+from slipway.stack.ephemeral import cleanup
 from slipway.stack.engines.compose import ComposeEngine
 
 if TYPE_CHECKING:

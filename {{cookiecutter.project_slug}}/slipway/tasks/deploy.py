@@ -27,9 +27,23 @@ MOST = 50
 """How many replicas a service may have on one machine: a larger number is a typing mistake."""
 
 
-@task(help=options.WHERE | TIMEOUT | {"gpu": "reserve this machine's GPUs (compose.gpu.yaml)"})
+@task(
+    help=options.WHERE
+    | TIMEOUT
+    | {
+        "gpu": "reserve this machine's GPUs (compose.gpu.yaml)",
+        "take_over": "make a stack that another folder deploys this one's",
+        "yes": "do not ask about --take-over",
+    }
+)
 def up(
-    _c: Context, profile: str = "", engine: str = "", timeout: str = "120", gpu: bool = False
+    _c: Context,
+    profile: str = "",
+    engine: str = "",
+    timeout: str = "120",
+    gpu: bool = False,
+    take_over: bool = False,
+    yes: bool = False,
 ) -> None:
     """Start all services, and wait until they are healthy."""
     limit = options.seconds(timeout)
@@ -42,6 +56,7 @@ def up(
     _make_environment(here, wanted)
     findings.refuse_failures(here, wanted, engines.engine_name(engine, here))
     opened = session.open_session(profile, engine, gpu=gpu)
+    _check_owner(opened, take_over=take_over, yes=yes)
     name = opened.engine.name
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
     if name == LOCAL and (left := services.container_only_services(here.root)):
@@ -58,6 +73,23 @@ def up(
         output.say("Everything was up already.")
     _show(opened.engine.status())
     output.say("Next: inv deploy.status   inv deploy.logs   inv deploy.down")
+
+
+def _check_owner(opened: session.Session, *, take_over: bool = False, yes: bool = False) -> None:
+    """Check that no other clone deploys the stack; take it over if that is asked for and confirmed.
+
+    Raises:
+        Refused: the stack is another clone's.
+    """
+    if not (owned := opened.engine.ownership):
+        return
+    if take_over and (owner := owned.other_owner()):
+        what = f"The stack {owned.name} belongs to {owner}. It will run from this folder, with the "
+        what += "variables and secrets that are here, and can no longer be changed from there."
+        output.confirm(f"{what} Take it over?", yes=yes)
+        with change(opened.project.root, "deploy.take-over", owner=owner):
+            owned.take_over()
+    owned.refuse_other()
 
 
 def _refuse_wrong_password(opened: session.Session) -> None:
@@ -114,18 +146,24 @@ def down(
 ) -> None:
     """Stop every service and keep its data."""
     opened = session.open_session(profile, engine, whole=False)
+    _check_owner(opened)
     if volumes:
         output.confirm_typed(
-            "This removes the database and everything else in the stack's volumes, for good. "
-            "The models stay in models/.",
+            "This removes the database and everything else in the volumes of the profile "
+            f"{opened.profile}, for good. The models stay in models/.",
             opened.project.slug,
             yes=yes,
         )
     with change(opened.project.root, "deploy.down", engine=opened.engine.name, volumes=volumes):
-        ran = opened.engine.down(volumes=volumes)
+        removed = opened.engine.down(volumes=volumes)
         engines.forget_stack(opened.project)
-    kept = "the volumes are removed, models/ is kept" if volumes else "the data is kept"
-    output.say(f"Stopped; {kept}." if ran else "Nothing was running.")
+    done = "Stopped" if removed.ran else "Nothing was running"
+    if removed.volumes:
+        output.say(f"{done}; removed the volumes {', '.join(removed.volumes)}. models/ is kept.")
+    elif volumes:
+        output.say(f"{done}; the profile {opened.profile} had no volumes. models/ is kept.")
+    else:
+        output.say(f"{done}; the data is kept." if removed.ran else f"{done}.")
 
 
 @task(help=options.WHERE | {"json": options.JSON})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from slipway.core.errors import Refused
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from slipway.config.service_env import ServiceEnv
     from slipway.stack.engines.exec import ServiceContainer
+    from slipway.stack.engines.ownership import StackOwnership
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,22 @@ class ReplicaAccess:
     """The replica's address, seen from there."""
 
 
+class RemovedParts(NamedTuple):
+    """What was removed of a stack."""
+
+    ran: bool
+    """Whether anything of it was running."""
+    volumes: tuple[str, ...] = ()
+
+
 class Engine(Protocol):
     """What an engine can do with the stack of a project."""
 
     name: str
     environment: dict[str, str]
     """The variables the stack is run with."""
+    ownership: StackOwnership | None
+    """Which clone the stack belongs to; None if no other clone can reach it."""
 
     @property
     def service_envs(self) -> dict[str, ServiceEnv]:
@@ -88,8 +99,8 @@ class Engine(Protocol):
             Refused: a service did not come up; what this call started is stopped again.
         """
 
-    def down(self, *, volumes: bool = False) -> bool:
-        """Stop every service, and keep its data unless told otherwise; say whether any ran."""
+    def down(self, *, volumes: bool = False) -> RemovedParts:
+        """Stop every service, and keep its data unless told otherwise."""
 
     def status(self) -> list[ServiceStatus]:
         """Look at every service that stays up."""

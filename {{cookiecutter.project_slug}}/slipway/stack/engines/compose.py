@@ -24,21 +24,24 @@ from slipway.stack.build import images
 from slipway.stack.build.compose_cli import key_options, profile_composition
 from slipway.stack.build.pull import pull_or_build
 from slipway.stack.engines import permissions
-from slipway.stack.engines.base import Replica, ReplicaAccess, refuse_unknown
+from slipway.stack.engines.base import RemovedParts, Replica, ReplicaAccess, refuse_unknown
 from slipway.stack.engines.containers import (
     SERVES,
     SERVICE,
     StackContainers,
+    connect_engine,
     container_state,
     started_at,
 )
 from slipway.stack.engines.exec import ComposeRunner, ServiceContainer, exec_command
+from slipway.stack.engines.ownership import StackOwnership
 from slipway.stack.engines.progress import POLL, HealthWatch, StartProgress
 from slipway.stack.services import READS_ONCE, labels_of, services_needing, why_single
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import docker
     from docker.models.containers import Container
 
     from slipway.config.service_env import ServiceEnv
@@ -83,8 +86,14 @@ class ComposeEngine:
         user = str(permissions.application_user())
         self.environment = {**values, "APP_UID": user}
         log = project.run / "compose" / "up.log"
-        self.compose = ComposeRunner(self.composition, project.root, self.environment, log)
-        self.stack = StackContainers(self.composition.name)
+        self.ownership = (
+            None if name else StackOwnership(project, self.composition.name, values["APP_ENV"])
+        )
+        """Whose the stack is; one with a name of its own is nobody else's."""
+        self.compose = ComposeRunner(
+            self.composition, project.root, self.environment, log, self._volume_names
+        )
+        self.stack = StackContainers(self.composition.name, self._connect)
 
     @cached_property
     def services(self) -> dict[str, dict[str, Any]]:
@@ -108,6 +117,20 @@ class ComposeEngine:
         """The variables of what may build: labels too, under the version that is to run."""
         source = images.image_origin(self.project.root, self.environment.get("VERSION", ""))
         return {**source.variables, **self.environment}
+
+    def _connect(self) -> docker.DockerClient:
+        """Connect to the container engine, unless the stack is another clone's."""
+        if not self.ownership:
+            return connect_engine()
+        self.ownership.refuse_other()
+        return self.ownership.client
+
+    def _volume_names(self) -> dict[str, str]:
+        """Return the variables for the names of this profile's volumes."""
+        if not self.ownership:
+            return {}
+        self.ownership.refuse_other()
+        return {"VOLUME_PREFIX": self.ownership.volume_prefix()}
 
     def containers(self, service: str = "") -> list[Container]:
         """Return the containers of a service, or of all, running or not, without one-offs."""
@@ -153,6 +176,8 @@ class ComposeEngine:
 
         What runs keeps the variables that it was started with: only `up` gives it others.
         """
+        if self.ownership:
+            self.ownership.claim()
         if hand_out:
             service_env.write_service_envs(self.project, self.service_envs, self.name)
             permissions.make_mounts_readable(self.project.root)
@@ -165,7 +190,7 @@ class ComposeEngine:
         soon as one has.
         """
         command = self.composition.command("up", "--detach", "--no-build", "--remove-orphans")
-        root, env = self.project.root, self.environment
+        root, env = self.project.root, self.compose.variables()
         shown, deadline = StartProgress(self.watch.once), time.monotonic() + START_LIMIT
         with (
             self.compose.log.open("ab") as log,
@@ -183,11 +208,17 @@ class ComposeEngine:
             raise Refused(self.watch.why_not_started(ended))
         self.watch.await_health(limit, shown)
 
-    def down(self, *, volumes: bool = False) -> bool:
-        """Stop and remove every container; the volumes only if that is asked for."""
-        ran = bool(self.stack.of())
+    def down(self, *, volumes: bool = False) -> RemovedParts:
+        """Stop and remove every container; the profile's volumes only if that is asked for."""
+        ran, before = bool(self.stack.of()), self._volumes()
         self._stop(*(["--volumes"] if volumes else []))
-        return ran
+        gone = before - self._volumes()
+        if self.ownership:
+            self.ownership.release()
+        return RemovedParts(ran, tuple(sorted(gone)))
+
+    def _volumes(self) -> set[str]:
+        return {*self.ownership.volumes()} if self.ownership else set()
 
     def _stop(self, *options: str) -> None:
         self.before_removal()
@@ -260,7 +291,7 @@ class ComposeEngine:
         running = self.stack.serving()
         self._prepare_files(hand_out=not running)
         service = running[0].labels[SERVICE] if running else self._serving_service()
-        env = self.environment if running else self.building
+        env = self.compose.variables(None if running else self.building)
         with self._with_image(service, running[0].attrs["Image"] if running else "") as files:
             options = ("--rm", "--no-TTY", "--no-deps", "--name", name, *key_options(os.environ))
             words = files.command("run", *options, service)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import docker
     from docker.models.containers import Container
 
@@ -39,14 +41,17 @@ def connect_engine() -> docker.DockerClient:
 class StackContainers:
     """The containers of the stack that goes by a name."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self, name: str, connect: Callable[[], docker.DockerClient] = connect_engine
+    ) -> None:
         """Take the name of the compose project; the container engine is not asked yet."""
         self.name = name
+        self.connect = connect
 
     @cached_property
     def client(self) -> docker.DockerClient:
         """The connection to the container engine."""
-        return connect_engine()
+        return self.connect()
 
     def of(self, service: str = "") -> list[Container]:
         """Return the containers of a service, or of all, running or not, without one-offs."""

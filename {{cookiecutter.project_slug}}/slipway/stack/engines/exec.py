@@ -9,7 +9,7 @@ from slipway.core import output, shell
 from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from docker.models.containers import Container
@@ -31,6 +31,12 @@ class ComposeRunner:
     environment: Mapping[str, str]
     log: Path
     """What the longer commands print."""
+    names: Callable[[], Mapping[str, str]]
+    """Returns the variables for names of what the container engine has already."""
+
+    def variables(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the environment of a command that the container engine takes part in."""
+        return {**(env or self.environment), **self.names()}
 
     def read(self, *arguments: str) -> str:
         """Return what a command prints.
@@ -48,12 +54,12 @@ class ComposeRunner:
             Refused: it fails.
         """
         command = self.composition.command(*arguments)
-        shell.run(command, cwd=self.root, env=env or self.environment)
+        shell.run(command, cwd=self.root, env=self.variables(env))
 
     def attempt(self, *arguments: str, limit: float) -> Ended:
         """Run a command to its end, however it ends."""
         command = self.composition.command(*arguments)
-        return shell.attempt(command, cwd=self.root, env=self.environment, timeout=limit)
+        return shell.attempt(command, cwd=self.root, env=self.variables(), timeout=limit)
 
     def logged(self, *arguments: str, limit: float, env: Mapping[str, str] | None = None) -> None:
         """Run a command with its output in the log.
@@ -63,10 +69,9 @@ class ComposeRunner:
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         command = self.composition.command("--progress", "plain", *arguments)
-        variables = env or self.environment
         try:
             with self.log.open("ab") as log:
-                shell.run(command, cwd=self.root, env=variables, log=log, timeout=limit)
+                shell.run(command, cwd=self.root, env=self.variables(env), log=log, timeout=limit)
         except Refused as error:
             what = f"{error.what}\n{output.last_lines(self.log)}"
             raise Refused(what, code=error.code) from error

@@ -21,7 +21,13 @@ from slipway.core import output, shell
 from slipway.core.errors import Refused
 from slipway.core.transaction import uninterrupted
 from slipway.stack import health
-from slipway.stack.engines.base import Replica, ReplicaAccess, ServiceStatus, refuse_unknown
+from slipway.stack.engines.base import (
+    RemovedParts,
+    Replica,
+    ReplicaAccess,
+    ServiceStatus,
+    refuse_unknown,
+)
 from slipway.stack.engines.supervisor import DIED, Supervisor, SupervisorFiles, supervisor_config
 from slipway.stack.processes import MARK, describe_process
 from slipway.stack.services import LocalService, local_services
@@ -83,6 +89,7 @@ class LocalEngine:
     """Runs each service's `x-local` under supervisord, and its one-shots before it."""
 
     name = LOCAL
+    ownership = None
 
     def __init__(self, project: Project, values: Mapping[str, str]) -> None:
         """Take the project and its effective variables; nothing is started yet."""
@@ -155,15 +162,15 @@ class LocalEngine:
         if previous:
             service_env.restore_service_envs(self.project, previous.handed)
 
-    def down(self, *, volumes: bool = False) -> bool:
-        """Stop every service and keep its data; say whether anything ran.
+    def down(self, *, volumes: bool = False) -> RemovedParts:
+        """Stop every service and keep its data.
 
         Raises:
             Refused: volumes are to be removed; there are none, and data/ is not touched.
         """
         if volumes:
             raise Refused("processes have no volumes; their data is in data/ and models/")
-        return self.supervisor.stop()
+        return RemovedParts(self.supervisor.stop())
 
     def running(self) -> LocalState | None:
         """Return the running stack, as it was started; None if none is running."""
