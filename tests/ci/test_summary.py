@@ -35,7 +35,7 @@ REPORT = """<testsuites><testsuite>
 def test_a_session_that_fails_is_named_and_hides_no_other(tmp_path: Path) -> None:
     noxfile, installed = tmp_path / "noxfile.py", tmp_path / "only-there"
     noxfile.write_text(NOXFILE)
-    installed.write_text("#!/bin/sh\ntest \"$1\" = told\n")
+    installed.write_text('#!/bin/sh\ntest "$1" = told\n')
     installed.chmod(0o755)
     paths = [str(tmp_path)]
     rows = [summary.run_session(noxfile, name, paths, "told") for name in ("bad", "good")]

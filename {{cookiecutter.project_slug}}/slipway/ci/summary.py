@@ -30,9 +30,7 @@ class SessionResult(NamedTuple):
     reason: str = ""
 
 
-def run_session(
-    noxfile: Path, name: str, paths: Sequence[str], *arguments: str
-) -> SessionResult:
+def run_session(noxfile: Path, name: str, paths: Sequence[str], *arguments: str) -> SessionResult:
     """Run a session in a nox of its own, so that a failure does not hide the others.
 
     Its commands are looked for in `paths`: one environment is installed for all sessions.

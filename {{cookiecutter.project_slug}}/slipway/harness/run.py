@@ -21,8 +21,8 @@ from slipway.harness.chaos import HarnessStack
 from slipway.harness.report import FAILED, PASSED, SKIPPED, HarnessCase
 from slipway.stack import ephemeral
 from slipway.stack.build import digests
-from slipway.stack.ephemeral import cleanup
 from slipway.stack.engines.compose import ComposeEngine
+from slipway.stack.ephemeral import cleanup
 
 if TYPE_CHECKING:
     from collections.abc import Callable

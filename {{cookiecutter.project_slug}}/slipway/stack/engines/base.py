@@ -76,8 +76,10 @@ class Engine(Protocol):
     name: str
     environment: dict[str, str]
     """The variables the stack is run with."""
-    ownership: StackOwnership | None
-    """Which clone the stack belongs to; None if no other clone can reach it."""
+
+    @property
+    def ownership(self) -> StackOwnership | None:
+        """Which clone the stack belongs to; None if no other clone can reach it."""
 
     @property
     def service_envs(self) -> dict[str, ServiceEnv]:
