@@ -37,8 +37,8 @@ UNKNOWN_MAX = 8
 AGAIN = 0.3
 """Seconds between two tries to reach Redis."""
 
-OVERDUE = 30.0
-"""Seconds over its time limit, after which a job is left to others: who holds it does not hear."""
+PATIENCE = 5.0
+"""Seconds over its time limit after which a job counts as one that cannot be interrupted."""
 
 
 class TimeLimitError(Interrupt):  # type: ignore[misc]  # mypy does not follow the library
@@ -63,6 +63,10 @@ class Attempt:
     @property
     def late(self) -> float:
         return time.monotonic() - self.since - self.kind.time_limit
+
+    @property
+    def too_long(self) -> str:
+        return f"it took longer than {self.kind.time_limit:g} s"
 
     def stop(self, reason: Reason) -> None:
         """Have it go on no longer."""
@@ -133,7 +137,7 @@ class Attempts:
             finally:
                 going.leave()
         except TimeLimitError:
-            return self.failed(going, f"it took longer than {going.kind.time_limit:g} s")
+            return self.failed(going, going.too_long)
         except (Unrecoverable, ValidationError) as error:
             why = masking.masked(str(error))
             log.warning("%s %s cannot succeed: %s", *told(claim), why)
@@ -149,6 +153,16 @@ class Attempts:
         """Say that it failed; it is tried again, or too often already."""
         claim, allowed, why = going.claim, going.kind.max_attempts, masking.masked(why)
         return lambda: self.store.fail(claim, why, delay(claim.attempt), allowed)
+
+    def give_up(self, stuck: list[Attempt]) -> bool:
+        """Say of jobs that cannot be interrupted that they failed; return whether any goes on.
+
+        Its thread is lost: only the end of the process ends it.
+        """
+        for one in stuck:
+            if self.failed(one, one.too_long)():
+                log.warning("%s %s cannot be interrupted: %s", *told(one.claim), one.too_long)
+        return any(one in self.going.values() for one in stuck)
 
     def stopped(self, going: Attempt) -> Callable[[], bool]:
         """Say that it was stopped: for others to do, or for good."""

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 SILENT = 15.0
 """Seconds without a beat after which a worker is not well."""
@@ -22,10 +23,12 @@ def look(file: Path) -> tuple[bool, str]:
         return False, f"the worker's report cannot be read: {error}"
     if age > SILENT:
         return False, f"the worker has not reported for {age:.0f} s; it was running {jobs(said)}"
+    if sum(one["stuck"] for one in said["jobs"]) >= said["threads"]:
+        return False, f"no thread is left: none of {jobs(said)} can be interrupted"
     return True, f"at {jobs(said)}"
 
 
-def jobs(said: dict[str, list[dict[str, object]]]) -> str:
+def jobs(said: dict[str, Any]) -> str:
     return ", ".join(f"{one['kind']} {one['id']}" for one in said["jobs"]) or "no job"
 
 

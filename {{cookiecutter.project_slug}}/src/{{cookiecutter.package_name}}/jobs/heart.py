@@ -6,12 +6,13 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from redis.exceptions import RedisError
 
-from .attempts import OVERDUE, Attempts
+from .attempts import PATIENCE, Attempts
 from .broker import Broker
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,11 @@ def place(queue: str) -> Path:
 class Heart:
     """Beats as long as the worker lives; whoever hears nothing of it gives its jobs to another."""
 
-    def __init__(self, queue: str, broker: Broker, attempts: Attempts) -> None:
-        self.queue, self.broker, self.attempts = queue, broker, attempts
+    def __init__(
+        self, queue: str, broker: Broker, attempts: Attempts, lost: Callable[[], object]
+    ) -> None:
+        """Take what to call when a thread is lost to a job that cannot be interrupted."""
+        self.queue, self.broker, self.attempts, self.lost = queue, broker, attempts, lost
         self.file = place(queue)
         self.started = time.time()
         self._reached = True
@@ -69,7 +73,7 @@ class Heart:
     def beat(self) -> None:
         """Hold the jobs of this worker, and look after those that nobody holds."""
         self.broker.beat(self.queue)
-        going = [one for one in list(self.attempts.going.values()) if one.late < OVERDUE]
+        going = list(self.attempts.going.values())
         claims = [one.claim for one in going]
         record = self.record()
         verdicts = self.attempts.store.beat(self.attempts.worker, record, claims)
@@ -78,6 +82,8 @@ class Heart:
                 one.stop(verdict)
             if one.late > 0:
                 one.interrupt()
+        if self.attempts.give_up([one for one in going if one.late > PATIENCE]):
+            self.lost()
         self.attempts.store.sweep(self.queue)
         self.measure()
         self.write(record)
@@ -107,6 +113,7 @@ class Heart:
                     "kind": one.claim.kind,
                     "attempt": one.claim.attempt,
                     "seconds": round(now - one.since, 1),
+                    "stuck": one.late > PATIENCE,
                 }
                 for one in list(self.attempts.going.values())
             ],

@@ -1,7 +1,9 @@
 """The worker of a queue: `python -m <package>.jobs.worker <queue>`.
 
 Its threads do as many jobs at once as <QUEUE>_WORKER_CONCURRENCY says. On SIGTERM it takes no more,
-lets those that run go on for the grace period, and gives back what is not done by then.
+lets those that run go on for the grace period, and gives back what is not done by then. When a job
+is over its time limit and cannot be interrupted, the others are given back, and a new process takes
+the place of this one.
 """
 
 import argparse
@@ -10,10 +12,11 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import dramatiq
@@ -44,7 +47,9 @@ POLL = 0.05
 class Process:
     """A worker: its connections, its threads and its heart."""
 
-    def __init__(self, queue: str, threads: int, settings: Settings) -> None:
+    def __init__(
+        self, queue: str, threads: int, settings: Settings, lost: Callable[[], object]
+    ) -> None:
         of_queue = {name: kind for name, kind in kinds.installed().items() if kind.queue == queue}
         if not of_queue:
             there = ", ".join(kinds.queues(kinds.installed().values())) or "none"
@@ -62,7 +67,7 @@ class Process:
             priority=0,
             options={},
         )
-        self.heart = Heart(queue, self.broker, self.attempts)
+        self.heart = Heart(queue, self.broker, self.attempts, lost)
         self.worker = Worker(
             self.broker, queues={queue}, worker_threads=threads, worker_timeout=100
         )
@@ -120,15 +125,24 @@ def main() -> None:
     told = parser.parse_args()
     settings = load(Settings)
     logs.configure(settings.log_level)
-    process = Process(told.queue, concurrency(told.queue), settings)
-    ended = threading.Event()
+    ended, asked = threading.Event(), threading.Event()
+    process = Process(told.queue, concurrency(told.queue), settings, ended.set)
+
+    def end(*_: object) -> None:
+        asked.set()
+        ended.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, end)
     process.start()
     log.info("taking jobs from queue %s, %d at once", told.queue, process.broker.threads)
     ended.wait()
     log.info("taking no more jobs; %d still running", len(process.attempts.going))
-    process.stop(told.grace)
+    process.stop(told.grace if asked.is_set() else 0)
+    if not asked.is_set():
+        log.warning("starting again, because a job could not be interrupted")
+        logging.shutdown()
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - its own command line
     left = len(process.attempts.going)
     log.info("stopped; %d jobs returned to the queue", left)
     if left:  # their threads do not end, and would be torn down under what they use

@@ -631,7 +631,7 @@ def test_what_cannot_be_reported_is_served_and_said(
     settings.serving_dir.touch()
     with opened(settings) as client:
         point(settings, another(settings).file)
-        wait_until(lambda: predict(client)["version"] == "v1.1", 10, "the new model answers")
+        wait_until(lambda: predict(client)["version"] == "v1.1", "the new model answers")
         assert f'model_info{{process="{os.getpid()}",tier="{TIER}"' in client.get("/metrics").text
         answer = reload(client)
     assert answer.status_code == 409
@@ -658,7 +658,7 @@ def test_no_request_fails_while_models_are_exchanged(
             for number in range(10):
                 point(settings, versions[number % 2].file)
                 assert reload(client).status_code == 200
-            wait_until(lambda: len(seen) == 2, 10, "an answer of each model")
+            wait_until(lambda: len(seen) == 2, "an answer of each model")
         finally:
             stop.set()
         for one in asking:
@@ -704,7 +704,7 @@ def counts(settings: ApiSettings, file: str, requests: int) -> Count:
         assert report
         return report.answers.get(file, Count())
 
-    wait_until(lambda: reported().requests >= requests, 5, f"{requests} requests are reported")
+    wait_until(lambda: reported().requests >= requests, f"{requests} requests are reported")
     return reported()
 
 
@@ -849,7 +849,7 @@ def started(prepared: Path, folder: Path, *options: str) -> Iterator[Running]:
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-            wait_until(lambda: reaches(client), 30, f"the API answers, see {log}")
+            wait_until(lambda: reaches(client), f"the API answers, see {log}")
             yield Running(client, redis_port, log, folder)
     finally:
         process.terminate()
@@ -865,7 +865,7 @@ def reaches(client: httpx.Client) -> bool:
 
 def test_predictions_go_on_while_redis_comes_and_goes(running: Running) -> None:
     with ValkeyServer(port=running.redis_port):
-        wait_until(lambda: running.client.get("/health").status_code == 200, 10, "all is well")
+        wait_until(lambda: running.client.get("/health").status_code == 200, "all is well")
         assert [predict(running.client)["cached"] for _ in range(2)] == [False, True]
     started = time.monotonic()
     assert [predict(running.client)["cached"] for _ in range(5)] == [False] * 5
@@ -930,11 +930,11 @@ def test_every_worker_swaps_and_a_dead_one_is_gone(
         theirs = settings.model_copy(
             update={name: running.folder / path for name, path in PLACES.items()}
         )
-        wait_until(lambda: len(files(theirs)) == 2, 30, "both workers report")
+        wait_until(lambda: len(files(theirs)) == 2, "both workers report")
         old, new = served(theirs).file, another(theirs).file
         for file in (new, old, new):
             artifacts.point(theirs.models_dir, artifacts.read(theirs.models_dir, file))
-            wait_until(lambda: set(files(theirs).values()) == {file}, 5, "both serve it")  # noqa: B023
+            wait_until(lambda: set(files(theirs).values()) == {file}, "both serve it")  # noqa: B023
         assert reload(running.client).status_code == 200
         measured = running.client.get("/metrics").text
         for name in files(theirs):
@@ -947,10 +947,10 @@ def test_every_worker_swaps_and_a_dead_one_is_gone(
         point(theirs, new)
         dead = min(files(theirs))
         os.kill(int(dead.rpartition(".")[2]), signal.SIGKILL)
-        wait_until(lambda: dead not in files(theirs), 5, "the dead one is gone")
+        wait_until(lambda: dead not in files(theirs), "the dead one is gone")
         assert not (theirs.serving_dir / f"{dead}.json").exists()
         # Who keeps the workers starts another one, which serves what is current by then.
-        wait_until(lambda: set(files(theirs).values()) == {new}, 30, "they serve it")
+        wait_until(lambda: set(files(theirs).values()) == {new}, "they serve it")
     assert [path.name for path in theirs.serving_dir.iterdir()] == [serving.RELOAD]
 
 

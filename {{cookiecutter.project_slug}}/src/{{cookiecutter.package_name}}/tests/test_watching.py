@@ -64,7 +64,7 @@ def test_what_another_process_makes_current_is_served_and_reported(
             assert model.predict(inputs)
             seen.add(model.file)
     assert moving.returncode == 0
-    wait_until(lambda: report(watcher).tiers[TIER].file == new, 5, "what is current is served")
+    wait_until(lambda: report(watcher).tiers[TIER].file == new, "what is current is served")
     assert seen == {old, new}
     assert report(watcher).tiers[TIER].failures == 0
 
@@ -74,12 +74,12 @@ def test_a_change_is_reported_at_once_and_counts_after_a_while(
 ) -> None:
     file = served(settings).file
     watcher.answers.add(file, 0.1, 200)
-    wait_until(lambda: file in report(watcher).answers, 5, "it is counted")
+    wait_until(lambda: file in report(watcher).answers, "it is counted")
     for _ in range(20):
         watcher.answers.add(file, 0.1, 200)
-    wait_until(lambda: report(watcher).answers[file].requests == 21, 5, "all are counted")
+    wait_until(lambda: report(watcher).answers[file].requests == 21, "all are counted")
     point(settings, new := another(settings).file)
-    wait_until(lambda: report(watcher).tiers[TIER].file == new, 5, "the change is reported")
+    wait_until(lambda: report(watcher).tiers[TIER].file == new, "the change is reported")
 
 
 def test_counts_alone_are_written_at_most_twice_a_second(
@@ -103,7 +103,7 @@ def test_the_same_is_reported_again_after_a_while(
 ) -> None:
     monkeypatch.setattr(watching, "BEAT", 0.1)
     first = report(watcher).at
-    wait_until(lambda: report(watcher).at > first, 10, "a report of the same")
+    wait_until(lambda: report(watcher).at > first, "a report of the same")
 
 
 def test_a_load_comes_after_the_requests(settings: ApiSettings) -> None:
@@ -135,13 +135,13 @@ def test_a_load_that_never_ends_holds_up_neither_the_links_nor_the_end(
     watcher.start()
     old, new = served(settings).file, another(settings).file
     point(settings, new)
-    wait_until(lambda: report(watcher).tiers[TIER].wanted == new, 5, "the link is seen")
+    wait_until(lambda: report(watcher).tiers[TIER].wanted == new, "the link is seen")
     monkeypatch.undo()
     monkeypatch.setattr(serving, "PATIENCE", 0)
     point(settings, old)
-    wait_until(lambda: report(watcher).tiers[TIER].wanted == old, 5, "the link is seen")
+    wait_until(lambda: report(watcher).tiers[TIER].wanted == old, "the link is seen")
     point(settings, newer := another(settings).file)
-    wait_until(lambda: report(watcher).tiers[TIER].file == newer, 5, "another is loaded")
+    wait_until(lambda: report(watcher).tiers[TIER].file == newer, "another is loaded")
     started = time.monotonic()
     watcher.stop()
     assert time.monotonic() - started < 1
@@ -158,9 +158,9 @@ def test_whatever_goes_wrong_the_thread_goes_on(
 
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
         patch.setattr(Models, "look", broken)
-        wait_until(lambda: "could not be read" in caplog.text, 5, "it is logged")
+        wait_until(lambda: "could not be read" in caplog.text, "it is logged")
     point(settings, new := another(settings).file)
-    wait_until(lambda: watcher.models[TIER].file == new, 5, "it goes on")
+    wait_until(lambda: watcher.models[TIER].file == new, "it goes on")
 
 
 def test_a_folder_that_comes_back_is_reported_to_again(settings: ApiSettings) -> None:
@@ -170,10 +170,10 @@ def test_a_folder_that_comes_back_is_reported_to_again(settings: ApiSettings) ->
     watcher.start()
     try:
         point(settings, new := another(settings).file)
-        wait_until(lambda: watcher.models[TIER].file == new, 5, "it is served")
+        wait_until(lambda: watcher.models[TIER].file == new, "it is served")
         parent.unlink()
-        wait_until(lambda: reports.living(settings.serving_dir), 5, "it is reported")
-        wait_until(lambda: report(watcher).tiers[TIER].file == new, 5, "it is reported")
+        wait_until(lambda: reports.living(settings.serving_dir), "it is reported")
+        wait_until(lambda: report(watcher).tiers[TIER].file == new, "it is reported")
     finally:
         watcher.stop()
     assert list(Path(settings.serving_dir).iterdir()) == []

@@ -17,6 +17,7 @@ from ...settings import ApiSettings, load
 from ...tests.conftest import (
     API_KEY,
     PACKAGE,
+    WAIT_LIMIT,
     clean_environment,
     environment,
     free_port,
@@ -97,15 +98,15 @@ def ended(store: Store, *ids: str) -> bool:
     return all((store.get(number) or {"state": ""})["state"] in FINAL for number in ids)
 
 
-def await_end(store: Store, *ids: str, seconds: float = 20.0) -> list[dict[str, str]]:
+def await_end(store: Store, *ids: str) -> list[dict[str, str]]:
     """Wait for jobs, and return what came of them."""
-    wait_until(lambda: ended(store, *ids), seconds, f"{len(ids)} jobs end")
+    wait_until(lambda: ended(store, *ids), f"{len(ids)} jobs end")
     return [told for number in ids if (told := store.get(number))]
 
 
-def terminate(worker: "subprocess.Popen[bytes]", seconds: float = 20) -> None:
+def terminate(worker: "subprocess.Popen[bytes]") -> None:
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(seconds) == 0
+    assert worker.wait(WAIT_LIMIT) == 0
 
 
 def lines(file: Path) -> list[str]:

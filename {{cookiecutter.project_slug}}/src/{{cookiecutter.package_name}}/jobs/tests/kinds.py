@@ -68,6 +68,13 @@ def stubborn(payload: Work, job: Job) -> dict[str, Any]:
     return {}
 
 
+def asleep(payload: Work, job: Job) -> dict[str, Any]:
+    """Take its time where no exception reaches it."""
+    note(payload, job, "begun")
+    time.sleep(payload.seconds)
+    return {}
+
+
 def hopeless(payload: Work, job: Job) -> dict[str, Any]:
     raise Unrecoverable(f"{payload.name} cannot be done by {job.attempt}")
 
@@ -77,6 +84,7 @@ KINDS = (
     Kind("work", QUEUE, Work, f"{HERE}:work", max_attempts=3, time_limit=60),
     Kind("stubborn", QUEUE, Work, f"{HERE}:stubborn", max_attempts=1, time_limit=60),
     Kind("short", QUEUE, Work, f"{HERE}:stubborn", max_attempts=1, time_limit=0.5),
+    Kind("asleep", QUEUE, Work, f"{HERE}:asleep", max_attempts=2, time_limit=0.5),
     Kind("hopeless", QUEUE, Work, f"{HERE}:hopeless", max_attempts=3, time_limit=60),
 )
 NAMED = {kind.name: kind for kind in KINDS}

@@ -59,7 +59,7 @@ def test_it_takes_no_more_and_ends_what_it_has(
     # Those that go on while it fills up, and those that are queued then, end as any other.
     while (answer := ask(client, str(len(ids)), filling=RESULT, seconds=0.05)).is_success:
         ids.append(answer.json()["id"])
-        wait_until(lambda: waiting(store) <= BACKLOG, 20, "most are begun")
+        wait_until(lambda: waiting(store) <= BACKLOG, "most are begun")
         assert time.monotonic() < limit
     assert answer.status_code == 507
     assert answer.json()["detail"] == "Redis is full: no job is accepted until results expire"
@@ -69,7 +69,7 @@ def test_it_takes_no_more_and_ends_what_it_has(
     assert told["used_bytes"] > told["limit_bytes"] == LIMIT
     measures = dict(line.rpartition(" ")[::2] for line in client.get("/metrics").text.splitlines())
     assert float(measures["jobs_memory_bytes"]) > float(measures["jobs_memory_limit_bytes"])
-    wait_until(lambda: ended(store, *ids), 20, "all that were taken end")
+    wait_until(lambda: ended(store, *ids), "all that were taken end")
     assert {client.get(f"/jobs/{number}").json()["state"] for number in ids} == {"done"}
     assert done(store) == len(ids)  # each was ended once
     forget(store, ids[: len(ids) // 2])
@@ -83,8 +83,8 @@ def test_no_more_are_begun_where_their_results_have_no_room(
     asked = Work(filling=RESULT, seconds=0.05).model_dump_json()
     ids = [store.submit(NAMED["work"], asked)[0] for _ in range(80)]
     start(threads=2)
-    wait_until(lambda: store.memory().spent, 30, "it is over its limit, and what is beside that")
-    wait_until(lambda: stands_still(store), 10, "what was begun has ended")
+    wait_until(lambda: store.memory().spent, "it is over its limit, and what is beside that")
+    wait_until(lambda: stands_still(store), "what was begun has ended")
     assert waiting(store) > BACKLOG
     # A beat is a second, in which two threads end forty.
     assert store.memory().used < LIMIT * (1 + RESERVE) + 45 * RESULT

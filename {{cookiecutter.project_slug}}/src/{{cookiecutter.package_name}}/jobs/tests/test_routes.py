@@ -88,10 +88,10 @@ def test_jobs_are_cancelled_and_dead_letters_queued_again(
     assert client.delete(f"/jobs/{waiting}").json()["state"] == "cancelled"
     start()
     running = client.post("/jobs/work", json={"seconds": 60}).json()["id"]
-    wait_until(lambda: client.get(f"/jobs/{running}").json()["state"] == "running", 10, "it runs")
+    wait_until(lambda: client.get(f"/jobs/{running}").json()["state"] == "running", "it runs")
     client.delete(f"/jobs/{running}")
     dead = client.post("/jobs/hopeless", json={"name": "x"}).json()["id"]
-    await_end(store, running, dead, seconds=5)
+    await_end(store, running, dead)
     assert client.get(f"/jobs/{running}").json()["state"] == "cancelled"
     seen = client.get("/jobs").json()
     assert [one["id"] for one in seen["dead_letters"]] == [dead]
@@ -99,7 +99,7 @@ def test_jobs_are_cancelled_and_dead_letters_queued_again(
     assert (worker["queue"], worker["threads"]) == (QUEUE, 2)
     assert client.post(f"/jobs/{running}/again").status_code == 409
     assert client.post(f"/jobs/{dead}/again").json()["state"] == "queued"
-    wait_until(lambda: client.get(f"/jobs/{dead}").json()["state"] == "dead", 10, "dead again")
+    wait_until(lambda: client.get(f"/jobs/{dead}").json()["state"] == "dead", "dead again")
 
 
 def test_depth_and_age_are_told_and_measured(client: TestClient, store: Store) -> None:
@@ -145,7 +145,7 @@ def test_an_ending_server_ends_its_streams(
     with subprocess.Popen(command, env=environment) as server:
         try:
             address = f"http://127.0.0.1:{port}/jobs/{number}/events"
-            wait_until(lambda: answers(port), 30, "the server answers")
+            wait_until(lambda: answers(port), "the server answers")
             with httpx.stream("GET", address, timeout=10) as stream:
                 told = stream.iter_lines()
                 while not next(told).startswith("data: "):

@@ -70,13 +70,13 @@ def test_a_training_goes_on_where_a_killed_worker_left_it(
     payload = TrainPolicy(steps=STEPS, seed=7).model_dump_json()
     number, _ = store.submit(installed()["train-policy"], payload, "the-key", "normal")
     file = tmp_path / "run/rl/the-key/checkpoint.safetensors"
-    wait_until(lambda: file.exists() and checkpoint.read(file)[0]["steps"] > 0, 60, "a checkpoint")
+    wait_until(lambda: file.exists() and checkpoint.read(file)[0]["steps"] > 0, "a checkpoint")
     first.kill()
     first.wait()
     left = checkpoint.read(file)[0]["steps"]
     assert 0 < left < STEPS
     start()
-    [told] = await_end(store, number, seconds=90)
+    [told] = await_end(store, number)
     assert (told["state"], told["losses"]) == ("done", "1")
     assert f"continuing from {file}, at {left} days" in (tmp_path / "log").read_text()
     assert checkpoint.read(file)[0]["steps"] == STEPS
