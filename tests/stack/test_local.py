@@ -162,6 +162,22 @@ def test_a_service_missing_from_a_running_stack_is_added_and_a_failure_spares_th
     assert answers(scratch.port)
 
 
+def test_a_lost_socket_is_said_and_mended(scratch: Scratch) -> None:
+    engine = scratch.engine()
+    engine.up(limit=20)
+    before = engine.supervisor.process()
+    engine.places.socket.unlink()
+    (web,) = scratch.engine().status()
+    assert (web.state, web.detail) == (
+        "unhealthy",
+        "The socket of supervisord is gone; to restart: inv deploy.up",
+    )
+    assert scratch.engine().up(limit=20)
+    assert scratch.engine().supervisor.process() not in (None, before)
+    assert [item.state for item in scratch.engine().status()] == ["healthy"]
+    assert answers(scratch.port)
+
+
 def test_the_tasks_speak_json_and_end_with_codes(scratch: Scratch) -> None:
     up = scratch.inv("deploy.up", "--engine", "local")
     assert up.returncode == 0, up.stderr

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MODULES = (
-    "deploy", "build", "models", "data", "db", "backup", "env", "rotation", "deps", "stack",
-    "harness", "pipeline",
+    "deploy", "verification", "build", "models", "data", "db", "backup", "env", "rotation", "deps",
+    "stack", "harness", "pipeline",
 )  # fmt: skip
 
 

@@ -114,7 +114,7 @@ def container_state(container: Container) -> str:
     if state["Status"] == "exited":
         return "failed" if state["ExitCode"] else "done"
     if state["Status"] != "running":
-        return "starting" if state["Status"] == "created" else "failed"
+        return {"created": "starting", "paused": "unhealthy"}.get(state["Status"], "failed")
     health: str = state.get("Health", {}).get("Status", "healthy")
     return health
 

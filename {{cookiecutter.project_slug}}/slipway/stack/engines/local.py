@@ -85,6 +85,10 @@ class PreviousStack:
     """The variables and secrets of its services, as files."""
 
 
+CHANGED = "The code, the configuration or a variable has changed"
+SOCKET_GONE = "The socket of supervisord is gone"
+
+
 class LocalEngine:
     """Runs each service's `x-local` under supervisord, and its one-shots before it."""
 
@@ -114,13 +118,14 @@ class LocalEngine:
             stack_fingerprint(self.project, self._handed(), self.services), tuple(self.services)
         )
         running = self.running()
-        if running and running.made_from == target.made_from:
+        reachable = self.supervisor.is_reachable
+        if running and reachable and running.made_from == target.made_from:
             return self._heal(limit)
         held = {item.port for item in running.services} if running else set()
         wanted = {item.name: item.port for item in self.services if item.port}
         health.refuse_taken_ports({name: port for name, port in wanted.items() if port not in held})
         if running:
-            output.say("  The code, the configuration or a variable has changed: restarting.")
+            output.say(f"  {CHANGED if reachable else SOCKET_GONE}: restarting.")
         previous = self._previous(running)
         try:
             service_env.write_service_envs(self.project, self.service_envs, self.name)
@@ -196,9 +201,12 @@ class LocalEngine:
 
     def status(self) -> list[ServiceStatus]:
         """Look at every service that stays up."""
+        services = [item for item in self._in_force() if not item.once]
+        if self.running() and not self.supervisor.is_reachable:
+            said = f"{SOCKET_GONE}; to restart: inv deploy.up"
+            return [ServiceStatus(item.name, "unhealthy", None, 0, said) for item in services]
         states = self.supervisor.states()
-        services = self._in_force()
-        return [process_status(item, states.get(item.name)) for item in services if not item.once]
+        return [process_status(item, states.get(item.name)) for item in services]
 
     def replicas(self) -> list[Replica]:
         """Return the running services that serve models."""

@@ -138,6 +138,10 @@ def service_status(
         if failed:
             code = failed[0].attrs["State"]["ExitCode"]
             return ServiceStatus(name, "failed", None, 0, f"ended with exit code {code}")
+        for item in containers:
+            if item.status == "paused":
+                said = f"paused; to continue: docker unpause {item.name}"
+                return ServiceStatus(name, "unhealthy", None, 0, said)
         return ServiceStatus(name, "stopped", None, 0, "not running")
     worst = next((one for one in ("failed", "unhealthy", "starting") if one in states), "healthy")
     newest = max(running, key=started_at)

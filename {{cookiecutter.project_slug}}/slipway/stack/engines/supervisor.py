@@ -194,6 +194,11 @@ class Supervisor:
             return None
         return process if ours else None  # else another process has the number now
 
+    @property
+    def is_reachable(self) -> bool:
+        """Whether its socket is there: without it, it runs on and hears nothing."""
+        return self.places.socket.is_socket()
+
     def call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - XML-RPC has no types
         """Call supervisord.
 
