@@ -21,7 +21,7 @@ OUTER = """
 import sys
 from pathlib import Path
 from slipway.core import redaction, shell
-redaction.learn([{value!r}])
+redaction.remember_secrets([{value!r}])
 shell.run([sys.executable, "-c", sys.argv[1]], cwd=Path.cwd())
 """
 
@@ -33,7 +33,7 @@ def value(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(sys, "stdout", sys.stdout)
     monkeypatch.setattr(sys, "stderr", sys.stderr)
     made = secrets.token_urlsafe(32)
-    redaction.learn([made])
+    redaction.remember_secrets([made])
     return made
 
 

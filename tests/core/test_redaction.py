@@ -16,7 +16,7 @@ import pytest
 
 from slipway.core import journal, redaction
 from slipway.core.errors import Refused
-from slipway.core.redaction import MASK, Filter, Masked, learn, masked
+from slipway.core.redaction import MASK, Filter, Masked, masked, remember_secrets
 from slipway.core.transaction import change, noted_change
 from tests.support.scratch import IN_PLACE
 
@@ -38,14 +38,14 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_value_is_masked_wherever_it_stands() -> None:
     value = secrets.token_urlsafe(32)
     assert masked(value) == value
-    learn([value])
+    remember_secrets([value])
     assert masked(f"before {value}, {value}after") == f"before {MASK}, {MASK}after"
     assert masked("nothing in it") == "nothing in it"
 
 
 @pytest.mark.parametrize("value", [AWKWARD, LINES, "plain-and-simple"])
 def test_a_value_is_masked_however_it_is_written(value: str) -> None:
-    learn([value])
+    remember_secrets([value])
     for text in (
         value,
         quote(value),
@@ -70,7 +70,7 @@ def test_a_value_is_masked_however_it_is_written(value: str) -> None:
 @pytest.mark.parametrize("after", ["", "\n", "12", "@host"])
 def test_a_value_is_masked_in_base64_whatever_is_around_it(before: str, after: str) -> None:
     value = "\xff\xfe~~a value of some length~~\xff"
-    learn([value])
+    remember_secrets([value])
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         said = masked(encode(f"{before}{value}{after}".encode()).decode())
         assert MASK in said
@@ -79,34 +79,34 @@ def test_a_value_is_masked_in_base64_whatever_is_around_it(before: str, after: s
 
 
 def test_each_line_of_a_value_is_one_but_what_every_key_begins_with_is_not() -> None:
-    learn([LINES])
+    remember_secrets([LINES])
     assert masked("log: first line of it") == f"log: {MASK}"
     assert masked("-----BEGIN KEY-----") == "-----BEGIN KEY-----"
 
 
 def test_what_in_a_value_is_secret_is_so_by_itself() -> None:
-    learn(["postgresql://app:p%40ss-word@host/app"])
+    remember_secrets(["postgresql://app:p%40ss-word@host/app"])
     assert masked("p%40ss-word p@ss-word host") == f"{MASK} {MASK} host"
-    learn(["2026-11-22T16:00:00Z/the key before"])
+    remember_secrets(["2026-11-22T16:00:00Z/the key before"])
     assert masked("2026-11-22T16:00:00Z the key before") == f"2026-11-22T16:00:00Z {MASK}"
     credentials = {"secret": "secret-of-it", "endpoint_url": "http://127.0.0.1:9000", "retries": 3}
-    learn([json.dumps(credentials), "{no json", "{}"])
+    remember_secrets([json.dumps(credentials), "{no json", "{}"])
     assert masked("http://127.0.0.1:9000 secret-of-it") == f"http://127.0.0.1:9000 {MASK}"
 
 
 def test_what_is_short_or_printed_anyway_is_left_alone() -> None:
-    learn(["seven77", "postgres", "", "12345678"])
+    remember_secrets(["seven77", "postgres", "", "12345678"])
     assert masked("seven77 postgres 12345678") == f"seven77 postgres {MASK}"
 
 
 def test_a_value_that_holds_another_is_masked_as_one() -> None:
-    learn(["inner-secret", "outer-inner-secret-outer"])
+    remember_secrets(["inner-secret", "outer-inner-secret-outer"])
     assert masked("outer-inner-secret-outer inner-secret") == f"{MASK} {MASK}"
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64])
 def test_a_value_that_comes_in_pieces_is_masked(size: int) -> None:
-    learn([AWKWARD, LINES, "aaaaaaaab"])
+    remember_secrets([AWKWARD, LINES, "aaaaaaaab"])
     text = f"one\n{AWKWARD}{AWKWARD}two\n{LINES}\naaaaaaaaab aaaaaaaa"
     sieve = Filter()
     pieces = [sieve.feed(text[at : at + size]) for at in range(0, len(text), size)]
@@ -118,7 +118,7 @@ def test_a_value_that_comes_in_pieces_is_masked(size: int) -> None:
 
 
 def test_what_cannot_be_a_value_is_shown_at_once() -> None:
-    learn(["a-secret-of-some-length"])
+    remember_secrets(["a-secret-of-some-length"])
     sieve = Filter()
     assert sieve.feed("50 %\r") == "50 %\r"
     assert sieve.feed("60 % a-sec") == "60 % "
@@ -126,7 +126,7 @@ def test_what_cannot_be_a_value_is_shown_at_once() -> None:
 
 
 def test_a_stream_is_masked_and_otherwise_as_it_was() -> None:
-    learn(["a-secret-of-some-length"])
+    remember_secrets(["a-secret-of-some-length"])
     behind = io.StringIO()
     stream = Masked(behind)
     print("with a-secret-of-some-length", file=cast("TextIO", stream), flush=True)
@@ -134,15 +134,15 @@ def test_a_stream_is_masked_and_otherwise_as_it_was() -> None:
     assert behind.getvalue() == f"with {MASK}\n{MASK}\n"
     assert not stream.isatty()
     with redirect_stdout(behind):
-        learn(["another-secret"])
-        learn(["another-secret"])
+        remember_secrets(["another-secret"])
+        remember_secrets(["another-secret"])
         assert isinstance(sys.stdout, Masked)
         assert sys.stdout.stream is behind
 
 
 def test_what_is_kept_of_a_change_holds_no_secret(tmp_path: Path) -> None:
     value = secrets.token_urlsafe(32)
-    learn([value])
+    remember_secrets([value])
 
     def fail() -> None:
         with change(tmp_path, "env.rotate", url=f"db://app:{value}@db") as made:
@@ -163,7 +163,7 @@ def test_a_process_prints_no_secret_not_even_in_a_traceback() -> None:
 import base64, sys, threading
 from slipway.core import redaction
 value = sys.stdin.read()
-redaction.learn([value])
+redaction.remember_secrets([value])
 print("out", value)
 print("err", base64.b64encode(value.encode()).decode(), file=sys.stderr)
 def fail():

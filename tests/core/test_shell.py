@@ -56,6 +56,15 @@ def test_nothing_outlives_a_command_that_runs_alone(tmp_path: Path) -> None:
         shell.attempt(["no-such-command"], cwd=tmp_path, alone=True)
 
 
+def test_a_command_reads_the_text_that_it_is_given_or_nothing(tmp_path: Path) -> None:
+    assert shell.attempt(["cat"], cwd=tmp_path).out == ""
+    assert shell.attempt(["cat"], given="one\n", cwd=tmp_path).out == "one\n"
+    raw = ["sh", "-c", "cat; printf '\\377'"]
+    assert shell.attempt(raw, given="one", cwd=tmp_path).out == "one\ufffd"
+    with pytest.raises(UnicodeDecodeError):
+        shell.attempt(raw, cwd=tmp_path)
+
+
 def test_lines_come_as_they_are_printed(tmp_path: Path) -> None:
     script = "import time; print('one', flush=True); time.sleep(60)"
     start = time.monotonic()

@@ -209,7 +209,7 @@ def test_an_interrupted_scenario_is_put_back(player: Player) -> None:
 
 def test_the_log_has_no_secrets(player: Player, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redaction, "_forms", [])
-    redaction.learn(["of-the-developer"])
+    redaction.remember_secrets(["of-the-developer"])
     played = player.play("""def test_one(): assert "of-the-developer" == "another" """)
     assert "of-the-developer" not in played.log.replace("test_it.py", "")
     assert redaction.MASK in played.log

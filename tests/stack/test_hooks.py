@@ -7,7 +7,7 @@ import pytest
 
 from slipway.core import journal
 from slipway.core.errors import Refused
-from slipway.core.redaction import MASK, learn
+from slipway.core.redaction import MASK, remember_secrets
 from slipway.core.transaction import change
 from slipway.stack import hooks
 from tests.support.user_hooks import KEEPS, add_hook, handed
@@ -101,7 +101,7 @@ def test_no_secret_is_handed_over_or_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     secret = "a-secret-of-this-test"  # noqa: S105 - made up
-    learn([secret])
+    remember_secrets([secret])
     add_hook(tmp_path, hooks.PRE_DEPLOY, f"{KEEPS}echo {secret}\n")
     with change(tmp_path, "deploy.up", reason=secret) as made:
         hooks.run_before(hooks.PRE_DEPLOY, made)

@@ -186,7 +186,7 @@ def resolve_values(
     given["APP_ENV"] = Value("APP_ENV", profile, "--profile", secret=False)
     read_values = {name: value for name, value in given.items() if value}
     found = [value for item in read_values.values() if (value := _resolved(item, read_values))]
-    redaction.learn(value.value for value in found if value.shown != value.value)
+    redaction.remember_secrets(value.value for value in found if value.shown != value.value)
     return found
 
 

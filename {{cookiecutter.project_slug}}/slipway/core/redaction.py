@@ -1,7 +1,8 @@
 """Secret values, taken out of all that is printed and kept.
 
-Whoever comes to know a secret says so (`learn`). From then on no value of it gets past what this
-process prints, tracebacks too; what is written elsewhere goes through `masked` or a `Filter`.
+Whoever comes to know a secret says so (`remember_secrets`). From then on no value of it gets past
+what this process prints, tracebacks too; what is written elsewhere goes through `masked` or a
+`Filter`.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ PASSWORD = re.compile(r"://[^\s/:@]*:(\S*)@")
 """A password in a URL: it may hold anything, and ends at the last @."""
 UNTIL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/(.*)", re.DOTALL)
 """A time until when something is a secret, and that itself."""
-HIDDEN = re.compile(r"secret|password|passphrase|token|key", re.IGNORECASE)
+SECRET_NAME = re.compile(r"secret|password|passphrase|token|key", re.IGNORECASE)
 """What a part of a value in JSON is called that is secret by itself."""
 
 _forms: list[str] = []
 """Every way to write every value that is known, the longest first: one may be a part of another."""
 
 
-def hidden(value: str) -> bool:
+def is_maskable(value: str) -> bool:
     """Say whether a secret's value can be told from what stands there anyway."""
     return len(value) >= SHORTEST and value not in WORDS
 
 
-def learn(values: Iterable[str]) -> None:
+def remember_secrets(values: Iterable[str]) -> None:
     """Take values for secret, from now on and as long as this process runs."""
-    found = {form for value in values for part in _parts(value) for form in written(part)}
+    found = {form for value in values for part in _parts(value) for form in encoded_forms(part)}
     if new := found - {*_forms}:
         _forms[:] = sorted({*_forms, *new}, key=len, reverse=True)
     if _forms:
@@ -110,7 +111,7 @@ def _parts(value: str) -> Iterator[str]:
     for password in PASSWORD.findall(value):
         parts += [password, unquote(password)]
     parts += _named(value) + UNTIL.findall(value)
-    yield from filter(hidden, parts)
+    yield from filter(is_maskable, parts)
 
 
 def _named(value: str) -> list[str]:
@@ -121,10 +122,10 @@ def _named(value: str) -> list[str]:
         content = json.loads(value).items()
     except ValueError:
         return []
-    return [text for name, text in content if HIDDEN.search(name) and isinstance(text, str)]
+    return [text for name, text in content if SECRET_NAME.search(name) and isinstance(text, str)]
 
 
-def written(value: str) -> Iterator[str]:
+def encoded_forms(value: str) -> Iterator[str]:
     """Yield a value as URLs, JSON, XML, Python, shells, compose files and base64 write it."""
     data = value.encode(errors="surrogateescape")
     yield value

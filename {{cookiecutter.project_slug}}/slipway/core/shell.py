@@ -58,53 +58,34 @@ class Ended:
     err: str
 
 
-def attempt(
+def attempt(  # noqa: PLR0913 - what, with what, and how
     command: Sequence[str],
     *,
     cwd: Path,
+    given: str | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float = 60,
     alone: bool = False,
 ) -> Ended:
     """Run a command whose exit code is an answer; `timeout` is in seconds.
 
-    One that runs `alone` gets no signal of this process's group, and nothing that it started
-    outlives it.
+    It reads what is `given`: others can read a list of arguments, but not that; bytes that are no
+    text are replaced in what it prints then. One that runs `alone` gets no signal of this process's
+    group, and nothing that it started outlives it.
 
     Raises:
         Refused: the command is not found or takes longer than `timeout`.
     """
-    piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with _begun(command, cwd, env, **piped, text=True, start_new_session=alone) as process:
+    asked, errors = (subprocess.DEVNULL, None) if given is None else (subprocess.PIPE, "replace")
+    piped = {"stdin": asked, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    read = {"text": True, "errors": errors, "start_new_session": alone}
+    with _begun(command, cwd, env, **piped, **read) as process:
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(given, timeout)
         except subprocess.TimeoutExpired as error:
             raise _too_long(command, timeout) from error
         finally:
             with suppress(ProcessLookupError):  # nothing of it is left
-                os.killpg(process.pid, signal.SIGKILL) if alone else process.kill()
-    return Ended(process.returncode, out, err)
-
-
-def fed(
-    command: Sequence[str], text: str, *, cwd: Path, timeout: float = 60, alone: bool = False
-) -> Ended:
-    """Run a command over a text: others can read a list of arguments, but not that.
-
-    Nothing that one which runs `alone` has started outlives it.
-
-    Raises:
-        Refused: the command is not found or takes longer than `timeout` seconds.
-    """
-    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    read = {"text": True, "errors": "replace", "start_new_session": alone}
-    with _begun(command, cwd, None, **piped, **read) as process:
-        try:
-            out, err = process.communicate(text, timeout)
-        except subprocess.TimeoutExpired as error:
-            raise _too_long(command, timeout) from error
-        finally:
-            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL) if alone else process.kill()
     return Ended(process.returncode, out, err)
 

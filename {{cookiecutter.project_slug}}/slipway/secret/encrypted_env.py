@@ -80,7 +80,7 @@ def decrypt_env(project: Project, profile: str, identity: Path | None) -> str:
         raise Refused(f"{name} is not UTF-8 text ({error})", "encrypt it again") from None
     secret = {variable.name for variable in schema.read(project) if variable.is_secret}
     values = envfile.parsed(found).values
-    redaction.learn(value for variable, value in values.items() if variable in secret)
+    redaction.remember_secrets(value for variable, value in values.items() if variable in secret)
     return found
 
 

@@ -24,7 +24,7 @@ from slipway.config import values as config_values
 from slipway.config.schema import COMPOSE
 from slipway.core import files, shell
 from slipway.core.errors import Finding, Refused
-from slipway.core.redaction import hidden, written
+from slipway.core.redaction import encoded_forms, is_maskable
 from slipway.stack.build.compose_cli import profile_composition
 from slipway.stack.engines.containers import PROJECT, SERVICE, connect_engine
 
@@ -104,13 +104,13 @@ def search_images(
     is found.
     """
     said = ImageSearch()
-    known = {name: value for name, value in secrets.items() if hidden(value)}
+    known = {name: value for name, value in secrets.items() if is_maskable(value)}
     if not known or not _may_answer():
         return said
     from docker.errors import DockerException  # noqa: PLC0415 - speed
     from requests.exceptions import RequestException  # noqa: PLC0415 - speed
 
-    needles = {name: {*written(value)} for name, value in known.items()}
+    needles = {name: {*encoded_forms(value)} for name, value in known.items()}
     try:
         client = connect_engine()
         stack = profile_composition(project.root, project.slug, values).name

@@ -70,7 +70,7 @@ def _run(path: Path, entry: dict[str, Any], fix: str = "") -> None:
     root = path.parent.parent
     text = masked(json.dumps(entry, default=str))
     with output.show_waiting(f"{shown} runs"):
-        done = shell.fed([str(path)], text, cwd=root, timeout=LIMIT, alone=True)
+        done = shell.attempt([str(path)], given=text, cwd=root, timeout=LIMIT, alone=True)
     said = [line for text in (done.out, done.err) for line in text.splitlines()]
     for line in said:
         output.say(f"  {shown}: {line}")

@@ -322,7 +322,7 @@ def random_value(variable: Variable) -> str:
     if should := variable.wrong(value):
         what = f"{variable.name} {should}, and a random value does not"
         raise Refused(what, f"change its pattern: env/schema.toml:{variable.line}")
-    redaction.learn([value])
+    redaction.remember_secrets([value])
     return value
 
 

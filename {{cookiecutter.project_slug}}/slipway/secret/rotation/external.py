@@ -50,7 +50,7 @@ class ProviderSecretRotation(EnvFileRotation):
 
     def make_value(self) -> str:
         """Take the value that was typed."""
-        redaction.learn([self.typed])
+        redaction.remember_secrets([self.typed])
         refuse_unhealthy(self.engine)
         self._refuse_unfit()
         self.settle_services()

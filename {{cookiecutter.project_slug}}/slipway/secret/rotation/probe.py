@@ -82,7 +82,9 @@ def ask_replicas(session: Session, requests: Sequence[ReplicaRequest]) -> list[R
         command = [*access.python, "-c", SCRIPT]
         task = {"base": access.base_url, "requests": [asdict(item) for item in requests]}
         limit = PATIENCE * len(requests) + 20.0
-        done = shell.fed(command, json.dumps(task), cwd=session.project.root, timeout=limit)
+        done = shell.attempt(
+            command, given=json.dumps(task), cwd=session.project.root, timeout=limit
+        )
         if done.code:
             raise Refused(f"{replica.name} could not be asked: {done.err.strip()[-300:]}")
         found += [ReplicaAnswer(replica.name, *answer) for answer in json.loads(done.out)]

@@ -118,7 +118,7 @@ class ServiceContainer:
             Refused: it takes too long, or the service is not running.
         """
         words = exec_command(str(self.container().name), command)
-        return shell.fed(words, given, cwd=self.engine.project.root, timeout=EXEC_LIMIT)
+        return shell.attempt(words, given=given, cwd=self.engine.project.root, timeout=EXEC_LIMIT)
 
     def addresses(self) -> dict[str, str]:
         """Return the service at each address of the stack's network."""

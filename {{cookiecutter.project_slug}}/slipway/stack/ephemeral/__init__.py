@@ -61,7 +61,7 @@ class EphemeralStack:
         """Return the stack's variables, with free ports and new secrets."""
         described = schema.read(self.source)
         made = own_variables(self, described, free_ports(len(described)), secrets.token_urlsafe)
-        redaction.learn(
+        redaction.remember_secrets(
             made[item.name] for item in described if item.is_secret and item.name in made
         )
         return made
