@@ -7,8 +7,8 @@ import secrets
 import shlex
 import subprocess
 import sys
-from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, TextIO, cast
+from contextlib import redirect_stderr, redirect_stdout
+from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape, quoteattr
 
@@ -16,7 +16,7 @@ import pytest
 
 from slipway.core import journal, redaction
 from slipway.core.errors import Refused
-from slipway.core.redaction import MASK, Filter, Masked, masked, remember_secrets
+from slipway.core.redaction import MASK, Filter, mask_stream, masked, remember_secrets
 from slipway.core.transaction import change, noted_change
 from tests.support.scratch import IN_PLACE
 
@@ -90,8 +90,10 @@ def test_what_in_a_value_is_secret_is_so_by_itself() -> None:
     remember_secrets(["2026-11-22T16:00:00Z/the key before"])
     assert masked("2026-11-22T16:00:00Z the key before") == f"2026-11-22T16:00:00Z {MASK}"
     credentials = {"secret": "secret-of-it", "endpoint_url": "http://127.0.0.1:9000", "retries": 3}
-    remember_secrets([json.dumps(credentials), "{no json", "{}"])
+    remember_secrets([json.dumps(credentials), "{no json", "{}", '{"a":' * 100_000])
     assert masked("http://127.0.0.1:9000 secret-of-it") == f"http://127.0.0.1:9000 {MASK}"
+    remember_secrets([json.dumps({"client": [{"aws_access_key_id": "the-id-of-it"}]})])
+    assert masked("Credential=the-id-of-it/20261122") == f"Credential={MASK}/20261122"
 
 
 def test_what_is_short_or_printed_anyway_is_left_alone() -> None:
@@ -128,16 +130,19 @@ def test_what_cannot_be_a_value_is_shown_at_once() -> None:
 def test_a_stream_is_masked_and_otherwise_as_it_was() -> None:
     remember_secrets(["a-secret-of-some-length"])
     behind = io.StringIO()
-    stream = Masked(behind)
-    print("with a-secret-of-some-length", file=cast("TextIO", stream), flush=True)
-    stream.writelines(["a-secret-of-some-length\n"])
+    mask_stream(behind)
+    print("with a-secret-of-some-length", file=behind, flush=True)
+    behind.writelines(["a-secret-of-some-length\n"])
     assert behind.getvalue() == f"with {MASK}\n{MASK}\n"
-    assert not stream.isatty()
-    with redirect_stdout(behind):
+    assert not behind.isatty()
+    write = behind.write
+    other = io.StringIO()
+    with redirect_stdout(behind), redirect_stderr(other):
         remember_secrets(["another-secret"])
-        remember_secrets(["another-secret"])
-        assert isinstance(sys.stdout, Masked)
-        assert sys.stdout.stream is behind
+        assert sys.stdout is behind
+        assert behind.write is write  # masked once is enough
+        print("another-secret", file=sys.stderr)
+    assert other.getvalue() == f"{MASK}\n"
 
 
 def test_what_is_kept_of_a_change_holds_no_secret(tmp_path: Path) -> None:
@@ -157,36 +162,81 @@ def test_what_is_kept_of_a_change_holds_no_secret(tmp_path: Path) -> None:
     assert (entry["url"], entry["error"]) == (f"db://app:{MASK}@db", f"it is not {MASK}")
 
 
-def test_a_process_prints_no_secret_not_even_in_a_traceback() -> None:
-    value = secrets.token_urlsafe(32)
-    program = """
-import base64, sys, threading
-from slipway.core import redaction
+PLANTED = """
+import base64, logging, sys, threading, warnings
+from contextlib import redirect_stderr
+from pathlib import Path
+
+from invoke.tasks import task
+from slipway.core import redaction, shell
+
 value = sys.stdin.read()
-redaction.remember_secrets([value])
-print("out", value)
-print("err", base64.b64encode(value.encode()).decode(), file=sys.stderr)
+before = logging.StreamHandler()
+logging.getLogger("before").addHandler(before)
+
+class Fails:
+    def __del__(self):
+        raise KeyError(f"unraisable {value}")
+
 def fail():
-    raise KeyError(value)
-thread = threading.Thread(target=fail, name=value)
-thread.start()
-thread.join()
-try:
-    fail()
-except KeyError as error:
-    raise ValueError(f"in a text: {value!r}\\nand after {value}") from error
+    raise KeyError(f"thread {value}")
+
+@task
+def plant(c):
+    with redirect_stderr(sys.stdout):
+        redaction.remember_secrets([value])
+    print("print", value)
+    sys.stdout.writelines(["writelines ", value, chr(10)])
+    print("base64", base64.b64encode(value.encode()).decode(), file=sys.stderr)
+    logging.getLogger("before").warning("before %s", value)
+    logging.getLogger("root.of.all").debug("debug %s", value)
+    for stream in (sys.stderr, sys.__stderr__):
+        logger = logging.getLogger(f"after.{id(stream)}")
+        logger.addHandler(logging.StreamHandler(stream))
+        logger.error("after %s", value)
+    logging.getLogger("last.resort").error("last %s", value)
+    warnings.warn(f"warning {value}")
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").addHandler(logging.StreamHandler())
+    warnings.warn(f"captured {value}")
+    logging.captureWarnings(False)
+    thread = threading.Thread(target=fail, name=value)
+    thread.start()
+    thread.join()
+    Fails()
+    child = "import sys; print('out', sys.argv[1]); print('err', sys.argv[1], file=sys.stderr)"
+    shell.run([sys.executable, "-c", child, value], cwd=Path.cwd())
+    c.run(f"echo 'run {value}'")
+    try:
+        raise KeyError(f"cause {value}")
+    except KeyError as error:
+        raise ValueError(f"in a text: {value!r}\\nand after {value}") from error
 """
+CHANNELS = (
+    "print", "writelines", "base64", "before", "after", "last", "warning", "captured",
+    "'thread", "'unraisable", "out", "err", "run", "'cause", "and after",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("debug", [(), ("--debug",)], ids=["as it is", "with --debug"])
+def test_a_task_prints_no_secret_by_any_way(tmp_path: Path, debug: tuple[str, ...]) -> None:
+    value = secrets.token_urlsafe(32)
+    (tmp_path / "tasks.py").write_text(PLANTED)
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-m", "invoke", *debug, "plant"],
         input=value,
+        cwd=tmp_path,
         env=IN_PLACE,
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
+    said = done.stdout + done.stderr
     assert done.returncode == 1
-    assert done.stdout == f"out {MASK}\n"
-    assert done.stderr.count("Traceback") == 3
+    for channel in (*CHANNELS, *(["debug"] if debug else [])):
+        assert f"{channel} {MASK}" in said
+    assert done.stderr.count("Traceback") == 4
     assert f"ValueError: in a text: '{MASK}'\nand after {MASK}" in done.stderr
-    assert value not in done.stderr
+    assert value not in said
+    assert base64.b64encode(value.encode()).decode() not in said

@@ -11,11 +11,14 @@ import base64
 import json
 import re
 import sys
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TextIO
 
 MASK = "********"
 SHORTEST = 8
@@ -75,33 +78,23 @@ class Filter:
         return kept
 
 
-class Masked:
-    """A stream that writes without the secrets; in all else it is the one behind it."""
+def mask_stream(stream: TextIO) -> None:
+    """Let a stream write without the secrets, also for those who hold it already."""
+    write = stream.write
+    if getattr(write, "func", None) is not _write_masked:
+        stream.write = partial(_write_masked, write)  # type: ignore[method-assign]
 
-    def __init__(self, stream: TextIO) -> None:
-        """Take the stream to write to."""
-        self.stream = stream
 
-    def write(self, text: str) -> int:
-        """Write a text masked."""
-        self.stream.write(masked(text))
-        return len(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        """Write texts masked."""
-        self.stream.writelines(map(masked, lines))
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the stream has
-        """Return what the stream has."""
-        return getattr(self.stream, name)
+def _write_masked(write: Callable[[str], int], text: str) -> int:
+    write(masked(text))
+    return len(text)
 
 
 def _watch() -> None:
-    """Mask all that this process prints; Python prints tracebacks by way of these streams too."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is not None and not isinstance(stream, Masked):
-            setattr(sys, name, cast("TextIO", Masked(stream)))
+    """Mask all that this process prints; tracebacks, warnings and logs go to these streams too."""
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            mask_stream(stream)
 
 
 def _parts(value: str) -> Iterator[str]:
@@ -118,11 +111,10 @@ def _named(value: str) -> list[str]:
     """Return what a value in JSON holds under a name that says it is secret."""
     if not value.lstrip().startswith("{"):
         return []
-    try:
-        content = json.loads(value).items()
-    except ValueError:
-        return []
-    return [text for name, text in content if SECRET_NAME.search(name) and isinstance(text, str)]
+    pairs: list[tuple[str, object]] = []
+    with suppress(ValueError, RecursionError):
+        json.loads(value, object_pairs_hook=pairs.extend)  # those of tables in tables too
+    return [text for name, text in pairs if SECRET_NAME.search(name) and isinstance(text, str)]
 
 
 def encoded_forms(value: str) -> Iterator[str]:

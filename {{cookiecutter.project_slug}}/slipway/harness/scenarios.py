@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
 from slipway.core.errors import Refused
-from slipway.core.redaction import Masked
+from slipway.core.redaction import mask_stream
 from slipway.harness.chaos import Chaos
 from slipway.harness.http import ScenarioClient
 from slipway.harness.report import FAILED, PASSED, SKIPPED, HarnessCase
@@ -167,7 +167,8 @@ def run(root: Path, plugin: ScenarioRun, *, log: TextIO, junit: Path) -> None:
         Refused: pytest could not run them.
     """
     options = (f"--junitxml={junit}", "-o", f"junit_suite_name={PART}")
-    code = _pytest(root, cast("TextIO", Masked(log)), plugin, *options)
+    mask_stream(log)
+    code = _pytest(root, log, plugin, *options)
     if code == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
