@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -45,6 +46,17 @@ if TYPE_CHECKING:
     from slipway.stack.engines.base import Engine
     from tests.support.servers import S3
 
+DEBUGGED = """
+import json, sys
+from invoke.util import enable_logging
+enable_logging()
+from slipway.backup.offsite import storage
+from slipway.core.redaction import remember_secrets
+url, options = sys.stdin.read().splitlines()
+remember_secrets([options])
+print(storage.open_storage(url, json.loads(options)).sizes())
+"""
+"""What `inv --debug` does first, and then a task that looks at a storage."""
 SECRETS = ("the-access-key", "the-storage-secret", "hunter2")
 
 
@@ -326,6 +338,33 @@ def test_who_is_not_let_in_is_told_so(s3: S3, bucket: OffsiteFolder, server: Off
     assert "Authentication" in refused(
         OffsiteFolder(storage.open_storage(server.storage.url, wrong), "a")
     )
+
+
+@pytest.mark.parametrize("by", ["options", "environment"])
+def test_a_library_that_logs_all_it_does_logs_no_key(
+    s3: S3, bucket: OffsiteFolder, by: str
+) -> None:
+    keys = {name: f"{value}-{by}" for name, value in servers.KEYS.items()}
+    where = {"client_kwargs": {"endpoint_url": s3.options["endpoint_url"]}}
+    env = IN_PLACE | {"AWS_SESSION_TOKEN": "the-token-of-a-session"}
+    if by == "environment":
+        env |= {"AWS_ACCESS_KEY_ID": keys["key"], "AWS_SECRET_ACCESS_KEY": keys["secret"]}
+    else:
+        names = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+        where["client_kwargs"] |= {name: keys[key] for name, key in names.items()}
+    done = subprocess.run(
+        [sys.executable, "-c", DEBUGGED],
+        input=f"{bucket.storage.url}\n{json.dumps(where)}",
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "{}\n"
+    assert f"Credential={redaction.MASK}/" in done.stderr
+    for secret in (*keys.values(), "the-token-of-a-session"):
+        assert secret not in done.stderr
 
 
 def test_a_server_that_is_not_known_gets_no_password(server: OffsiteFolder, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from slipway.config.values import without_password
 from slipway.core.errors import Refused
-from slipway.core.redaction import MASK
+from slipway.core.redaction import MASK, remember_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +40,8 @@ RENAMING = ("file", "local", "sftp", "ssh")
 OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 """Storages without folders: a folder is only a prefix of names."""
 NEXT = "set BACKUP_URL right: inv env.show"
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""What a library takes from this process's environment by itself, and logs."""
 OPTIONS = """BACKUP_URL_OPTIONS='{"key": "...", "secret": "..."}'"""
 
 
@@ -136,6 +138,7 @@ class Storage:
     @cached_property
     def _files(self) -> Any:  # noqa: ANN401 - the library carries no types
         """The file system of fsspec; this may connect."""
+        remember_secrets(os.environ.get(name, "") for name in CREDENTIALS)
         kind = _class(self.protocol)
         said = kind._get_kwargs_from_urls(self.url)  # noqa: SLF001 - what url_to_fs calls too
         wanted = _over(_limits(self.protocol), {**said, **self.options})
