@@ -9,10 +9,12 @@ import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from devtools.bake import TEMPLATE
+from slipway.backup.checks import checks
 from slipway.backup.databases import sqlite
 from slipway.backup.databases.base import SCRATCH, DatabaseContent, TableDigest, checked_name
 from slipway.backup.databases.postgres import explain_failure, restore_script, swap_statement
@@ -21,6 +23,9 @@ from slipway.backup.databases.sqlite import COPY, SqliteDatabase, sqlite_file
 from slipway.core import shell
 from slipway.core.errors import Refused
 from tests.backup.test_archive import full_disk
+
+if TYPE_CHECKING:
+    from tests.support.scratch import Scratch
 
 HELD = DatabaseContent(
     "postgres 17.6",
@@ -306,6 +311,34 @@ def test_databases_are_exchanged_and_back_again(database: SqliteDatabase, folder
     assert database.measure().tables["b"].rows == 0
     database.drop("restored")
     assert [path.name for path in database.path.parent.iterdir()] == ["app.db"]
+
+
+def test_only_its_owner_reads_a_copy_and_what_is_restored(
+    database: SqliteDatabase, folder: Path
+) -> None:
+    database.path.chmod(0o644)
+    database.dump(folder)
+    database.stage(folder, "restored")
+    places = {file: file.stat().st_mode & 0o777 for file in folder.iterdir()}
+    database.swap("restored", "before")
+    places |= {file: file.stat().st_mode & 0o777 for file in database.path.parent.iterdir()}
+    assert len(places) == 3
+    assert {*places.values()} == {0o600}
+
+
+def test_the_doctor_names_databases_that_others_can_read(scratch: Scratch) -> None:
+    def found() -> list[tuple[str, str, str]]:
+        said = checks(scratch.project, "dev", "local")
+        return [(item.state, item.detail, item.fix) for item in said if item.check == "data"]
+
+    kept = scratch.write("data/app_before.db", "")
+    scratch.write("data/app.db", "").chmod(0o600)
+    kept.chmod(0o640)
+    assert found() == [
+        ("warn", "other users can read data/app_before.db", "chmod 600 data/app_before.db")
+    ]
+    kept.chmod(0o600)
+    assert found() == []
 
 
 def test_where_there_is_no_live_one_the_new_one_becomes_it(

@@ -28,6 +28,7 @@ def checks(project: Project, profile: str, engine: str) -> Iterator[Finding]:
     yield _check_age(project, series)
     yield from _check_offsite(project)
     yield from _check_drill_leftovers(project)
+    yield from _check_readers(project)
     if result := backup_drill.last_drill(project.root, series):
         yield _check_drill(result)
     else:
@@ -65,6 +66,15 @@ def _check_drill_leftovers(project: Project) -> Iterator[Finding]:
         names = ", ".join(folder.name for folder in left)
         detail = f"{names} is still there: the drill was killed, or run with --keep"
         yield Finding("drill", "warn", detail, DRILL_COMMAND)
+
+
+def _check_readers(project: Project) -> Iterator[Finding]:
+    """Name the databases that others can read: older versions made such."""
+    files = sorted((project.root / "data").glob("*.db*"))
+    wide = [f"data/{path.name}" for path in files if path.stat().st_mode & 0o077]
+    if wide:
+        detail = f"other users can read {', '.join(wide)}"
+        yield Finding("data", "warn", detail, f"chmod 600 {' '.join(wide)}")
 
 
 def _check_drill(result: DrillResult) -> Finding:

@@ -7,7 +7,8 @@ PostgreSQL then uses them, and nothing uses a connection any more that was made 
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -124,14 +125,30 @@ class Logins:
 
 
 def prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
-    """Set up one new connection.
+    """Set up one new connection; only their owner can read its files.
 
     WAL lets readers go on while one writes; with it, NORMAL keeps the file sound and saves one
     fsync a commit, at the price of the last commits when the machine itself goes down
     (sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous).
     """
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA database_list")
+    for _, _, file in cursor.fetchall():
+        if file:  # a database in memory has none
+            restrict(Path(file))
     for pragma in SQLITE_PRAGMAS:
-        connection.cursor().execute(f"PRAGMA {pragma}")
+        cursor.execute(f"PRAGMA {pragma}")
+
+
+def restrict(file: Path) -> None:
+    """Let only its owner read a database; a new one is still empty here.
+
+    SQLite gives what it makes beside a database the mode of that.
+    """
+    for path in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
+        with suppress(OSError):  # it is not there, or not this user's
+            if path.stat().st_mode & 0o077:
+                path.chmod(0o600)
 
 
 @contextmanager

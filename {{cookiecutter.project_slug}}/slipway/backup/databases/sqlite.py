@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sqlite3
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -27,6 +27,7 @@ PATIENCE = 30.0
 """Seconds to wait for whoever writes."""
 BESIDE = ("-wal", "-shm", "-journal")
 """What SQLite keeps next to a database that is in use."""
+PRIVATE = 0o600
 _MASK = 2**64 - 1
 _SCHEMES = ("sqlite:///", "sqlite+pysqlite:///")
 
@@ -115,6 +116,8 @@ class SqliteDatabase:
         try:
             if self.path.is_file():
                 _settle(self.path, kept)
+                with suppress(PermissionError):  # another user's; the new one is not
+                    self.path.chmod(PRIVATE)
                 os.link(self.path, kept)  # the live one is never missing
             new.replace(self.path)
             files.flush_to_disk(self.path.parent)
@@ -172,6 +175,8 @@ def _copied(source: Path, target: Path) -> None:
         raise Refused(f"{source} is not there")
     _refuse_no_space(source, target)
     with _opened(source, "rw") as live, _opened(target, "rwc") as copy:
+        target.chmod(PRIVATE)  # still empty; what SQLite makes beside it gets the same mode
+        files.give_to_owner(target)
         # In one step: in several, it starts again with each write of another, and may never end.
         live.backup(copy, progress=_impatient(source))
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, and all of it in that

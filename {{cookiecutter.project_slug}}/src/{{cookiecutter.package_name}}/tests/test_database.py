@@ -1,7 +1,9 @@
 import re
 import sqlite3
+import stat
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -235,6 +237,20 @@ def test_sqlite_lets_others_read_while_one_writes(tmp_path: Path) -> None:
         writer.execute(text("INSERT INTO notes VALUES (1)"))
         assert count(engine) == 0
     assert count(engine) == 1
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_only_its_owner_reads_what_sqlite_writes(tmp_path: Path, exists: bool) -> None:
+    def modes() -> dict[str, int]:
+        return {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+
+    names = ("app.db", "app.db-wal", "app.db-shm")
+    with closing(sqlite3.connect(tmp_path / "app.db" if exists else ":memory:")) as older:
+        older.executescript("PRAGMA journal_mode = WAL; CREATE TABLE others (id integer)")
+        assert modes() == (dict.fromkeys(names, 0o644) if exists else {})
+        with transaction(make_engine(SecretStr(f"sqlite:///{tmp_path}/app.db"))) as connection:
+            connection.execute(text("CREATE TABLE notes (id integer PRIMARY KEY)"))
+            assert modes() == dict.fromkeys(names, 0o600)
 
 
 def test_every_connection_to_sqlite_is_set_up(tmp_path: Path) -> None:
