@@ -23,6 +23,8 @@ from tests.support.scratch import IN_PLACE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.support.scratch import Scratch
+
 AWKWARD = "a$b'c\"d e\\f%g/h+i=j#k&l<m>ö"
 LINES = "-----BEGIN KEY-----\nfirst line of it\nsecond line of it\n-----END KEY-----"
 
@@ -169,6 +171,7 @@ from pathlib import Path
 
 from invoke.tasks import task
 from slipway.core import redaction, shell
+from slipway.tasks import namespace
 
 value = sys.stdin.read()
 before = logging.StreamHandler()
@@ -207,10 +210,15 @@ def plant(c):
     child = "import sys; print('out', sys.argv[1]); print('err', sys.argv[1], file=sys.stderr)"
     shell.run([sys.executable, "-c", child, value], cwd=Path.cwd())
     c.run(f"echo 'run {value}'")
+    c.run(f"printf '%0980dpieces %s' 0 {value}; printf end")  # it is read by 1000 bytes
+    assert value in c.run(f"echo 'hidden {value}'", hide=True).stdout
     try:
         raise KeyError(f"cause {value}")
     except KeyError as error:
         raise ValueError(f"in a text: {value!r}\\nand after {value}") from error
+
+ns = namespace()
+ns.add_task(plant)
 """
 CHANNELS = (
     "print", "writelines", "base64", "before", "after", "last", "warning", "captured",
@@ -219,13 +227,13 @@ CHANNELS = (
 
 
 @pytest.mark.parametrize("debug", [(), ("--debug",)], ids=["as it is", "with --debug"])
-def test_a_task_prints_no_secret_by_any_way(tmp_path: Path, debug: tuple[str, ...]) -> None:
+def test_a_task_prints_no_secret_by_any_way(scratch: Scratch, debug: tuple[str, ...]) -> None:
     value = secrets.token_urlsafe(32)
-    (tmp_path / "tasks.py").write_text(PLANTED)
+    scratch.write("tasks.py", PLANTED)
     done = subprocess.run(
         [sys.executable, "-m", "invoke", *debug, "plant"],
         input=value,
-        cwd=tmp_path,
+        cwd=scratch.root,
         env=IN_PLACE,
         capture_output=True,
         text=True,
@@ -237,6 +245,7 @@ def test_a_task_prints_no_secret_by_any_way(tmp_path: Path, debug: tuple[str, ..
     for channel in (*CHANNELS, *(["debug"] if debug else [])):
         assert f"{channel} {MASK}" in said
     assert done.stderr.count("Traceback") == 4
+    assert f"pieces {MASK}end" in done.stdout
     assert f"ValueError: in a text: '{MASK}'\nand after {MASK}" in done.stderr
     assert value not in said
     assert base64.b64encode(value.encode()).decode() not in said

@@ -14,10 +14,14 @@ import tty
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, TYPE_CHECKING, TextIO
 
+from invoke.runners import Local
+
 from slipway.core.redaction import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from invoke.context import Context
 
 BLOCK = 2**16
 LOOK = 0.05
@@ -72,6 +76,27 @@ class Relay:
                     return os.read(self._source, BLOCK)
                 return b""
         return b""
+
+
+class MaskingRunner(Local):
+    """Runs what a task of yours runs with invoke: a secret may be cut where a piece ends."""
+
+    def __init__(self, context: Context) -> None:
+        """Begin with nothing printed."""
+        super().__init__(context)
+        self._sieves: dict[IO[str], Filter] = {}
+
+    def write_our_output(self, stream: IO[str], string: str) -> None:
+        """Print a piece; what the task reads itself, such as `hide` keeps from here, is whole."""
+        if stream in (sys.stdout, sys.stderr):
+            string = self._sieves.setdefault(stream, Filter()).feed(string)
+        super().write_our_output(stream, string)
+
+    def stop(self) -> None:
+        """Print what was kept back."""
+        for stream, sieve in self._sieves.items():
+            super().write_our_output(stream, sieve.rest())
+        super().stop()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from invoke.collection import Collection
 
 from slipway.core.project import find_root
+from slipway.core.pty import MaskingRunner
 from slipway.tasks.checks import ci, list_
 from slipway.tasks.doctor import doctor
 
@@ -31,6 +32,7 @@ MODULES = (
 def namespace(root: Path | None = None) -> Collection:
     """Return the template's tasks, for tasks.py to extend."""
     collection = Collection(ci, doctor, list_)
+    collection.configure({"runners": {"local": MaskingRunner}})
     for module in offered(root or find_root()):
         tasks = Collection.from_module(module)
         if name := getattr(module, "NAMESPACE", ""):
