@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.core import files
 from slipway.core.errors import Refused
+from slipway.core.redaction import masked
 from slipway.core.transaction import kept_handlers
 from slipway.pipeline import fingerprint, ray_remote
 from slipway.pipeline.runners import ONE_THREAD, POLL, RUN, ProcessRunner, StageStopped
@@ -130,7 +131,7 @@ class RayRunner:
         variables = {**handed.plain, **hidden, **ONE_THREAD, RUN: ""}
         send = partial(self.task.remote, command, self.code, given)
         code, said, found = self._awaited(send(wanted, variables, execution.limit), execution)
-        execution.log.write_bytes(said)
+        execution.log.write_text(masked(said.decode(errors="replace")), encoding="utf-8")
         if code is None:
             raise Refused(f"stopped after {execution.limit:.0f} s without an end")
         if code:
