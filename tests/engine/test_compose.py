@@ -175,8 +175,24 @@ def test_removing_the_volumes_is_confirmed(stack: Stack) -> None:
     assert stack.volumes()
 
 
+def test_what_is_up_is_verified(stack: Stack) -> None:
+    assert json.loads(stack.inv("deploy.verify", "--json"))["ok"]
+
+
+def test_a_paused_container_is_said_with_what_to_type(stack: Stack) -> None:
+    (dashboard,) = stack.containers("dashboard")
+    dashboard.pause()
+    try:
+        found = stack.status()["dashboard"]
+    finally:
+        dashboard.unpause()
+    assert (found["state"], found["replicas"]) == ("unhealthy", 0)
+    assert found["detail"] == f"paused; to continue: docker unpause {dashboard.name}"
+
+
 def test_logs_are_shown_by_service(stack: Stack) -> None:
-    assert "Uvicorn running" in stack.inv("deploy.logs", "--service", "api", "--lines", "500")
+    said = stack.inv("deploy.logs", "--service", "api", "--lines", "500")
+    assert ("Uvicorn running" in said, "\x1b" in said) == (True, False)
     assert "there is no service" in stack.inv("deploy.logs", "--service", "web", code=2)
 
 

@@ -61,6 +61,11 @@ def test_doctor_finds_nothing_to_mend(copy: Copy) -> None:
     assert not [item for item in findings if item["state"] == "fail"]
 
 
+def test_what_is_up_is_verified(copy: Copy) -> None:
+    assert "golden" in copy.inv("deploy.verify")
+    assert json.loads(copy.inv("deploy.verify", "--json"))["ok"]
+
+
 def test_collecting_again_changes_nothing(copy: Copy) -> None:
     before = len(copy.get("/predictions?limit=5"))
     copy.inv("data.collect")
