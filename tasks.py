@@ -2,6 +2,7 @@
 
 import sys
 
+from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.main import program
@@ -17,6 +18,10 @@ from devtools import demo as demonstration
 from devtools import environment, process
 from devtools import sizes as preset_sizes
 from devtools.console import say
+
+sys.path.append(str(baking.TEMPLATE))  # slipway/ is used in place, and nothing else from there
+
+from slipway.ci.command_line import read_strictly
 
 
 @task(name="list", default=True)
@@ -125,3 +130,6 @@ def sizes(_c: Context, commit: str = "", write: bool = False) -> None:
     if write:
         preset_sizes.write(lines)
     say(preset_sizes.report(lines))
+
+
+ns = read_strictly(Collection.from_module(sys.modules[__name__]))

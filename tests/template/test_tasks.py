@@ -54,6 +54,15 @@ def test_the_checks_run_part_by_part() -> None:
     assert "Sessions not found: no-such" in said.stderr
 
 
+def test_an_option_that_a_task_would_ignore_is_refused() -> None:
+    for words in (["--dry", "bake"], ["bake", "--dry"], ["demo", "-f"], ["demo", "-e"]):
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            inv(*words)
+        assert refused.value.returncode == 2
+        assert "has no option" in refused.value.stderr
+    assert inv("bench", "--runs", "--help").startswith("Usage: ")
+
+
 def test_answers_are_read_from_key_value_pairs() -> None:
     assert bake.parse(["project_name=A = B", "services=redis"]) == {
         "project_name": "A = B",

@@ -1,1 +1,1 @@
-"""What noxfiles share: linters that need more than one command, and the closing summary."""
+"""What noxfiles and tasks.py share: linters, the closing summary, and how `inv` reads a line."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
 
+from slipway.ci.command_line import read_strictly
 from slipway.core.project import find_root
 from slipway.core.pty import MaskingRunner
 from slipway.tasks.checks import ci, list_
@@ -40,7 +41,7 @@ def namespace(root: Path | None = None) -> Collection:
                 collection.collections[name].add_task(task)
         else:
             collection.add_collection(tasks)
-    return collection
+    return read_strictly(collection)
 
 
 def offered(root: Path) -> Iterator[ModuleType]:

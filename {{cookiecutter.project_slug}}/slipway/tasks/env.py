@@ -12,7 +12,6 @@ from slipway.config import check as config_check
 from slipway.config import reference, schema
 from slipway.config import values as config_values
 from slipway.core import files, output, project
-from slipway.core.errors import Refused
 from slipway.core.transaction import change
 from slipway.secret import age, encrypted_env, scan_git
 from slipway.secret import due as secret_due
@@ -135,8 +134,6 @@ def due(
 @task(help={"to": "the file for the secret key; do not keep it on this machine"})
 def keygen(_c: Context, to: str) -> None:
     """Create a key pair for restore points and env files."""
-    if to.startswith("-"):
-        raise Refused(f"{to} is not a file name for a key", "inv --help env.keygen", code=2)
     recipient = age.make_key(Path(to).expanduser())
     output.say(f"Wrote the secret key to {to}. Anyone with this key can read what is encrypted.")
     output.say("Without it nobody can, including you: keep it, but not on this machine.")
