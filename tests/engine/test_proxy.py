@@ -7,7 +7,7 @@ import ssl
 import time
 import uuid
 from contextlib import ExitStack
-from http.client import HTTPConnection, HTTPSConnection
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +55,15 @@ def certificate(stack: Stack) -> bytes | None:
     return bytes(shown) if shown else None
 
 
+def ask(stack: Stack, path: str) -> HTTPResponse:
+    """Ask over HTTPS, whoever answers."""
+    anybody = ssl.create_default_context()
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    connection = HTTPSConnection(DOMAIN, stack.ports["HTTPS_PORT"], timeout=20, context=anybody)
+    connection.request("GET", path)
+    return connection.getresponse()
+
+
 def test_with_a_domain_it_speaks_https_and_leads_there(secured: Stack) -> None:
     assert certificate(secured)
     plain = HTTPConnection(DOMAIN, secured.ports["HTTP_PORT"], timeout=20)
@@ -62,6 +71,20 @@ def test_with_a_domain_it_speaks_https_and_leads_there(secured: Stack) -> None:
     answer = plain.getresponse()
     assert (answer.status, answer.headers["Location"]) == (308, f"https://{DOMAIN}/docs")
     plain.close()
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/METRICS/", "/dashboard/_stcore/metrics"])
+def test_what_is_for_monitoring_is_closed(secured: Stack, path: str) -> None:
+    answer = ask(secured, path)
+    assert answer.status == 404
+
+
+def test_answers_have_the_usual_headers(secured: Stack) -> None:
+    for path in ("/health", "/dashboard/"):
+        headers = ask(secured, path).headers
+        assert headers["Server"] is None
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
 def test_the_certificate_is_kept(secured: Stack) -> None:

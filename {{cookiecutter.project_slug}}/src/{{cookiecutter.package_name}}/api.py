@@ -201,6 +201,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         version=__version__,
         summary="Forecasts of every target, from models evaluated against baselines.",
         lifespan=lifespan,
+        redirect_slashes=False,  # it would lead to whatever host a request names
     )
     app.state.settings, app.state.registry = settings, registry
     for router in (public, limited, *(module.router for module in parts.having("routes"))):

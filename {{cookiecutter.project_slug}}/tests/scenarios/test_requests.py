@@ -10,10 +10,15 @@ import pytest
 from slipway.harness.http import at_once, slowly, within
 
 if TYPE_CHECKING:
+    from slipway.harness.chaos import HarnessStack
     from slipway.harness.http import ScenarioClient
     from tests.scenarios.conftest import Predict
 
 JSON = "application/json"
+METRICS = """
+from urllib.request import urlopen
+print(urlopen("http://127.0.0.1:8000/metrics").read().decode())
+"""
 
 
 def test_a_forecast_from_the_newest_rows(client: ScenarioClient) -> None:
@@ -71,13 +76,29 @@ def test_the_address_itself_leads_to_the_documentation(client: ScenarioClient) -
     assert description.json()["openapi"].startswith("3")
 
 
-def test_metrics_for_monitoring(client: ScenarioClient, predict: Predict) -> None:
-    predict()
+def test_metrics_are_for_monitoring_alone(
+    client: ScenarioClient, stack: HarnessStack, predict: Predict
+) -> None:
+    predict(times=8)
+    assert client.get("/metrics").status_code == 404
     for _ in range(20):  # each process has metrics of its own
-        answer = client.get("/metrics")
-        if answer.status_code == 200 and "predictions_total" in answer.text:
+        said = stack.run("api", "python", "-c", METRICS)
+        if "predictions_total" in said:
             return
-    pytest.fail(f"no process has counted the prediction: {answer.status_code} {answer.text}")
+    pytest.fail(f"no process has counted a prediction: {said}")
+
+
+def test_answers_name_no_server_and_are_not_guessed_at(client: ScenarioClient) -> None:
+    for path in ("/health", "/none-such"):
+        headers = client.get(path).headers
+        assert "Server" not in headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "SAMEORIGIN"
+
+
+def test_no_host_but_the_api_s_own_is_led_to(client: ScenarioClient) -> None:
+    answer = client.get("/health/", headers={"Host": "elsewhere.example.org"})
+    assert (answer.status_code, "Location" in answer.headers) == (404, False)
 
 
 @pytest.mark.parametrize(
