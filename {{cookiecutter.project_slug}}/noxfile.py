@@ -61,7 +61,7 @@ def lint(session: nox.Session) -> None:
         *("--no-env", "--config", ".compose-lint.yaml", *PROFILES, *composed),
     )
     workflows = found(".github/workflows/*.yml")
-    session.run("zizmor", "--offline", "--quiet", "--pedantic", *workflows)
+    session.run("zizmor", "--offline", "-qp", *workflows, *found(".github/dependabot.yml"))
     linters.run_actionlint(session, ROOT, workflows)
     if scripts := found("*.sh", "services/**/*.sh"):
         session.run("shellcheck", *scripts)

@@ -35,7 +35,7 @@ def test_the_commands_are_these() -> None:
     ]
     assert scan.hadolint_command(["a", "b"]) == ["hadolint", "--no-color", "a", "b"]
     assert scan.trivy_command("shop-api:1") == [
-        *("trivy", "image", "--severity", "HIGH,CRITICAL", "--ignore-unfixed"),
+        *("trivy", "image", "--severity", "CRITICAL", "--ignore-unfixed"),
         *("--exit-code", "1", "--quiet", "shop-api:1"),
     ]
 

@@ -142,6 +142,20 @@ def test_github_runs_every_session() -> None:
         assert jobs[job]["strategy"]["matrix"]["session"] == [*sessions]
 
 
+def test_images_are_scanned_once_they_are_built() -> None:
+    steps = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]["scan"]["steps"]
+    said = [step.get("run") or step["uses"].partition("@")[0] for step in steps]
+    built = said.index("inv build.images")
+    assert "aquasecurity/setup-trivy" in said[:built]
+    assert "inv build.scan --strict" in said[built + 1]
+
+
+def test_what_is_locked_is_looked_after() -> None:
+    updates = yaml.safe_load(read(".github/dependabot.yml"))["updates"]
+    assert {one["package-ecosystem"] for one in updates} == {"pip", "docker", "github-actions"}
+    assert all(one["cooldown"]["default-days"] >= 7 for one in updates)
+
+
 def test_nothing_is_released_before_every_job_has_passed() -> None:
     jobs = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]
     assert jobs["release"]["needs"] == "summary"

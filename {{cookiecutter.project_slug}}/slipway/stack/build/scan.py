@@ -55,8 +55,8 @@ def hadolint_command(dockerfiles: Iterable[str]) -> list[str]:
 
 
 def trivy_command(image: str) -> list[str]:
-    """Build the command that scans an image for vulnerabilities that have a fix."""
-    options = ["--severity", "HIGH,CRITICAL", "--ignore-unfixed", "--exit-code", "1", "--quiet"]
+    """Build the command that scans an image for critical vulnerabilities that have a fix."""
+    options = ["--severity", "CRITICAL", "--ignore-unfixed", "--exit-code", "1", "--quiet"]
     return ["trivy", "image", *options, image]
 
 
