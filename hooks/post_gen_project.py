@@ -329,6 +329,8 @@ def main() -> None:
     remove_readers([*defined, *readers], Path())
     if not Path("slipway/secret/rotation").exists():
         remove_section(Path("docs/env.md"), "## Rotation")
+    if not [*Path("src").glob("*/settings.py")]:
+        remove_section(Path("docs/env.md"), "## Settings")
     record_template(answers, Path("project.toml"))
     starts = {table[service].get("start", UP) for service in chosen}
     start = UP if UP in starts else min(starts)

@@ -84,7 +84,7 @@ def test_a_file_that_was_just_made_is_well(scratch: Scratch) -> None:
         (
             f"{KEY}\nWEB_PROT=1",
             (
-                "fail",
+                "warn",
                 ".env.dev:2: nothing reads WEB_PROT; did you mean WEB_PORT?",
                 "write WEB_PORT",
             ),
@@ -185,7 +185,7 @@ def test_no_secret_is_printed(scratch: Scratch) -> None:
     write(scratch, "API_KEY=hidden value\nAPI_KEY='hidden ${X}'\nAPI_KYE=hidden")
     printed = scratch.inv("env.check")
     assert printed.returncode == 1
-    assert "4 problems to fix" in printed.stderr
+    assert "3 problems to fix" in printed.stderr
     assert "hidden" not in printed.stdout + printed.stderr
     said = json.loads(scratch.inv("env.check", "--json").stdout)
     assert [item["check"] for item in said] == ["line", "line", "line", "unknown"]
@@ -366,3 +366,15 @@ def test_every_profile_is_ready_after_init_but_for_what_is_named(
 def made(variable: Variable) -> str:
     """Return a value that would do in place of a placeholder."""
     return secrets.token_urlsafe(variable.secret) if variable.secret else variable.example
+
+
+def test_in_dev_a_misspelled_variable_is_said_and_stops_nothing(
+    scratch: Scratch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(scratch, f"{KEY}\nWEB_PROT=1")
+    findings.refuse_failures(scratch.project, "dev", "local")
+    said = capsys.readouterr().out
+    assert "nothing reads WEB_PROT; did you mean WEB_PORT?\n    -> write WEB_PORT" in said
+    write(scratch, f"{KEY}\nWEB_PROT=1", "prod")
+    with pytest.raises(Refused, match="nothing reads WEB_PROT"):
+        findings.refuse_failures(scratch.project, "prod", "local")

@@ -161,3 +161,19 @@ def test_every_secret_says_whose_it_is_where_it_is_kept_and_how_it_is_replaced()
             assert variable.storage, variable.name
             # The key before goes by itself, when its time is over.
             assert variable.rotation or variable.name == "API_KEY_PREVIOUS", variable.name
+
+
+def test_every_setting_of_the_application_is_a_variable(scratch: Scratch) -> None:
+    scratch.write("src/scratch/settings.py", "class Settings(BaseSettings):\n    pace: int\n")
+    known = {item.name: item for item in schema.read(scratch.project)}
+    pace = known["PACE"]
+    assert (pace.setting, pace.optional, pace.read_by) == (True, True, ("application", "elsewhere"))
+    assert not any(item.setting for name, item in known.items() if name != "PACE")
+
+
+def test_settings_of_the_application_are_read_by_its_processes() -> None:
+    known = {item.name: item for item in schema.read(load(REPOSITORY))}
+    level, profile = known["LOG_LEVEL"], known["APP_ENV"]
+    assert (level.setting, {*level.read_by}) == (True, {*profile.read_by})
+    assert {"RATE_LIMIT_PER_MINUTE", "CACHE_SECONDS"} <= known.keys()
+    assert "MODELS_SIGNING_KEY" not in known, "it names a file of this machine"

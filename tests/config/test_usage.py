@@ -112,9 +112,9 @@ def test_the_settings_of_the_application_are_compared_both_ways(scratch: Scratch
 
 def test_settings_are_those_of_the_classes_that_come_from_the_environment(tmp_path: Path) -> None:
     path = tmp_path / "settings.py"
-    assert usage.settings_keys(path) == set()
+    assert schema.settings_keys(path) == set()
     path.write_text(SETTINGS)
-    assert usage.settings_keys(path) == {"API_KEY", "LEVEL", "WEB_PORT"}
+    assert schema.settings_keys(path) == {"API_KEY", "LEVEL", "WEB_PORT"}
 
 
 @pytest.mark.parametrize(
@@ -134,5 +134,5 @@ def test_what_compose_fills_in_is_found(text: str, names: list[str]) -> None:
 
 def test_the_application_s_keys_are_those_that_it_has() -> None:
     for path in REPOSITORY.glob("src/*/settings.py"):  # there is none without the API
-        keys = usage.settings_keys(path)
+        keys = schema.settings_keys(path)
         assert keys >= {"APP_ENV", "API_KEY", "DATABASE_URL", "REDIS_URL", "LOG_LEVEL"}

@@ -26,10 +26,7 @@ session.open_session().engine.start_service("postgres", 120)
 """
 ROWS = "CREATE TABLE rows AS SELECT n, md5(n::text) AS t FROM generate_series(1, {}) n"
 COUNT = "SELECT count(*) FROM rows"
-SMALL = """volumes:
-  postgres:
-    driver_opts: {type: tmpfs, device: tmpfs, o: "size=300m,uid=999,gid=999,mode=0700"}
-"""
+SIZED = 'driver_opts: {type: tmpfs, device: tmpfs, o: "size=300m,uid=999,gid=999,mode=0700"}'
 FILL = """
 free=$(df -Pm "$PGDATA" | awk 'NR == 2 { print $4 }')
 head -c $((free - 30))M /dev/zero >"$PGDATA/filler"
@@ -90,7 +87,7 @@ def test_a_server_that_does_not_run_is_started_for_it_and_stopped_again(
 def test_a_disk_too_small_for_a_second_database_is_said_before_it_is_full(
     make_stack: MakeStack,
 ) -> None:
-    stack = alone(make_stack, "volumes:\n  postgres:\n", SMALL)
+    stack = alone(make_stack, '_postgres"}', f'_postgres", {SIZED}}}')
     psql(stack, ROWS.format(300_000))
     point = create(stack)
     assert point.verified

@@ -161,14 +161,15 @@ class ProfileCheck:
                 first[line.name] = line.number
 
     def _unknown(self, file: EnvFile) -> Iterator[Finding]:
-        """Find names that nobody reads: those that look like a variable are taken for one."""
+        """Find names that nobody reads; on a server, one that is like a variable fails."""
         for name in file.values:
             if name not in self.variables:
                 meant = schema.did_you_mean(name, self.variables, LIKENESS)
                 detail = f"{self._at(file, name)}: nothing reads {name}{meant}"
                 right = meant.removeprefix("; did you mean ").removesuffix("?")
                 fix = f"write {right}" if meant else f"remove it, or describe it in {FILE}"
-                yield Finding("unknown", "fail" if meant else "warn", detail, fix)
+                fails = meant and self.profile != schema.PROFILES[0]
+                yield Finding("unknown", "fail" if fails else "warn", detail, fix)
 
     def _missing(self, file: EnvFile, values: list[Value]) -> Iterator[Finding]:
         where = (self.profile, self.engine)

@@ -71,6 +71,12 @@ All services whose image is built here share these. They name and label the imag
 that its containers run as.
 
 """
+SETTINGS = """\
+## Settings
+
+Each key of config/settings.yaml can be set as a variable too. The file describes them and has their
+defaults: {}.
+"""
 
 
 @dataclass(frozen=True)
@@ -141,21 +147,28 @@ def _written(
     head: Sequence[str], variables: Iterable[Variable], entry: Callable[[Variable], str]
 ) -> str:
     """Write one paragraph for each variable that somebody may set."""
-    settable = (item for item in variables if item.set_by != TASKS)
+    settable = (item for item in variables if item.set_by != TASKS and not item.setting)
     paragraphs = (f"# {item.about}\n{entry(item)}" for item in settable)
     return "\n\n".join(["\n".join(head), *paragraphs]) + "\n"
 
 
 def page(variables: Sequence[Variable]) -> str:
     """Write docs/env.md: a table of what is for images, one for each reader, and the rotations."""
-    own = [item for item in variables if not item.images]
+    own = [item for item in variables if not (item.images or item.setting)]
     readers = sorted({reader for item in own for reader in item.read_by})
     images = IMAGES + _described([item for item in variables if item.images])
     tables = [
         f"## {name}\n\n{_described([item for item in own if name in item.read_by])}"
         for name in readers
     ]
-    return "\n".join([HEAD, SECRETS, images, *tables, *_rotations(variables)])
+    shared = [HEAD, SECRETS, images, *_settings(variables)]
+    return "\n".join([*shared, *tables, *_rotations(variables)])
+
+
+def _settings(variables: Iterable[Variable]) -> list[str]:
+    """Return the section on settings, if the application has any."""
+    names = [f"`{item.name}`" for item in variables if item.setting]
+    return [SETTINGS.format(", ".join(names))] if names else []
 
 
 def _described(variables: Iterable[Variable]) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from functools import cached_property
 from string import Template
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from slipway.config import variables
 from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from slipway.core.project import Project
 
@@ -22,6 +24,8 @@ ENGINES = LOCAL, COMPOSE = ("local", "compose")
 """What a stack can run on: processes of this machine, or containers."""
 FILE = "env/schema.toml"
 APPLICATION, TASKS = "application", "tasks"
+SETTINGS = "BaseSettings"
+"""What settings classes are made from."""
 READERS = (APPLICATION, TASKS)
 """Who reads variables beside the services: the application's settings class, and slipway/."""
 NAME = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -89,6 +93,8 @@ class Variable:
     example: str = ""
     set_by: str = ""
     """`tasks` where these work the value out: nobody sets it."""
+    setting: bool = False
+    """A key of the application's settings, which the file need not describe."""
     line: int = field(default=0, compare=False)
 
     @property
@@ -118,7 +124,7 @@ class Variable:
         return ""
 
 
-KEYS = [item.name for item in fields(Variable) if item.name not in {"name", "line"}]
+KEYS = [item.name for item in fields(Variable) if item.name not in {"name", "setting", "line"}]
 
 
 class Mistake(NamedTuple):
@@ -144,10 +150,24 @@ def read(project: Project) -> list[Variable]:
     return reading.variables
 
 
-def read_by(variables: Sequence[Variable]) -> dict[str, list[str]]:
+def settings_keys(path: Path) -> frozenset[str]:
+    """Return the keys of a module's settings classes, as variables; without importing it."""
+    if not path.is_file():
+        return frozenset()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds, keys = {SETTINGS}, set()
+    for item in tree.body:
+        if isinstance(item, ast.ClassDef) and kinds & {*map(ast.unparse, item.bases)}:
+            kinds.add(item.name)
+            fields = (one for one in item.body if isinstance(one, ast.AnnAssign))
+            keys |= {one.target.id.upper() for one in fields if isinstance(one.target, ast.Name)}
+    return frozenset(keys)
+
+
+def read_by(described: Iterable[Variable]) -> dict[str, list[str]]:
     """Return the variables that each reader reads, but for those that the tasks work out."""
     found: dict[str, list[str]] = {}
-    for item in variables:
+    for item in described:
         for reader in item.read_by if not item.set_by else ():
             found.setdefault(reader, []).append(item.name)
     return found
@@ -182,16 +202,30 @@ class SchemaReader:
         self.variables = [self._variable(name, entry) for name, entry in entries.items()]
         for variable in self.variables:
             self._check(variable)
+        self.variables += self._settings(project.source / project.package / "settings.py")
 
     @property
     def mistakes(self) -> list[Mistake]:
         """Every mistake, in the order of lines."""
         return sorted(self.found)
 
-    @cached_property
+    @property
     def by_name(self) -> dict[str, Variable]:
         """Every variable by its name."""
         return {variable.name: variable for variable in self.variables}
+
+    def _settings(self, path: Path) -> list[Variable]:
+        """Return the settings that the file does not describe, for all who read the profile.
+
+        A key that slipway/ reads by itself is none of them: it names a file of this machine.
+        """
+        names = settings_keys(path) - self.by_name.keys() - variables.READ
+        profile = self.by_name.get("APP_ENV", Variable("APP_ENV"))
+        others = (reader for reader in profile.read_by if reader not in READERS)
+        readers = (APPLICATION, *others)
+        return [
+            Variable(name, read_by=readers, optional=True, setting=True) for name in sorted(names)
+        ]
 
     def _mistake(self, name: str, key: str, what: str) -> None:
         line = self.lines.get((name, key)) or self.lines.get((name, ""), 1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from string import Template
 from typing import TYPE_CHECKING, Any
 
 from slipway.config import compose_file, variables
-from slipway.config.schema import APPLICATION, FILE, TASKS, did_you_mean
+from slipway.config.schema import APPLICATION, FILE, TASKS, did_you_mean, settings_keys
 from slipway.core.errors import Finding
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 ENV_FILE, SECRETS = "env_file", "secrets"  # pragma: allowlist secret
 BOTH = frozenset({ENV_FILE, SECRETS})
-SETTINGS = "BaseSettings"
-"""What settings classes are made from."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +74,6 @@ def _takes(service: str, entry: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(found + ([SECRETS] if service in sources else []))
 
 
-def settings_keys(path: Path) -> frozenset[str]:
-    """Return the keys of a module's settings classes, as variables; without importing it."""
-    if not path.is_file():
-        return frozenset()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    kinds, keys = {SETTINGS}, set()
-    for item in tree.body:
-        if isinstance(item, ast.ClassDef) and kinds & {*map(ast.unparse, item.bases)}:
-            kinds.add(item.name)
-            fields = (one for one in item.body if isinstance(one, ast.AnnAssign))
-            keys |= {one.target.id.upper() for one in fields if isinstance(one.target, ast.Name)}
-    return frozenset(keys)
-
-
 def _defaults(path: Path) -> frozenset[str]:
     """Return what the settings file says for every profile."""
     content = compose_file.read_yaml(path) if path.is_file() else {}
@@ -103,6 +86,7 @@ def findings(usage: Usage, described: Sequence[Variable]) -> Iterator[Finding]:
     What is used and not described, or not handed on, does silently without: that is a failure.
     What is said to be read and is not is a mistake in the schema that breaks nothing.
     """
+    described = [variable for variable in described if not variable.setting]
     known = {variable.name: variable for variable in described}
     for service, names in usage.filled_in.items():
         for name in sorted(names - known.keys()):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from slipway.config import check as config_check
 from slipway.config import values
 from slipway.config.schema import COMPOSE
+from slipway.core import output
 from slipway.core.errors import Finding, Refused
 from slipway.core.project import has_room
 from slipway.secret import due, encrypted_env, scan_git, scan_images
@@ -63,16 +64,18 @@ def check_variables(
 
 
 def refuse_failures(project: Project, profile: str, engine: str) -> None:
-    """Stop before anything is touched.
+    """Stop before anything is touched; say which variables nothing reads.
 
     Raises:
         Refused: something fails; all of it is listed, each with what to type.
     """
     found = check_variables(project, profile, engine)
-    if failed := [item for item in found if item.state == "fail"]:
-        raise Refused(
-            f"profile {profile} is not ready:{config_check.list_findings(failed)}", code=2
-        )
+    told = [item for item in found if item.state == "fail" or item.check == "unknown"]
+    listed = config_check.list_findings(told)
+    if any(item.state == "fail" for item in told):
+        raise Refused(f"profile {profile} is not ready:{listed}", code=2)
+    if told:
+        output.say(f"Variables that nothing reads:{listed}")
 
 
 def check_machine(project: Project, profile: str) -> list[Finding]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def inventory(_c: Context, json: bool = False) -> None:
     """Print every component: command, image, ports, health."""
     here = project.load()
-    found = read_components(here.root, schema.read_by(schema.read(here)))
+    described = (item for item in schema.read(here) if not item.setting)
+    found = read_components(here.root, schema.read_by(described))
     output.say(
         output.format_json([asdict(item) for item in found])
         if json

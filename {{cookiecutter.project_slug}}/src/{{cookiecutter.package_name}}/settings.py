@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -75,6 +75,10 @@ def usable_previous(given: SecretStr | None) -> SecretStr | None:
     return given
 
 
+def lower_case(text: object) -> object:
+    return text.lower() if isinstance(text, str) else text
+
+
 ApiKey = Annotated[SecretStr, AfterValidator(long_enough)]
 
 
@@ -86,7 +90,7 @@ class Settings(BaseSettings):
     app_env: Profile = "dev"
     database_url: Annotated[SecretStr, AfterValidator(usable_database)]
     redis_url: Annotated[SecretStr, AfterValidator(usable_redis)]
-    log_level: Literal["debug", "info", "warning", "error"]
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower_case)]
     data_file: Path
     models_dir: Path
     serving_dir: Path
