@@ -121,3 +121,21 @@ def test_every_folder_of_services_is_included_once(file: str) -> None:
         str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("services/*/compose.yaml")
     ]
     assert sorted(included) == sorted(folders)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("a: " + "[" * 100_000, "nested too deeply"),
+        ("{a: " * 5000, "nested too deeply"),
+        ("- " * 5000, "nested too deeply"),
+        ("a: 2026-99-99", "month must be in"),
+        ("a: \x00", "control characters"),
+        ("[1]", "its top level is not a mapping"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(scratch: Scratch, text: str, wrong: str) -> None:
+    """The quick loader follows any depth, and ends the process with a signal."""
+    scratch.write("compose.yaml", text)
+    with pytest.raises(Refused, match=f"compose.yaml: .*{wrong}"):
+        read_yaml(scratch.root / "compose.yaml")

@@ -211,3 +211,22 @@ def test_all_ways_of_being_told_to_end_do_the_same() -> None:
         for number in transaction.ENDING:
             signal.raise_signal(number)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[" * 100_000,
+        "[1]",
+        "{}",
+        '{"verb": "x", "owner": "me", "since": "yesterday"}',
+        '{"verb": "x", "owner": "me", "since": "2026-11-01"}',
+    ],
+)
+def test_notes_of_a_change_that_cannot_be_read_are_none(tmp_path: Path, said: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "change.json").write_text(said)
+    assert transaction.noted_change(tmp_path) is None
+    with transaction.change(tmp_path, "test"):
+        pass
+    assert [entry["verb"] for entry in journal.entries(tmp_path)] == ["test"]

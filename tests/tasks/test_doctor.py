@@ -59,6 +59,16 @@ def test_what_is_wrong_fails_with_what_to_do(scratch: Scratch) -> None:
     assert {item["check"] for item in json.loads(done.stdout)} >= {"python", "disk", "engine"}
 
 
+def test_a_line_of_the_journal_that_cannot_be_read_is_named(scratch: Scratch) -> None:
+    journal.append(scratch.root, "deploy.up", outcome="done")
+    assert "journal" not in findings(scratch)
+    with (scratch.root / journal.NAME).open("a") as file:
+        file.write("[" * 100_000 + "\n")
+    said = findings(scratch)["journal"]
+    assert said.state == "warn"
+    assert said.detail.startswith("journal.jsonl: no entry can be read in line 2,")
+
+
 def test_a_secret_that_is_to_be_rotated_is_told(scratch: Scratch) -> None:
     assert "rotation" not in findings(scratch)
     period = 'secret = 32\nrotation = {every = "2 months", how = "Anew."}'

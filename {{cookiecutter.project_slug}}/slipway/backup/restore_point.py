@@ -201,7 +201,7 @@ def parse_manifest(text: bytes) -> dict[str, Any]:
         ValueError: it is not a manifest, was changed, or names a path outside of its folder.
     """
     try:
-        said: dict[str, Any] = json.loads(text)
+        said = files.parse_json(text)
         if said["sha256"] != manifest_checksum(said):
             raise ValueError("its own checksum is wrong")
         names = [*said["files"], *(f"models/{name}" for name in said["models"].values())]

@@ -14,6 +14,7 @@ import yaml
 
 from slipway.config.schema import PROFILES
 from slipway.core.errors import Refused
+from slipway.core.files import DEPTH_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,15 +41,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
+        _refuse_deep(text)
         content = yaml.load(text, LOADER) or {}  # noqa: S506 - a safe one, whichever it is
     except OSError as error:
         fix = "each `include` line of compose.yaml names a folder of services/"
         raise Refused(f"{path}: {error}", fix) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date such as 2026-99-99, or no UTF-8
         raise Refused(f"{path}: {error}", f"edit {path}") from error
     if not isinstance(content, dict):
         raise Refused(f"{path}: its top level is not a mapping", f"edit {path}")
     return content
+
+
+def _refuse_deep(text: str) -> None:
+    """Count the levels before the loader, which ends the whole process, follows them."""
+    depth = 0
+    for event in yaml.parse(text, LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH_LIMIT:
+            raise ValueError("it is nested too deeply")
 
 
 def read_services(root: Path, file: str = PROFILE_FILES[FIRST]) -> dict[str, dict[str, Any]]:

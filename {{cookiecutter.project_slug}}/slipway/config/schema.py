@@ -192,7 +192,7 @@ class SchemaReader:
         try:
             text = project.schema.read_text(encoding="utf-8")
             tables = tomllib.loads(text)
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise Refused(f"{FILE}: {error}", f"edit {FILE}") from error
         self.lines = _lines(text)
         self.found: list[Mistake] = []

@@ -1,14 +1,79 @@
-"""Files that are there whole or not at all, also after a power cut."""
+"""Files that are there whole or not at all, also after a power cut; and JSON of any origin."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+JSON_LIMIT = 64 * 1024**2
+"""Bytes that are read of a file of JSON."""
+DEPTH_LIMIT = 64
+"""How many lists and objects may be inside one another."""
+INTEGER_LIMIT = 2**64
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object from a file.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or it holds something else.
+    """
+    with path.open("rb") as file:
+        return parse_json(file.read(JSON_LIMIT))
+
+
+def parse_json(text: str | bytes) -> dict[str, Any]:
+    """Parse an object.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    said = parse_json_value(text)
+    if not isinstance(said, dict):
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - as for other text
+    return said
+
+
+def parse_json_value(text: str | bytes) -> Any:  # noqa: ANN401 - whatever JSON has
+    """Parse JSON without trusting it.
+
+    Raises:
+        ValueError: it is not JSON, is nested too deeply, or holds a number that is infinite, none
+            (NaN), or an integer of more than 64 bits.
+    """
+    try:
+        said = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    for value in nested_values(said):
+        largest = INTEGER_LIMIT if isinstance(value, int) else math.inf
+        if isinstance(value, int | float) and not abs(value) < largest:
+            raise ValueError("it holds a number that is out of range")
+    return said
+
+
+def nested_values(content: object) -> Iterator[object]:
+    """Yield parsed content and every value in it, without recursion.
+
+    Raises:
+        ValueError: it is nested too deeply, or endlessly: in YAML, a list can hold itself.
+    """
+    level = [content]
+    for _ in range(DEPTH_LIMIT):
+        yield from level
+        held = [one for one in level if isinstance(one, dict | list)]
+        inner = (item for one in held for item in (one.values() if isinstance(one, dict) else one))
+        level = [*{id(item): item for item in inner}.values()]  # once: YAML repeats by reference
+        if not level:
+            return
+    raise ValueError("it is nested too deeply")
 
 
 def replace_file(path: Path, text: str) -> None:

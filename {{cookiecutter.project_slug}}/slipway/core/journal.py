@@ -9,6 +9,7 @@ import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from slipway.core.files import parse_json
 from slipway.core.redaction import masked
 
 if TYPE_CHECKING:
@@ -50,21 +51,30 @@ def _ends_whole(path: Path) -> bool:
 def entries(root: Path) -> list[dict[str, Any]]:
     """Read all entries, oldest first; none where nothing was ever changed.
 
-    A line that is no JSON is passed over: a power cut may leave one torn.
+    A line that is no entry is passed over: a power cut may leave one torn.
     """
+    return [entry for entry in _lines(root) if entry]
+
+
+def unreadable_lines(root: Path) -> list[int]:
+    """Return the numbers of the lines that are passed over."""
+    return [number for number, entry in enumerate(_lines(root), start=1) if not entry]
+
+
+def _lines(root: Path) -> list[dict[str, Any]]:
     path = root / NAME
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [entry for line in lines if (entry := _entry(line))]
+    return [*map(_entry, path.read_text(encoding="utf-8", errors="replace").splitlines())]
 
 
 def _entry(line: str) -> dict[str, Any]:
     try:
-        said: dict[str, Any] = json.loads(line)
-    except ValueError:
+        said = parse_json(line)
+        datetime.fromisoformat(said["at"])
+        return said if isinstance(said["verb"], str) and isinstance(said["by"], str) else {}
+    except (ValueError, KeyError, TypeError):
         return {}
-    return said
 
 
 def who() -> str:

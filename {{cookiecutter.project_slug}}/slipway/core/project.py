@@ -93,6 +93,6 @@ def load(root: Path | None = None) -> Project:
     try:
         names = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
         return Project(path.parent, names["name"], names["slug"], names["package"])
-    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         message = f"{path}: cannot read the project's names ({type(error).__name__}: {error})"
         raise Refused(message, f"restore it: git checkout {FILE}") from error

@@ -20,7 +20,7 @@ from invoke.exceptions import Exit
 
 from slipway.core import journal, output
 from slipway.core.errors import Refused
-from slipway.core.files import replace_file
+from slipway.core.files import read_json, replace_file
 from slipway.core.redaction import masked
 
 if TYPE_CHECKING:
@@ -173,8 +173,9 @@ def _left(root: Path) -> dict[str, Any] | None:
 def noted_change(root: Path) -> dict[str, Any] | None:
     """Return what is noted of the change that is under way, or was killed."""
     try:
-        said: dict[str, Any] = json.loads(_notes(root).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        said = read_json(_notes(root))
+        _ = (said["verb"], said["owner"], datetime.now(UTC) - datetime.fromisoformat(said["since"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return said
 

@@ -6,12 +6,12 @@ setting, and the scenarios from outside, through the proxy, as a client would.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slipway.config.schema import COMPOSE
 from slipway.core.errors import Refused
+from slipway.core.files import parse_json
 from slipway.harness.report import FAILED, PASSED, HarnessCase
 from slipway.stack import ephemeral
 from slipway.stack.build import images
@@ -147,5 +147,5 @@ def verified(text: str) -> list[HarnessCase]:
         HarnessCase(
             "verify", one["name"], PASSED if one["ok"] else FAILED, one["seconds"], one["detail"]
         )
-        for one in json.loads(text)["checks"]
+        for one in parse_json(text)["checks"]
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from slipway.core import transaction
 from slipway.core.errors import Finding
+from slipway.core.files import read_json
 from slipway.models import history, promotion, registry, replicas
 
 if TYPE_CHECKING:
@@ -112,9 +112,9 @@ def restore_point_files(backups: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(backups.glob("*/manifest.json")):
         try:
-            named = json.loads(path.read_text(encoding="utf-8"))["models"]
+            named = read_json(path)["models"]
             found |= dict.fromkeys(named.values(), path.parent.name)
-        except (OSError, ValueError, KeyError, AttributeError):
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
             continue
     return found
 

@@ -7,7 +7,6 @@ previous version goes live again.
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.core import output
 from slipway.core.errors import Refused
+from slipway.core.files import parse_json
 from slipway.core.transaction import StepFailed, Steps, uninterrupted
 from slipway.models import history, registry, replicas
 
@@ -304,10 +304,10 @@ def _ended_processes(first: Sequence[ServingProcess], live: Sequence[ServingProc
 def read_check(line: str) -> dict[str, Any]:
     """Read the result of one check; what a library prints between results is none."""
     try:
-        result: dict[str, Any] = json.loads(line)
-    except ValueError:
+        result = parse_json(line)
+        return result if result.get("name") in CHECKS else {}
+    except (ValueError, TypeError):  # a name may be a list
         return {}
-    return result if isinstance(result, dict) and result.get("name") in CHECKS else {}
 
 
 def end_reason(error: Refused, limit: float) -> str:

@@ -7,7 +7,6 @@ last. `<tier>_current.<ext>` is a relative link to the one that is served: nothi
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ def list_models(folder: Path) -> list[Model]:
 def _model(path: Path) -> Model | None:
     """Read one metadata file; without it complete, or without its artifact, there is no model."""
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = files.read_json(path)
         tier, version, file = said["tier"], said["version"], path.with_name(said["file"])
         version_number(version)
     except (OSError, ValueError, KeyError, TypeError):

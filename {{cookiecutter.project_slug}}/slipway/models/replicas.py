@@ -7,7 +7,6 @@ up to date (the application's reports.py). So a report without a held lock is of
 from __future__ import annotations
 
 import fcntl
-import json
 import math
 import sys
 import time
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from slipway.core.errors import Refused
+from slipway.core.files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -98,10 +98,9 @@ def _fresh(report: Path) -> bool:
 
 def _report(path: Path) -> dict[str, Any]:
     try:
-        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError):
         return {}
-    return said
 
 
 def lagging_processes(

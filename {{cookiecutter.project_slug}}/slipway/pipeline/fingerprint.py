@@ -135,7 +135,7 @@ def rerun_reason(
 ) -> str:
     """Return why a stage has to run, in words; empty if its files are up to date."""
     try:
-        before = json.loads(fingerprint_path(here, stage, work).read_text(encoding="utf-8"))
+        before = files.read_json(fingerprint_path(here, stage, work))
     except (OSError, ValueError):
         return "not made yet"
     if missing := missing_files(here.root, work, (*stage.outputs, *stage.appends)):

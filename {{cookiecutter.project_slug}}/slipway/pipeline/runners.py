@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import signal
@@ -19,6 +18,7 @@ from slipway.config import service_env
 from slipway.config.schema import COMPOSE, LOCAL
 from slipway.core import output, shell
 from slipway.core.errors import Refused
+from slipway.core.files import parse_json
 from slipway.pipeline import fingerprint
 from slipway.pipeline.stages import output_folders
 from slipway.stack import processes
@@ -293,7 +293,7 @@ class ContainerRunner:
         """Return the services as compose resolves them, those with a compose profile too."""
         command = self.composition.command("--profile", "*", "config", "--format", "json")
         said = shell.read(command, cwd=self.project.root, env=self.environment)
-        services: dict[str, dict[str, str]] = json.loads(said)["services"]
+        services: dict[str, dict[str, str]] = parse_json(said)["services"]
         return services
 
     def _layers(self, image: str) -> str:

@@ -240,7 +240,7 @@ class LayerSearch:
         A search for other values says nothing about these.
         """
         try:
-            said = json.loads(self.path.read_text(encoding="utf-8"))
+            said = files.read_json(self.path)
             same = said["values"] == self.digest
             return ({*said["layers"]}, bool(said["late"])) if same else (set(), False)
         except (OSError, ValueError, KeyError, TypeError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from slipway.config import values
 from slipway.config.schema import COMPOSE, LOCAL
-from slipway.core import shell
+from slipway.core import journal, shell
 from slipway.core.errors import Finding, Refused
 from slipway.stack import health, hooks, services
 from slipway.stack.engines import choose_engine, engine_name
@@ -101,6 +101,12 @@ def check_hooks(machine: Machine) -> Iterator[Finding]:
     for name, meant in hooks.misspelled_hooks(machine.project.root).items():
         fix = f"mv hooks/{name} hooks/{meant}"
         yield Finding("hooks", "warn", f"hooks/{name} is never run", fix)
+
+
+def check_journal(machine: Machine) -> Iterator[Finding]:
+    if wrong := ", ".join(map(str, journal.unreadable_lines(machine.project.root))):
+        detail = f"{journal.NAME}: no entry can be read in line {wrong}, which is passed over"
+        yield Finding("journal", "warn", detail, f"look at it, and delete it: {journal.NAME}")
 
 
 def check_settings(machine: Machine) -> Iterator[Finding]:

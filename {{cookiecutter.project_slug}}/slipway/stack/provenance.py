@@ -55,7 +55,7 @@ def read_provenance(project: Project, profile: str, engine: str) -> dict[str, An
     """Return what was left of this profile and engine; little, where nothing was."""
     known: dict[str, Any] = {"profile": profile, "engine": engine}
     try:
-        said = json.loads(_note(project).read_text(encoding="utf-8"))
+        said = files.read_json(_note(project))
         same = all(said[name] == value for name, value in known.items())
     except (OSError, ValueError, TypeError, KeyError):
         same = False

@@ -21,6 +21,7 @@ from slipway.stack.checks import (
     check_disk,
     check_engine,
     check_hooks,
+    check_journal,
     check_ports,
     check_python,
     check_services,
@@ -124,6 +125,7 @@ MACHINE_CHECKS: dict[str, Callable[[Machine], Iterator[Finding]]] = {
     "env": _check_env,
     "rotation": _check_rotation,
     "hooks": check_hooks,
+    "journal": check_journal,
     "settings": check_settings,
 }
 SERVICE_CHECKS: dict[str, Callable[[Machine], Iterator[Finding]]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from slipway.backup.databases.base import (
     checked_name,
 )
 from slipway.core.errors import Refused
+from slipway.core.files import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -420,7 +420,7 @@ class PostgresDatabase:
         done = self.runner.run(CONNECT + script, folder, write=write, limit=limit)
         if done.code:
             raise explain_failure(done.err.strip(), self.env_file)
-        return [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
+        return [parse_json(line) for line in done.out.splitlines() if line.startswith("{")]
 
 
 def explain_failure(said: str, env: str) -> Refused:

@@ -6,7 +6,6 @@ that a list needs. A folder may be shared: the copies of other projects are igno
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from slipway.backup.offsite import storage as offsite_storage
 from slipway.config import values
 from slipway.core import output
 from slipway.core.errors import Refused
+from slipway.core.files import parse_json
 from slipway.secret import age as secret_age
 from slipway.secret.age import MeasuredBlocks
 
@@ -127,7 +127,7 @@ def _facts(text: bytes, id_: str) -> dict[str, Any]:
     Raises:
         ValueError: the text is not the facts of a copy.
     """
-    said: dict[str, Any] = json.loads(text)
+    said = parse_json(text)
     try:
         copy = OffsiteCopy(said, -1)
         _ = (copy.encrypted, copy.sequence, copy.age, copy.kind, copy.series, copy.size, copy.state)

@@ -7,7 +7,6 @@ and then neither read nor answer.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -20,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from slipway.config.values import without_password
 from slipway.core.errors import Refused
+from slipway.core.files import parse_json_value
 from slipway.core.redaction import MASK, remember_secrets
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def read_options(text: str) -> dict[str, Any]:
         Refused: it is not a JSON object.
     """
     try:
-        said = json.loads(text or "{}")
+        said = parse_json_value(text or "{}")
     except ValueError as error:
         place = getattr(error, "pos", 0)
         what = f"BACKUP_URL_OPTIONS is no JSON, from character {place} on"

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
 from slipway.config import values as config_values
 from slipway.core.errors import Refused
+from slipway.core.files import parse_json_value
 from slipway.secret.rotation.base import RotationStep, count_of, join_names
 from slipway.secret.rotation.env_file import LIMIT, POLL, EnvFileRotation, await_health
 from slipway.secret.rotation.probe import FORECAST, HEALTH, ask_replicas, refuse_bad_answers
@@ -85,7 +85,7 @@ class PostgresServer:
     def open_sessions(self) -> list[dict[str, Any]]:
         """Return the sessions of the network, each with the service that it belongs to."""
         services = self.container.addresses()
-        found: list[dict[str, Any]] = json.loads(self.run_sql(SESSIONS))
+        found: list[dict[str, Any]] = parse_json_value(self.run_sql(SESSIONS))
         return [item | {"service": services.get(item["address"], "")} for item in found]
 
     def clock(self) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.core import shell
 from slipway.core.errors import Refused
+from slipway.core.files import parse_json_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +88,7 @@ def ask_replicas(session: Session, requests: Sequence[ReplicaRequest]) -> list[R
         )
         if done.code:
             raise Refused(f"{replica.name} could not be asked: {done.err.strip()[-300:]}")
-        found += [ReplicaAnswer(replica.name, *answer) for answer in json.loads(done.out)]
+        found += [ReplicaAnswer(replica.name, *answer) for answer in parse_json_value(done.out)]
     return found
 
 

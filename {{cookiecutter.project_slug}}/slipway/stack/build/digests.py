@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from slipway.config.compose_file import read_yaml
 from slipway.config.schema import PROFILES
 from slipway.core import shell
+from slipway.core.files import parse_json
 from slipway.stack.build import images
 from slipway.stack.build.compose_cli import LOCK, Composition, profile_composition
 from slipway.stack.build.dockerfile import base_images, dockerfile_path, tagged
@@ -99,7 +100,7 @@ def write_lock(path: Path, text: str) -> None:
 def locked_contexts(root: Path) -> dict[str, str]:
     """Return the build context of each locked base image; empty where nothing is locked."""
     path = root / LOCK
-    held = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    held = read_yaml(path) if path.is_file() else {}
     builds = [entry.get("build", {}) for entry in held.get("services", {}).values()]
     found = [build.get("additional_contexts", {}) for build in builds]
     return {name: place for each in found for name, place in each.items()}
@@ -135,5 +136,5 @@ def images_in_use(project: Project) -> ExternalImages:
         files = profile_composition(project.root, project.slug, values)
         unlocked = Composition(files.name, tuple(name for name in files.files if name != LOCK))
         command = unlocked.command("config", "--format", "json")
-        models.append(json.loads(shell.read(command, cwd=project.root, env=values)))
+        models.append(parse_json(shell.read(command, cwd=project.root, env=values)))
     return external_images(models, project.root)

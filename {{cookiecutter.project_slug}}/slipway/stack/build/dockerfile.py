@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slipway.core.errors import Refused
+from slipway.core.files import parse_json_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,4 +116,4 @@ def _base_and_name(rest: str) -> tuple[str, str]:
 
 def _arguments(rest: str) -> str:
     """Return what follows CMD as one would type it; its JSON form is a list."""
-    return typed_command(json.loads(rest)) if rest.startswith("[") else rest
+    return typed_command(parse_json_value(rest)) if rest.startswith("[") else rest

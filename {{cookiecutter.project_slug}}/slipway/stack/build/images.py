@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import tomllib
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from slipway.config import schema
 from slipway.config import values as config_values
 from slipway.core import shell
 from slipway.core.errors import Refused
+from slipway.core.files import parse_json, parse_json_value
 from slipway.stack.build.compose_cli import Composition, profile_composition
 from slipway.stack.build.dockerfile import dockerfile_path
 from slipway.stack.engines.containers import connect_engine
@@ -167,7 +167,7 @@ def build_variables(project: Project, profile: str) -> dict[str, str]:
 
 def read_targets(printed: str) -> list[BuildTarget]:
     """Read the output of `docker buildx bake --print`."""
-    found: dict[str, dict[str, Any]] = json.loads(printed)["target"]
+    found: dict[str, dict[str, Any]] = parse_json(printed)["target"]
     return [
         BuildTarget(
             name, entry["tags"][0].rpartition(":")[0], dockerfile_path(entry, Path()).as_posix()
@@ -233,7 +233,7 @@ def can_attest(builder: str, driver_status: Iterable[Sequence[str]]) -> bool:
 
 def pushed_digests(metadata: str) -> dict[str, str]:
     """Read the digest of each service's pushed image from bake's metadata file."""
-    found: dict[str, Any] = json.loads(metadata)
+    found: dict[str, Any] = parse_json(metadata)
     return {
         name: entry["containerimage.digest"]
         for name, entry in found.items()
@@ -245,7 +245,7 @@ def builder_attests(root: Path) -> bool:
     """Ask the current builder whether it can make SBOMs and provenance."""
     builder = shell.read(["docker", "buildx", "inspect"], cwd=root)
     status = shell.read(["docker", "info", "--format", "{{json .DriverStatus}}"], cwd=root)
-    return can_attest(builder, json.loads(status) or [])
+    return can_attest(builder, parse_json_value(status) or [])
 
 
 def registry_digest(reference: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.core import shell
 from slipway.core.errors import Refused
+from slipway.core.files import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,7 +77,7 @@ def audit_packages(lock: str, root: Path) -> ScanResult:
 def read_audit(lock: str, ended: shell.Ended) -> ScanResult:
     """Read pip-audit's report; a package that could not be looked up is not called ok."""
     try:
-        packages: list[dict[str, Any]] = json.loads(ended.out)["dependencies"]
+        packages: list[dict[str, Any]] = parse_json(ended.out)["dependencies"]
     except (ValueError, KeyError):
         said = (ended.err.strip().splitlines() or ["it printed no report"])[-1]
         return ScanResult(

@@ -18,6 +18,7 @@ from slipway.config import service_env
 from slipway.config.schema import COMPOSE
 from slipway.core import output, shell
 from slipway.core.errors import Refused
+from slipway.core.files import parse_json
 from slipway.core.transaction import uninterrupted
 from slipway.stack import health
 from slipway.stack.build import images
@@ -99,7 +100,7 @@ class ComposeEngine:
     def services(self) -> dict[str, dict[str, Any]]:
         """Each service as compose resolves it, with every variable filled in."""
         resolved = self.compose.read("config", "--format", "json")
-        services: dict[str, dict[str, Any]] = json.loads(resolved)["services"]
+        services: dict[str, dict[str, Any]] = parse_json(resolved)["services"]
         return services
 
     @cached_property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import socket
 import sys
 import time
@@ -19,6 +18,7 @@ from slipway.config.schema import APPLICATION, LOCAL
 from slipway.config.service_env import STAMP
 from slipway.core import output, shell
 from slipway.core.errors import Refused
+from slipway.core.files import read_json
 from slipway.core.transaction import uninterrupted
 from slipway.stack import health
 from slipway.stack.engines.base import (
@@ -62,10 +62,10 @@ class LocalState:
     def read(cls, path: Path) -> LocalState | None:
         """Return what was written; None if it cannot be read."""
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
+            said = read_json(path)
             services = (LocalService(**_tuples(item)) for item in said["services"])
             return cls(said["made_from"], tuple(services))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
 
