@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def test_control_characters_are_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is printed may come from a manifest or a file's name."""
+    output.say("a\x1b[2Jb\x9b1m\rc\u202ed\x00\ud800\te\nZürich 東京")
+    shown = "a\\x1b[2Jb\\x9b1m\\rc\\u202ed\\x00\\ud800\te\nZürich 東京"
+    assert capsys.readouterr().out == f"{shown}\n"
+    refused = Refused("a\x1b[2J\r\nb", "c\x07")
+    assert (refused.what, str(refused)) == ("a\\x1b[2J\nb", "a\\x1b[2J\nb\n  -> c\\x07")
+
+
 def test_a_table_is_aligned_and_shows_nothing_as_a_dash() -> None:
     rows: list[dict[str, object]] = [{"name": "a", "value": 1.0}, {"name": "longer", "value": None}]
     assert output.format_table(rows) == "NAME    VALUE\na       1.000\nlonger  -"

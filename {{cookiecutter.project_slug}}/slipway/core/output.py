@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from slipway.core.errors import Refused
+from slipway.core.errors import Refused, printable
 from slipway.core.redaction import masked
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def say(text: str = "") -> None:
     """Print a line now, also into a pipe."""
     try:
-        print(text, flush=True)
+        print(printable(text), flush=True)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough: go on without it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -107,7 +107,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def _answer(question: str) -> str:
     """Ask on the terminal, which takes the question from no stream that masks it."""
-    return input(masked(question)).strip()
+    return input(printable(masked(question))).strip()
 
 
 def format_brief(value: object) -> str:
