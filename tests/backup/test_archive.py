@@ -5,18 +5,21 @@ import json
 import stat
 import tarfile
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from slipway.backup import archive as backup_archive
-from slipway.backup import restore_point
+from slipway.backup import catalog, restore_point
+from slipway.backup.retention import RetentionPolicy
 from slipway.core.errors import Refused
 from slipway.core.transaction import change
 from tests.support import promotions, restore_points
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from slipway.backup.restore_point import RestorePoint
@@ -50,7 +53,7 @@ def refused(archive: Path, elsewhere: Path) -> str:
 def test_it_comes_out_as_it_went_in(point: RestorePoint, archive: Path, elsewhere: Path) -> None:
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
     made = backup_archive.unpack_archive(archive, elsewhere)
-    assert (made.id, made.manifest) == (point.id, point.manifest)
+    assert (made.id, restore_points.signed(made)) == (point.id, restore_points.signed(point))
     assert restore_point.damaged_files(made) == []
     assert backup_archive.read_manifest(archive) == point.manifest
     assert {path.name for path in elsewhere.iterdir()} == {point.id}
@@ -151,6 +154,139 @@ def test_a_file_that_the_manifest_lists_has_to_be_a_plain_one(
     other = member(f"{point.id}/database/dump", kind, f"{point.id}/manifest.json")
     spoilt(point, tmp_path / "x.tar", other, drop="database/dump")
     assert "unexpected member in the archive" in refused(tmp_path / "x.tar", elsewhere)
+
+
+def sparse_header(name: str, size: int) -> bytes:
+    """Write the header of GNU tar for a file of zeros, all of it a hole."""
+    made = tarfile.TarInfo(name)
+    made.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(made.tobuf(tarfile.GNU_FORMAT))
+    header[386:482] = bytes(96)  # no part of it has content
+    header[483:495] = b"%011o\0" % size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def pax_header(name: str, size: int) -> bytes:
+    """Write the same as POSIX tar does."""
+    made = tarfile.TarInfo(name)
+    made.pax_headers = {"GNU.sparse.size": str(size), "GNU.sparse.map": f"{size},0"}
+    return made.tobuf(tarfile.PAX_FORMAT)
+
+
+@pytest.mark.parametrize("header", [sparse_header, pax_header])
+def test_a_file_with_holes_is_refused_before_it_fills_the_disk(
+    point: RestorePoint, tmp_path: Path, elsewhere: Path, header: Callable[[str, int], bytes]
+) -> None:
+    size = 3 * 10**9
+    files = {**point.files, "database/dump": {"bytes": size, "sha256": "0" * 64}}
+    restore_points.forge(point.folder, files=files)
+    forged = tmp_path / "x.tar"
+    spoilt(point, forged, drop="database/dump")
+    content = forged.read_bytes().rstrip(b"\0")
+    content += bytes(-len(content) % BLOCK) + header(f"{point.id}/database/dump", size)
+    forged.write_bytes(content + bytes(2 * BLOCK))
+    with tarfile.open(forged) as tar:  # it is what it is taken for
+        assert [made.size for made in tar if made.issparse()] == [size]
+    assert "unexpected member in the archive" in refused(forged, elsewhere)
+
+
+def test_a_manifest_is_not_read_from_a_file_with_holes(tmp_path: Path, elsewhere: Path) -> None:
+    (tmp_path / "x").write_bytes(sparse_header("x/manifest.json", 10**9) + bytes(2 * BLOCK))
+    assert "is not a restore point" in refused(tmp_path / "x", elsewhere)
+
+
+def test_a_size_that_is_not_the_manifests_is_refused_unread(
+    point: RestorePoint, tmp_path: Path, elsewhere: Path
+) -> None:
+    other = member(f"{point.id}/database/dump")
+    spoilt(point, tmp_path / "x.tar", other, drop="database/dump")
+    said = f"{point.id}: database/dump has 1 bytes, the manifest says 700"
+    assert refused(tmp_path / "x.tar", elsewhere) == said
+
+
+def test_more_than_is_free_is_refused_before_a_byte_is_written(
+    archive: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100))
+    monkeypatch.setattr("shutil.copyfileobj", lambda *_: pytest.fail("it was written"))
+    said = refused(archive, elsewhere)
+    assert said == f"No space left on the disk of {elsewhere}: 709 B needed, 100 B free"
+
+
+def test_headers_before_headers_are_no_recursion(tmp_path: Path, elsewhere: Path) -> None:
+    made = tarfile.TarInfo("././@LongLink")
+    made.type, made.size = tarfile.GNUTYPE_LONGNAME, 2
+    one = made.tobuf(tarfile.GNU_FORMAT) + b"x\0".ljust(BLOCK, b"\0")
+    (tmp_path / "x").write_bytes(one * 5000)
+    assert "is not a restore point" in refused(tmp_path / "x", elsewhere)
+
+
+LATER = datetime.now(UTC) + timedelta(hours=3)
+
+
+@pytest.mark.parametrize(
+    ("forged", "said"),
+    [
+        ({"created_at": LATER.isoformat()}, "is from the future: made at"),
+        ({"sequence": int(LATER.timestamp())}, "is from the future: made at 2026-11-01 02:00, seq"),
+        ({"created_at": "9999-12-31T00:00:00+00:00"}, "its created_at cannot be true"),
+        ({"sequence": 10**10}, "its sequence cannot be true"),
+        ({"sequence": 10**30}, "it holds a number that is out of range"),
+        ({"sequence": -1}, "its sequence cannot be true"),
+        ({"sequence": True}, "its sequence cannot be true"),
+        ({"kind": "\x1b[2J"}, "its kind cannot be true"),
+        ({"profile": "../x"}, "its profile cannot be true"),
+        ({"engine": ["local"]}, "its engine cannot be true"),
+        ({"models": {"../../x": "tier1_v1.0_2026-11-22.onnx"}}, "its models cannot be true"),
+        ({"models": {"tier1": "\x1b]0;x\x07"}}, "its models cannot be true"),
+        ({"files": {"database/\x1b[2J": {"bytes": 1, "sha256": "0" * 64}}}, "outside of its"),
+        ({"files": {"database/dump": {"bytes": -1, "sha256": "0" * 64}}}, "its files cannot be"),
+        ({"files": {"database/dump": {"bytes": 1, "sha256": "x"}}}, "its files cannot be true"),
+        ({"verified": {"at": "\x1b[2J", "how": ""}}, "Invalid isoformat"),
+    ],
+)
+def test_a_manifest_that_cannot_be_true_is_refused(
+    point: RestorePoint, tmp_path: Path, elsewhere: Path, forged: dict[str, Any], said: str
+) -> None:
+    restore_points.forge(point.folder, **forged)
+    spoilt(point, tmp_path / "x.tar")
+    assert said in refused(tmp_path / "x.tar", elsewhere)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"files":' * 100_000])
+def test_a_manifest_nested_deeply_is_refused(
+    point: RestorePoint, tmp_path: Path, elsewhere: Path, text: str
+) -> None:
+    (point.folder / restore_point.MANIFEST).write_text(text)
+    spoilt(point, tmp_path / "x.tar")
+    assert "it is nested too deeply" in refused(tmp_path / "x.tar", elsewhere)
+
+
+def test_what_is_imported_counts_only_once_it_was_verified_here(
+    archive: Path, point: RestorePoint, elsewhere: Path
+) -> None:
+    """A forged one cannot be told from a true one before that."""
+    mine = restore_points.write(elsewhere, 0, restore_points.day(-20), kind="scheduled")
+    made = backup_archive.unpack_archive(archive, elsewhere)
+    assert (made.verified, made.good, made.imported) == (None, False, True)
+    assert restore_point.latest_point(elsewhere, mine.series) == mine
+    plan = catalog.plan_pruning(elsewhere, None, RetentionPolicy(daily=1))
+    assert (plan.expired_points, plan.empty) == ([], True)
+    proven = restore_point.mark_verified(made, "backup.verify")
+    assert (proven.good, proven.imported) == (True, False)
+    assert restore_point.latest_point(elsewhere, mine.series).id == point.id
+
+
+def test_it_stays_until_somebody_has_verified_it(archive: Path, elsewhere: Path) -> None:
+    made = backup_archive.unpack_archive(archive, elsewhere)
+    mine = restore_points.write(elsewhere, 9, restore_points.day(9))
+    plan = catalog.plan_pruning(elsewhere, None, RetentionPolicy(daily=1))
+    assert plan.expired_points == []
+    restore_point.mark_verified(made)  # it was tried, and is worth nothing
+    plan = catalog.plan_pruning(elsewhere, None, RetentionPolicy(daily=1))
+    assert ([point.id for point in plan.expired_points], mine.good) == ([made.id], True)
 
 
 def test_a_file_that_lacks_is_named(point: RestorePoint, tmp_path: Path, elsewhere: Path) -> None:

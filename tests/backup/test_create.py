@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from slipway.backup.databases.base import StackDatabase
     from slipway.backup.restore_point import RestorePoint
-    from slipway.stack.engines.base import Engine
+    from slipway.stack.engines.base import Engine, ServiceStatus
 
 ROW = 1000
 
@@ -41,6 +41,9 @@ class Engineless:
 
     def images(self) -> dict[str, str]:
         return {"api": "sha256:0a"}
+
+    def status(self) -> list[ServiceStatus]:
+        return []
 
 
 @dataclass

@@ -8,6 +8,9 @@ import stat
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import repeat
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -165,7 +168,8 @@ def test_it_comes_back_as_it_went_away(
     assert (copy.id, copy.sequence, copy.series) == (point.id, point.sequence, point.series)
     assert sorted(away.storage.sizes()) == [f"{point.id}.json", f"{point.id}.tar"]
     again = fetched(away, copy, tmp_path)
-    assert (again.manifest, restore_point.damaged_files(again)) == (point.manifest, [])
+    assert restore_points.signed(again) == restore_points.signed(point)
+    assert restore_point.damaged_files(again) == []
     away.remove(copy)
     assert away.storage.sizes() == {}
 
@@ -184,7 +188,7 @@ def test_encrypted_only_the_key_opens_it(
         with pytest.raises(Refused, match=f"{copy.file}(?s:.*)--identity FILE"):
             fetched(away, copy, tmp_path, wrong)
     assert [*(tmp_path / "elsewhere").iterdir()] == []
-    assert fetched(away, copy, tmp_path, key).manifest == point.manifest
+    assert restore_points.signed(fetched(away, copy, tmp_path, key)) == restore_points.signed(point)
 
 
 @pytest.mark.parametrize("sealed", [False, True])
@@ -233,6 +237,74 @@ def test_without_its_facts_there_is_no_copy(away: OffsiteFolder, point: RestoreP
     assert away.upload(point) == copy
 
 
+def forge_facts(away: OffsiteFolder, point: RestorePoint, **changed: object) -> None:
+    name = f"{point.id}.json"
+    overwrite(away, name, json.dumps(json.loads(stored(away, name)) | changed).encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sequence", 10**10),
+        ("sequence", 10**30),
+        ("created_at", "9999-12-31T00:00:00+00:00"),
+        ("kind", "\x1b[2J"),
+        ("profile", "\x1b[2J"),
+        ("engine", 7),
+        ("bytes", -1),
+        ("bytes", True),
+        ("sha256", "\x1b[2J"),
+        ("verified", {"at": "\x1b[2J", "how": "x"}),
+        ("encrypted", "no"),
+        ("project", {}),
+    ],
+)
+def test_facts_that_cannot_be_true_are_no_copy(
+    folder: OffsiteFolder, point: RestorePoint, name: str, value: object
+) -> None:
+    folder.upload(point)
+    forge_facts(folder, point, **{name: value})
+    look = folder.list_copies()
+    assert (look.copies, len(look.unusable)) == ([], 1)
+    assert f"{point.id}.json in {folder.shown} cannot be used: it" in look.unusable[0] or (
+        "Invalid isoformat" in look.unusable[0]
+    )
+
+
+@pytest.mark.parametrize("name", ["created_at", "sequence"])
+def test_a_copy_from_the_future_is_not_the_latest_and_outlives_no_other(
+    folder: OffsiteFolder, tmp_path: Path, name: str
+) -> None:
+    true = restore_points.write(tmp_path / "lost", 1)
+    forged = restore_points.write(tmp_path / "lost", 2, restore_points.day(1))
+    for point in (true, forged):
+        folder.upload(point)
+    later = datetime.now(UTC) + timedelta(hours=3)
+    value = later.isoformat() if name == "created_at" else int(later.timestamp())
+    forge_facts(folder, forged, **{name: value})
+    newest = folder.latest(true.series, but="safety")
+    assert newest
+    assert newest.id == true.id
+    plan = catalog.plan_pruning(tmp_path / "here", folder, RetentionPolicy(daily=1))
+    assert true.id not in [copy.id for copy in plan.expired_copies]
+    assert [copy.state for copy in plan.look.copies][-1] == "no: it is from the future"
+
+
+def test_more_than_is_free_or_was_announced_is_not_written(
+    folder: OffsiteFolder, point: RestorePoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = folder.upload(point)
+    endless = repeat(b"x" * 2**20)
+    monkeypatch.setattr(storage.Storage, "blocks", lambda *_: iter(endless))
+    with pytest.raises(Refused, match=f"is damaged: it has more than {copy.size} bytes"):
+        fetched(folder, copy, tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100))
+    monkeypatch.setattr(storage.Storage, "blocks", lambda *_: map(pytest.fail, ["it was read"]))
+    with pytest.raises(Refused, match=r"No space left on the disk of .* 100 B free"):
+        fetched(folder, copy, tmp_path)
+    assert [*(tmp_path / "elsewhere").iterdir()] == []
+
+
 def test_what_is_of_others_is_left_alone(bucket: OffsiteFolder, tmp_path: Path) -> None:
     ours, theirs = (restore_points.write(tmp_path / name) for name in ("ours", "theirs"))
     bucket.upload(ours)
@@ -241,7 +313,8 @@ def test_what_is_of_others_is_left_alone(bucket: OffsiteFolder, tmp_path: Path) 
         overwrite(bucket, name, b"another's")
     assert replace(bucket, project="renamed").list_copies().leftovers({ours.id, theirs.id}) == []
     broken = "20260101-020000-0001.json"
-    for text in (b"", b"{", b"[]", b'{"id": "20260101-020000-0001"}', b"x" * 70_000):
+    said = b'{"id": "20260101-020000-0001"}'
+    for text in (b"", b"{", b"[]", said, b"x" * 70_000, b"[" * 60_000):
         overwrite(bucket, broken, text)
         look = bucket.list_copies()
         assert [copy.id for copy in look.copies] == [ours.id]
@@ -278,7 +351,7 @@ def test_a_second_upload_that_fails_leaves_the_first(
             away.upload(point)
     (copy,) = away.list_copies().copies
     assert copy == first
-    assert fetched(away, copy, tmp_path).manifest == point.manifest
+    assert restore_points.signed(fetched(away, copy, tmp_path)) == restore_points.signed(point)
     assert len(away.storage.sizes()) == 2
     if (part := away.storage.partial_name(copy.file)) != copy.file:
         overwrite(away, part, b"left by a kill")
@@ -528,9 +601,11 @@ def test_a_machine_without_restore_points_takes_the_newest_verified_one(
         restore.choose_point(session, "latest")
     assert restore_point.list_points(session.project.backups) == []
     made = restore.choose_point(session, "latest", str(key))
-    assert (made.manifest, made.good) == (new.manifest, True)
+    assert (restore_points.signed(made), made.good) == (restore_points.signed(new), False)
     assert restore.choose_point(session, "latest") == made
-    assert restore.choose_point(session, old.id, str(key)).manifest == old.manifest
+    assert restore_points.signed(
+        restore.choose_point(session, old.id, str(key))
+    ) == restore_points.signed(old)
     url = f"{away.shown}/{safety.id}.tar.age"
     assert restore.choose_point(session, url, str(key)).id == safety.id
     assert restore.choose_point(session, url).id == safety.id
@@ -566,7 +641,9 @@ def test_a_file_that_is_encrypted_is_taken_too(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with pytest.raises(Refused, match="only the secret key decrypts it"):
         restore.choose_point(session, str(file))
-    assert restore.choose_point(session, str(file), str(key)).manifest == point.manifest
+    assert restore_points.signed(
+        restore.choose_point(session, str(file), str(key))
+    ) == restore_points.signed(point)
     moved = tmp_path / f"{point.id}.tar.age"
     file.rename(moved)
     assert restore.choose_point(session, str(moved)).id == point.id

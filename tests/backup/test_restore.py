@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from slipway.backup import restore
-from slipway.backup.restore import ALL_STEPS, HARMLESS, MODELS, STEPS
+from slipway.backup import create, restore, restore_point
+from slipway.backup.restore import (
+    ALL_STEPS,
+    HARMLESS,
+    MODELS,
+    STEPS,
+    RestoreRequest,
+    RestoreRun,
+)
 from slipway.core import journal
+from slipway.core.errors import Refused
+from slipway.core.transaction import Steps, change
 from slipway.stack.services import services_needing
+from tests.backup.test_create import Rows, session
+from tests.support import restore_points
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from slipway.backup.databases.base import DatabaseContent, StackDatabase
+    from slipway.stack.session import Session
+
+__all__ = ["session"]  # a fixture
 LEFT = {
     "verb": restore.VERB,
     "outcome": "killed",
@@ -80,6 +97,49 @@ def test_what_put_it_right_ends_it(tmp_path: Path) -> None:
     assert restore.interrupted_restore(tmp_path)
     add(verb="deploy.up", outcome="done")
     assert restore.interrupted_restore(tmp_path) is None
+
+
+class Staging(Rows):
+    """A database that a restore point is restored beside."""
+
+    live = "app"
+
+    def other_databases(self) -> list[str]:
+        return []
+
+    def stage(self, folder: Path, name: str) -> DatabaseContent:
+        del name
+        return self.prove(folder)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_was_restored_here_is_verified_here(session: Session, whole: bool) -> None:
+    with change(session.project.root, "backup.create") as made:
+        steps = Steps(made, create.STEPS)
+        point = create.create_restore_point(session, steps, Rows(), "manual", prove=False)  # type: ignore[arg-type]
+    if not whole:
+        (point.database / "rows").write_bytes(b"r")
+    with change(session.project.root, restore.VERB) as made:
+        turn = RestoreRun(session, made, cast("StackDatabase", Staging()), RestoreRequest(point))
+        with nullcontext() if whole else pytest.raises(Refused, match="differs from what was"):
+            turn._stage()  # noqa: SLF001 - the steps around it need a stack
+    (found,) = restore_point.list_points(session.project.backups)
+    assert (found.verified or {}).get("how") == (restore.VERB if whole else None)
+    assert turn.point.verified == found.verified
+
+
+def test_models_that_exceed_what_is_free_are_refused_before_a_byte_is_written(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = restore_points.write(session.project.backups)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1))
+    before = sorted(session.project.models.iterdir())
+    with change(session.project.root, restore.VERB) as made:
+        wanted = RestoreRequest(point, MODELS)
+        turn = RestoreRun(session, made, cast("StackDatabase", Staging()), wanted)
+        with pytest.raises(Refused, match=r"No space left on the disk of .*: 9 B needed, 1 B free"):
+            turn._models()  # noqa: SLF001 - as above
+    assert sorted(session.project.models.iterdir()) == before
 
 
 def test_who_needs_a_service_needs_what_that_needs() -> None:

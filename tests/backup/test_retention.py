@@ -132,6 +132,21 @@ def test_the_last_verified_one_before_a_gap_stays_when_those_after_it_are_not() 
     assert kept(series([0, 1, 2, 9, 10], bad=[2, 10]), daily=2) == ["1", "9", "10"]
 
 
+def test_what_is_not_verified_decides_about_no_other() -> None:
+    chance = random.Random(14)  # noqa: S311 - chance for tests
+    for _ in range(300):
+        days = sorted(chance.sample(range(60), 25))
+        unproven = {at for at in days if chance.random() < 0.3}
+        history = series(days, bad=[*unproven])
+        policy = RetentionPolicy(*(chance.randrange(1, 9) for _ in range(4)))
+        good = [item for item in history if item.good]
+        alone = retention.reasons_to_keep(good, policy)
+        found = retention.reasons_to_keep(history, policy)
+        assert {item.id: found.get(item.id) for item in good} == {
+            item.id: alone.get(item.id) for item in good
+        }
+
+
 def test_weekly_ones_have_a_gap_before_each_and_are_kept_by_the_weeks() -> None:
     found = kept(series(range(0, 70, 7)), daily=0, weekly=4)
     assert found == ["42", "49", "56", "63"]
@@ -178,13 +193,14 @@ def _refuse_loss_after_gap(
     history: list[AnyPoint], found: dict[str, str], policy: RetentionPolicy
 ) -> None:
     """Check the rule of gaps in other words than it is written in."""
-    last = 0
-    for number in range(1, len(history)):
-        away = history[number].created - history[number - 1].created
-        last = number if abs(away) > timedelta(hours=48) else last
+    last, before = 0, None
+    for number, item in enumerate(history):
+        if item.good:  # others neither make a gap nor end one
+            away = item.created - before.created if before else timedelta()
+            last, before = number if abs(away) > timedelta(hours=48) else last, item
     since = history[last:]
     days = {item.created.date() for item in since if item.good}
     if last and len(days) < (policy.daily or 7):
         assert all(item.id in found for item in since)
-        before = [item for item in history[:last] if item.good]
-        assert not before or before[-1].id in found
+        proven = [item for item in history[:last] if item.good]
+        assert proven[-1].id in found

@@ -14,7 +14,7 @@ import pytest
 from invoke.exceptions import Exit
 
 from devtools.bake import TEMPLATE
-from slipway.backup import restore_point
+from slipway.backup import archive, restore_point
 from slipway.backup.retention import DAILY
 from slipway.backup.schedule import nightly, service, timetable
 from slipway.backup.schedule.service import ContainerSource, Scheduler
@@ -210,6 +210,21 @@ def test_a_night_makes_a_proven_point_with_what_was_noted_and_makes_room(project
         nightly.describe_run(made) == f"{made['at'][:16].replace('T', ' ')} UTC: done, {point.id}"
     )
     assert nightly.last_nightly_run([made, pruned]) == made
+
+
+def test_a_night_leaves_what_was_imported_and_not_verified_yet(
+    project: Project, tmp_path: Path
+) -> None:
+    elsewhere, old = {"engine": "compose", "kind": "scheduled"}, restore_points.day(-40)
+    there = restore_points.write(tmp_path / "there", 0, old, **elsewhere)  # type: ignore[arg-type]
+    file = archive.write_archive(there, tmp_path / "carried.tar")
+    made = archive.unpack_archive(file, project.backups)
+    for day in range(DAILY + 3):
+        at, proven = restore_points.day(day), day > 1
+        restore_points.write(project.backups, day + 1, at, verified=proven, **elsewhere)  # type: ignore[arg-type]
+    nightly.run_nightly(ContainerSource(project, "dev"), Rows())  # type: ignore[arg-type]
+    left = restore_point.list_points(project.backups)
+    assert (len(left), left[0].id, left[0].imported) == (DAILY + 1, made.id, True)
 
 
 def test_what_was_noted_of_another_stack_is_not_believed(project: Project) -> None:

@@ -66,6 +66,12 @@ def forge(folder: Path, **changed: object) -> None:
     )
 
 
+def signed(point: RestorePoint) -> dict[str, Any]:
+    """Return what the checksum of a manifest covers: all but how it was verified or came here."""
+    said, added = point.manifest, restore_point.NOT_IN_CHECKSUM
+    return {name: value for name, value in said.items() if name not in added}
+
+
 def day(number: float) -> datetime:
     """Return a time some days after the first one."""
     return START + timedelta(days=number)

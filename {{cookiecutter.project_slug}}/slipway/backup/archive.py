@@ -11,10 +11,12 @@ import os
 import shutil
 import tarfile
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 
 from slipway.backup import restore_point
+from slipway.backup.restore_point import RestorePoint
 from slipway.core import files
 from slipway.core.errors import Refused
 from slipway.secret import age
@@ -23,12 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from slipway.backup.restore_point import RestorePoint
-
 MANIFEST_LIMIT = 64 * 1024**2
 """Bytes that are read of what claims to be a manifest."""
 BLOCK = 1024**2
 OTHER = "use another copy"
+UNREADABLE = (tarfile.TarError, ValueError, RecursionError)
+"""What tarfile raises: a header before a header before a header is read recursively."""
 
 
 def archive_name(id_: str, *, encrypted: bool) -> str:
@@ -143,11 +145,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         with tarfile.open(path, mode="r:") as tar:
             member = tar.next()
-            file = tar.extractfile(member) if member and member.isreg() else None
+            file = tar.extractfile(member) if member and _plain(member) else None
             return restore_point.parse_manifest(file.read(MANIFEST_LIMIT) if file else b"")
     except OSError as error:
         raise Refused(f"{path}: {error.strerror or error}", code=2) from error
-    except (tarfile.TarError, ValueError) as error:
+    except UNREADABLE as error:
         raise Refused(f"{path} is not a restore point: {error}", OTHER, code=2) from error
 
 
@@ -161,7 +163,7 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(path, mode="r:") as tar:
             yield tar
-    except tarfile.TarError as error:
+    except UNREADABLE as error:
         raise Refused(f"{path} is damaged: {error}", OTHER) from error
 
 
@@ -176,26 +178,41 @@ def _contents(tar: tarfile.TarFile, manifest: Mapping[str, Any]) -> Iterator[tup
     for member in iter(tar.next, None):
         name = member.name.removeprefix(f"{manifest['id']}/")
         # Only plain files that the manifest lists are ever read or unpacked.
-        if not member.isreg() or name in seen or name not in manifest["files"]:
+        if not _plain(member) or name in seen or name not in manifest["files"]:
             what = f"{manifest['id']}: unexpected member in the archive: {member.name!r}"
+            raise Refused(what, OTHER)
+        if member.size != (wanted := manifest["files"][name]["bytes"]):
+            what = f"{manifest['id']}: {name} has {member.size} bytes, the manifest says {wanted}"
             raise Refused(what, OTHER)
         seen.add(name)
         if content := tar.extractfile(member):
             yield name, content
 
 
+def _plain(member: tarfile.TarInfo) -> bool:
+    """Tell whether a member is a file that takes as much of the archive as it will of a disk."""
+    return member.isreg() and not member.issparse()
+
+
 def unpack_archive(path: Path, folder: Path) -> RestorePoint:
-    """Unpack an archive into a restore point, checked before and after.
+    """Unpack an archive into a restore point, checked before and after, but not verified here.
 
     Raises:
-        Refused: the archive is damaged, or the restore point exists already.
+        Refused: the archive is damaged or from the future, the restore point exists already, or
+            there is too little room.
         OSError: the disk is full or not writable; nothing is left of it.
     """
     manifest = check_archive(path)
     id_ = manifest["id"]
     if (folder / id_).exists():
         raise Refused(f"restore point {id_} exists already", f"inv backup.verify {id_}", code=2)
+    point = RestorePoint(folder / id_, manifest)
+    if restore_point.is_future(point):
+        what = f"{id_} is from the future: made at {point.created:%Y-%m-%d %H:%M}, sequence "
+        fix = "set this machine's clock right, or use another copy"
+        raise Refused(f"{what}{point.sequence}", fix)
     folder.mkdir(mode=0o700, exist_ok=True)
+    restore_point.refuse_scarce_disk(folder, point.size)
     partial = folder / f".{id_}.partial"
     restore_point.clear_partials([partial])
     try:
@@ -218,4 +235,5 @@ def _unpack(path: Path, manifest: Mapping[str, Any], partial: Path) -> None:
         (partial / part).mkdir(mode=0o700, exist_ok=True)
     if dict(restore_point.measure_files(partial)) != manifest["files"]:
         raise Refused(f"{path} was unpacked with other content", "check the disk, then try again")
-    restore_point.write_manifest(partial, manifest)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    restore_point.write_manifest(partial, {**manifest, "verified": None, "imported": now})

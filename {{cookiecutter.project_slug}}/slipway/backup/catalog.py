@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from slipway.backup.retention import RetentionPolicy
 
 Judged = TypeVar("Judged", "RestorePoint", "OffsiteCopy")
+UNPROVEN = "imported, and not verified here yet"
 LEFTOVER = "left behind when its creation or deletion was killed"
 
 
@@ -134,7 +135,8 @@ class PruningPlan:
 
     @property
     def _kept_points(self) -> dict[str, str]:
-        return reasons_to_keep(self.known, self.policy)
+        waiting = {point.id: UNPROVEN for point in self.known if point.imported}
+        return waiting | reasons_to_keep(self.known, self.policy)
 
     @property
     def _kept_copies(self) -> dict[str, str]:
@@ -143,15 +145,14 @@ class PruningPlan:
     @property
     def expired_points(self) -> list[RestorePoint]:
         """The restore points to delete, oldest first."""
-        return self._expired(self.known)
+        return self._expired(self.known, self._kept_points)
 
     @property
     def expired_copies(self) -> list[OffsiteCopy]:
         """The copies to delete, oldest first."""
-        return self._expired(self.look.copies)
+        return self._expired(self.look.copies, self._kept_copies)
 
-    def _expired(self, all_: Sequence[Judged]) -> list[Judged]:
-        stay = reasons_to_keep(all_, self.policy)
+    def _expired(self, all_: Sequence[Judged], stay: Mapping[str, str]) -> list[Judged]:
         return [one for one in all_ if one.id not in stay and self.kind in ("", one.kind)]
 
     @property

@@ -173,7 +173,8 @@ class RestoreRun:
             then = self.point.content.tables
             for name in sorted({*now, *then}):
                 sides = (f"{one[name].rows} rows" if name in one else "" for one in (now, then))
-                yield dict(zip(("what", "now", "then"), (f"table {name}", *sides), strict=True))
+                table = f"table {' '.join(name.split())}"
+                yield dict(zip(("what", "now", "then"), (table, *sides), strict=True))
         if self.only != DATABASE:
             for tier, file in sorted(self.point.models.items()):
                 served = registry.served_file(self.folder, tier)
@@ -287,6 +288,9 @@ class RestoreRun:
                 raise Refused(
                     f"the restored database differs from what was dumped: {'; '.join(wrong[:3])}"
                 )
+            if not self.point.verified:
+                with suppress(OSError):  # it is restored all the same
+                    self.point = restore_point.mark_verified(self.point, VERB)
             step.detail = f"as dumped: {restored.summary}"
 
     def _stop(self) -> None:
@@ -323,16 +327,13 @@ class RestoreRun:
 
     def _bring(self) -> list[str]:
         """Copy back each file that differs; an artifact before its metadata."""
-        there = sorted(self.point.folder.glob("models/*"), key=lambda path: path.suffix == ".json")
-        brought = []
-        for path in there:
-            to = self.folder / path.name
-            if to.is_file() and filecmp.cmp(path, to, shallow=False):
-                continue
-            with files.replacing_file(to) as temporary:
+        found = sorted(self.point.folder.glob("models/*"), key=lambda path: path.suffix == ".json")
+        changed = [path for path in found if not _same(path, self.folder / path.name)]
+        restore_point.refuse_scarce_disk(self.folder, sum(path.stat().st_size for path in changed))
+        for path in changed:
+            with files.replacing_file(self.folder / path.name) as temporary:
                 shutil.copyfile(path, temporary)
-            brought.append(path.name)
-        return brought
+        return [path.name for path in changed]
 
     def _serve(self, models: Mapping[str, str]) -> None:
         """Wait until every running process serves the models."""
@@ -422,6 +423,10 @@ class RestoreRun:
         with suppress(Refused):
             return [name for name in self.database.other_databases() if name.startswith(OLD)]
         return []
+
+
+def _same(path: Path, other: Path) -> bool:
+    return other.is_file() and filecmp.cmp(path, other, shallow=False)
 
 
 def interrupted_restore(root: Path) -> Finding | None:

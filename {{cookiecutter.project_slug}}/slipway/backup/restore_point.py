@@ -22,23 +22,34 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from slipway.backup.databases.base import DatabaseContent
-from slipway.core import files
+from slipway.config.schema import ENGINES, PROFILES
+from slipway.core import files, output
 from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from slipway.backup.offsite.copies import OffsiteCopy
 
 MANIFEST = "manifest.json"
 PARTS = ("database", "models")
 SAFETY = "safety"
 """The kind that a restore makes of the live data before it changes anything."""
 KINDS = ("manual", "scheduled", SAFETY)
-ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
 PARTIAL = re.compile(rf"\.({ID.pattern}|fetched-[0-9a-f]+)\.partial")
 LATEST = "latest"
-NOT_IN_CHECKSUM = ("sha256", "verified")
+NOT_IN_CHECKSUM = ("sha256", "verified", "imported")
 """Not covered by the checksum of the manifest: the checksum itself, and what is added later."""
 CREATE_COMMAND = "inv backup.create"
+CLOCK_SKEW = timedelta(hours=1)
+"""How much later another machine's clock may be."""
+LAST = datetime(2200, 1, 1, tzinfo=UTC)
+"""Later, no time and no sequence is true, whatever the clock says."""
+SHA256 = re.compile(r"[0-9a-f]{64}")
+NAME = re.compile(r"[^\W_][\w.+-]*")
+"""A tier, or a file of a model: neither leads out of its folder."""
+MIGRATION = re.compile(r"([^\W_][\w.,-]*)?")
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,11 @@ class RestorePoint:
         """When and how it was verified; None if it was not."""
         said = self.manifest["verified"]
         return dict(said) if said else None
+
+    @property
+    def imported(self) -> bool:
+        """Tell whether it comes from elsewhere, and was not verified here yet."""
+        return bool(self.manifest.get("imported")) and not self.verified
 
     @property
     def files(self) -> dict[str, dict[str, Any]]:
@@ -204,20 +220,75 @@ def parse_manifest(text: bytes) -> dict[str, Any]:
         said = files.parse_json(text)
         if said["sha256"] != manifest_checksum(said):
             raise ValueError("its own checksum is wrong")
-        names = [*said["files"], *(f"models/{name}" for name in said["models"].values())]
-        if not ID.fullmatch(said["id"]) or not all(map(_inside, names)):
+        if not all(map(_inside, said["files"])):
             raise ValueError("it names a path outside of its folder")
-        point = RestorePoint(Path(), said)
-        _ = (point.sequence, point.content, point.age, point.size, point.verified)
+        refuse_false_facts(said)
+        content = DatabaseContent.read(said["database"])
+        refuse_false(
+            files=all(is_count(one["bytes"]) for one in said["files"].values())
+            and all(SHA256.fullmatch(one["sha256"]) for one in said["files"].values()),
+            models=all(NAME.fullmatch(name) for pair in said["models"].items() for name in pair),
+            database=isinstance(said["database"]["kind"], str)
+            and MIGRATION.fullmatch(content.migration),
+        )
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError("it is not the manifest of a restore point") from error
     return said
 
 
+def refuse_false_facts(said: Mapping[str, Any]) -> None:
+    """Check what a manifest and the facts of a copy have in common.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it cannot be true.
+    """
+    at, verified = datetime.fromisoformat(said["created_at"]), said["verified"]
+    refuse_false(
+        id=ID.fullmatch(said["id"]),
+        kind=said["kind"] in KINDS,
+        profile=said["profile"] in PROFILES,
+        engine=said["engine"] in ENGINES,
+        sequence=is_count(said["sequence"]) and said["sequence"] < LAST.timestamp(),
+        created_at=at.tzinfo and at < LAST,
+        verified=verified is None
+        or (datetime.fromisoformat(verified["at"]) and isinstance(verified["how"], str)),
+    )
+
+
+def refuse_false(**true: object) -> None:
+    """Raise ValueError with the name of the first fact that is not true."""
+    for name, sure in true.items():
+        if not sure:
+            raise ValueError(f"its {name} cannot be true")
+
+
+def is_count(value: object) -> bool:
+    """Tell whether a value is a whole number from 0 on; JSON's true is none."""
+    return type(value) is int and value >= 0
+
+
+def is_future(item: RestorePoint | OffsiteCopy) -> bool:
+    """Tell whether a point claims to be made later than now, which would make it the newest."""
+    now = datetime.now(UTC) + CLOCK_SKEW
+    return item.created > now or item.sequence > now.timestamp()
+
+
+def refuse_scarce_disk(folder: Path, size: int) -> None:
+    """Check that a disk has room for so many bytes.
+
+    Raises:
+        Refused: it has less.
+    """
+    if (free := shutil.disk_usage(folder).free) < size:
+        needed = f"{output.format_size(size)} needed, {output.format_size(free)} free"
+        raise Refused(f"No space left on the disk of {folder}: {needed}", "free some space")
+
+
 def _inside(name: str) -> bool:
     """Tell whether a path stays in the folder of a restore point."""
     path = PurePosixPath(name)
-    return path.parts[0] in PARTS and len(path.parts) > 1 and ".." not in path.parts
+    inside = path.parts[0] in PARTS and len(path.parts) > 1 and ".." not in path.parts
+    return inside and name.isprintable()
 
 
 def manifest_checksum(manifest: Mapping[str, Any]) -> str:
@@ -348,6 +419,7 @@ def mark_verified(point: RestorePoint, how: str = "", seconds: float = 0.0) -> R
     at = datetime.now(UTC).isoformat(timespec="seconds")
     said = {"at": at, "how": how, "seconds": round(seconds, 1)} if how else None
     manifest = {**point.manifest, "verified": said}
+    manifest.pop("imported", None)
     write_manifest(point.folder, manifest)
     return RestorePoint(point.folder, manifest)
 

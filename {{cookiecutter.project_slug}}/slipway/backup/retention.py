@@ -133,18 +133,20 @@ def _after_gap(ours: Sequence[RetentionItem], policy: RetentionPolicy) -> dict[s
     Until there are points of as many days as the policy keeps: something went wrong at the gap, and
     nobody may have noticed yet.
     """
+    good = [point for point in ours if point.good]
     begins = [
         number
-        for number in range(1, len(ours))
-        if abs(ours[number].created - ours[number - 1].created) > LONGEST_GAP
+        for number in range(1, len(good))
+        if abs(good[number].created - good[number - 1].created) > LONGEST_GAP
     ]
     if not begins:
         return {}
-    before, after = ours[: begins[-1]], ours[begins[-1] :]
+    before, first = good[: begins[-1]], good[begins[-1]]
+    after = [point for point in ours if point.sequence >= first.sequence]
     days = {point.created.date() for point in after if point.good}
     if len(days) >= (policy.daily or DAILY):
         return {}
-    last = [point for point in before if point.good][-1:]
+    last = before[-1:]
     return dict.fromkeys((point.id for point in after), "made since the last gap") | dict.fromkeys(
         (point.id for point in last), "the last verified before a gap"
     )

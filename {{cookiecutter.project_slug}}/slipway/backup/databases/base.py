@@ -30,6 +30,14 @@ class TableDigest:
     rows: int = 0
     checksum: str = "0"
 
+    @classmethod
+    def read(cls, said: Mapping[str, Any]) -> TableDigest:
+        """Parse the JSON of one; raises TypeError where it is something else."""
+        found = cls(**said)
+        if type(found.rows) is not int or not isinstance(found.checksum, str):
+            raise TypeError("it is no digest of a table")
+        return found
+
 
 @dataclass(frozen=True)
 class DatabaseContent:
@@ -73,9 +81,9 @@ class DatabaseContent:
             str(said["server"]),
             str(said["migration"]),
             str(said["schema"]),
-            {name: TableDigest(**table) for name, table in said["tables"].items()},
+            {name: TableDigest.read(table) for name, table in said["tables"].items()},
             {name: int(number) for name, number in said["sequences"].items()},
-            TableDigest(**said["large_objects"]),
+            TableDigest.read(said["large_objects"]),
         )
 
     def differences(self, restored: DatabaseContent) -> list[str]:

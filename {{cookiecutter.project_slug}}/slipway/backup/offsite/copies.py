@@ -24,7 +24,7 @@ from slipway.secret import age as secret_age
 from slipway.secret.age import MeasuredBlocks
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Iterator, Mapping
     from pathlib import Path
 
     from slipway.backup.offsite.storage import Storage
@@ -108,12 +108,14 @@ class OffsiteCopy:
 
     @property
     def good(self) -> bool:
-        """Tell whether it is verified and has its full size."""
-        return bool(self.verified) and self.whole
+        """Tell whether it is verified, has its full size, and is not from the future."""
+        return bool(self.verified) and self.whole and not restore_point.is_future(self)
 
     @property
     def state(self) -> str:
         """When and how it was verified, or what is wrong with it, in words."""
+        if restore_point.is_future(self):
+            return "no: it is from the future"
         if not self.whole:
             return (
                 "DAMAGED: its archive is truncated" if self.stored >= 0 else "DAMAGED: no archive"
@@ -130,8 +132,13 @@ def _facts(text: bytes, id_: str) -> dict[str, Any]:
     said = parse_json(text)
     try:
         copy = OffsiteCopy(said, -1)
-        _ = (copy.encrypted, copy.sequence, copy.age, copy.kind, copy.series, copy.size, copy.state)
-        _ = (said["sha256"], said["project"], restore_point.format_verification(copy.verified))
+        restore_point.refuse_false_facts(said)
+        restore_point.refuse_false(
+            bytes=restore_point.is_count(said["bytes"]),
+            sha256=restore_point.SHA256.fullmatch(said["sha256"]),
+            encrypted=isinstance(said["encrypted"], bool),
+            project=isinstance(said["project"], str),
+        )
         if copy.id != id_:
             raise ValueError("its file has another name")
     except (KeyError, TypeError, AttributeError, IndexError) as error:
@@ -282,7 +289,7 @@ class OffsiteFolder:
                 said = f"{what} no longer exists"
             raise Refused(said, "use another one: inv backup.list")
         passing = MeasuredBlocks(self.storage.blocks(copy.file))
-        receive_archive(passing, to, identity, what)
+        receive_archive(passing, to, identity, what, copy.size)
         if (passing.measure.bytes, passing.measure.sha256) != (copy.size, copy.facts["sha256"]):
             raise Refused(f"{what} is damaged: its checksum differs", "inv backup.list")
         if (held := archive.read_manifest(to)["id"]) != copy.id:
@@ -298,12 +305,27 @@ class OffsiteFolder:
         self.storage.remove(copy.file)
 
 
-def receive_archive(blocks: MeasuredBlocks, to: Path, identity: Path | None, what: str) -> None:
-    """Write blocks to a private file, decrypted; all of them are read."""
+def receive_archive(
+    blocks: MeasuredBlocks, to: Path, identity: Path | None, what: str, size: int
+) -> None:
+    """Write blocks to a private file, decrypted; all of them are read.
+
+    Raises:
+        Refused: there is no room for `size` bytes, or there are more of them.
+    """
+    restore_point.refuse_scarce_disk(to.parent, size)
+    passing = _at_most(blocks, size, what)
     with open(to, "xb", opener=_private) as file:
-        secret_age.decrypt_blocks(blocks, file, identity, what)
-    for _ in blocks:
+        secret_age.decrypt_blocks(passing, file, identity, what)
+    for _ in passing:
         pass
+
+
+def _at_most(blocks: MeasuredBlocks, size: int, what: str) -> Iterator[bytes]:
+    for block in blocks:
+        if blocks.count > size:
+            raise Refused(f"{what} is damaged: it has more than {size} bytes", "inv backup.list")
+        yield block
 
 
 def _private(path: str, flags: int) -> int:

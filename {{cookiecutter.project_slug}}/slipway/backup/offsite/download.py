@@ -85,7 +85,8 @@ def fetch_archive(project: Project, profile: str, name: str, identity: str) -> I
         return
     with restore_point.incoming_file(project.backups) as partial:
         if path.is_file():
-            copies.receive_archive(MeasuredBlocks(age.file_blocks(path)), partial, key, name)
+            passing = MeasuredBlocks(age.file_blocks(path))
+            copies.receive_archive(passing, partial, key, name, path.stat().st_size)
         elif storage.is_url(name):
             _from_url(project, profile, name, partial, key)
         else:
@@ -126,6 +127,5 @@ def _from_url(
                 return
     if name not in sizes:
         raise Refused(f"there is no {printable_source(url)}", "inv backup.list", code=2)
-    copies.receive_archive(
-        MeasuredBlocks(away.storage.blocks(name)), partial, identity, printable_source(url)
-    )
+    passing = MeasuredBlocks(away.storage.blocks(name))
+    copies.receive_archive(passing, partial, identity, printable_source(url), sizes[name])

@@ -61,7 +61,7 @@ def _drop_failed(setting: BackupSource) -> None:
         for one in restore_point.list_points(setting.project.backups)
         if one.series == setting.series
     ]
-    failed = [one for one in ours if one.kind == KIND and not one.verified]
+    failed = [one for one in ours if one.kind == KIND and not (one.verified or one.imported)]
     for point in failed[:-1]:
         restore_point.remove_point(point)
 
