@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from slipway.core.errors import Refused
-from slipway.models import registry
+from slipway.core.project import Project
+from slipway.models import maintenance, registry
 
 
 def write(folder: Path, tier: str, version: str, *, current: bool = False) -> Path:
@@ -122,6 +123,35 @@ def test_metrics_stand_side_by_side(tmp_path: Path) -> None:
         {"target": "rain", "metric": "brier", "v1.0": 0.2, "v1.1": 0.15, "change": "-0.050"},
         {"target": "rain", "metric": "ece", "v1.0": None, "v1.1": 0.05, "change": None},
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("[" * 100_000, "cannot be read: it is nested too deeply"),
+        (f'{{"tier": {"[" * 500}{"]" * 500}}}', "cannot be read: it is nested too deeply"),
+        ('{"metrics": NaN}', "cannot be read: it holds a number that is out of range"),
+        ("[]", "cannot be read: it is not a JSON object"),
+        ("{}", "lacks 'tier'"),
+        ('{"tier": 1, "version": "v1.1", "file": "x"}', "cannot be read: its tier is not that of"),
+        ('{"tier": "/", "version": "v1.1", "file": "x"}', "cannot be read: its tier is not that"),
+        ('{"tier": "tier1", "version": ["v1.1"], "file": "x"}', "cannot be read: 'list'"),
+        ('{"tier": "tier1", "version": "v1.1", "file": "../x"}', "cannot be read: Invalid name"),
+    ],
+)
+def test_metadata_that_cannot_be_read_are_named_and_harm_no_other(
+    tmp_path: Path, text: str, wrong: str
+) -> None:
+    write(tmp_path, "tier1", "v1.0", current=True)
+    bad = write(tmp_path, "tier1", "v1.1").with_suffix(".json")
+    bad.write_text(text)
+    assert [model.version for model in registry.list_models(tmp_path)] == ["v1.0"]
+    ((name, said),) = registry.unreadable_metadata(tmp_path).items()
+    assert (name, said.startswith(wrong)) == (bad.name, True), said
+    here = Project(tmp_path, "A", "a", "a")
+    (tmp_path / "models").symlink_to(".")
+    found = {item.check: item for item in maintenance.verify_models(here)}
+    assert found[bad.name].detail == f"{said}; it counts for nothing"
 
 
 def test_while_a_tier_changes_its_format_the_newer_link_counts(tmp_path: Path) -> None:

@@ -45,9 +45,13 @@ def verify_models(project: Project) -> Iterator[Finding]:
     for tier in sorted({*registry.served_tiers(folder), *(model.tier for model in known)}):
         yield from _link(project, tier)
     yield from _processes(project)
+    unreadable = registry.unreadable_metadata(folder)
+    for name, wrong in unreadable.items():
+        yield Finding(name, "warn", f"{wrong}; it counts for nothing", "inv models.prune")
     for path in registry.leftover_files(folder):
-        detail = "left behind by a killed process; nothing reads it"
-        yield Finding(path.name, "warn", detail, "inv models.prune")
+        if path.name not in unreadable:
+            detail = "left behind by a killed process; nothing reads it"
+            yield Finding(path.name, "warn", detail, "inv models.prune")
     if transaction.change_under_way(project.root):
         yield Finding("changes", "warn", "one is under way; look again after it")
     elif left := history.interrupted_promotion(project.root):

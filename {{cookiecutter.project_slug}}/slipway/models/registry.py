@@ -47,18 +47,27 @@ class Model:
 
 def list_models(folder: Path) -> list[Model]:
     """Return every artifact that has complete metadata, by tier and version, oldest first."""
-    found = [_model(path) for path in folder.glob("*_v*.json")]
-    return sorted(filter(None, found), key=lambda item: (item.tier, version_number(item.version)))
+    read = map(_model, folder.glob("*_v*.json"))
+    found = (item for item in read if isinstance(item, Model))
+    return sorted(found, key=lambda item: (item.tier, version_number(item.version)))
 
 
-def _model(path: Path) -> Model | None:
-    """Read one metadata file; without it complete, or without its artifact, there is no model."""
+def unreadable_metadata(folder: Path) -> dict[str, str]:
+    """Return the metadata files that cannot be read, and why."""
+    read = {path.name: _model(path) for path in sorted(folder.glob("*_v*.json"))}
+    return {name: item for name, item in read.items() if isinstance(item, str)}
+
+
+def _model(path: Path) -> Model | str | None:
+    """Read one metadata file; return what is wrong with it, or None if its artifact is missing."""
     try:
         said = files.read_json(path)
         tier, version, file = said["tier"], said["version"], path.with_name(said["file"])
         version_number(version)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        if not path.name.startswith(f"{tier}_v"):
+            raise ValueError("its tier is not that of its name")
+    except (OSError, *UNREADABLE) as error:
+        return f"lacks {error}" if isinstance(error, KeyError) else f"cannot be read: {error}"
     if not file.is_file():
         return None
     return Model(tier, version, served_file(path.parent, tier) == file.name, file, said)

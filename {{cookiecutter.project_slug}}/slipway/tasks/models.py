@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.tasks import task
 
 from slipway.core import output, project
-from slipway.core.errors import Refused
+from slipway.core.errors import Refused, printable
 from slipway.core.transaction import StepFailed, change, change_under_way
 from slipway.models import history as past
 from slipway.models import maintenance, promotion, registry
@@ -79,8 +80,11 @@ def _train(opened: Session, tier: str, seed: str = "", *, major: bool = False) -
 @task(name="list", help={"json": options.JSON})
 def list_(_c: Context, json: bool = False) -> None:
     """List every version with its metrics on held-out data."""
-    found = registry.list_models(project.load().models)
+    folder = project.load().models
+    found = registry.list_models(folder)
     output.show([_row(item, plain=json) for item in found], as_json=json, empty=NONE_YET)
+    for name, wrong in registry.unreadable_metadata(folder).items():
+        print(printable(f"{name} {wrong}"), file=sys.stderr)
 
 
 def _row(model: registry.Model, *, plain: bool) -> dict[str, object]:
