@@ -65,7 +65,7 @@ def run_together(session: nox.Session, first: list[str], *others: list[str]) -> 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check code, scripts and workflows, the template's in place too; search for secrets."""
+    """Check code, scripts, Dockerfiles and workflows, also of the template; search for secrets."""
     install(session, compiled=False)
     own = ["hooks", "devtools", "tests", "noxfile.py", "tasks.py"]
     session.run("ruff", "check", *own)
@@ -75,6 +75,11 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", "--config", "pyproject.toml", slipway)
     session.run("ruff", "format", "--check", *own, TEMPLATE.name, slipway)
     session.run("shellcheck", ".ci/run")
+    rendered = ROOT / "build" / "lint" / "Dockerfile"  # hadolint counts the words of a placeholder
+    rendered.parent.mkdir(parents=True, exist_ok=True)
+    text = (TEMPLATE / "Dockerfile").read_text(encoding="utf-8")
+    rendered.write_text(text.replace("{{ cookiecutter.package_name }}", "app"), encoding="utf-8")
+    session.run("hadolint", *map(str, [rendered, *TEMPLATE.glob("services/*/Dockerfile")]))
     workflows = [
         str(path) for root in (ROOT, TEMPLATE) for path in root.glob(".github/workflows/*.yml")
     ]
