@@ -99,12 +99,12 @@ def test_what_is_stopped_paused_and_killed_is_put_back_the_last_first(done: list
     chaos.pause("api")
     chaos.kill("api")
     chaos.stop("redis")
-    chaos.restore()
+    chaos.undo_all()
     assert done == [
         "pause api-1", "pause api-2", "kill api-1", "stop within 5 redis-1",
         "start redis-1", "start api-1", "unpause api-2", "unpause api-1",
     ]  # fmt: skip
-    chaos.restore()
+    chaos.undo_all()
     assert len(done) == 8
 
 
@@ -119,7 +119,7 @@ def test_when_one_part_cannot_be_put_back_the_others_are(done: list[str], tmp_pa
     chaos.stop("redis")
     assert not model.exists()
     with pytest.raises(Refused, match="not put back: redis-1 does not start"):
-        chaos.restore()
+        chaos.undo_all()
     assert done[-2:] == ["start redis-1", "start api-1"]
     assert model.exists()
 
@@ -132,12 +132,12 @@ def test_services_are_restarted_one_after_another(done: list[str]) -> None:
 def test_a_service_is_scaled_and_back(done: list[str]) -> None:
     chaos = Chaos(stack_of(done, ["api-1", "api-2"]))
     chaos.scale("api", 3)
-    chaos.restore()
+    chaos.undo_all()
     assert done == ["scale api to 3", "scale api to 2"]
     done.clear()
     chaos.scale("api", 4)
     chaos.scale("api", 3)
-    chaos.restore()
+    chaos.undo_all()
     assert done == ["scale api to 4", "scale api to 3", "scale api to 2"]
 
 

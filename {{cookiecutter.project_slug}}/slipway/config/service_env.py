@@ -101,20 +101,19 @@ def secret_names(variables: Iterable[Variable], values: Mapping[str, str]) -> se
     }
 
 
-def _stamped(project: Project, handout: ServiceEnv) -> ServiceEnv:
+def _stamped(project: Project, env: ServiceEnv) -> ServiceEnv:
     """Keep the time of the last change where the secrets are as the service has them."""
-    if not handout.secret:
-        return handout
-    before = _read(_env_file(project, handout.service)).get(STAMP)
+    if not env.secret:
+        return env
+    before = _read(_env_file(project, env.service)).get(STAMP)
     same = all(
-        _text(_folder(project, handout.service) / name) == value
-        for name, value in handout.secret.items()
+        _text(_folder(project, env.service) / name) == value for name, value in env.secret.items()
     )
     now = datetime.now(UTC).isoformat(timespec="microseconds")
-    return replace(handout, stamp=before if before and same else now)
+    return replace(env, stamp=before if before and same else now)
 
 
-def write_service_envs(project: Project, handouts: Mapping[str, ServiceEnv], engine: str) -> None:
+def write_service_envs(project: Project, envs: Mapping[str, ServiceEnv], engine: str) -> None:
     """Write everything, and remove what is of no service any more.
 
     Raises:
@@ -122,9 +121,9 @@ def write_service_envs(project: Project, handouts: Mapping[str, ServiceEnv], eng
         OSError: the disk does not take it; then all is as it was.
     """
     texts: dict[Path, str] = {}
-    for name, handout in handouts.items():
-        texts |= _secret_files(project, name, handout.secret)
-        texts[_env_file(project, name)] = env_text(handout, engine)
+    for name, env in envs.items():
+        texts |= _secret_files(project, name, env.secret)
+        texts[_env_file(project, name)] = env_text(env, engine)
     _put(project, texts)
     for path in _left_over(project, {*texts}):
         path.unlink()
@@ -140,11 +139,11 @@ def add_service_envs(project: Project, some: Iterable[ServiceEnv], engine: str) 
         OSError: the disk does not take it; then all is as it was.
     """
     texts: dict[Path, str] = {}
-    for handout in some:
-        path = _env_file(project, handout.service)
-        if handout.variables(engine) or path.is_file():
-            texts |= _secret_files(project, handout.service, handout.secret)
-            texts[path] = env_text(handout, engine)
+    for env in some:
+        path = _env_file(project, env.service)
+        if env.variables(engine) or path.is_file():
+            texts |= _secret_files(project, env.service, env.secret)
+            texts[path] = env_text(env, engine)
     if texts:
         _put(project, texts)
 
@@ -158,14 +157,14 @@ def replace_secrets(project: Project, service: str, secrets: Mapping[str, str]) 
     _put(project, _secret_files(project, service, secrets))
 
 
-def env_text(handout: ServiceEnv, engine: str) -> str:
+def env_text(env: ServiceEnv, engine: str) -> str:
     """Write the env file of a service.
 
     Raises:
         Refused: a value would be read differently by different tools.
     """
-    head = f"# The variables of {handout.service}, generated from {schema.FILE} and the env file."
-    lines = (envfile.line(name, value) for name, value in handout.variables(engine).items())
+    head = f"# The variables of {env.service}, generated from {schema.FILE} and the env file."
+    lines = (envfile.line(name, value) for name, value in env.variables(engine).items())
     return "\n".join([head, *lines]) + "\n"
 
 

@@ -30,7 +30,7 @@ class Usage:
     filled_in: Mapping[str, frozenset[str]]
     """For each service, what compose and `x-local` fill in: that has to come from somewhere."""
     takes: Mapping[str, frozenset[str]]
-    """For each service, what of its handout it takes: `env_file` and `secrets`."""
+    """For each service, which of its files it reads: its `env_file`, its `secrets`."""
     settings: frozenset[str]
     """The keys of the application's settings, as variables."""
     from_environment: frozenset[str]
@@ -65,7 +65,7 @@ def find_usage(project: Project) -> Usage:
 
 
 def _takes(service: str, entry: Mapping[str, Any]) -> frozenset[str]:
-    """Say which parts of its handout a service takes, as services/api/compose.yaml does."""
+    """Return which of its files a service reads, as services/api/compose.yaml does."""
     given = entry.get("env_file") or []
     paths = [str(one["path"] if isinstance(one, dict) else one) for one in given]
     named = entry.get("secrets") or []

@@ -117,7 +117,7 @@ class Chaos:
         self._undo = ExitStack()
         self._scaled = set[str]()
 
-    def restore(self) -> None:
+    def undo_all(self) -> None:
         """Undo what was disturbed, the last first; if one part fails, the others still follow.
 
         Raises:

@@ -84,7 +84,7 @@ class ScenarioRun(ScenarioSelection):
         try:
             yield chaos
         finally:
-            chaos.restore()
+            chaos.undo_all()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(

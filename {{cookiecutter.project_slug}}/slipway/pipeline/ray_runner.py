@@ -126,9 +126,9 @@ class RayRunner:
         given = {str(path.relative_to(root)): path.read_bytes() for path in paths}
         wanted = [work.place(pattern) for pattern in (*stage.outputs, *stage.appends)]
         command = [*stage.command, *work.options, *parameters]
-        handed = self.here.handed[stage.name]
-        hidden = {name: value for name, value in handed.secret.items() if value}
-        variables = {**handed.plain, **hidden, **ONE_THREAD, RUN: ""}
+        env = self.here.service_envs[stage.name]
+        hidden = {name: value for name, value in env.secret.items() if value}
+        variables = {**env.plain, **hidden, **ONE_THREAD, RUN: ""}
         send = partial(self.task.remote, command, self.code, given)
         code, said, found = self._awaited(send(wanted, variables, execution.limit), execution)
         execution.log.write_text(masked(said.decode(errors="replace")), encoding="utf-8")

@@ -157,7 +157,7 @@ class ProcessRunner:
         """Take the project, a profile's variables and the name of the run."""
         self.project = project
         self.lanes = available_cores()
-        self.handed = service_env.plan_service_envs(project, values, self.name)
+        self.service_envs = service_env.plan_service_envs(project, values, self.name)
         own = {processes.MARK: str(project.root), RUN: run}
         self.environment = {**process_environment(project, values), **ONE_THREAD, **own}
 
@@ -168,9 +168,9 @@ class ProcessRunner:
         ]:
             output.say(f"  Ending what a killed run left: {len(left)} processes")
             processes.end_processes(left, PATIENCE)
-        for handed in (self.handed[stage.name] for stage in chosen):
-            if handed.secret:
-                service_env.replace_secrets(self.project, handed.service, handed.secret)
+        for env in (self.service_envs[stage.name] for stage in chosen):
+            if env.secret:
+                service_env.replace_secrets(self.project, env.service, env.secret)
 
     def stage_settings(
         self, stage: PipelineStage, parameters: Sequence[str]
@@ -181,7 +181,7 @@ class ProcessRunner:
             self.project.root, [path for path in locks if path.is_file()]
         )
         python = {"python": platform.python_version()}
-        variables = fingerprint_variables(self.handed[stage.name])
+        variables = fingerprint_variables(self.service_envs[stage.name])
         return fingerprint.StageSettings(tuple(parameters), variables, packages | python)
 
     def run(
@@ -193,7 +193,7 @@ class ProcessRunner:
     ) -> None:
         """Run a stage to its end."""
         command = [*with_this_python(stage.command), *work.options, *parameters]
-        env = self.environment | self.handed[stage.name].named(self.name)
+        env = self.environment | self.service_envs[stage.name].named(self.name)
         run_watched(command, execution, cwd=self.project.root, env=env)
 
     def close(self) -> None:
@@ -207,10 +207,10 @@ def _of_a_run(process: psutil.Process) -> bool:
         return False
 
 
-def fingerprint_variables(handed: service_env.ServiceEnv) -> dict[str, str]:
+def fingerprint_variables(env: service_env.ServiceEnv) -> dict[str, str]:
     """Return what a stage's files depend on of its variables; of a secret, how it begins."""
-    hidden = {name: value.partition("://") for name, value in handed.secret.items() if value}
-    return {**handed.plain, **{name: f"{head}{sign}" for name, (head, sign, _) in hidden.items()}}
+    hidden = {name: value.partition("://") for name, value in env.secret.items() if value}
+    return {**env.plain, **{name: f"{head}{sign}" for name, (head, sign, _) in hidden.items()}}
 
 
 class ContainerRunner:
@@ -224,7 +224,7 @@ class ContainerRunner:
         self.run_id = run
         self.lanes = available_cores()
         self.values = values
-        self.handed = service_env.plan_service_envs(project, values, self.name)
+        self.service_envs = service_env.plan_service_envs(project, values, self.name)
         self.composition = profile_composition(project.root, project.slug, values)
         user = {"APP_UID": str(application_user()), "APP_GID": str(application_group())}
         source = images.image_origin(project.root, values.get("VERSION", ""))
@@ -243,7 +243,7 @@ class ContainerRunner:
         self._remove(f"^{self.mark}")
         permissions.share_folders(self.project.root, output_folders(self.project.root))
         service_env.add_service_envs(
-            self.project, [self.handed[stage.name] for stage in chosen], self.name
+            self.project, [self.service_envs[stage.name] for stage in chosen], self.name
         )
         pulled = images.pulled_from_registry(self.environment)
         verb, doing = ("pull", "pulling") if pulled else ("build", "building what changed")
@@ -259,7 +259,7 @@ class ContainerRunner:
         self, stage: PipelineStage, parameters: Sequence[str]
     ) -> fingerprint.StageSettings:
         """Return what a stage is run with, apart from files."""
-        variables = fingerprint_variables(self.handed[stage.name])
+        variables = fingerprint_variables(self.service_envs[stage.name])
         packages = {"image": self.layers[stage.name]}
         return fingerprint.StageSettings(tuple(parameters), variables, packages)
 
@@ -273,7 +273,7 @@ class ContainerRunner:
         """Run a stage to its end; whatever happens, its container is gone then."""
         name = f"{self.mark}{self.run_id.lower()}-{work.name}-{stage.name}".replace("_", "-")
         options = ["--rm", "--no-TTY", "--no-deps", "--name", name]
-        if self.handed[stage.name].secret:
+        if self.service_envs[stage.name].secret:
             held = self.project.root / service_env.FOLDER / stage.name
             options.append(f"--volume={held}:{service_env.INSIDE}/{stage.name}:ro")
         words = ["run", *options, stage.name, *work.options, *parameters]

@@ -11,8 +11,8 @@ from slipway.secret.rotation.api_key import API_KEY, API_KEY_PREVIOUS, ApiKeyRot
 from slipway.secret.rotation.base import RotationRequest
 from slipway.secret.rotation.env_file import EnvFileRotation
 from slipway.secret.rotation.external import ProviderSecretRotation
-from slipway.secret.rotation.postgres import DATABASE, DatabasePasswordRotation
-from slipway.secret.rotation.redis import CACHE, CachePasswordRotation
+from slipway.secret.rotation.postgres import POSTGRES_PASSWORD, PostgresPasswordRotation
+from slipway.secret.rotation.redis import REDIS_PASSWORD, RedisPasswordRotation
 from slipway.secret.rotation.signing_key import SIGNING, SigningKeyRotation
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from slipway.stack.session import Session
 
 KINDS: dict[str, type[SecretRotation]] = {
-    DATABASE: DatabasePasswordRotation,
-    CACHE: CachePasswordRotation,
+    POSTGRES_PASSWORD: PostgresPasswordRotation,
+    REDIS_PASSWORD: RedisPasswordRotation,
     API_KEY: ApiKeyRotation,
     SIGNING: SigningKeyRotation,
 }

@@ -50,7 +50,7 @@ class SecretHandover:
         self.first_variable = first_variable
         self.recorded: dict[str, str | None] = {}
         """The values that the env file had before; None where it did not set the variable."""
-        self.handed: dict[str, dict[str, str]] = {}
+        self.replaced: dict[str, dict[str, str]] = {}
         """The values that each service had before."""
 
     def record_values(self, values: Mapping[str, str]) -> None:
@@ -76,7 +76,7 @@ class SecretHandover:
         )
         for service in self.in_order(list(outdated)):
             names = sorted(outdated[service], key=lambda name: name != self.first_variable)
-            self.handed[service] = {name: there[f"{service}/{name}"] for name in names}
+            self.replaced[service] = {name: there[f"{service}/{name}"] for name in names}
             values = {name: outdated[service][name] for name in names}
             service_env.replace_secrets(self.project, service, values)
             if service in running:
@@ -88,7 +88,7 @@ class SecretHandover:
         if self.recorded:
             self._write(self.recorded)
         running = self.running()
-        for service, before in reversed(self.handed.items()):
+        for service, before in reversed(self.replaced.items()):
             back = {name: before[name] for name in reversed(before)}
             service_env.replace_secrets(self.project, service, back)
             if service in running:
@@ -215,20 +215,20 @@ class EnvFileRotation(SecretRotation):
     def make_value(self) -> str:
         """Make the new value."""
         refuse_unhealthy(self.engine)
-        settled = self.settle_services()
+        finished = self.finish_interrupted()
         self.new = {self.name: random_value(self.request.variable)}
-        first = f"{join_names(settled)} given the value of {self.path.name}; " if settled else ""
+        first = f"{join_names(finished)} given the value of {self.path.name}; " if finished else ""
         return f"{first}{self.new_value_text}"
 
-    def settle_services(self) -> list[str]:
+    def finish_interrupted(self) -> list[str]:
         """After an interrupted rotation, hand all services what the env file says; return which."""
         if not self.interrupted:
             return []
         self.changed = True
-        settled = self.handover.hand_over()
-        self.handover.handed.clear()  # a failure from now on brings back what the env file says
+        finished = self.handover.hand_over()
+        self.handover.replaced.clear()  # a failure from now on brings back what the env file says
         self.changed = False
-        return settled
+        return finished
 
     def record_value(self) -> str:
         """Write the new values into the env file."""

@@ -53,7 +53,7 @@ class ProviderSecretRotation(EnvFileRotation):
         redaction.remember_secrets([self.typed])
         refuse_unhealthy(self.engine)
         self._refuse_unfit()
-        self.settle_services()
+        self.finish_interrupted()
         self.new = {self.name: self.typed}
         return "received"
 

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from slipway.stack.engines.exec import ServiceContainer
     from slipway.stack.session import Session
 
-DATABASE = "POSTGRES_PASSWORD"
-SERVICE = "postgres"
+SERVICE, POSTGRES_PASSWORD = "postgres", "POSTGRES_PASSWORD"  # pragma: allowlist secret
 LOGIN, URL = "POSTGRES_LOGIN", "DATABASE_URL"
 LOGINS = ("app", "app_b")
 SOON = 10.0
@@ -104,7 +103,7 @@ class PostgresServer:
         return done.err.strip()[-300:] if done.code else ""
 
 
-class DatabasePasswordRotation(EnvFileRotation):
+class PostgresPasswordRotation(EnvFileRotation):
     """Rotates POSTGRES_PASSWORD, and POSTGRES_LOGIN with it."""
 
     def __init__(self, request: RotationRequest) -> None:
@@ -112,7 +111,7 @@ class DatabasePasswordRotation(EnvFileRotation):
         container = request.session.engine.service_container(SERVICE)
         if container is None:
             what = "as processes, the database is a file of SQLite, which has no password"
-            raise Refused(what, f"inv env.rotate {DATABASE} --engine compose")
+            raise Refused(what, f"inv env.rotate {POSTGRES_PASSWORD} --engine compose")
         super().__init__(request)
         self._refuse_own_url()
         self.server = PostgresServer(container)
@@ -290,10 +289,10 @@ def refuse_wrong_password(session: Session) -> None:
     usual = URL in values and values[URL].source == config_values.DEFAULT
     if not container.is_running or not usual:
         return
-    login, password = values[LOGIN].value, values[DATABASE]
+    login, password = values[LOGIN].value, values[POSTGRES_PASSWORD]
     if WRONG in PostgresServer(container).login_error(login, password.value):
-        what = f"the database does not accept {DATABASE} ({password.source}) for {login}"
-        fix = f"put the previous value back; for a new one: inv env.rotate {DATABASE}"
+        what = f"the database does not accept {POSTGRES_PASSWORD} ({password.source}) for {login}"
+        fix = f"put the previous value back; for a new one: inv env.rotate {POSTGRES_PASSWORD}"
         raise Refused(what, fix)
 
 

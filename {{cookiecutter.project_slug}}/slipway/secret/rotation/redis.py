@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from slipway.secret.rotation.base import RotationRequest
     from slipway.stack.engines.exec import ServiceContainer
 
-CACHE = "REDIS_PASSWORD"
-SERVICE, URL = "redis", "REDIS_URL"
+SERVICE, REDIS_PASSWORD = "redis", "REDIS_PASSWORD"  # pragma: allowlist secret
+URL = "REDIS_URL"
 QUIET = 1
 """Seconds that a connection has to be idle before it is ended."""
 COMMANDS = """
@@ -82,7 +82,7 @@ class RedisServer:
         ]
 
 
-class CachePasswordRotation(EnvFileRotation):
+class RedisPasswordRotation(EnvFileRotation):
     """Rotates REDIS_PASSWORD."""
 
     last_service = SERVICE
@@ -93,7 +93,7 @@ class CachePasswordRotation(EnvFileRotation):
         container = request.session.engine.service_container(SERVICE)
         if container is None:
             what = "as a process, the cache answers this machine only, and has no password"
-            raise Refused(what, f"inv env.rotate {CACHE} --engine compose")
+            raise Refused(what, f"inv env.rotate {REDIS_PASSWORD} --engine compose")
         super().__init__(request)
         url = self.values.get(URL)
         if url and url.source != config_values.DEFAULT:

@@ -149,15 +149,15 @@ class ComposeEngine:
         before = {item.id: started_at(item) for item in self.stack.of()}
         self._refuse_taken_ports()
         self.obtain_images()
-        handed = service_env.read_service_envs(self.project)
-        self._prepare_files(hand_out=True)
+        env_files = service_env.read_service_envs(self.project)
+        self._prepare_files(write_envs=True)
         if SCHEDULER in self.services:
             permissions.share_with_scheduler(self.project)
         try:
             self._start(limit, before)
         except BaseException:
             if before:  # what was not replaced runs on, and reads its files again
-                service_env.restore_service_envs(self.project, handed)
+                service_env.restore_service_envs(self.project, env_files)
             else:
                 self._stop()
                 output.say("  What this command had started is stopped again; data is kept.")
@@ -172,14 +172,14 @@ class ComposeEngine:
             {name: port for name, port in self.ports().items() if name not in ours}
         )
 
-    def _prepare_files(self, *, hand_out: bool) -> None:
-        """Make the folders that containers write to; `hand_out` the variables of each service.
+    def _prepare_files(self, *, write_envs: bool) -> None:
+        """Make the folders that containers write to, and with `write_envs` the services' variables.
 
         What runs keeps the variables that it was started with: only `up` gives it others.
         """
         if self.ownership:
             self.ownership.claim()
-        if hand_out:
+        if write_envs:
             service_env.write_service_envs(self.project, self.service_envs, self.name)
             permissions.make_mounts_readable(self.project.root)
         permissions.make_writable_folders(self.project)
@@ -290,7 +290,7 @@ class ComposeEngine:
         name = f"{self.composition.name}-trial-{secrets.token_hex(4)}"
         # Requests are answered meanwhile: what runs need not be asked of git or of compose.
         running = self.stack.serving()
-        self._prepare_files(hand_out=not running)
+        self._prepare_files(write_envs=not running)
         service = running[0].labels[SERVICE] if running else self._serving_service()
         env = self.compose.variables(None if running else self.building)
         with self._with_image(service, running[0].attrs["Image"] if running else "") as files:
@@ -327,7 +327,7 @@ class ComposeEngine:
         inside = ["python", *command[1:]] if command[0] == sys.executable else command
         # What it needs is started where nothing runs, and left alone where something does.
         runs = bool(self.stack.running())
-        self._prepare_files(hand_out=not runs)
+        self._prepare_files(write_envs=not runs)
         folders = ("config:ro", "src:ro") if service else ("data", "src")
         places = [(self.project.root / name.partition(":")[0], name) for name in folders]
         mounts = [f"--volume={path}:/app/{name}" for path, name in places]
@@ -343,7 +343,7 @@ class ComposeEngine:
         """
         if self.stack.running(service):
             return False
-        self._prepare_files(hand_out=not self.stack.of())
+        self._prepare_files(write_envs=not self.stack.of())
         wait = ["--wait", "--wait-timeout", f"{limit:.0f}"]
         options = ["--detach", "--no-deps", *wait, service]
         self.compose.logged("up", *options, limit=limit + STOP_LIMIT)

@@ -81,7 +81,7 @@ class PreviousStack:
     state: LocalState
     configuration: str
     environment: dict[str, str]
-    handed: dict[str, str]
+    env_files: dict[str, str]
     """The variables and secrets of its services, as files."""
 
 
@@ -115,7 +115,7 @@ class LocalEngine:
         """
         self._end_orphans()
         target = LocalState(
-            stack_fingerprint(self.project, self._handed(), self.services), tuple(self.services)
+            stack_fingerprint(self.project, self._variables(), self.services), tuple(self.services)
         )
         running = self.running()
         reachable = self.supervisor.is_reachable
@@ -151,7 +151,7 @@ class LocalEngine:
         """Return the variables that tell each service where its secrets are."""
         return {name: item.named(self.name) for name, item in self.service_envs.items()}
 
-    def _handed(self) -> dict[str, str]:
+    def _variables(self) -> dict[str, str]:
         """Return the variables of all services, and when their secrets last changed."""
         stamps = {f"{name} {STAMP}": item.stamp for name, item in self.service_envs.items()}
         return self.environment | stamps
@@ -165,7 +165,7 @@ class LocalEngine:
     def _hand_back(self, previous: PreviousStack | None) -> None:
         """Put back the files that the running services were started with."""
         if previous:
-            service_env.restore_service_envs(self.project, previous.handed)
+            service_env.restore_service_envs(self.project, previous.env_files)
 
     def down(self, *, volumes: bool = False) -> RemovedParts:
         """Stop every service and keep its data.
