@@ -313,7 +313,7 @@ def test_a_run_goes_on_where_it_failed(steps: Scratch) -> None:
     }  # fmt: skip
     assert "rain-1d: sum failed: ended with exit code 1" in said
     assert "| the numbers of rain are wrong" in said
-    assert "-> mend it, then go on: inv pipeline.run --from draw --to tell --series rain,snow" in (
+    assert "-> fix it, then resume: inv pipeline.run --from draw --to tell --series rain,snow" in (
         said
     )
     *_, entry = journal.entries(steps.root)
@@ -385,7 +385,7 @@ def test_a_run_that_is_ended_leaves_nothing_running_and_nothing_half_done(
     if number == signal.SIGINT:
         assert code == 130, said
         assert "stopped" in said
-        assert "Go on where it was: inv pipeline.run --from draw --to tell" in said
+        assert "To resume: inv pipeline.run --from draw --to tell" in said
         assert running(steps.root) == []
         assert states(steps)["rain-1d sum"] == "stopped"
         assert journal.entries(steps.root)[-1]["outcome"] == "interrupted"

@@ -32,26 +32,30 @@ def run_remote_stage(  # noqa: PLR0913, PLR0917 - a remote call takes plain valu
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        words = [sys.executable if word == "python" else word for word in command]
-        env = {**os.environ, **variables, "PYTHONPATH": str(root / "src")}
-        process = subprocess.Popen(  # noqa: S603 - what the compose file of a stage says
-            words,
-            cwd=root,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        code_: int | None = None
-        try:
-            said, _ = process.communicate(timeout=limit)
-            code_ = process.returncode
-        except subprocess.TimeoutExpired:
-            said = b""
-        finally:  # also where this is told to stop
-            with suppress(ProcessLookupError):  # nothing of it is left
-                os.killpg(process.pid, signal.SIGKILL)
+        exit_code, printed = run_limited(command, root, variables, limit)
         found = sorted({path for pattern in wanted for path in root.glob(pattern)})
         made = {str(path.relative_to(root)): path.read_bytes() for path in found if path.is_file()}
-        return code_, said, made
+        return exit_code, printed, made
+
+
+def run_limited(
+    command: list[str], root: Path, variables: dict[str, str], limit: float
+) -> tuple[int | None, bytes]:
+    """Run a command in a folder; return its exit code (None: it took too long) and output."""
+    process = subprocess.Popen(  # noqa: S603 - what the compose file of a stage says
+        [sys.executable if word == "python" else word for word in command],
+        cwd=root,
+        env={**os.environ, **variables, "PYTHONPATH": str(root / "src")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        printed, _ = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        return None, b""
+    finally:  # also when this process is told to stop
+        with suppress(ProcessLookupError):  # all of it has ended
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, printed

@@ -1,9 +1,10 @@
-"""pipeline.*: stages over series of data, and figures of what they made."""
+"""pipeline.*: run the stages for series of data, and plot the results."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from invoke.tasks import task
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
     from slipway.core.project import Project
+    from slipway.core.transaction import Change
     from slipway.pipeline.run import PipelineRun, RunPlan
     from slipway.pipeline.runners import StageRunner
 
@@ -32,13 +34,13 @@ NEEDS = ("pipeline",)
 RAY = "ray"
 PLOTS_LIMIT = 600.0
 SERIES = {
-    "series": "their names, separated by commas, or all (default: the first)",
-    "interval": "the same of the lengths of a period",
+    "series": "names separated by commas, or all (default: the first)",
+    "interval": "likewise for the length of a period",
 }
 
 
 def is_wanted(root: Path) -> bool:
-    """Say whether there are stages, whatever the service is called that has them."""
+    """Say whether there are stages, whatever their services are called."""
     return stages.has_stages(root)
 
 
@@ -46,14 +48,14 @@ def is_wanted(root: Path) -> bool:
     positional=[],
     help=SERIES
     | {
-        "from": "the first stage (default: of all)",
-        "to": "the last stage",
-        "only": "this one stage; what follows -- goes to it",
-        "parallel": "several series side by side, as many as there are cores",
-        "engine": "local, compose or ray; default: what is in use, else what can run",
-        "address": "of a cluster of Ray (default: RAY_ADDRESS, else this machine)",
-        "again": "also what is as it would be",
-        "timeout": "seconds that a stage of one series may take",
+        "from": "the first stage to run (default: the first of all)",
+        "to": "the last stage to run",
+        "only": "run this stage alone; arguments after -- are passed to it",
+        "parallel": "run as many series at a time as there are cores",
+        "engine": "local, compose or ray; default: the one in use, else one that can run",
+        "address": "address of a Ray cluster (default: RAY_ADDRESS, else this machine)",
+        "again": "also run stages that are up to date",
+        "timeout": "seconds that a stage may take per series",
         "profile": options.PROFILE,
     },
 )
@@ -78,7 +80,7 @@ def run(
     parameters = options.after_dashes(c.remainder, sys.argv)
     if parameters and len(chosen) > 1:
         fix = f"name the stage: inv pipeline.run --only STAGE -- {shlex.join(parameters)}"
-        raise Refused("what follows -- is for one stage, and this run is of several", fix, code=2)
+        raise Refused("arguments after -- are for one stage, and this run has several", fix, code=2)
     limit = options.seconds(timeout)
     name = _engine(engine, here)
     id_ = runs.new_run_id()
@@ -86,26 +88,28 @@ def run(
     of = f"{len(works)} series, {len(chosen)} {'stage' if len(chosen) == 1 else 'stages'}"
     output.say(f"Run {id_} (engine {name}): {of}")
     with change(here.root, "pipeline.run", **known) as made:
-        runner = _runner(name, here, profile, id_, address)
-        try:
+        with closing(_runner(name, here, profile, id_, address)) as runner:
             runner.prepare(chosen)
             lanes = min(runner.lanes if parallel or name == RAY else 1, len(works))
             plan = runs.RunPlan(chosen, works, parameters, again=again, limit=limit, lanes=lanes)
-            under_way = runs.PipelineRun(here, runner, plan, id_)
-            try:
-                under_way.run_all()
-            except KeyboardInterrupt:
-                output.say(f"Go on where it was: {_typed(plan)}")
-                raise
-            finally:
-                made.note(**runs.count_states(under_way.outcomes))
-        finally:
-            runner.close()
-        _tell(under_way)
+            started = runs.PipelineRun(here, runner, plan, id_)
+            _run_noted(started, made)
+        _report_end(started)
+
+
+def _run_noted(started: PipelineRun, made: Change) -> None:
+    """Run the stages, and note in the journal how many were made, skipped or failed."""
+    try:
+        started.run_all()
+    except KeyboardInterrupt:
+        output.say(f"To resume: {_command_to_resume(started.plan)}")
+        raise
+    finally:
+        made.note(**runs.count_states(started.outcomes))
 
 
 def _engine(asked: str, here: Project) -> str:
-    """Name the engine that is meant; stages know one more than the stack does."""
+    """Return the name of the engine to use; stages can also run on Ray, unlike the stack."""
     if asked == RAY:
         return RAY
     if asked and asked not in schema.ENGINES:
@@ -115,7 +119,7 @@ def _engine(asked: str, here: Project) -> str:
 
 
 def _runner(name: str, here: Project, profile: str, id_: str, address: str) -> StageRunner:
-    """Return what runs stages on an engine; only what that needs is imported."""
+    """Return the runner for an engine, importing only what it needs."""
     from slipway.pipeline.runners import (  # noqa: PLC0415 - speed: `inv --list` needs neither
         ContainerRunner,
         ProcessRunner,
@@ -138,8 +142,8 @@ def _values(here: Project, profile: str, engine: str) -> Mapping[str, str]:
     return config_values.read_values(here, profile, engine)
 
 
-def _tell(ended: PipelineRun) -> None:
-    """Say what came of a run, where its logs are and what to type next.
+def _report_end(ended: PipelineRun) -> None:
+    """Say how a run ended, where its logs are and what to type next.
 
     Raises:
         Refused: a stage failed.
@@ -147,21 +151,21 @@ def _tell(ended: PipelineRun) -> None:
     where = ended.folder.relative_to(ended.project.root)
     output.say(f"{runs.format_counts(ended.outcomes)}; logs: {where}/")
     if why := ended.failure():
-        what = "it, or what follows --" if ended.plan.parameters else "it"
-        raise Refused(why, f"mend {what}, then go on: {_typed(ended.plan)}")
-    output.say(f"Next: {' '.join(['inv pipeline.plots', *_of(ended.plan)])}")
+        what = "it, or the arguments after --" if ended.plan.parameters else "it"
+        raise Refused(why, f"fix {what}, then resume: {_command_to_resume(ended.plan)}")
+    output.say(f"Next: {' '.join(['inv pipeline.plots', *_work_options(ended.plan)])}")
 
 
-def _typed(plan: RunPlan) -> str:
-    """Write what goes on with a run; what was made is skipped then."""
+def _command_to_resume(plan: RunPlan) -> str:
+    """Return the command that resumes a run, skipping what was made."""
     names = [stage.name for stage in plan.stages]
     parts = [f"--only {names[0]}"] if len(names) == 1 else [f"--from {names[0]} --to {names[-1]}"]
     after = ["--", shlex.join(plan.parameters)] if plan.parameters else []
-    return " ".join(["inv pipeline.run", *parts, *_of(plan), *after])
+    return " ".join(["inv pipeline.run", *parts, *_work_options(plan), *after])
 
 
-def _of(plan: RunPlan) -> Sequence[str]:
-    """Write what a run was of, as options."""
+def _work_options(plan: RunPlan) -> Sequence[str]:
+    """Return the options that name the series and intervals of a run."""
     series = dict.fromkeys(work.series for work in plan.works)
     intervals = dict.fromkeys(work.interval for work in plan.works)
     return ["--series", ",".join(series), "--interval", ",".join(intervals)]
@@ -169,7 +173,7 @@ def _of(plan: RunPlan) -> Sequence[str]:
 
 @task(positional=[], help=SERIES)
 def plots(_c: Context, series: str = "", interval: str = "") -> None:
-    """Draw what the stages made, as PNG and a page."""
+    """Plot the results of the stages, as PNG and a page."""
     here = project.load()
     for work in stages.choose_work(stages.available_series(here.root), series, interval):
         command = [sys.executable, "-m", f"{here.package}.pipeline.plots", *work.options]

@@ -1,1 +1,1 @@
-"""Work that takes longer than a request: kept in Redis, done by workers, seen through the API."""
+"""Background jobs: queued in Redis, run by workers, observed through the API."""

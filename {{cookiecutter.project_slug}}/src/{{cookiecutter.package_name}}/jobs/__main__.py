@@ -31,7 +31,7 @@ def show(store: Store) -> None:
 
 
 def requeue(store: Store, ids: list[str]) -> None:
-    """Queue each again, and say which were none."""
+    """Queue each again, and report the ids that are no dead letters."""
     wrong = [number for number in ids if not store.again(number)]
     print(f"{len(ids) - len(wrong)} queued again")
     if wrong:

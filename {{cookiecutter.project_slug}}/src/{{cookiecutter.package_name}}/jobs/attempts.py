@@ -1,4 +1,4 @@
-"""What a worker's threads do with a job: hold it, do it, and say what came of it."""
+"""How a worker's threads run a job: claim it, call its function, and record the outcome."""
 
 import json
 import logging
@@ -26,38 +26,38 @@ Reason: TypeAlias = Literal["", "cancelled", "lost", "ending"]
 Given = TypeVar("Given")
 
 DELAY, DELAY_MAX = 2.0, 300.0
-"""Seconds until the second try, twice as many until the next one, and at most so many."""
+"""Seconds before the first retry, doubled for each later one, and the maximum."""
 
 JITTER = 0.25
-"""By what share a delay is longer or shorter by chance: what failed together comes one by one."""
+"""Fraction by which delays vary at random, so that jobs do not all retry together."""
 
 UNKNOWN_MAX = 8
-"""How often workers may take a job whose kind they do not know: some minutes, with the delays."""
+"""How often a job of an unknown kind may be taken; with the delays, some minutes."""
 
 AGAIN = 0.3
-"""Seconds between two tries to reach Redis."""
+"""Seconds between two attempts to reach Redis."""
 
 PATIENCE = 5.0
-"""Seconds over its time limit after which a job counts as one that cannot be interrupted."""
+"""Seconds past its time limit after which a job counts as one that cannot be interrupted."""
 
 
 class TimeLimitError(Interrupt):  # type: ignore[misc]  # mypy does not follow the library
-    """A job took longer than it may; raised in its thread."""
+    """A job exceeded its time limit; raised in its thread."""
 
 
 @dataclass
 class Attempt:
-    """An attempt that is going on."""
+    """An attempt in progress."""
 
     claim: Claim
     kind: Kind
     job: Job
     thread: int
     since: float
-    """Of the monotonic clock."""
+    """By the monotonic clock."""
     reason: Reason = ""
     inside: bool = True
-    """Whether it is in the function, and so can be interrupted."""
+    """Whether it is inside the job's function, and so can be interrupted."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -69,12 +69,12 @@ class Attempt:
         return f"it took longer than {self.kind.time_limit:g} s"
 
     def stop(self, reason: Reason) -> None:
-        """Have it go on no longer."""
+        """Tell the job to stop."""
         self.reason = self.reason or reason
         self.job.stop()
 
     def interrupt(self) -> None:
-        """Raise in its thread that its time is up, once."""
+        """Raise TimeLimitError in its thread, once."""
         with self.lock:
             if self.inside:
                 self.inside = False
@@ -98,17 +98,17 @@ class Attempts:
         self.store, self.kinds, self.functions, self.worker = store, kinds, functions, worker
         self.going: dict[str, Attempt] = {}
         self.ending = threading.Event()
-        """Set when nothing more is to be begun."""
+        """Set when no more jobs are to be started."""
         self.over = threading.Event()
-        """Set when this process says nothing any more."""
+        """Set when this process no longer reports anything."""
 
     def make(self, number: str) -> None:
-        """Do a job, if it is still to be done."""
+        """Run a job, if it has not ended yet."""
         token = uuid.uuid4().hex
         claim = self.patiently(lambda: self.store.claim(number, token, self.worker))
         if claim is None:
             return
-        if claim.kind not in self.kinds:  # as while a newer release takes the place of this one
+        if claim.kind not in self.kinds:  # as during the rollout of a newer release
             why = f"the worker {self.worker} does not know the kind {claim.kind}"
             self.patiently(lambda: self.store.fail(claim, why, delay(claim.attempt), UNKNOWN_MAX))
             return
@@ -128,7 +128,7 @@ class Attempts:
             del self.going[token]
 
     def outcome(self, going: Attempt) -> Callable[[], bool]:
-        """Do it; return what is to be said of it."""
+        """Run it; return the call that records the outcome."""
         claim, store = going.claim, self.store
         try:
             try:
@@ -150,14 +150,14 @@ class Attempts:
         return lambda: store.finish(claim, "done", result=result)
 
     def failed(self, going: Attempt, why: str) -> Callable[[], bool]:
-        """Say that it failed; it is tried again, or too often already."""
+        """Return the call that records a failure: a retry, or a dead letter after too many."""
         claim, allowed, why = going.claim, going.kind.max_attempts, masking.masked(why)
         return lambda: self.store.fail(claim, why, delay(claim.attempt), allowed)
 
     def give_up(self, stuck: list[Attempt]) -> bool:
-        """Say of jobs that cannot be interrupted that they failed; return whether any goes on.
+        """Record that jobs that cannot be interrupted failed; return whether any is still running.
 
-        Its thread is lost: only the end of the process ends it.
+        Its thread is lost until the process ends.
         """
         for one in stuck:
             if self.failed(one, one.too_long)():
@@ -165,24 +165,24 @@ class Attempts:
         return any(one in self.going.values() for one in stuck)
 
     def stopped(self, going: Attempt) -> Callable[[], bool]:
-        """Say that it was stopped: for others to do, or for good."""
+        """Return the call that records a stop: the job goes back to the queue, or is cancelled."""
         claim, store = going.claim, self.store
         if going.reason in {"ending", "lost"}:
             return lambda: store.give_back(claim)
         return lambda: store.finish(claim, "cancelled")
 
     def report(self, claim: Claim, fraction: float, said: str) -> None:
-        """Tell how far it is; a report that does not arrive is followed by another."""
+        """Report its progress; a report that is lost does not matter, since another follows."""
         try:
             self.store.progress(claim, fraction, said)
         except RedisError as error:
             log.debug("progress could not be reported: %s", error)
 
     def patiently(self, action: Callable[[], Given]) -> Given:
-        """Do something with Redis, as soon as Redis is there.
+        """Call Redis, and retry until it responds.
 
-        A job that was done is not to be done again because of a restart of Redis; so the limit is
-        the life of this process. Raises RedisError then.
+        A completed job must not run again because Redis was restarted, so this gives up only when
+        the process ends; it raises RedisError then.
         """
         while True:
             try:
@@ -193,13 +193,13 @@ class Attempts:
                 log.debug("Redis failed; retrying: %s", error)
 
     def end(self) -> None:
-        """Have all go on no longer, for others to do."""
+        """Tell all running jobs to stop, so that other workers can take them."""
         self.ending.set()
         for going in list(self.going.values()):
             going.stop("ending")
 
     def give_back(self) -> None:
-        """Give back what does not end; raises RedisError, and then leases end."""
+        """Return the jobs that did not stop. Raises RedisError: their leases then expire."""
         for going in list(self.going.values()):
             self.store.give_back(going.claim)
 
@@ -209,7 +209,7 @@ def told(claim: Claim) -> tuple[str, str]:
 
 
 def written(result: dict[str, Any]) -> str:
-    """Write a result as JSON; raises Unrecoverable if that cannot be done."""
+    """Serialise a result as JSON; raises Unrecoverable if that is impossible."""
     try:
         dumped = result.model_dump_json() if isinstance(result, BaseModel) else dump(result)
     except (TypeError, ValueError) as error:
@@ -220,7 +220,7 @@ def written(result: dict[str, Any]) -> str:
 
 
 def dump(result: dict[str, Any]) -> str:
-    """Write JSON that every reader takes: without NaN."""
+    """Serialise to JSON that any parser accepts: without NaN."""
     return json.dumps(result, allow_nan=False, ensure_ascii=False)
 
 

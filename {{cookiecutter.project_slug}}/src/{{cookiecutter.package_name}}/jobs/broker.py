@@ -1,12 +1,11 @@
-"""dramatiq's broker on Redis, such that a job is not lost and a priority counts.
+"""dramatiq's broker on Redis, changed so that no job is lost and priorities are respected.
 
-As it comes, dramatiq 2.2 takes minutes to notice that a worker was killed; a worker that lives
-forgets messages that it had taken when Redis was restarted (those that are delayed, and those whose
-answer was cut off); and a priority counts only among the few messages that a worker has taken
-already. So here no message is delayed, what was taken and is not known here is put back after every
-failure of Redis, each queue is a line for each priority, and a message is taken when there is a
-thread for it, from the first line that has one; every tenth, from a lower one if that has one, so
-that it is not held up for good.
+By default, dramatiq 2.2 takes minutes to notice that a worker was killed; after a restart of Redis,
+a live worker forgets messages it had taken (delayed ones, and those whose reply was cut off); and a
+priority only orders the few messages that a worker has already prefetched. Here no message is
+delayed. After every failure of Redis, messages that were taken but never arrived are put back. Each
+queue is one line per priority, and a free thread takes the next message from the highest line that
+has any. Every tenth message is looked for in a lower line first, so that none starves.
 """
 
 import logging
@@ -27,20 +26,20 @@ log = logging.getLogger(__name__)
 PRIORITIES = ("high", "normal", "low")
 
 TIMEOUT = 3.0
-"""Seconds to wait for Redis. redis-py 8 has a limit of its own, which nobody here waits for."""
+"""Seconds to wait for Redis. redis-py 8 has a longer limit of its own, which is never reached."""
 
 DEAD_AFTER = 5000
-"""Milliseconds without a word from a worker, after which what it had taken is put back."""
+"""Milliseconds without a heartbeat after which the messages of a worker are put back."""
 
 ALWAYS = 1_000_000
-"""Of a million commands, how many look for workers that are gone: each one."""
+"""Commands in a million that look for dead workers: all of them."""
 
 POLL, POLL_MAX = 0.005, 0.2
-"""Seconds until the next look at lines that were empty: at first, and after a while with no job."""
+"""Seconds between two looks at empty lines: at first, and once no job has come for a while."""
 
 
 TURN = 10
-"""Every so many messages a worker takes, a lower line is looked at first, each in its turn."""
+"""A worker looks in a lower line first once in so many messages; the lower lines take turns."""
 
 
 def lines(queue: str) -> list[str]:
@@ -48,9 +47,9 @@ def lines(queue: str) -> list[str]:
 
 
 def in_turn(queue: str, taken: int) -> list[str]:
-    """Return the lines in the order in which the next message is looked for, after so many.
+    """Return the lines in the order in which to look for the next message.
 
-    Of any TURN * 2 messages that one worker takes, at least one is of a lower line that has any.
+    Of any TURN * 2 messages that a worker takes, at least one is from each lower line that has any.
     """
     first, *lower = lines(queue)
     if taken % TURN < TURN - 1:
@@ -60,14 +59,14 @@ def in_turn(queue: str, taken: int) -> list[str]:
 
 
 FULL_TOO = "#!lua flags=allow-oom\n"
-"""A script that begins so is run when Redis is full too: it ends jobs, or takes what is there."""
+"""Starts a script that may run when Redis is full too: it ends jobs, or takes what is queued."""
 
 ACTOR = "job"
-"""The one actor that messages name, whatever their job's kind is (store.lua)."""
+"""The only actor, whatever the kind of job (store.lua)."""
 
 
 class Broker(RedisBroker):  # type: ignore[misc]  # mypy does not follow the library
-    """Gives what waits in the lines of a queue to the threads of this process."""
+    """Gives the queued messages to the threads of this process."""
 
     def __init__(self, url: SecretStr, threads: int) -> None:
         super().__init__(
@@ -83,14 +82,14 @@ class Broker(RedisBroker):  # type: ignore[misc]  # mypy does not follow the lib
         self.changed = Condition()
 
     def declare_queue(self, queue_name: str) -> None:
-        """Know a queue; it has no other one beside it for what is delayed."""
+        """Register a queue, without dramatiq's second one for delayed messages."""
         if queue_name not in self.queues:
             self.emit_before("declare_queue", queue_name)
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 0) -> Consumer:
-        """Return what takes messages; nothing is taken for later."""
+        """Return the consumer of a queue; it does not prefetch."""
         del prefetch, timeout
         return Lines(self, queue_name)
 
@@ -105,14 +104,14 @@ class Broker(RedisBroker):  # type: ignore[misc]  # mypy does not follow the lib
 
 
 class Lines(Consumer):  # type: ignore[misc]  # the same
-    """Takes the messages of a queue, those of a higher priority first, but for some."""
+    """Takes the messages of a queue, mostly in the order of their priority."""
 
     def __init__(self, broker: Broker, queue: str) -> None:
         self.broker, self.queue, self.unsure = broker, queue, True
         self.pause, self.taken = POLL, 0
 
     def __next__(self) -> MessageProxy | None:
-        """Return a message, or None if there is none, or nobody who is free."""
+        """Return a message, or None if there is none or no thread is free."""
         broker = self.broker
         with broker.changed:
             if broker.draining or broker.full or len(broker.held) >= broker.threads:
@@ -146,7 +145,7 @@ class Lines(Consumer):  # type: ignore[misc]  # the same
         return None
 
     def put_back(self) -> None:
-        """Put back what Redis gave to this process, and did not reach it."""
+        """Put back the messages that Redis gave to this process but that never arrived."""
         for line in lines(self.queue):
             taken = self.broker.client.smembers(
                 f"{self.broker.namespace}:__acks__.{self.broker.broker_id}.{line}"
@@ -157,16 +156,16 @@ class Lines(Consumer):  # type: ignore[misc]  # the same
         self.unsure = False
 
     def doubt(self, error: RedisError) -> None:
-        """Remember that Redis failed; what it did before it failed is not known."""
+        """Remember that Redis failed, and may have carried out the last command or not."""
         if not self.unsure:
             log.warning("Redis failed: %s", error)
         self.unsure = True
 
     def ack(self, message: MessageProxy) -> None:
-        """Be done with a message.
+        """Acknowledge a message.
 
-        What became of its job is kept elsewhere: where Redis fails here, the message comes again,
-        and nothing comes of it.
+        The outcome of its job is stored elsewhere: if Redis fails here, the message comes again and
+        has no effect.
         """
         try:
             self.broker.do_ack(self.broker.held[message.message_id], message.message_id)
@@ -180,7 +179,7 @@ class Lines(Consumer):  # type: ignore[misc]  # the same
     nack = ack
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Put back what was taken and not begun."""
+        """Put back messages that were taken but not started."""
         try:
             for message in messages:
                 self.broker.do_requeue(self.broker.held.pop(message.message_id), message.message_id)

@@ -1,4 +1,4 @@
-"""What /metrics says of the queues."""
+"""The metrics of the queues."""
 
 import logging
 from collections import Counter
@@ -16,17 +16,17 @@ COUNTED = ("done", "dead", "cancelled", "retried", "lost")
 
 
 class JobsCollector(Collector):
-    """Asks Redis each time that it is asked; it says nothing where Redis does not answer."""
+    """Reads the queues at each scrape; yields nothing if Redis does not respond."""
 
     def __init__(self, store: Store, queues: Iterable[str]) -> None:
         self.store, self.queues = store, list(queues)
 
     def describe(self) -> list[Metric]:
-        """Name nothing before it is asked for: what is not known is not told."""
+        """Announce no metrics in advance: nothing is known before the first scrape."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield depth, age, what runs, what is dead, and the workers of each queue."""
+        """Yield each queue's depth, age, running and dead jobs, and the workers."""
         try:
             loads = [self.store.load(queue) for queue in self.queues]
             workers = Counter(one["queue"] for one in self.store.workers().values())
@@ -63,7 +63,7 @@ class JobsCollector(Collector):
 
 
 def gauge(name: str, about: str, loads: Iterable[Load], field: str) -> GaugeMetricFamily:
-    """Return a measure of every queue."""
+    """Return a metric with a value for each queue."""
     family = GaugeMetricFamily(name, about, labels=("queue",))
     for load in loads:
         family.add_metric((load.queue,), getattr(load, field))

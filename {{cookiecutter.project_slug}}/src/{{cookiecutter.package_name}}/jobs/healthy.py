@@ -1,7 +1,7 @@
-"""Say whether the worker of this machine lives: `python -m <package>.jobs.healthy <queue>`.
+"""Check that this container's worker is alive: `python -m <package>.jobs.healthy <queue>`.
 
-It prints what the worker is at, and fails where nothing was heard of it for a while. It imports
-nothing that takes time, because a container asks every few seconds.
+It prints what the worker is doing, and fails if the worker has not reported for a while. It imports
+only what loads quickly, because a container runs it every few seconds.
 """
 
 import json
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 SILENT = 15.0
-"""Seconds without a beat after which a worker is not well."""
+"""Seconds without a heartbeat after which a worker is unhealthy."""
 
 
 def look(file: Path) -> tuple[bool, str]:
-    """Return whether what touches a file lives, and what it says."""
+    """Return whether the process that touches a file is alive, and what it is doing."""
     try:
         age = time.time() - file.stat().st_mtime
         said = json.loads(file.read_text(encoding="utf-8"))

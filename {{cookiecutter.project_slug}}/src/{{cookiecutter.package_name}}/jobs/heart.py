@@ -1,4 +1,4 @@
-"""The thread of a worker that says every second that it lives, and at which jobs it is."""
+"""The thread of a worker that reports every second that it is alive, and which jobs it runs."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from .broker import Broker
 log = logging.getLogger(__name__)
 
 BEAT = 1.0
-"""Seconds from one beat to the next."""
+"""Seconds between two heartbeats."""
 
 RUN = Path("run")
 FILE = "beat"
@@ -29,7 +29,7 @@ def place(queue: str) -> Path:
 
 
 class Heart:
-    """Beats as long as the worker lives; whoever hears nothing of it gives its jobs to another."""
+    """Sends heartbeats while the worker is alive; without them, its jobs are given to others."""
 
     def __init__(
         self, queue: str, broker: Broker, attempts: Attempts, lost: Callable[[], object]
@@ -43,12 +43,12 @@ class Heart:
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start sending heartbeats."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Beat no more, and be gone for the others."""
+        """Stop, and sign the worker off."""
         self._stop.set()
         self._thread.join(BEAT * 5)
         try:
@@ -66,12 +66,12 @@ class Heart:
                 if self._reached:
                     log.warning("Redis failed; retrying: %s", error)
                 self._reached = False
-            except Exception:  # whatever it is, the next beat may go better
+            except Exception:  # the next heartbeat may succeed
                 log.exception("a heartbeat failed")
             self._stop.wait(BEAT)
 
     def beat(self) -> None:
-        """Hold the jobs of this worker, and look after those that nobody holds."""
+        """Renew the leases of this worker's jobs, and queue jobs that no worker holds."""
         self.broker.beat(self.queue)
         going = list(self.attempts.going.values())
         claims = [one.claim for one in going]
@@ -89,7 +89,7 @@ class Heart:
         self.write(record)
 
     def measure(self) -> None:
-        """Have no more jobs begun while their results would have no room."""
+        """Start no more jobs while Redis has no room for their results."""
         full = self.attempts.store.memory().spent
         if full and not self.broker.full:
             log.warning("Redis is full: no more jobs are started until results expire")
@@ -98,7 +98,7 @@ class Heart:
         self.broker.full = full
 
     def record(self) -> dict[str, Any]:
-        """Return what is said of this worker."""
+        """Return what is reported about this worker."""
         now = time.monotonic()
         return {
             "queue": self.queue,
@@ -120,7 +120,7 @@ class Heart:
         }
 
     def write(self, record: dict[str, Any]) -> None:
-        """Touch the file, with what is said."""
+        """Write the report to the file, which updates its time."""
         temporary = self.file.with_name(f".{FILE}")
         temporary.write_text(json.dumps(record), encoding="utf-8")
         temporary.replace(self.file)

@@ -1,4 +1,4 @@
-"""A job as the function sees it that does the work."""
+"""A job, as seen by the function that runs it."""
 
 import threading
 import time
@@ -7,25 +7,25 @@ from collections.abc import Callable
 from ..shared.console import AppError
 
 OFTEN = 0.2
-"""Seconds between two reports of progress; those between them are not sent."""
+"""Seconds between two progress reports; those in between are dropped."""
 
 
 class Unrecoverable(AppError):  # noqa: N818 - what it says of a job, not of the program
-    """The job cannot be done, however often it is tried: it is a dead letter at once."""
+    """The job cannot succeed, however often it is tried: it becomes a dead letter at once."""
 
 
 class Cancelled(Exception):  # noqa: N818 - the same
-    """Go on no longer: the job was cancelled, its time is up, or the worker has to end.
+    """The job has to stop: it was cancelled, its time is up, or the worker is shutting down.
 
-    Whoever catches it to put something away raises it again.
+    A function may catch it to clean up, and has to raise it again.
     """
 
 
 class Job:
-    """What the function gets beside the payload; made by hand, as in a test, it reports to nobody.
+    """What a job's function receives beside the payload. One made in a test reports to nobody.
 
-    `key` is the same however often the job is tried, and for whoever asks for the same again: what
-    is done outside of the application is done once if it is done under this key.
+    `key` is the same for every attempt, and for every request with the same key: pass it on to
+    outside services, so that they do what they are asked only once.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class Job:
         self._stop = threading.Event()
 
     def progress(self, fraction: float, said: str = "") -> None:
-        """Tell how much is done (0 to 1) and, in a few words, what is going on.
+        """Report the fraction done (0 to 1) and, in a few words, what is in progress.
 
-        Raises Cancelled if the job is to go on no longer; call it every second or so.
+        Raises Cancelled if the job has to stop, so call it about every second.
         """
         if self.cancelled():
             raise Cancelled
@@ -55,5 +55,5 @@ class Job:
         return self._stop.is_set()
 
     def stop(self) -> None:
-        """Have it go on no longer; any thread may say so."""
+        """Tell the job to stop; safe to call from any thread."""
         self._stop.set()

@@ -1,7 +1,7 @@
-"""What kinds of job there are.
+"""The kinds of jobs.
 
-A part of the application that has work for workers says so in its `kinds.py`, which holds `KINDS`.
-The API imports it too, so it names the function that does the work, and does not import it.
+A part of the application with work for workers declares it as `KINDS` in its `kinds.py`. The API
+imports that file too, so it names the function that does the work instead of importing it.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from .. import parts
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of job: what it is asked with, who does it, and how long that may take."""
+    """A kind of job: its payload, its function and its limits."""
 
     name: str
     queue: str
@@ -22,7 +22,7 @@ class Kind:
     run: str
     """`module:function` below the package: `llm.explaining:explain`."""
     max_attempts: int
-    """How often it may fail; after that it is a dead letter."""
+    """Failures after which a job is a dead letter."""
     time_limit: float
     """Seconds that one attempt may take."""
 
@@ -30,7 +30,7 @@ class Kind:
 def installed() -> dict[str, Kind]:
     """Return the kinds of every part, by name.
 
-    Raises ValueError if two have one name, or one could not be part of an address.
+    Raises ValueError if two have the same name, or a name cannot be part of a URL.
     """
     found: dict[str, Kind] = {}
     for module in parts.having("kinds"):

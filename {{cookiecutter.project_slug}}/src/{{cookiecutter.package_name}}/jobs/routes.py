@@ -1,9 +1,9 @@
-"""/jobs: ask for a job, look at it, follow it, cancel it; and what all queues have to do."""
+"""/jobs: submit a job, get it, follow it, cancel it; and the state of all queues."""
 
 import datetime as dt
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Request, Response
@@ -21,7 +21,7 @@ from .store import FullError, Load, Memory, Priority, Store, TakenError
 from .stream import events, watched
 
 KEY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
-"""What a key looks like; it may become the name of a file."""
+"""The pattern of a key, which may become the name of a file."""
 
 Number = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The job's `id`")]
 Key = Annotated[
@@ -46,7 +46,7 @@ def conflict(why: str) -> dict[int | str, dict[str, Any]]:
 
 
 async def opened(request: Request) -> Store:
-    """Return the jobs of the application."""
+    """Return the application's job store."""
     store: Store = request.app.state.jobs
     return store
 
@@ -56,7 +56,7 @@ Opened = Annotated[Store, Depends(opened)]
 
 @contextmanager
 def reached() -> Iterator[None]:
-    """Answer 503 where Redis does not do what it is asked."""
+    """Answer 503 if Redis fails."""
     try:
         yield
     except RedisError as error:
@@ -73,7 +73,23 @@ def looked_up(store: Store, number: str) -> JobView:
 
 
 def make_router(known: Mapping[str, Kind]) -> APIRouter:
-    """Return the router for some kinds: each has an address of its own, with what it is asked."""
+    """Return the router for some kinds of jobs."""
+    router = APIRouter(
+        prefix="/jobs",
+        tags=["Jobs"],
+        lifespan=connected(known),
+        dependencies=[Depends(limit)],
+        responses={200: {"headers": LIMIT_HEADERS}, **failures(429), **AWAY},
+    )
+    for kind in known.values():
+        add_kind(router, kind)
+    add_overview(router, known)
+    router.include_router(of_one)
+    return router
+
+
+def connected(known: Mapping[str, Kind]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return the lifespan of the router, which keeps a connection to Redis."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -84,33 +100,34 @@ def make_router(known: Mapping[str, Kind]) -> APIRouter:
             yield
         store.close()
 
-    router = APIRouter(
-        prefix="/jobs",
-        tags=["Jobs"],
-        lifespan=lifespan,
-        dependencies=[Depends(limit)],
-        responses={200: {"headers": LIMIT_HEADERS}, **failures(429), **AWAY},
+    return lifespan
+
+
+def add_kind(router: APIRouter, kind: Kind) -> None:
+    """Add the endpoint that accepts jobs of a kind, with a schema of its own."""
+    router.add_api_route(
+        f"/{kind.name}",
+        submitting(kind),
+        methods=["POST"],
+        status_code=202,
+        summary=f"Submit a {kind.name} job",
+        description=(kind.payload.__doc__ or "").strip(),
+        operation_id=f"submit_{kind.name.replace('-', '_')}",
+        dependencies=[Depends(authorize)],
+        responses={
+            **failures(401, 403, 413),
+            **conflict("The key was used for another job"),
+            **FULL,
+        },
     )
-    for kind in known.values():
-        router.add_api_route(
-            f"/{kind.name}",
-            submitting(kind),
-            methods=["POST"],
-            status_code=202,
-            summary=f"Submit a {kind.name} job",
-            description=(kind.payload.__doc__ or "").strip(),
-            operation_id=f"submit_{kind.name.replace('-', '_')}",
-            dependencies=[Depends(authorize)],
-            responses={
-                **failures(401, 403, 413),
-                **conflict("The key was used for another job"),
-                **FULL,
-            },
-        )
+
+
+def add_overview(router: APIRouter, known: Mapping[str, Kind]) -> None:
+    """Add the endpoints for all kinds: the overview, and the answer to an unknown kind."""
 
     @router.post("/{kind}", include_in_schema=False, dependencies=[Depends(authorize)])
     def submit_unknown(kind: str) -> None:
-        """Say which kinds there are."""
+        """Answer 404 with the kinds that there are."""
         there = ", ".join(known) or "none"
         raise HTTPException(404, f"there is no kind of job {kind[:50]!r}; the kinds are: {there}")
 
@@ -121,7 +138,7 @@ def make_router(known: Mapping[str, Kind]) -> APIRouter:
         responses=failures(401, 403),
     )
     def overview(store: Opened) -> JobsView:
-        """List depth and age by queue, workers with what they are at, and dead letters."""
+        """List each queue's depth and age, each worker's jobs, and the dead letters."""
         queues = kinds.queues(known.values())
         with reached():
             return JobsView(
@@ -131,12 +148,9 @@ def make_router(known: Mapping[str, Kind]) -> APIRouter:
                 dead_letters=[JobView.of(one) for queue in queues for one in store.dead(queue)],
             )
 
-    router.include_router(of_one)
-    return router
-
 
 def submitting(kind: Kind) -> Callable[..., JobView]:
-    """Return the function that queues jobs of a kind."""
+    """Return the endpoint that queues jobs of a kind."""
 
     def submit(
         store: Opened,
@@ -164,7 +178,7 @@ of_one = APIRouter(responses=UNKNOWN)
 
 @of_one.get("/{number}", summary="Get a job", response_model_exclude_none=True)
 def look(store: Opened, number: Number) -> JobView:
-    """Tell where a job stands, and what came of it."""
+    """Return the state of a job, and its result once there is one."""
     return looked_up(store, number)
 
 
@@ -177,7 +191,7 @@ def look(store: Opened, number: Number) -> JobView:
 def follow(
     store: Opened, request: Request, number: Number, last_event_id: Seen = ""
 ) -> StreamingResponse:
-    """Send the job each time that it changed, until it has ended."""
+    """Send the job whenever it changes, until it has ended."""
     looked_up(store, number)
     ending: threading.Event = request.app.state.jobs_ending
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -196,7 +210,7 @@ def follow(
     responses=failures(401, 403),
 )
 def cancel(store: Opened, number: Number) -> JobView:
-    """Cancel what waits at once, and have what runs stop; what has ended stays as it is."""
+    """Cancel a waiting job at once; tell a running one to stop; leave an ended one as it is."""
     with reached():
         store.cancel(number)
     return looked_up(store, number)
@@ -210,7 +224,7 @@ def cancel(store: Opened, number: Number) -> JobView:
     responses={**failures(401, 403), **conflict("The job is not a dead letter")},
 )
 def again(store: Opened, number: Number) -> JobView:
-    """Have it tried as if it had never failed."""
+    """Retry it as if it had never failed."""
     looked_up(store, number)
     with reached():
         if not store.again(number):
@@ -219,7 +233,7 @@ def again(store: Opened, number: Number) -> JobView:
 
 
 def queue_view(load: Load) -> QueueView:
-    """Return what a queue has to do in the form of the API."""
+    """Return the state of a queue in the form of the API."""
     return QueueView(
         queue=load.queue,
         depth=sum(load.waiting.values()),
@@ -236,7 +250,7 @@ def memory_view(memory: Memory) -> MemoryView:
 
 
 def worker_view(name: str, said: Mapping[str, Any]) -> WorkerView:
-    """Return what a worker says of itself in the form of the API."""
+    """Return a worker's report in the form of the API."""
     return WorkerView(
         name=name,
         **{key: said[key] for key in ("queue", "host", "threads", "draining")},

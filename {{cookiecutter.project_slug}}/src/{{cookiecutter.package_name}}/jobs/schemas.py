@@ -1,4 +1,4 @@
-"""What the API says of jobs."""
+"""Jobs, queues and workers in the form of the API."""
 
 import datetime as dt
 import json
@@ -27,12 +27,12 @@ TIMES = ("created", "started", "finished", "due")
 
 
 def moment(written: str) -> dt.datetime | None:
-    """Return a time as the store writes it, seconds since 1970."""
+    """Return a time that the store has as seconds since 1970."""
     return dt.datetime.fromtimestamp(float(written), dt.UTC) if written else None
 
 
 class JobView(BaseModel):
-    """A job: where it stands, and what came of it."""
+    """A job: its state, and its result once there is one."""
 
     model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
 
@@ -56,7 +56,7 @@ class JobView(BaseModel):
 
     @classmethod
     def of(cls, told: Mapping[str, str]) -> "JobView":
-        """Return what is known of a job in the form of the API."""
+        """Return a job in the form of the API."""
         return cls.model_validate(
             {
                 **{name: told[name] for name in ("id", "kind", "key", "state", "priority", "said")},
@@ -71,7 +71,7 @@ class JobView(BaseModel):
 
 
 class QueueView(BaseModel):
-    """How much a queue has to do."""
+    """The work in a queue."""
 
     queue: str
     depth: int = Field(description="Jobs waiting for a worker")
@@ -83,7 +83,7 @@ class QueueView(BaseModel):
 
 
 class RunningView(BaseModel):
-    """A job that a worker is at."""
+    """A job that a worker is running."""
 
     id: str
     kind: str
@@ -92,7 +92,7 @@ class RunningView(BaseModel):
 
 
 class WorkerView(BaseModel):
-    """A worker that was heard of a moment ago."""
+    """A worker that has reported recently."""
 
     name: str
     queue: str
@@ -104,14 +104,14 @@ class WorkerView(BaseModel):
 
 
 class MemoryView(BaseModel):
-    """What jobs and results take, and all else that Redis keeps."""
+    """The memory that Redis uses for jobs, results and everything else."""
 
     used_bytes: int
     limit_bytes: int = Field(description="No job is accepted above this; 0: no limit")
 
 
 class JobsView(BaseModel):
-    """All queues, who works on them, and what was given up."""
+    """All queues, their workers and the dead letters."""
 
     queues: list[QueueView]
     memory: MemoryView

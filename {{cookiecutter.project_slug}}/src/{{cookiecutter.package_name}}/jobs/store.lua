@@ -1,12 +1,12 @@
--- Every change of a job, each whole or not at all.
+-- Every change of a job, as an atomic command.
 --
--- KEYS[1] is what every key begins with; ARGV[1] is the command, and the rest what it is given.
--- Of each job there is a hash, job:<id>. Of each queue there are sorted sets of ids: waiting:<line>
--- by when they came (a line is a queue with a priority), due:<queue> by when they are tried again,
--- running:<queue> by when they are given up unless their worker is heard of, and dead:<queue>.
+-- KEYS[1] is the prefix of all keys, ARGV[1] the command, and the rest are its arguments.
+-- Each job is a hash, job:<id>. Each queue has sorted sets of ids: waiting:<line> by arrival (a line
+-- is a queue and a priority), due:<queue> by the time of the retry, running:<queue> by the time at
+-- which they are given up without a heartbeat of their worker, and dead:<queue>.
 --
--- A job that waits has a message in dramatiq's list of its line. It is put there here, as dramatiq's
--- own `enqueue` does it, because the state and the message have to change together.
+-- A waiting job has a message in dramatiq's list for its line. This script adds it, as dramatiq's
+-- `enqueue` would, because the state and the message have to change together.
 
 local prefix, command = KEYS[1], ARGV[1]
 local clock = redis.call("TIME")
@@ -56,7 +56,7 @@ local function leave(id)
     redis.call("ZREM", of_queue(id, "dead"), id)
 end
 
--- Have it wait in its line; a message's id is its own each time, as dramatiq needs it.
+-- Queue a job in its line; each message needs an id of its own in dramatiq.
 local function send(id, push)
     leave(id)
     change(id, "state", "queued", "token", "", "due", "")
@@ -86,7 +86,7 @@ local function settle(id, state, seconds, ...)
     redis.call("EXPIRE", prefix .. "key:" .. get(id, "kind") .. ":" .. get(id, "key"), seconds)
 end
 
--- End a job that somebody has cancelled; whether it was.
+-- End a job if it was cancelled -> whether it was
 local function cancelled(id, seconds)
     if get(id, "cancel") ~= "1" then
         return false
@@ -95,14 +95,14 @@ local function cancelled(id, seconds)
     return true
 end
 
--- Whether an attempt is still the one that counts.
+-- Whether an attempt still holds a job.
 local function holds(id, token)
     return get(id, "state") == "running" and get(id, "token") == token
 end
 
 local commands = {}
 
--- id, kind, queue, priority, key, payload -> the id of the job of that key, and whether it is as given
+-- id, kind, queue, priority, key, payload -> the id of the key's job, and whether its payload is the same
 function commands.submit(id, kind, queue, priority, key, payload)
     local index = prefix .. "key:" .. kind .. ":" .. key
     local there = redis.call("GET", index)
@@ -116,7 +116,7 @@ function commands.submit(id, kind, queue, priority, key, payload)
     return { id, 1, 1 }
 end
 
--- id, token, worker, lease -> what the attempt needs, or nothing where it is not to be made
+-- id, token, worker, lease -> what the attempt needs, or nothing if it must not start
 function commands.claim(id, token, worker, lease)
     if not holds(id, token) then
         if get(id, "state") ~= "queued" or redis.call("ZSCORE", of_queue(id, "due"), id) then
@@ -131,10 +131,10 @@ function commands.claim(id, token, worker, lease)
     return redis.call("HMGET", hash(id), "kind", "key", "attempts", "payload")
 end
 
--- worker, record, lease, calm, then id and token of each attempt -> of each what is to become of it
+-- worker, record, lease, calm, then id and token of each attempt -> a verdict for each
 function commands.beat(worker, record, lease, calm, ...)
     redis.call("HSET", prefix .. "workers", worker, record)
-    -- After a time without any beat, as when this server was away, the others have to be heard first.
+    -- After a while without any heartbeat, as when Redis was down, others get the time to report.
     if now - tonumber(redis.call("GET", prefix .. "heard") or "0") > tonumber(calm) then
         redis.call("SET", prefix .. "calm", now + tonumber(calm))
     end
@@ -160,7 +160,7 @@ function commands.progress(id, token, fraction, said)
     return 1
 end
 
--- id, token, state, seconds to keep it, result, error -> whether that is what came of the job
+-- id, token, state, seconds to keep it, result, error -> whether the job has this outcome
 function commands.finish(id, token, state, seconds, result, why)
     if not holds(id, token) then
         return get(id, "token") == token and get(id, "state") == state and 1 or 0
@@ -173,7 +173,7 @@ function commands.finish(id, token, state, seconds, result, why)
     return 1
 end
 
--- id, token, error, seconds until it is tried again, failures allowed, seconds to keep a dead one
+-- id, token, error, seconds until the retry, failures allowed, seconds to keep a dead letter
 function commands.fail(id, token, why, delay, allowed, seconds)
     if not holds(id, token) then
         return 0
@@ -193,8 +193,8 @@ function commands.fail(id, token, why, delay, allowed, seconds)
     return 1
 end
 
--- id, token, seconds to keep it if it was cancelled: else the attempt does not count, and the job
--- is the next in its line
+-- id, token, seconds to keep it if it was cancelled; if not, the attempt does not count, and the job
+-- is next in its line
 function commands.give_back(id, token, seconds)
     if not holds(id, token) then
         return 0
@@ -207,7 +207,7 @@ function commands.give_back(id, token, seconds)
     return 1
 end
 
--- id, seconds to keep it -> the state that it has then
+-- id, seconds to keep it -> its new state
 function commands.cancel(id, seconds)
     local state = get(id, "state")
     if state == "queued" then
@@ -218,7 +218,7 @@ function commands.cancel(id, seconds)
     return get(id, "state")
 end
 
--- id -> whether it was a dead letter, and is queued again
+-- id -> whether it was a dead letter, which is now queued again
 function commands.again(id)
     if get(id, "state") ~= "dead" then
         return 0
@@ -230,7 +230,7 @@ function commands.again(id)
     return 1
 end
 
--- queue, losses allowed, seconds to keep a cancelled and a dead one
+-- queue, losses allowed, seconds to keep a cancelled job, seconds to keep a dead letter
 function commands.sweep(queue, allowed, seconds, seconds_dead)
     local due = redis.call("ZRANGEBYSCORE", prefix .. "due:" .. queue, 0, now, "LIMIT", 0, 500)
     for _, id in ipairs(due) do

@@ -1,8 +1,8 @@
-"""The jobs, in Redis: the state of each, what came of it, and who is at work.
+"""The jobs in Redis: the state of each, its result, and the workers.
 
-Redis does every change in one piece (store.lua). Each attempt has a token of its own, and only the
-attempt that a job is held by can say what became of it: whoever was given up meanwhile, because
-nothing was heard of it, is too late. So a job has one result, however often it was tried.
+Every change is one atomic script (store.lua). Each attempt has its own token, and only the attempt
+that holds a job can record its outcome: an attempt that was given up, because its worker was not
+heard from, is too late. So a job has one result, however often it was tried.
 """
 
 import json
@@ -33,47 +33,47 @@ TIMEOUT = 3.0
 """Seconds to wait for Redis."""
 
 LEASE = 6.0
-"""Seconds after which a job is given to another worker when nothing is heard of the one it has."""
+"""Seconds without a heartbeat after which a job is given to another worker."""
 
 CALM = 3.0
-"""Seconds: where nothing was heard of any worker for longer, as when Redis was away, so long
-nobody is given up, because whoever lives has to be heard first."""
+"""Seconds of silence from all workers, as while Redis is down, after which no job is taken from a
+worker for as long again: those that are alive have to report first."""
 
 KEPT = 86_400
-"""Seconds that a job is known after it is done or cancelled, and that its key is taken."""
+"""Seconds that a job and its key are kept after it is done or cancelled."""
 
 KEPT_DEAD = 30 * 86_400
 """Seconds that a dead letter is kept."""
 
 LOSSES = 5
-"""How many workers may be lost at one job; it may be what kills them."""
+"""Workers that may die during a job, which may be what kills them."""
 
 GONE = 10.0
-"""Seconds without a word after which a worker counts as gone."""
+"""Seconds without a heartbeat after which a worker counts as gone."""
 
 SHOWN = 100
-"""Dead letters that are listed, the newest."""
+"""Dead letters to list, newest first."""
 
 RESULT_MAX = 2**20
-"""Bytes that a result may have, as JSON."""
+"""Maximum size of a result, in bytes of JSON."""
 
 RESERVE = 0.2
-"""By what share of its limit Redis may be over it until no more jobs are begun: what is at work
-then is still ended, and its results still kept."""
+"""Fraction by which Redis may exceed its limit before no more jobs are started. Running jobs still
+finish, and their results are kept."""
 
 ERROR_MAX = 2000
-"""Characters of an error that are kept."""
+"""Characters of an error to keep."""
 
 FIELDS = (
     *("id", "kind", "queue", "priority", "key", "state", "version", "attempts", "failures"),
     *("losses", "progress", "said", "result", "error", "cancel", "worker"),
     *("created", "started", "finished", "due"),
 )
-"""What is told of a job: all but what it was asked with, and the token."""
+"""The fields of a job that are returned: all but its payload and token."""
 
 
 class TakenError(ValueError):
-    """The key belongs to a job that was asked for something else."""
+    """The key belongs to a job with a different payload."""
 
 
 class FullError(Exception):
@@ -82,7 +82,7 @@ class FullError(Exception):
 
 @dataclass(frozen=True)
 class Claim:
-    """A job that an attempt holds, and what it needs."""
+    """A job that an attempt holds, with what it needs to run."""
 
     id: str
     token: str
@@ -93,7 +93,7 @@ class Claim:
 
 
 class Store:
-    """What is done with jobs. Every method raises RedisError if Redis does not do it."""
+    """The operations on jobs. Every method raises RedisError if Redis fails."""
 
     def __init__(self, url: SecretStr, client: Redis | None = None) -> None:
         self.client = client or connect(url, TIMEOUT)
@@ -111,11 +111,11 @@ class Store:
     ) -> tuple[str, bool]:
         """Queue a job; return its id, and whether it is a new one.
 
-        There is one job of a kind and a key as long as it is kept; without a key it has its own.
+        There is one job per kind and key for as long as it is kept; without a key, it gets its own.
 
         Raises:
-            TakenError: the key's job was asked for something else.
-            FullError: Redis has no memory for another; one that is there is still found.
+            TakenError: the key belongs to a job with a different payload.
+            FullError: Redis has no memory for a new job; an existing one is still found.
         """
         number = uuid.uuid4().hex
         asked = ("submit", number, kind.name, kind.queue, priority, key or number, payload)
@@ -128,7 +128,7 @@ class Store:
         return str(found), bool(new)
 
     def claim(self, number: str, token: str, worker: str) -> Claim | None:
-        """Take a job for an attempt, or None if it is not to be done, or not by this attempt."""
+        """Claim a job for an attempt; return None if it has ended, or another attempt has it."""
         found = self._do("claim", number, token, worker, LEASE)
         if not found:
             return None
@@ -139,30 +139,30 @@ class Store:
         self._do("progress", claim.id, claim.token, f"{fraction:.4g}", said[:ERROR_MAX])
 
     def finish(self, claim: Claim, state: State, result: str = "", error: str = "") -> bool:
-        """End a job; return whether this attempt was the one to do so."""
+        """End a job; return whether this attempt still held it."""
         kept = KEPT_DEAD if state == "dead" else KEPT
         told = (claim.id, claim.token, state, kept, result, error[:ERROR_MAX])
         return bool(self._do("finish", *told))
 
     def fail(self, claim: Claim, error: str, delay: float, allowed: int) -> bool:
-        """Have a job tried again after so many seconds, or be a dead letter if it failed too often.
+        """Retry a job after a delay, or make it a dead letter if it has failed too often.
 
-        Returns whether this attempt was the one to say so.
+        Returns whether this attempt still held it.
         """
         told = (claim.id, claim.token, error[:ERROR_MAX], delay, allowed, KEPT_DEAD)
         return bool(self._do("fail", *told))
 
     def give_back(self, claim: Claim) -> bool:
-        """Have a job done by another, as if it had not been tried; return whether it was held.
+        """Return a job to the queue as if it had not been tried; return whether it was held.
 
-        One that was cancelled is not done again.
+        A cancelled job is not queued again.
         """
         return bool(self._do("give_back", claim.id, claim.token, KEPT))
 
     def cancel(self, number: str) -> State | None:
         """Cancel a job; return its state then, or None if there is none.
 
-        What is running is told so, and is cancelled when it has heard of it; what has ended stays.
+        A running job is told to stop, and is cancelled once it has; an ended one is unchanged.
         """
         return cast("State | None", self._do("cancel", number, KEPT))
 
@@ -173,9 +173,9 @@ class Store:
     def beat(
         self, worker: str, record: Mapping[str, Any], claims: Iterable[Claim]
     ) -> list[Verdict]:
-        """Say that a worker lives, and holds these.
+        """Record that a worker is alive and holds these jobs.
 
-        Returns of each whether it is "lost", was "cancelled", or is as it was.
+        Returns for each whether it was "lost" or "cancelled"; empty if neither.
         """
         held = [word for claim in claims for word in (claim.id, claim.token)]
         written = json.dumps({**record, "at": time.time()})
@@ -185,11 +185,11 @@ class Store:
         self.client.hdel(f"{PREFIX}workers", worker)
 
     def sweep(self, queue: str) -> int:
-        """Queue what is due, and what is held by nobody who is heard of; return how many."""
+        """Queue the jobs that are due, and those of dead workers; return how many."""
         return int(self._do("sweep", queue, LOSSES, KEPT, KEPT_DEAD))
 
     def get(self, number: str) -> dict[str, str] | None:
-        """Return what is known of a job, or None if there is none."""
+        """Return a job, or None if there is none."""
         values = cast("list[str | None]", self.client.hmget(f"{PREFIX}job:{number}", FIELDS))
         told = dict(zip(FIELDS, values, strict=True))
         if not told["state"]:
@@ -202,7 +202,7 @@ class Store:
         return [told for number in ids if (told := self.get(number))]
 
     def load(self, queue: str) -> "Load":
-        """Return how much a queue has to do."""
+        """Return the state of a queue."""
         waiting = [f"{PREFIX}waiting:{queue}.{priority}" for priority in PRIORITIES]
         with self.client.pipeline(transaction=True) as asked:
             for name in waiting:
@@ -228,13 +228,13 @@ class Store:
         )
 
     def memory(self) -> "Memory":
-        """Return how much memory Redis has in use, of how much."""
+        """Return how much memory Redis uses, and its limit."""
         told = cast("dict[str, int]", self.client.info("memory"))
         uncounted = told["mem_not_counted_for_evict"]
         return Memory(told["used_memory"] - uncounted, told["maxmemory"])
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        """Return what the workers that are there say of themselves; forget those that are gone."""
+        """Return the reports of the live workers; forget those that are gone."""
         said = cast("dict[str, str]", self.client.hgetall(f"{PREFIX}workers"))
         found = {name: json.loads(text) for name, text in said.items()}
         gone = [name for name, one in found.items() if time.time() - one["at"] > GONE]
@@ -245,11 +245,11 @@ class Store:
 
 @dataclass(frozen=True)
 class Memory:
-    """What Redis has in its memory: bytes, as it counts them towards its limit."""
+    """The memory of Redis, in bytes as it counts them towards its limit."""
 
     used: int
     limit: int
-    """Above it no job is taken; 0 where there is none."""
+    """Above it no job is accepted; 0: no limit."""
 
     @property
     def spent(self) -> bool:
@@ -258,16 +258,16 @@ class Memory:
 
 @dataclass(frozen=True)
 class Load:
-    """How much a queue has to do, and how much it did."""
+    """The state of a queue, and its totals."""
 
     queue: str
     waiting: Mapping[str, int]
     """By priority."""
     oldest_seconds: float
-    """How long the first of them has waited."""
+    """How long the oldest has waited."""
     running: int
     delayed: int
-    """Those that failed, and are tried again later."""
+    """Failed jobs that will be retried."""
     dead: int
     counts: Mapping[str, int]
-    """How many were done, dead, cancelled, retried and lost."""
+    """Totals of done, dead, cancelled, retried and lost jobs."""

@@ -20,10 +20,10 @@ POLL = 0.25
 """Seconds between two looks at the job."""
 
 SILENCE = 15.0
-"""Seconds after which something is sent in any case, so that nobody between cuts the stream."""
+"""Seconds of silence after which a comment is sent, so that no proxy closes the stream."""
 
 LONGEST = 600.0
-"""Seconds that one stream lasts; the reader then asks again, from where it was."""
+"""Seconds that one stream lasts; the client then reconnects and resumes."""
 
 FIRST = "retry: 1000\n\n"
 
@@ -31,15 +31,15 @@ FIRST = "retry: 1000\n\n"
 async def events(
     store: Store, number: str, seen: str, ending: threading.Event
 ) -> AsyncIterator[str]:
-    """Yield what the job is, whenever that changed, until it has ended.
+    """Yield the job whenever it changes, until it has ended.
 
-    Whoever says which version was seen last is not told it again.
+    `seen` is the version that the client saw last, which is not sent again.
     """
     yield FIRST
     limit, sent = time.monotonic() + LONGEST, time.monotonic()
     while time.monotonic() < limit and not ending.is_set():
         told = None
-        with suppress(RedisError):  # the reader waits as it does when nothing happens
+        with suppress(RedisError):  # the client waits, as when nothing changes
             told = await run_in_threadpool(store.get, number)
             if told is None:
                 return
@@ -55,14 +55,14 @@ async def events(
 
 
 def event(told: dict[str, str]) -> str:
-    """Write one event; JSON has no line breaks in it."""
+    """Format one event; its JSON contains no line breaks."""
     data = JobView.of(told).model_dump_json(exclude_none=True)
     return f"id: {told['version']}\nevent: {told['state']}\ndata: {data}\n\n"
 
 
 @contextmanager
 def watched(ending: threading.Event) -> Iterator[None]:
-    """Set the event when the process is asked to end: a server waits for streams that go on."""
+    """Set the event on SIGTERM, because the server waits for open streams."""
     before = signal.getsignal(signal.SIGTERM)
 
     def end(number: int, frame: object) -> None:

@@ -1,9 +1,8 @@
 """The worker of a queue: `python -m <package>.jobs.worker <queue>`.
 
-Its threads do as many jobs at once as <QUEUE>_WORKER_CONCURRENCY says. On SIGTERM it takes no more,
-lets those that run go on for the grace period, and gives back what is not done by then. When a job
-is over its time limit and cannot be interrupted, the others are given back, and a new process takes
-the place of this one.
+It runs up to <QUEUE>_WORKER_CONCURRENCY jobs at a time. On SIGTERM it takes no more jobs, gives
+running ones the grace period to finish, and returns the rest to the queue. If a job exceeds its
+time limit and cannot be interrupted, the others are returned, and a new process replaces this one.
 """
 
 import argparse
@@ -36,16 +35,16 @@ from .store import Store
 log = logging.getLogger(__name__)
 
 GRACE = 20.0
-"""Seconds that jobs may go on after SIGTERM; compose waits 30 before it kills."""
+"""Seconds that jobs may run on after SIGTERM; compose waits 30 before it kills."""
 
 PUTTING_AWAY = 2.0
-"""Seconds after that in which a job may put away what it has."""
+"""Seconds after that for jobs to clean up."""
 
 POLL = 0.05
 
 
 class Process:
-    """A worker: its connections, its threads and its heart."""
+    """A worker: its connections, threads and heartbeat."""
 
     def __init__(
         self, queue: str, threads: int, settings: Settings, lost: Callable[[], object]
@@ -73,12 +72,12 @@ class Process:
         )
 
     def start(self) -> None:
-        """Begin to take jobs."""
+        """Start taking jobs."""
         self.heart.start()
         self.worker.start()
 
     def stop(self, grace: float) -> None:
-        """Take no more, and end what runs within the grace period, or give it back."""
+        """Take no more jobs; let running ones finish within the grace period, or return them."""
         self.broker.drain()
         self._await(grace)
         self.attempts.end()
@@ -91,14 +90,14 @@ class Process:
         self.heart.stop()
 
     def _await(self, seconds: float) -> None:
-        """Wait until nothing runs, nor was taken to be run, at most so long."""
+        """Wait until no job is running or about to run, up to a limit."""
         limit = time.monotonic() + seconds
         while self.broker.held and time.monotonic() < limit:
             time.sleep(POLL)
 
 
 def functions(of_queue: Mapping[str, Kind]) -> dict[str, Function]:
-    """Import the functions that do the work."""
+    """Import the functions that run jobs."""
     package = __package__.rpartition(".")[0]
     found = {}
     for name, kind in of_queue.items():
@@ -108,7 +107,7 @@ def functions(of_queue: Mapping[str, Kind]) -> dict[str, Function]:
 
 
 def concurrency(queue: str) -> int:
-    """Return how many jobs are done at once."""
+    """Return how many jobs run at a time."""
     variable = f"{queue.upper().replace('-', '_')}_WORKER_CONCURRENCY"
     given = os.environ.get(variable) or "2"
     if not given.isdecimal() or not 1 <= int(given) <= 1000:  # noqa: PLR2004 - threads have a price
@@ -145,7 +144,7 @@ def main() -> None:
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - its own command line
     left = len(process.attempts.going)
     log.info("stopped; %d jobs returned to the queue", left)
-    if left:  # their threads do not end, and would be torn down under what they use
+    if left:  # threads of unfinished jobs would crash at the interpreter's shutdown
         logging.shutdown()
         os._exit(0)
 

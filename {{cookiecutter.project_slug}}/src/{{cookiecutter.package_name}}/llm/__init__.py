@@ -1,1 +1,1 @@
-"""Language models: an ensemble of them, and the job that has them explain a forecast in words."""
+"""Language models: an ensemble of them, and the job that has them explain a forecast."""

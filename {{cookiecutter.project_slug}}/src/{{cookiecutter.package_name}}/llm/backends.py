@@ -1,4 +1,4 @@
-"""What asks a model: one small interface, and the back ends that have it."""
+"""The interface to a language model, and its back ends."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from .configuration import ChatMember, ProcessMember
 
 
 class MemberError(Exception):
-    """A member of the ensemble gives no answer: it is left out, and this says why."""
+    """A member of the ensemble gave no answer and is left out; the message says why."""
 
     def __init__(self, why: str, *, away: bool = False, slow: bool = False) -> None:
         super().__init__(why)
@@ -18,7 +18,7 @@ class MemberError(Exception):
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is asked: how to answer, and what about."""
+    """The instructions and the question for a model."""
 
     system: str
     user: str
@@ -26,7 +26,7 @@ class Prompt:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """A prompt, and where its answer is awaited; whoever waits no longer cancels that."""
+    """A prompt and the future of its answer, which is cancelled once nobody waits for it."""
 
     prompt: Prompt
     answer: asyncio.Future[str] = field(
@@ -43,20 +43,20 @@ class Question:
 
 
 class Backend(Protocol):
-    """Asks one model. All of it runs in one event loop."""
+    """A client of one model, all in one event loop."""
 
     batches: int
-    """How many batches it takes at the same time."""
+    """How many batches it takes at a time."""
 
     async def answer(self, questions: Sequence[Question]) -> None:
-        """Answer each of them, or say of each why not; raises nothing that is expected."""
+        """Give each question an answer or an error; raise no expected error."""
 
     async def close(self) -> None:
-        """Let go of what is open."""
+        """Release connections and models."""
 
 
 def backend(member: ChatMember | ProcessMember) -> Backend:
-    """Return what asks a member; nothing is connected or loaded yet.
+    """Return the back end of a member; nothing is connected or loaded yet.
 
     Raises ConfigurationError if a variable that it needs has no value.
     """

@@ -1,4 +1,4 @@
-"""Requests that arrive within a moment of each other, answered together."""
+"""Groups requests that arrive almost at the same time, so that they are answered together."""
 
 import asyncio
 import logging
@@ -9,10 +9,10 @@ log = logging.getLogger(__name__)
 
 
 class Batcher:
-    """Collects questions for a back end: the first one waits `wait` seconds for others at most.
+    """Collects questions for a back end: the first one waits up to `wait` seconds for others.
 
-    While a back end has all the batches that it takes at the same time, the next one goes on
-    growing. All of it runs in one event loop.
+    While the back end has all the batches it takes at a time, the next batch keeps growing. All of
+    it runs in one event loop.
     """
 
     def __init__(self, backend: Backend, wait: float, size: int) -> None:
@@ -22,7 +22,7 @@ class Batcher:
         self._running: set[asyncio.Task[None]] = set()
 
     async def ask(self, prompt: Prompt) -> str:
-        """Return what the model says; raises MemberError."""
+        """Return the model's answer; raises MemberError."""
         question = Question(prompt)
         self._waiting.append(question)
         if len(self._waiting) % self.size == 0:
@@ -37,7 +37,7 @@ class Batcher:
         task.add_done_callback(self._running.discard)
 
     async def _send(self, wait: float) -> None:
-        """Send what has come together once the wait is over and the back end is free."""
+        """Send a batch once its wait is over and the back end is free."""
         await asyncio.sleep(wait)
         async with self._free:
             asked, self._waiting = self._waiting[: self.size], self._waiting[self.size :]
@@ -52,7 +52,7 @@ class Batcher:
                     question.fail(MemberError(f"failed: {type(error).__name__}"))
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel the batches in progress."""
         for task in [*self._running]:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)

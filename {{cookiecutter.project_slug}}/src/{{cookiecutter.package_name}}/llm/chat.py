@@ -1,4 +1,4 @@
-"""A model behind a server that speaks OpenAI's chat completions: Ollama, vLLM, many others."""
+"""A model behind a server with OpenAI's chat completions API: Ollama, vLLM and many others."""
 
 import asyncio
 import logging
@@ -14,33 +14,33 @@ from .configuration import VARIABLE, ChatMember, filled_in, secret
 log = logging.getLogger(__name__)
 
 ANSWER_MAX = 1_000_000
-"""Bytes of an answer that are read; no text of so few tokens is as long."""
+"""Bytes of an answer that are read; no text of so few tokens is longer."""
 SAID_MAX = 200
-"""Characters of a server's complaint that are passed on."""
+"""Characters of a server's error message that are passed on."""
 SEED = 0
 
 
 class Message(BaseModel):
-    """What a model says."""
+    """The text of an answer."""
 
     content: str | None = None
 
 
 class Choice(BaseModel):
-    """One answer, and why it ended there."""
+    """One answer, and why it ended."""
 
     message: Message
     finish_reason: str | None = None
 
 
 class Completion(BaseModel):
-    """What is read of an answer; servers say much more."""
+    """The part of a response that is read; servers send much more."""
 
     choices: list[Choice] = Field(min_length=1)
 
 
 class Chat:
-    """Asks over HTTP: the questions of a batch side by side, for the server to put together."""
+    """An HTTP client. It sends a batch's questions in parallel; the server batches them."""
 
     batches = 64
 
@@ -53,7 +53,7 @@ class Chat:
         self.client = httpx2.AsyncClient(trust_env=False, timeout=member.timeout_seconds)
 
     async def answer(self, questions: Sequence[Question]) -> None:
-        """Ask each question; one that nobody waits for any more is taken back."""
+        """Ask each question; cancel those that nobody waits for any more."""
         await asyncio.gather(*map(self._answer, questions))
 
     async def _answer(self, question: Question) -> None:
@@ -64,13 +64,13 @@ class Chat:
         except MemberError as error:
             question.fail(error)
         except asyncio.CancelledError:
-            if not asked.cancelled():  # not the question, but all of this is to end
+            if not asked.cancelled():  # not this question: the whole batch is being cancelled
                 raise
 
     async def complete(self, prompt: Prompt) -> str:
-        """Return what the model says.
+        """Return the model's answer.
 
-        Raises MemberError if it does not, or not all of it within the time.
+        Raises MemberError if there is none, or only a part of it, within the time limit.
         """
         log.debug("%s: asked %s", self.member.model, prompt)
         limit = self.member.timeout_seconds
@@ -88,7 +88,7 @@ class Chat:
         return text
 
     def request(self, prompt: Prompt) -> dict[str, object]:
-        """Return what is posted: the same prompt gives the same text, as far as a server can."""
+        """Return the request body; a server that can gives the same text for the same prompt."""
         return {
             "model": self.member.model,
             "messages": [
@@ -102,9 +102,9 @@ class Chat:
         }
 
     async def post(self, request: dict[str, object]) -> bytes:
-        """Return the body of the answer.
+        """Return the body of the response.
 
-        Raises MemberError if it is too long, or none of success; httpx2.TransportError.
+        Raises MemberError if it is too long or reports an error, or httpx2.TransportError.
         """
         key = self.key.get_secret_value() if self.key else ""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -124,9 +124,9 @@ class Chat:
 
 
 def said(body: bytes) -> str:
-    """Return the text of an answer.
+    """Return the text of a response.
 
-    Raises MemberError if there is none, or not all of it.
+    Raises MemberError if there is none, or it was cut off.
     """
     try:
         choice = Completion.model_validate_json(body).choices[0]
@@ -139,5 +139,5 @@ def said(body: bytes) -> str:
     if choice.finish_reason == "length":
         raise MemberError("its text was cut off at max_tokens")
     if not (choice.message.content or "").strip():
-        raise MemberError("said nothing")
+        raise MemberError("returned no text")
     return choice.message.content or ""

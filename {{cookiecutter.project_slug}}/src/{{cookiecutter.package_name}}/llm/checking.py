@@ -1,7 +1,7 @@
-"""Whether every number of a text is one of the forecast.
+"""Checks that every number in a text is one of the forecast.
 
-What is not surely so is refused: a text too many that is not shown costs less than a wrong number
-that is. Words without numbers are not checked.
+When in doubt, a number is refused: to withhold a correct text costs less than to show a wrong
+number. Words without numbers are not checked.
 """
 
 import datetime as dt
@@ -15,13 +15,13 @@ from .kinds import PROBABILITY, Forecast
 from .units import PERCENT, Unit, Units, of
 
 HALF = 0.5 + 1e-6
-"""A number that is rounded is at most half of its last digit's place off."""
+"""A rounded number is off by at most half a unit of its last digit."""
 ABOUT = {PERCENT: 5.0}
-"""To what a number of a unit may be rounded where the text says "about"; else to its last digit."""
+"""The rounding of each unit that "about" allows; any other number is rounded to its last digit."""
 SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 CLAUSE = re.compile(r",\s|\s(?:and|but|while|with|whereas|so|or)\s|[():]")
 OPPOSITE = re.compile(r"\b(?:unlikely|dry|avoid\w*|fails?|holds? off|instead)\b", re.IGNORECASE)
-"""What makes of a probability that of the opposite."""
+"""Words that turn a probability into that of the opposite."""
 NEGATION = re.compile(
     r"\b(?:no|not|never|none|nor|neither|without|cannot|against)\b|n['\u2019]t\b", re.IGNORECASE
 )
@@ -30,43 +30,43 @@ WORD = re.compile(r"[^\W\d_]+")
 
 @dataclass(frozen=True)
 class Claim:
-    """A number or a date of a text, and what is wrong with it; nothing where it is true."""
+    """A number or date in a text, and what is wrong with it; empty if it is true."""
 
     start: int
     end: int
     wrong: str = ""
     target: str = ""
-    """What of the forecast it states."""
+    """The part of the forecast that it states."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of the check of a text."""
+    """The result of checking a text."""
 
     text: str
     claims: tuple[Claim, ...]
     missing: tuple[str, ...]
-    """What of the forecast it does not state."""
+    """The parts of the forecast that it does not state."""
 
     @property
     def verified(self) -> bool:
-        """Whether the text says the whole forecast, and no number that is not in it."""
+        """Whether the text states the whole forecast, and no number that is not in it."""
         return not self.reasons
 
     @property
     def reasons(self) -> list[str]:
-        """Say what speaks against the text."""
+        """The reasons to reject the text."""
         wrong = [f"{self.text[one.start : one.end]!r} {one.wrong}" for one in self.false]
         return wrong + [f"it does not state {name}" for name in self.missing]
 
     @property
     def false(self) -> list[Claim]:
-        """The claims that are not true, or that nobody can tell."""
+        """The claims that are false or cannot be verified."""
         return [one for one in self.claims if one.wrong]
 
     @property
     def marked(self) -> str:
-        """The text with a mark at what is not verified."""
+        """The text, with the claims that are not verified marked."""
         text = self.text
         for one in reversed(self.false):
             text = (
@@ -76,7 +76,7 @@ class Verdict:
 
 
 def check(text: str, forecast: Forecast) -> Verdict:
-    """Compare every number and date of a text with the forecast."""
+    """Compare every number and date in a text with the forecast."""
     found = sorted(Check(text, forecast).claims(), key=lambda one: one.start)
     said = {one.target for one in found}
     missing = tuple(label(name) for name in forecast.prediction if name not in said)
@@ -88,7 +88,7 @@ def label(name: str) -> str:
 
 
 class Check:
-    """One text beside one forecast."""
+    """One text and one forecast."""
 
     def __init__(self, text: str, forecast: Forecast) -> None:
         self.text, self.forecast = text, forecast
@@ -99,12 +99,12 @@ class Check:
         self.undated = blanked(self.plain, [(day.start, day.end) for day in self.days])
 
     def claims(self) -> Iterator[Claim]:
-        """Yield every number and every date, with what is wrong with it."""
+        """Return every number and every date, with what is wrong with it."""
         units = Units(self.forecast.units[name] for name in self.forecast.prediction)
         return chain(map(self.of_day, self.days), map(self.of_figure, figures(self.undated, units)))
 
     def of_day(self, day: Day) -> Claim:
-        """Compare a date with the one that the forecast is for."""
+        """Compare a date with that of the forecast."""
         key: object = self.forecast.target_key
         true = isinstance(key, dt.date) and day.is_of(key)
         return Claim(day.start, day.end, "" if true else f"is not the forecast period: {key}")
@@ -122,7 +122,7 @@ class Check:
         return self.text[figure.start : figure.end]
 
     def equals(self, figure: Figure, name: str) -> bool:
-        """Say whether a number is a target's forecast, in its unit or another of its dimension."""
+        """Return whether a number is a target's forecast, in any unit of its dimension."""
         value, unit = self.forecast.prediction[name], of(self.forecast.units[name])
         if figure.value is None:
             return False
@@ -133,13 +133,13 @@ class Check:
         return abs(unit.within(value, written) - figure.value) <= HALF * step
 
     def unwritten(self, figure: Figure, name: str) -> Unit | None:
-        """Return the unit of a number without one: 0.73 may be a probability, 5.6 is nothing."""
+        """Return the unit of a number without one: 0.73 may be a probability, 5.6 cannot."""
         unit = of(self.forecast.units[name])
         exact = figure.step < 1 or figure.value == self.forecast.prediction[name]
         return unit if unit.name in (PROBABILITY, "") and exact else None
 
     def wrong(self, figure: Figure, equal: Sequence[str]) -> str:
-        """Say what is wrong with a number that equals these forecasts."""
+        """Return what is wrong with a number that equals these forecasts."""
         if not equal:
             return "is not a number in the forecast"
         if figure.bound:
@@ -156,10 +156,11 @@ class Check:
         return ""
 
     def is_named(self, figure: Figure, name: str) -> bool:
-        """Say whether the text says of which target a number is.
+        """Return whether the text makes clear to which target a number belongs.
 
-        Its sentence has a word of the target's name, or one that begins as it does: temperature for
-        temp. Where another target has such a unit too, so has its clause, and no word of that one.
+        Its sentence has to contain a word of the target's name, or one that begins like it:
+        temperature for temp. With another target of such a unit, its clause has to, without a word
+        of that name.
         """
         rivals = [other for other in self.forecast.prediction if self.rivals(name, other)]
         place = self.around(CLAUSE if rivals else SENTENCE, figure, self.text)
@@ -172,12 +173,12 @@ class Check:
         return any(begins(words, word) for word in own)
 
     def rivals(self, name: str, other: str) -> bool:
-        """Say whether two targets are of one dimension."""
+        """Return whether two targets have the same dimension."""
         kinds = [of(self.forecast.units[one]).dimension for one in (name, other)]
         return name != other and kinds[0] == kinds[1]
 
     def around(self, border: re.Pattern[str], figure: Figure, text: str) -> str:
-        """Return the part of a text, between borders, that a number is in; sentences end it too."""
+        """Return the part of a text between borders or ends of sentences that holds a number."""
         borders = [*border.finditer(text), *SENTENCE.finditer(text)]
         start = max([0, *(one.end() for one in borders if one.end() <= figure.start)])
         end = min([len(text), *(one.start() for one in borders if one.start() >= figure.end)])

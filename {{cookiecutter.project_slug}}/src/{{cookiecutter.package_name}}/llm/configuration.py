@@ -1,7 +1,7 @@
-"""Which models there are: config/llm_ensemble.yaml, the profile's section over the default one.
+"""The models of config/llm_ensemble.yaml: the profile's section, merged into the default one.
 
-A section is merged into the default one key by key, a member into the default one's of its name;
-one that is null there is none of the profile's. `python -m <package>.llm.configuration` checks.
+Sections are merged key by key, and members by name; a key that a profile sets to null is removed.
+`python -m <package>.llm.configuration` checks the file.
 """
 
 import os
@@ -24,37 +24,37 @@ VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 
 
 class ConfigurationError(AppError):
-    """The file cannot be used; each line names a key and the reason."""
+    """The file is invalid; each line of the message names a key and the reason."""
 
     exit_code = 2
 
 
 class Strict(BaseModel):
-    """Unknown keys are mistakes, and a text is no number."""
+    """Refuses unknown keys, and text for numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Member(Strict):
-    """What is said of every model, whatever runs it."""
+    """The settings of every model, whatever its back end."""
 
     weight: float = Field(gt=0)
-    """What its word counts beside the others'."""
+    """Its weight, relative to the others."""
     timeout_seconds: float = Field(gt=0, le=600)
-    """How long an answer may take before the member is left out."""
+    """Seconds for an answer, after which the member is left out."""
     max_tokens: int = Field(ge=1, le=8192)
-    """How long an answer may be."""
+    """Maximum length of an answer, in tokens."""
 
 
 class ChatMember(Member):
-    """A model behind any server that speaks OpenAI's chat completions."""
+    """A model behind any server with OpenAI's chat completions API."""
 
     backend: Literal["openai"]
     model: str = Field(min_length=1)
     base_url: str
-    """Up to the /v1; `{NAME}` is the value of a variable."""
+    """Up to the /v1; `{NAME}` stands for the value of a variable."""
     key_variable: str | None = None
-    """The variable of its key, if it asks for one; with _FILE behind it, that of the key's file."""
+    """The variable with its key, if it needs one; with _FILE appended, that key's file."""
 
 
 class ProcessMember(Member):
@@ -65,11 +65,11 @@ class ProcessMember(Member):
     device_map: str
     """auto, cpu, cuda:0, ..."""
     bits: Literal[4, 8] | None = None
-    """To how many bits a weight is quantised; null leaves them as they are."""
+    """Bits per weight after quantisation; null does not quantise."""
 
 
 class Ensemble(Strict):
-    """The models, by name, and how requests to them go together."""
+    """The models by name, and how requests to them are batched."""
 
     members: dict[str, Annotated[ChatMember | ProcessMember, Field(discriminator="backend")]] = (
         Field(min_length=1)
@@ -78,13 +78,13 @@ class Ensemble(Strict):
     """How long the first request of a batch waits for others."""
     batch_size_max: int = Field(ge=1, le=256)
     rest_seconds: float = Field(ge=0)
-    """How long a member is left alone after it was slow or away, so that no job waits for it."""
+    """How long a member is skipped after it was slow or unreachable, so that no job waits."""
 
 
 def load(file: Path = FILE, profile: str = "") -> Ensemble:
-    """Return what holds in a profile, by default in that of this process.
+    """Return the settings for a profile, by default that of this process.
 
-    Raises ConfigurationError, naming every key that is wrong.
+    Raises ConfigurationError, naming every invalid key.
     """
     profile = profile or chosen_profile()
     sections = read(file)
@@ -102,7 +102,7 @@ def load(file: Path = FILE, profile: str = "") -> Ensemble:
 
 
 def reason(error: Mapping[str, Any]) -> str:
-    """Say in a line what is wrong with a key; the back end is no part of its name in the file."""
+    """Describe what is wrong with a key, under the name that it has in the file."""
     place = [str(part) for part in error["loc"]]
     if place[0] == "members" and len(place) > 2:  # noqa: PLR2004 - members, name, back end
         del place[2]
@@ -116,7 +116,7 @@ def reason(error: Mapping[str, Any]) -> str:
 def read(file: Path) -> dict[str, dict[str, Any]]:
     """Return the sections of the file.
 
-    Raises ConfigurationError if it cannot be read, or has others than there are profiles.
+    Raises ConfigurationError if it cannot be read, or has sections that are not profiles.
     """
     try:
         sections = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -134,7 +134,7 @@ def read(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def merge(default: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Put one mapping over another, and so on in the mappings that both have."""
+    """Merge one mapping into another, recursively."""
     both = {
         key: merge(default[key], value)
         for key, value in over.items()
@@ -144,9 +144,9 @@ def merge(default: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 
 def filled_in(text: str) -> str:
-    """Put the values of variables where a text names them.
+    """Replace {NAME} in a text by the value of the variable.
 
-    Raises ConfigurationError if one has no value.
+    Raises ConfigurationError if a variable has no value.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -162,9 +162,9 @@ def filled_in(text: str) -> str:
 
 
 def secret(name: str | None) -> SecretStr | None:
-    """Return the key that a variable holds, or None if there is none.
+    """Return the key in a variable, or None; logs will not show it.
 
-    One in a file is read again when that changes. No log will show it.
+    A key in a file is read again whenever the file changes.
 
     Raises ConfigurationError if the file cannot be read.
     """

@@ -1,4 +1,4 @@
-"""Several language models, asked the same at the same time; who fails or is slow is left out."""
+"""Asks several language models at the same time; those that fail or are slow are left out."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ State = Literal["answered", "failed", "slow", "left alone"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one member."""
+    """The answer of one member, or why there is none."""
 
     member: str
     weight: float
@@ -34,14 +34,14 @@ class Answer:
 
 
 class Seat:
-    """One member: how it is asked, and until when it is left alone. All in one event loop."""
+    """One member, and until when it is skipped. All of it runs in one event loop."""
 
     def __init__(self, name: str, member: Member, batcher: Batcher, rest: float) -> None:
         self.name, self.member, self.batcher, self.rest = name, member, batcher, rest
         self._until, self._why = 0.0, ""
 
     async def ask(self, prompt: Prompt) -> Answer:
-        """Return its answer, or why there is none in time; raises nothing that is expected."""
+        """Return its answer, or why it gave none in time; raise no expected error."""
         start = time.monotonic()
         if start < self._until:
             return self._answer("left alone", start, why=f"for {self.rest:g} s after: {self._why}")
@@ -66,7 +66,7 @@ class Seat:
 
 
 class Panel:
-    """The members, in an event loop of their own; any thread may ask them."""
+    """The members, in an event loop of their own; safe to use from any thread."""
 
     def __init__(
         self,
@@ -91,13 +91,13 @@ class Panel:
         self._thread.start()
 
     def ask(self, prompt: Prompt) -> list[Future[Answer]]:
-        """Ask every member; who cancels an answer takes the question back."""
+        """Ask every member; to cancel a future withdraws its question."""
         return [
             asyncio.run_coroutine_threadsafe(seat.ask(prompt), self._loop) for seat in self.seats
         ]
 
     def close(self) -> None:
-        """Let go of everything; what is under way has no answer."""
+        """Close everything; pending questions get no answer."""
         for seat in self.seats:
             closed = asyncio.run_coroutine_threadsafe(seat.batcher.close(), self._loop)
             closed.result(CLOSE_SECONDS)
@@ -107,7 +107,7 @@ class Panel:
 
 
 def supports(answers: Iterable[Answer], score: Callable[[Answer], float]) -> dict[str, float]:
-    """Return what speaks for each text: the weights, times scores, of all who gave it."""
+    """Return the support for each text: the weight times the score of all members that gave it."""
     found: dict[str, float] = {}
     for one in answers:
         if one.state == "answered":
@@ -116,6 +116,6 @@ def supports(answers: Iterable[Answer], score: Callable[[Answer], float]) -> dic
 
 
 def best(answers: Iterable[Answer], score: Callable[[Answer], float]) -> str | None:
-    """Return the text that most speaks for, the first one of equals, or None if nothing does."""
+    """Return the text with the most support, the first of equals; None if no text has any."""
     found = {text: weight for text, weight in supports(answers, score).items() if weight > 0}
     return max(found, key=found.__getitem__, default=None)

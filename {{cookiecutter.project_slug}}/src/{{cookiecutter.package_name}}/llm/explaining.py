@@ -1,6 +1,6 @@
-"""The job `explain`: a forecast in words, by the best model whose numbers are all true.
+"""The job `explain`: a forecast in words, by the best model whose numbers are all correct.
 
-What no model says well is said without one, and the result says so.
+If no model qualifies, a template supplies the words, and the result says so.
 """
 
 import threading
@@ -21,25 +21,25 @@ TEMPLATE = "template"
 EXPLANATION_MAX = 4000
 """Characters of an opinion's explanation."""
 PAUSE = 0.2
-"""Seconds between two looks at whether the job was cancelled."""
+"""Seconds between two checks for cancellation."""
 
 
 class Shared:
-    """The models of this process: one for all jobs, so that their requests go together."""
+    """The models of this process: shared by all jobs, so that their requests are batched."""
 
     def __init__(self) -> None:
         self._panel: Panel | None = None
         self._lock = threading.Lock()
 
     def get(self) -> Panel:
-        """Return them; raises ConfigurationError."""
+        """Return them, opened if need be; raises ConfigurationError."""
         with self._lock:
             if self._panel is None:
                 self._panel = Panel(configuration.load())
             return self._panel
 
     def close(self) -> None:
-        """Let go of them; whoever asks next opens them again."""
+        """Close them; the next call opens them again."""
         with self._lock:
             if self._panel is not None:
                 self._panel.close()
@@ -66,7 +66,7 @@ def explain(payload: Explain, job: Job) -> dict[str, Any]:
 
 
 def without_stance(answer: Answer, stances: dict[str, Stance]) -> Answer:
-    """Return an answer without its last line, of which what it says is noted."""
+    """Return an answer without its last line, and record the stance in that line."""
     text, stance = parted(answer.text)
     if stance:
         stances[answer.member] = stance
@@ -76,7 +76,7 @@ def without_stance(answer: Answer, stances: dict[str, Stance]) -> Answer:
 def opinions(
     members: Sequence[dict[str, Any]], stances: Mapping[str, Stance]
 ) -> list[dict[str, Any]]:
-    """Return what each member expects; of whose text a number is wrong nothing is heard."""
+    """Return the members' opinions of the event; one whose text has a wrong number has none."""
     return [
         {
             "member": one["member"],
@@ -90,7 +90,7 @@ def opinions(
 
 
 def awaited(asked: Sequence[Future[Answer]], job: Job) -> list[Answer]:
-    """Wait for every member, each as long as it may take; raises Cancelled, and asks no more."""
+    """Wait for every member within its time limit; on Cancelled, withdraw the questions."""
     try:
         pending = {*asked}
         while pending:
@@ -106,7 +106,7 @@ def awaited(asked: Sequence[Future[Answer]], job: Job) -> list[Answer]:
 def result(
     payload: Explain, answers: Sequence[Answer], verdicts: dict[str, Verdict]
 ) -> dict[str, Any]:
-    """Return the text that counts, whose it is, and what came of every member."""
+    """Return the chosen text, its member, and the results of all members."""
 
     def score(answer: Answer) -> float:
         return 1.0 if answer.text in verdicts and verdicts[answer.text].verified else 0.0
@@ -122,7 +122,7 @@ def result(
 
 
 def told(answer: Answer, verdict: Verdict | None, support: dict[str, float]) -> dict[str, Any]:
-    """Return what came of a member: a text that is refused has marks where its numbers are not."""
+    """Return a member's result; in a rejected text, the numbers that are wrong are marked."""
     refused = verdict is not None and not verdict.verified
     return {
         "member": answer.member,
@@ -131,5 +131,5 @@ def told(answer: Answer, verdict: Verdict | None, support: dict[str, float]) -> 
         "seconds": answer.seconds,
         "text": verdict.marked if verdict else "",
         "support": support.get(answer.text, 0.0) if verdict else 0.0,
-        "why": verdict.reasons if verdict else [answer.why or "said nothing"],
+        "why": verdict.reasons if verdict else [answer.why or "returned no text"],
     }

@@ -1,4 +1,4 @@
-"""The numbers in a text: written in digits or in words, with what they are of; and the dates."""
+"""Finds the numbers in a text, in digits or in words, with their units; and the dates."""
 
 import datetime as dt
 import re
@@ -27,7 +27,7 @@ WORDS = {
 }
 WRITTEN = "|".join(map(re.escape, sorted(WORDS, key=len, reverse=True)))
 SHARES = "half|halves|thirds?|quarters?|fifths?|tenths?|dozens?|twice|double|triple|thousands?"
-"""Words that say how much, and that no digits stand for."""
+"""Words for amounts that no digits stand for."""
 MONTHS = "january february march april may june july august september october november december"
 DAYS = "monday tuesday wednesday thursday friday saturday sunday"
 
@@ -56,7 +56,7 @@ FIGURE = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 ONE_COUNTS = re.compile(r"\s(?:in|out|of|hundred|to)\b", re.IGNORECASE)
-"""What makes a number of "one", which otherwise stands for somebody."""
+"""Words that make "one" a number; otherwise it stands for a person or thing."""
 ABOUT = re.compile(
     r"\b(?:about|around|roughly|nearly|almost|approximately|close to|some)\s$|[~≈]\s?$",
     re.IGNORECASE,
@@ -76,24 +76,24 @@ BOUND_AFTER = re.compile(
 
 @dataclass(frozen=True)
 class Figure:
-    """A number of a text."""
+    """A number in a text."""
 
     start: int
     end: int
     value: float | None
-    """None where it is of a form that nothing is compared with, such as 3/4 or twice."""
+    """None if it has a form that nothing is compared with, such as 3/4 or twice."""
     step: float = 1.0
-    """The place of its last digit: 0.1 for 5.6."""
+    """The value of its last digit's place: 0.1 for 5.6."""
     unit: Unit | None = None
     about: bool = False
-    """Whether it is said to be a rounded one."""
+    """Whether the text says that it is rounded."""
     bound: bool = False
-    """Whether it is said to be the end of a range."""
+    """Whether the text says that it is the end of a range."""
 
 
 @dataclass(frozen=True)
 class Day:
-    """A date of a text, or the parts of it that are said."""
+    """A date in a text, or the parts of it that are given."""
 
     start: int
     end: int
@@ -103,14 +103,14 @@ class Day:
     weekday: int | None = None
 
     def is_of(self, date: dt.date) -> bool:
-        """Say whether all that is said of it is true of a date."""
+        """Return whether every given part is true of a date."""
         truths = {"year": date.year, "month": date.month, "day": date.day}
         truths["weekday"] = date.weekday()
         return all(getattr(self, part) in (None, truth) for part, truth in truths.items())
 
 
 def days(text: str) -> Iterator[Day]:
-    """Find the dates of a text."""
+    """Find the dates in a text."""
     for match in DATE.finditer(text):
         said = {name: value for name, value in match.groupdict().items() if value}
         weekday = said.pop("weekday", "")
@@ -125,14 +125,14 @@ def days(text: str) -> Iterator[Day]:
 
 
 def month(text: str) -> int:
-    """Return the number of a month that is written in digits or as a word."""
+    """Return the number of a month in digits or as a word."""
     if text.isdigit():
         return int(text)
     return [name[:3] for name in MONTHS.split()].index(text[:3].lower()) + 1
 
 
 def figures(text: str, units: Units) -> Iterator[Figure]:
-    """Find the numbers of a text that are no dates."""
+    """Find the numbers in a text that are not dates."""
     end = 0
     for match in FIGURE.finditer(text):
         if match.start() < end:  # a part of the unit before it
@@ -153,13 +153,13 @@ def figures(text: str, units: Units) -> Iterator[Figure]:
 
 
 def is_somebody(match: re.Match[str], text: str) -> bool:
-    """Say whether a "one" without a unit is no number."""
+    """Return whether a "one" without a unit is not a number."""
     alone = (match["words"] or "").lower() == "one"
     return alone and not ONE_COUNTS.match(text, match.end())
 
 
 def read(match: re.Match[str]) -> tuple[float | None, float]:
-    """Return the value of a number, and the place of its last digit."""
+    """Return the value of a number, and that of its last digit's place."""
     if match["words"]:
         value = WORDS[" ".join(match["words"].lower().split())]
         return float(-value if match["below"] else value), 1.0
@@ -173,7 +173,7 @@ def read(match: re.Match[str]) -> tuple[float | None, float]:
 
 
 def blanked(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    """Put something without numbers in the place of parts of a text; what follows stays there."""
+    """Overwrite parts of a text with a filler of the same length, without numbers."""
     for start, end in spans:
         text = f"{text[:start]}{'_' * (end - start)}{text[end:]}"
     return text

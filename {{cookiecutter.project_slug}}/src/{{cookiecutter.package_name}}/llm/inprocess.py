@@ -1,6 +1,6 @@
-"""A model in a folder of this machine, run in this process by transformers.
+"""A model in a local folder, run in this process by transformers.
 
-Only weights in safetensors are loaded, and no code that lies beside them: both would be programs.
+It loads only weights in the safetensors format, and no code: other formats can execute programs.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from .configuration import ProcessMember
 log = logging.getLogger(__name__)
 
 BITS = logging.getLogger("bitsandbytes")
-"""It warns of each product of each token where a model of 8 bits was not of float16."""
+"""It warns at each product of each token if a model of 8 bits was not in float16."""
 
 INSTALL = (
     "pip install -r services/worker-llm/transformers.txt && "
@@ -28,16 +28,16 @@ INSTALL = (
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model and the tokenizer that it was trained with; both are untyped."""
+    """A model and its tokenizer; both are untyped."""
 
     tokenizer: Any
     model: Any
 
 
 class InProcess:
-    """Generates for a whole batch at once, padded to the longest prompt, in a thread of its own.
+    """Generates for a whole batch at a time, padded to the longest prompt, in a thread of its own.
 
-    The model is loaded for the first question; until it is, the member is slow.
+    The model is loaded at the first question; until then, the member counts as slow.
     """
 
     batches = 1
@@ -70,7 +70,7 @@ class InProcess:
     def generate(
         self, prompts: Sequence[Prompt], unwanted: threading.Event
     ) -> list[str | MemberError]:
-        """Return what the model says to each prompt, or why there is nothing."""
+        """Return the model's answer to each prompt, or why there is none."""
         try:
             self._loaded = self._loaded or load(self.member)
             if unwanted.is_set():
@@ -93,7 +93,7 @@ class InProcess:
 def load(member: ProcessMember) -> Loaded:
     """Load a model from its folder.
 
-    Raises MemberError if a package is missing, or the folder holds no model that is safe.
+    Raises MemberError if a package is missing, or the folder has no model that is safe to load.
     """
     if not Path(member.path).is_dir():
         raise MemberError(f"there is no folder {member.path}")
@@ -126,7 +126,7 @@ def load(member: ProcessMember) -> Loaded:
 
 
 def quantization(bits: int | None) -> object:
-    """Return how weights are quantised, None where they are not.
+    """Return how to quantise the weights; None to leave them.
 
     4 bits are NormalFloat: Dettmers et al., QLoRA (2023). 8 bits: Dettmers et al., LLM.int8()
     (2022).
@@ -194,11 +194,11 @@ def finished(
             return MemberError("its text was cut off at max_tokens")
         return MemberError(f"no answer within {member.timeout_seconds:g} s", slow=True)
     text = str(tokenizer.decode(tokens, skip_special_tokens=True)).strip()
-    return text or MemberError("said nothing")
+    return text or MemberError("returned no text")
 
 
 def written(tokenizer: Any, prompt: Prompt) -> str:  # noqa: ANN401 - untyped
-    """Return a prompt as the model was trained to read one; as plain text where nothing is said."""
+    """Return a prompt in the model's chat format, or as plain text if it has none."""
     if not tokenizer.chat_template:
         return f"{prompt.system}\n\n{prompt.user}\n\n"
     messages = [

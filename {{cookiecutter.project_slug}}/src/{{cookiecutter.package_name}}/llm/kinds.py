@@ -1,4 +1,4 @@
-"""The jobs that language models do."""
+"""The kinds of jobs that language models do."""
 
 from typing import Annotated, Self
 
@@ -8,14 +8,14 @@ from ..jobs.kinds import Kind
 from ..problem import Key
 
 PROBABILITY = "probability"
-"""The unit of what lies between 0 and 1."""
+"""The unit of numbers between 0 and 1."""
 
 Name = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^\s\d][\w -]*$")]
 Unit = Annotated[str, Field(max_length=20)]
 
 
 class Forecast(BaseModel):
-    """What there is to explain of the answer of POST /predict; the rest of it may stay in."""
+    """The part of the answer of POST /predict to explain; the other fields may be left in."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -27,7 +27,7 @@ class Forecast(BaseModel):
 
     @model_validator(mode="after")
     def check_units(self) -> Self:
-        """Refuse a number without a unit, and a probability that is none."""
+        """Refuse a number without a unit, and a probability outside 0 to 1."""
         for name, value in self.prediction.items():
             if name not in self.units:
                 raise ValueError(f"units has no {name}")
@@ -37,7 +37,7 @@ class Forecast(BaseModel):
 
 
 class Explain(BaseModel):
-    """What to explain."""
+    """A forecast to explain."""
 
     model_config = ConfigDict(
         frozen=True,

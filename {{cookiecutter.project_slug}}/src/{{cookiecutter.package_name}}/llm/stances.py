@@ -1,4 +1,4 @@
-"""What a model expects of an event, and how sure it says it is: the last line of its answer."""
+"""A model's opinion of an event and its stated confidence: the last line of its answer."""
 
 import re
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ ALL = 100.0
 
 @dataclass(frozen=True)
 class Stance:
-    """Whether the event is expected, and how probable that is to be right: as said, no more."""
+    """Whether the event is expected, and the stated probability of being right."""
 
     expected: bool
     confidence: float
 
 
 def parted(text: str) -> tuple[str, Stance | None]:
-    """Return a text without the line, and what the line says; nothing where that cannot be told."""
+    """Return a text without the line, and the stance in that line; None if it is unclear."""
     before, _, last = text.rpartition("\n")
     if not LINE.match(last):
         return text, None

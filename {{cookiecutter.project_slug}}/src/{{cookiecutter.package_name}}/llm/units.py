@@ -1,4 +1,4 @@
-"""Units of measurement, the ways to write them, and the same quantity in another one."""
+"""Units of measurement, their spellings, and conversions."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ PERCENT = "%"
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit: a value of it times `scale`, plus `offset`, is one of its dimension's first unit."""
+    """A unit: a value times `scale`, plus `offset`, is in its dimension's first unit."""
 
     name: str
     dimension: str
@@ -41,17 +41,17 @@ TABLE: Mapping[Unit, str] = {
     Unit("kn", "speed", 1852 / 3600): "kn|knots?",
     Unit("hPa", "pressure"): "hPa|mbar|hectopascals?|millibars?",
 }
-"""Every unit, with the ways to write it: parts of a regular expression.
+"""Every unit, with its spellings as parts of a regular expression.
 
 The factors are those of the SI brochure (9th ed., 2019) and of its tables of other units.
 """
 KNOWN = {unit.name: unit for unit in TABLE}
 DEGREES = "°|degrees?"
-"""Degrees of which scale is not said: taken for those of the forecast."""
+"""Degrees without a scale: taken for those of the forecast."""
 
 
 class Units:
-    """The units that may stand in a text about some quantities."""
+    """The units that may occur in a text about some quantities."""
 
     def __init__(self, used: Iterable[str]) -> None:
         own = [of(name) for name in used]
@@ -67,7 +67,7 @@ class Units:
         ]
 
     def after(self, text: str, place: int) -> tuple[Unit | None, int]:
-        """Return the unit that stands at a place of a text, and where it ends."""
+        """Return the unit at a position of a text, and where it ends."""
         found = [
             (match.end(), number)
             for number, (form, _) in enumerate(self._forms)
@@ -80,5 +80,5 @@ class Units:
 
 
 def of(name: str) -> Unit:
-    """Return the unit of that name; one that is not known is a dimension of its own."""
+    """Return the unit of that name; an unknown one is a dimension of its own."""
     return KNOWN.get(name, Unit(name, f"[{name}]"))

@@ -1,4 +1,4 @@
-"""A forecast in words: what a model is asked, and what is said where none can be believed."""
+"""A forecast in words: the prompt for a model, and the template used without one."""
 
 import datetime as dt
 import re
@@ -16,11 +16,11 @@ its name; call each by the words of its name.
 State no other number, date, range or comparison, and no probability of the opposite: each number \
 you write is checked, and one that is not in the forecast has your text thrown away."""
 THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
-"""What some models say before they answer."""
+"""Phrases with which some models start their answer."""
 
 
 def prompt(forecast: Forecast, event: str | None = None) -> Prompt:
-    """Return what a model is asked: of an event too, whether it expects it."""
+    """Return the prompt, which also asks for a stance if there is an event."""
     lines = [
         f"- {label(name)}: {figure(value, forecast.units[name])}"
         for name, value in forecast.prediction.items()
@@ -30,7 +30,7 @@ def prompt(forecast: Forecast, event: str | None = None) -> Prompt:
 
 
 def template(forecast: Forecast) -> str:
-    """Return the forecast in words without any model."""
+    """Return the forecast in words, without any model."""
     parts = [
         f"{label(name)} {figure(value, forecast.units[name])}"
         for name, value in forecast.prediction.items()
@@ -39,7 +39,7 @@ def template(forecast: Forecast) -> str:
 
 
 def day(forecast: Forecast) -> str:
-    """Return what is forecast: a date with its weekday, or a key as it is."""
+    """Return the forecast period: a date with its weekday, or any other key as it is."""
     key: object = forecast.target_key
     if not isinstance(key, dt.date):
         return str(key)
@@ -47,9 +47,9 @@ def day(forecast: Forecast) -> str:
 
 
 def figure(value: float, unit: str) -> str:
-    """Return a number with its unit, as precise as a reader has a use for.
+    """Return a number with its unit, as precise as is useful.
 
-    A probability is in percent, and has a decimal where it is nearly sure or nearly impossible.
+    A probability is in percent, with a decimal if it is nearly certain or nearly impossible.
     """
     if unit == PROBABILITY:
         percent = 100 * value
@@ -59,6 +59,6 @@ def figure(value: float, unit: str) -> str:
 
 
 def tidied(text: str) -> str:
-    """Return the lines of an answer, without what the model thought aloud."""
+    """Return the lines of an answer, without the model's reasoning."""
     lines = (" ".join(line.split()) for line in THOUGHTS.sub("\n", text).splitlines())
     return "\n".join(line for line in lines if line)

@@ -1,12 +1,12 @@
 """Quantile regression by gradient boosting, one model for all steps.
 
-Direct forecasts: the step is an input, so that no forecast is made from another one, and the
-interval of a step is the one that was learned for it. Ben Taieb, Bontempi, Atiya and Sorjamaa,
-A review and comparison of strategies for multi-step ahead time series forecasting, Expert Systems
-with Applications 39 (2012).
+Direct forecasts: the step is an input, so that no forecast depends on another, and the interval of
+each step is learned for that step. Ben Taieb, Bontempi, Atiya and Sorjamaa, A review and comparison
+of strategies for multi-step ahead time series forecasting, Expert Systems with Applications 39
+(2012).
 
-GradientBoostingRegressor, and not the faster HistGradientBoostingRegressor, because skl2onnx 1.20
-does not convert the latter beside onnx 1.23; it also gives the same trees for any number of cores.
+GradientBoostingRegressor instead of the faster HistGradientBoostingRegressor, because skl2onnx 1.20
+cannot convert the latter with onnx 1.23; it also gives the same trees on any number of cores.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,24 +22,24 @@ from . import features
 from .series import QUANTILES, Floats, Series, ordered
 
 INPUTS = (*features.FEATURES, "step", "target_season_sin", "target_season_cos")
-"""What a model takes: the features of the origin, and how far ahead, in which season."""
+"""The inputs of a model: the features of the origin, the step, and the season of the target."""
 
 PACKAGES = ("scikit-learn", "skl2onnx", "onnx")
 
 FEWEST = 30
-"""Origins with a known outcome below which no model is fitted."""
+"""Origins with a known outcome that a model needs at least."""
 
 
 def fit(known: Series, horizon: int, seed: int) -> dict[str, Estimator]:
-    """Return an estimator for each quantile, fitted to all steps of all origins that are known.
+    """Return an estimator for each quantile, fitted to all steps of all known origins.
 
     Raises AppError if there are too few.
     """
     origins, steps = pairs(known, horizon)
     if len(set(origins)) < FEWEST:
         raise AppError(
-            f"{len(set(origins))} {known.work.length.word}s to fit to, and {FEWEST} are needed:"
-            " fetch more, or go back less (--folds, --fold-size, --backfill)"
+            f"{len(set(origins))} {known.work.length.word}s to fit to; {FEWEST} are needed:"
+            " fetch more, or reduce --folds, --fold-size or --backfill"
         )
     asked, truths = inputs(known, origins, steps), known.values[np.add(origins, steps)]
     fitted = {name: estimator(level, seed) for name, level in QUANTILES.items()}
@@ -49,7 +49,7 @@ def fit(known: Series, horizon: int, seed: int) -> dict[str, Estimator]:
 
 
 def pairs(known: Series, horizon: int) -> tuple[list[int], list[int]]:
-    """Return all origins and steps whose outcome is known."""
+    """Return all pairs of an origin and a step whose outcome is known."""
     found = [
         (origin, step)
         for origin in known.origins()
@@ -60,9 +60,9 @@ def pairs(known: Series, horizon: int) -> tuple[list[int], list[int]]:
 
 
 def estimator(level: float, seed: int) -> Estimator:
-    """Return an unfitted estimator of a quantile: small trees, each on a few of the pairs.
+    """Return an unfitted estimator of a quantile: small trees, each on a fraction of the pairs.
 
-    The pairs of one origin are much alike, so that few of them are enough.
+    The pairs of one origin are so similar that a fraction is enough.
     """
     from sklearn.ensemble import GradientBoostingRegressor  # noqa: PLC0415 - it takes a second
 
@@ -81,7 +81,7 @@ def estimator(level: float, seed: int) -> Estimator:
 
 
 def inputs(series: Series, origins: Sequence[int], steps: Sequence[int]) -> NDArray[np.float32]:
-    """Return what a model takes [n, INPUTS], for pairs of an origin and a step."""
+    """Return the inputs of a model [n, INPUTS] for pairs of an origin and a step."""
     targets = np.add(origins, steps)
     seasons = np.array([features.season(series.date(one)) for one in range(max(targets) + 1)])
     columns = [series.features[list(origins)], np.array(steps)[:, np.newaxis], seasons[targets]]
@@ -91,32 +91,32 @@ def inputs(series: Series, origins: Sequence[int], steps: Sequence[int]) -> NDAr
 def values(
     estimators: Mapping[str, Estimator], series: Series, origins: Sequence[int], horizon: int
 ) -> Floats:
-    """Return forecasts [origins, steps, quantiles] of fitted estimators."""
+    """Return the forecasts [origins, steps, quantiles] of fitted estimators."""
     asked = inputs(series, *grid(origins, horizon))
     return shaped(series, {name: one.predict(asked) for name, one in estimators.items()}, horizon)
 
 
 def export(estimators: Mapping[str, Estimator], horizon: int) -> bytes:
     """Return the estimators as one ONNX graph with an output for each quantile."""
-    del horizon  # the graph takes any step, and is asked for no other than it was fitted to
+    del horizon  # the graph takes any step, and is only used for those it was fitted to
     from ..shared.export import export as to_graph  # noqa: PLC0415 - only here is anything converted
 
     return to_graph(estimators, len(INPUTS))
 
 
 def run(content: bytes, series: Series, origins: Sequence[int], horizon: int) -> Floats:
-    """Return forecasts [origins, steps, quantiles] of an exported model."""
+    """Return the forecasts [origins, steps, quantiles] of an exported model."""
     asked = inputs(series, *grid(origins, horizon))
     return shaped(series, onnx(content, list(QUANTILES))(asked), horizon)
 
 
 def grid(origins: Sequence[int], horizon: int) -> tuple[list[int], list[int]]:
-    """Return each origin with each step."""
+    """Return every pair of an origin and a step."""
     steps = range(1, horizon + 1)
     return [origin for origin in origins for _ in steps], [step for _ in origins for step in steps]
 
 
 def shaped(series: Series, found: Mapping[str, AnyFloats], horizon: int) -> Floats:
-    """Return quantiles' forecasts [origins x steps] as [origins, steps, quantiles], in order."""
+    """Reshape forecasts by quantile [origins x steps] to [origins, steps, quantiles], sorted."""
     table: NDArray[np.floating] = np.stack([found[name] for name in QUANTILES], axis=-1)
     return ordered(series, table.reshape(-1, horizon, len(QUANTILES)))

@@ -14,7 +14,7 @@ def main() -> None:
 
 
 def usage() -> str:
-    """Return how to call this, with all stages in their order."""
+    """Return the usage, with all stages in their order."""
     width = max(len(stage.name) for stage in STAGES)
     lines = [f"  {stage.name.ljust(width)}  {stage.about}" for stage in STAGES]
     package = __name__.rsplit(".", 1)[0]

@@ -1,4 +1,4 @@
-"""Make the decision of now, and keep it."""
+"""Make the current decision, and save it."""
 
 import argparse
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from .work import Work
 from .writing import json_line, read_json, read_table, replace, replace_json, replace_table
 
 NAMES = ("step", "date", *QUANTILES, "probability")
-"""The columns of forecast_path.csv; the probability is that of the event, by the forecasters."""
+"""The columns of forecast_path.csv; the probability of the event is that of the forecasters."""
 
 OPINION_BYTES = 2_000_000
 
@@ -25,9 +25,9 @@ QUESTION = "question.json"
 
 
 def live(work: Work, asked: argparse.Namespace) -> list[str]:
-    """Decide, write decision, path and question, and add the decision to those before.
+    """Decide, write the decision, path and question, and append to the earlier decisions.
 
-    A decision that was kept already is not added again, so that the same run twice is one decision.
+    An identical decision is not appended, so that a repeated run counts once.
 
     Raises AppError.
     """
@@ -49,9 +49,9 @@ def live(work: Work, asked: argparse.Namespace) -> list[str]:
 
 
 def question(work: Work, made: Consensus) -> dict[str, Any]:
-    """Return what to ask of who may have an opinion: the forecast, and the event it is about.
+    """Return the question for other opinions: the forecast, and the event it is about.
 
-    It is what the job `explain` takes, where there is a worker for it.
+    It is the payload of the job `explain`, which a worker can answer.
     """
     decision, place = made.decision, made.decision.step - 1
     middle = float(made.quantiles[place][list(QUANTILES).index("q50")])
@@ -70,7 +70,7 @@ def question(work: Work, made: Consensus) -> dict[str, Any]:
 
 
 def forecasts(work: Work) -> Forecasts:
-    """Return what was predicted, and how good who predicted it was; raises AppError."""
+    """Return the predictions, and the losses of their forecasters; raises AppError."""
     file, judged = work.path("artifacts/predictions.csv"), work.path("artifacts/evaluation.json")
     table, report = read_table(file, "predict"), read_json(judged, "evaluate")
     try:
@@ -99,22 +99,22 @@ def path(table: Sequence[dict[str, str]], forecaster: str) -> Floats:
 
 
 class Result(BaseModel):
-    """What came of a job that asked several."""
+    """The result of a job that asked for several opinions."""
 
     opinions: list[Opinion] | None = None
 
 
 class Job(BaseModel):
-    """A job as `GET /jobs/{id}` has it."""
+    """A job, as returned by `GET /jobs/{id}`."""
 
     state: str
     result: Result | None = None
 
 
 def opinions(file: Path) -> list[Opinion]:
-    """Return the opinions in a file: one by itself, or those of a job that has ended.
+    """Return the opinions in a file: a single one, or those of a job that has ended.
 
-    Raises AppError, naming what is wrong with it.
+    Raises AppError, naming what is wrong with the file.
     """
     try:
         with file.open("rb") as opened:
@@ -150,7 +150,7 @@ def is_job(content: bytes) -> bool:
 
 
 def past(file: Path) -> list[Decision]:
-    """Return the decisions that were kept, in their order; raises AppError."""
+    """Return the saved decisions in their order; raises AppError."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

@@ -1,14 +1,14 @@
-"""One decision of many forecasts and opinions: whether to warn, of which period, and why.
+"""Combine forecasts and opinions into one decision: whether to warn, of which period, and why.
 
-Forecasters count by how good they were: by the inverse square of their pinball loss, as Bates and
-Granger, The Combination of Forecasts, Operational Research Quarterly 20 (1969), have the inverse of
-the squared error. Their quantiles are averaged (Lichtendahl, Grushka-Cockayne and Winkler, Is It
-Better to Average Probabilities or Quantiles?, Management Science 59, 2013), and so are their
-probabilities of the event (the linear opinion pool: Stone, The Opinion Pool, Annals of Mathematical
-Statistics 32, 1961), to which opinions are added.
+Forecasters are weighted by their past performance: by the inverse square of their pinball loss, as
+Bates and Granger, The Combination of Forecasts, Operational Research Quarterly 20 (1969), have the
+inverse of the squared error. Their quantiles are averaged (Lichtendahl, Grushka-Cockayne and
+Winkler, Is It Better to Average Probabilities or Quantiles?, Management Science 59, 2013), and so
+are their probabilities of the event (the linear opinion pool: Stone, The Opinion Pool, Annals of
+Mathematical Statistics 32, 1961), together with the opinions.
 
-The period is chosen before anybody looks at the probabilities. To decide about the most probable of
-a path picks the largest mistakes: on the newest year of precipitation, 73 decisions of a day then
+The period is chosen before the probabilities are known. Choosing the most probable one of a path
+would select the largest errors: on the newest year of precipitation, 73 decisions on one day then
 cost 24 instead of 14.
 """
 
@@ -29,14 +29,14 @@ from .work import Work
 from .writing import json_line, rounded
 
 CERTAIN = 0.99
-"""No probability is above it, nor below 1 minus it: three quantiles tell nothing beyond."""
+"""Upper bound of a probability (1 minus it is the lower one): three quantiles tell no more."""
 
 REACH = NormalDist().inv_cdf(0.9)
-"""Standard deviations from the median to the ends of the 80 % interval of a normal distribution."""
+"""Standard deviations from the median to either end of a normal distribution's 80 % interval."""
 
 
 class Opinion(BaseModel):
-    """What somebody who has seen the forecasts thinks, such as a language model."""
+    """The opinion of someone who has seen the forecasts, such as a language model."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -52,7 +52,7 @@ class Opinion(BaseModel):
 
 @dataclass(frozen=True)
 class Member:
-    """Who had a say in a decision: how much it counted, and how probable it held the event."""
+    """A contributor to a decision: its weight, and its probability of the event."""
 
     member: str
     kind: Literal["forecaster", "opinion"]
@@ -64,7 +64,7 @@ class Member:
 class Decision(BaseModel):
     """Whether to warn of an event in the period that begins at a date.
 
-    `confidence` is how probable it is, as stated, that the decision is right.
+    `confidence` is the probability, as stated, that the decision is right.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,9 +95,9 @@ class Decision(BaseModel):
 
 @dataclass(frozen=True)
 class Consensus:
-    """A decision, and the path that it was made from: quantiles [steps, quantiles].
+    """A decision, and the path it is based on: quantiles [steps, quantiles].
 
-    `probabilities` [steps] are the forecasters' alone.
+    `probabilities` [steps] are those of the forecasters only.
     """
 
     decision: Decision
@@ -121,7 +121,7 @@ def decide(
 ) -> Consensus:
     """Return the decision about one step of the path.
 
-    To warn is right from that probability on at which it costs less than not to warn.
+    A warning pays off from the probability at which it costs less than no warning.
 
     Raises AppError if the path has fewer steps.
     """
@@ -154,8 +154,8 @@ def shares(losses: Mapping[str, float]) -> dict[str, float]:
 def beyond(path: Floats, work: Work) -> Floats:
     """Return the probability [steps] that a value is on or beyond the threshold.
 
-    Each half of a forecast is half of a normal distribution through the median and an end of the
-    interval. Where that half has no width, the threshold is on one side of it for certain.
+    Each half of a forecast is half of a normal distribution through the median and one end of the
+    interval. If that half has no width, the threshold is on one side of it with certainty.
     """
     threshold = work.rule.threshold[work.interval]
     above = np.array([1 - below(threshold, *step) for step in path.tolist()])
@@ -173,7 +173,7 @@ def below(threshold: float, low: float, middle: float, high: float) -> float:
 
 
 def conclude(work: Work, forecasts: Forecasts, step: int, members: Sequence[Member]) -> Decision:
-    """Return the decision about a step that the members come to together."""
+    """Return the joint decision of the members about a step."""
     rule = work.rule
     probability = math.fsum(member.weight * member.probability for member in members)
     warn = probability >= rule.warn_from
@@ -202,7 +202,7 @@ def conclude(work: Work, forecasts: Forecasts, step: int, members: Sequence[Memb
 
 
 def reasons(work: Work, date: str, probability: float, members: Sequence[Member]) -> list[str]:
-    """Return why: what is asked, what is said, where the limit is, and who sees it otherwise."""
+    """Return the reasons: the event, its probability, the limit, each member, and who disagrees."""
     rule = work.rule
     threshold = f"{rule.threshold[work.interval]:g} {rule.unit} or {rule.side}"
     warn = probability >= rule.warn_from
@@ -227,7 +227,7 @@ def reasons(work: Work, date: str, probability: float, members: Sequence[Member]
 
 
 def forecasts_of(series: Series, origin: int, paths: Mapping[str, Floats]) -> dict[str, Any]:
-    """Return the origin, dates and paths of forecasts from a series' origin."""
+    """Return the origin, dates and paths of forecasts from an origin of a series."""
     horizon = len(next(iter(paths.values())))
     dates = [str(series.date(origin + step)) for step in range(1, horizon + 1)]
     return {"origin": str(series.date(origin)), "dates": dates, "paths": paths}

@@ -1,4 +1,4 @@
-"""A file on its way from an HTTP server: tried again, and resumed where that is safe."""
+"""A download from an HTTP server, with retries, resumed where that is safe."""
 
 import json
 import time
@@ -20,20 +20,20 @@ PIECE = 65_536
 REDIRECTS = 5
 
 WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
-"""Answers that may be others in a moment."""
+"""Statuses that may be temporary."""
 
 OK, PARTIAL, UNSATISFIABLE = 200, 206, 416
 
 BACKOFF = 0.5
-"""The second try comes at once, the third after twice these seconds, each further wait is twice as
-long as the previous one, and none is longer than LONGEST_BACKOFF."""
+"""The second attempt is immediate, the third waits twice these seconds, and each later one twice as
+long as the one before, up to LONGEST_BACKOFF."""
 
 LONGEST_BACKOFF = 30.0
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is put up with: tries, seconds for all of it and for the next bytes, bytes."""
+    """Limits: attempts, seconds in total and without any new bytes, and bytes."""
 
     tries: int
     seconds: float
@@ -42,7 +42,7 @@ class Limits:
 
 
 class BrokenError(Exception):
-    """A transfer that did not come to its end and may be tried again."""
+    """A transfer that did not finish and may be retried."""
 
     def __init__(self, reason: str, response: BaseHTTPResponse | None = None) -> None:
         super().__init__(reason)
@@ -51,7 +51,7 @@ class BrokenError(Exception):
 
 @dataclass(frozen=True)
 class Download:
-    """What has arrived of a file, and beside it which version of which source that is."""
+    """The part of a file that has arrived; beside it, which version of which source it is from."""
 
     file: Path
     facts: Path
@@ -62,14 +62,14 @@ class Download:
 
     @property
     def size(self) -> int:
-        """Return how many bytes there are."""
+        """Return the number of bytes so far."""
         try:
             return self.file.stat().st_size
         except OSError:
             return 0
 
     def version(self, url: str) -> str:
-        """Return the validator of what there is of a source; nothing where it cannot go on."""
+        """Return the validator of what has arrived from a source; empty if it cannot be resumed."""
         try:
             facts = json.loads(self.facts.read_text(encoding="utf-8"))
             return str(facts["validator"]) if facts["url"] == url and self.size else ""
@@ -77,12 +77,12 @@ class Download:
             return ""
 
     def begin(self, url: str, validator: str) -> None:
-        """Note which version of which source comes now, and have nothing of it yet."""
+        """Start over, and note the source and its version."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.forget()
         self.file.touch()
         text = json.dumps({"url": url, "validator": validator}, sort_keys=True)
-        self.facts.touch(mode=0o600)  # a URL may hold what opens the source
+        self.facts.touch(mode=0o600)  # a URL may contain a password
         self.facts.write_text(text, encoding="utf-8")
 
     def forget(self) -> None:
@@ -91,9 +91,9 @@ class Download:
 
 
 def fetch_url(part: Download, url: str, limits: Limits, until: float) -> tuple[str, bool]:
-    """Get all of a source into a download, before the monotonic time `until`.
+    """Download a source completely, before the monotonic time `until`.
 
-    Return how the source is named in messages, and whether the content is of several transfers.
+    Return its name for messages, and whether the content comes from several transfers.
 
     Raises AppError.
     """
@@ -118,7 +118,7 @@ def fetch_url(part: Download, url: str, limits: Limits, until: float) -> tuple[s
 
 
 def checked(url: str) -> Url:
-    """Return the parts of a URL; raises AppError for what is none, or not http(s)."""
+    """Return the parts of a URL; raises AppError if it is not a valid http(s) URL."""
     try:
         place = parse_url(url)
     except LocationParseError:
@@ -129,7 +129,7 @@ def checked(url: str) -> Url:
 
 
 def connections(place: Url, limits: Limits) -> PoolManager:
-    """Return what connects to a server, by the proxy that the environment names for it."""
+    """Return a connection pool for a server, using the proxy of the environment if there is one."""
     timeout = Timeout(connect=limits.wait_seconds, read=limits.wait_seconds)
     proxy = getproxies().get(place.scheme or "")
     if proxy and not proxy_bypass(place.host or ""):
@@ -138,9 +138,9 @@ def connections(place: Url, limits: Limits) -> PoolManager:
 
 
 def wait(retry: Retry, error: BrokenError, origin: str, until: float) -> Retry:
-    """Wait before the next try, as long as the server asked for; return what is left of tries.
+    """Wait before the next attempt, as long as the server asks; return the attempts left.
 
-    Raises AppError if no try or no time is left.
+    Raises AppError if no attempt or no time is left.
     """
     try:
         retry = retry.increment("GET", origin, error=None, response=error.response)
@@ -159,7 +159,7 @@ def wait(retry: Retry, error: BrokenError, origin: str, until: float) -> Retry:
 
 
 def transfer(pool: PoolManager, part: Download, place: Url, limits: Limits, until: float) -> None:
-    """Get a source, or the rest of it, in one request; raises BrokenError, AppError."""
+    """Request a source, or the rest of it, once; raises BrokenError, AppError."""
     url = place.url
     headers: dict[str, str] = {"Accept-Encoding": "identity"}
     if place.auth:
@@ -185,18 +185,18 @@ def transfer(pool: PoolManager, part: Download, place: Url, limits: Limits, unti
 
 
 def reason_of(error: HTTPError) -> str:
-    """Say in a few words what went wrong on the way, without the URL."""
+    """Describe a failed transfer in a few words, without the URL."""
     cause = error.reason if isinstance(error, MaxRetryError) else error
     told = str(cause).rsplit(": ", 1)[-1]
     return f"{type(cause).__name__}: {told[:200]}"
 
 
 def begin(part: Download, url: str, response: BaseHTTPResponse, asked: int | None) -> int | None:
-    """Have a download ready for an answer; return how many bytes it will have, if that is said.
+    """Prepare the download for a response; return its total size, if known.
 
-    `asked` is the byte that the rest was asked from, None where everything was asked for.
+    `asked` is the first byte requested, or None if the request was for everything.
 
-    Raises BrokenError for what may be tried again, AppError for what may not.
+    Raises BrokenError if a retry may help, AppError otherwise.
     """
     if response.status == UNSATISFIABLE and asked is not None:
         part.forget()
@@ -212,7 +212,7 @@ def begin(part: Download, url: str, response: BaseHTTPResponse, asked: int | Non
 
 
 def rest(part: Download, url: str, headers: Mapping[str, str], asked: int) -> int | None:
-    """Return the size of the whole from the headers of its rest; raises BrokenError."""
+    """Return the total size from the headers of a partial response; raises BrokenError."""
     unit, _, told = headers.get("Content-Range", "").partition(" ")
     span, _, size = told.partition("/")
     told_again = validator_of(headers)
@@ -224,14 +224,14 @@ def rest(part: Download, url: str, headers: Mapping[str, str], asked: int) -> in
 
 
 def number(text: str) -> int | None:
-    """Read a number of bytes, None where none is said."""
+    """Parse a number of bytes; return None if there is none."""
     return int(text) if text.isdecimal() else None
 
 
 def validator_of(headers: Mapping[str, str]) -> str:
-    """Return what tells this version of the source from others; nothing if that is not certain.
+    """Return a validator that identifies this version of the source; empty if none is certain.
 
-    A weak entity tag stands for content that is alike, and not for the same bytes.
+    A weak entity tag does not guarantee identical bytes.
     """
     tag: str = headers.get("ETag", "")
     if tag.startswith('"'):
@@ -242,7 +242,7 @@ def validator_of(headers: Mapping[str, str]) -> str:
 def receive(
     part: Download, response: BaseHTTPResponse, whole: int | None, limits: Limits, until: float
 ) -> None:
-    """Append what arrives, until it is all there; raises BrokenError, and AppError at a limit."""
+    """Append bytes until the file is complete; raises BrokenError, and AppError at a limit."""
     if whole is not None and whole > limits.size:
         refuse_size(part, limits)
     with part.file.open("ab") as opened:
@@ -263,7 +263,7 @@ def receive(
 
 
 def refuse_size(part: Download, limits: Limits) -> None:
-    """Remove what is too much and say so."""
+    """Remove a file that is too large, and say so."""
     with suppress(OSError):
         part.forget()
     most = limits.size / 1_000_000
@@ -271,7 +271,7 @@ def refuse_size(part: Download, limits: Limits) -> None:
 
 
 def next_piece(response: Any) -> bytes:  # noqa: ANN401 - read1 is not in urllib3's base class
-    """Return the bytes that arrive next, none at the end; raises BrokenError."""
+    """Return the next bytes, empty at the end; raises BrokenError."""
     try:
         piece: bytes = response.read1(PIECE)
     except (HTTPError, OSError) as error:

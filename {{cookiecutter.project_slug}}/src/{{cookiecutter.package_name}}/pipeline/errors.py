@@ -1,4 +1,4 @@
-"""How good quantile forecasts [..., quantiles] are, against truths [...]."""
+"""The accuracy of quantile forecasts [..., quantiles], given the truths [...]."""
 
 import numpy as np
 
@@ -9,15 +9,15 @@ NAMES = list(QUANTILES)
 
 
 def naive_error(values: Floats) -> float:
-    """Return what one-step naive forecasts of a series were off by on average: its scale.
+    """Return the mean absolute error of one-step naive forecasts of a series: its scale.
 
-    Where a series never changes that is 0, and 1 in its unit stands for it.
+    If a series never changes, the error is 0; the scale is then 1 in its unit.
     """
     return float(np.abs(np.diff(values)).mean()) or 1.0
 
 
 def absolute_scaled(forecasts: Floats, truths: Floats, scale: float) -> Floats:
-    """Return the absolute errors of the medians, scaled; their mean is MASE.
+    """Return the scaled absolute errors of the medians; their mean is MASE.
 
     Hyndman and Koehler, Another look at measures of forecast accuracy, International Journal of
     Forecasting 22 (2006); `scale` is the in-sample error of the one-step naive forecast.
@@ -27,7 +27,7 @@ def absolute_scaled(forecasts: Floats, truths: Floats, scale: float) -> Floats:
 
 
 def pinball(forecasts: Floats, truths: Floats) -> Floats:
-    """Return the pinball loss, its mean over the quantiles, in the unit of the series.
+    """Return the pinball loss, averaged over the quantiles, in the unit of the series.
 
     Koenker and Bassett, Regression Quantiles, Econometrica 46 (1978).
     """
@@ -37,13 +37,13 @@ def pinball(forecasts: Floats, truths: Floats) -> Floats:
 
 
 def covered(forecasts: Floats, truths: Floats) -> Floats:
-    """Return 1 where the truth is within the 80 % interval, its ends included, else 0."""
+    """Return 1 where the truth is within the 80 % interval or on its ends, else 0."""
     inside = (forecasts[..., 0] <= truths) & (truths <= forecasts[..., -1])
     return inside.astype(np.float64)
 
 
 def measures(forecasts: Floats, truths: Floats, scale: float) -> dict[str, Floats]:
-    """Return every measure of each forecast, by name; what is reported is their means."""
+    """Return every measure of each forecast, by name; reports contain their means."""
     return {
         "mase": absolute_scaled(forecasts, truths, scale),
         "pinball": pinball(forecasts, truths),

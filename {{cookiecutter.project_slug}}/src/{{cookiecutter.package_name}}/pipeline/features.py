@@ -1,6 +1,6 @@
-"""What a forecast is made from: at each period, numbers of that period and those before it.
+"""The features of each period, computed from its value and those before it.
 
-No feature looks ahead: the features of a period are the same whatever comes after it.
+No feature looks ahead: those of a period are the same whatever follows it.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from .work import Work
 from .writing import read_table, replace_table
 
 Values = Sequence[float]
-"""The values up to a period, the newest last."""
+"""The values up to a period, newest last."""
 
 FEATURES: Mapping[str, Callable[[Values], float]] = {
     "lag_0": lambda values: values[-1],
@@ -30,24 +30,24 @@ FEATURES: Mapping[str, Callable[[Values], float]] = {
     "lowest_7": lambda values: min(values[-7:]),
     "highest_7": lambda values: max(values[-7:]),
 }
-"""Name of each feature of the past, and how it is read from the newest PAST values."""
+"""Each feature of the past by name, computed from the newest PAST values."""
 
 PAST = 28
-"""Values that the features of one period look at."""
+"""Values that the features of one period depend on."""
 
 SEASON = ("season_sin", "season_cos")
 
 FEWEST = 2 * PAST
-"""Periods below which there is next to nothing to fit to."""
+"""Periods below which there is hardly anything to fit to."""
 
 NAMES = ("date", "value", *FEATURES, *SEASON)
 """The columns of features.csv."""
 
 
 def process(work: Work, asked: argparse.Namespace) -> list[str]:
-    """Check the rows, make the series and its features, and write them.
+    """Validate the rows, compute the series and its features, and write them.
 
-    Raises RefusedFileError if a row is not valid, AppError for a gap and for too few rows.
+    Raises RefusedFileError for an invalid row, AppError for a gap or too few rows.
     """
     source, file = work.path("data/fetched.csv"), work.path("data/features.csv")
     if not source.is_file():
@@ -57,14 +57,14 @@ def process(work: Work, asked: argparse.Namespace) -> list[str]:
         points = weekly(points, work.rule.week)
     if len(points) < FEWEST:
         word = f"{work.length.word}s"
-        raise AppError(f"{source} has {len(points)} whole {word}, and {FEWEST} are needed")
+        raise AppError(f"{source} has {len(points)} full {word}; {FEWEST} are needed")
     changed = replace_table(file, NAMES, table(points))
     span = f"{len(points)} {work.length.word}s, {points[0].date} to {points[-1].date}"
-    return [f"{file}: {span}{'' if changed else ', as it was'}"]
+    return [f"{file}: {span}{'' if changed else ', unchanged'}"]
 
 
 def table(points: Sequence[Point]) -> list[list[object]]:
-    """Return the rows of features.csv; features of the first periods, without a past, are None."""
+    """Return the rows of features.csv; the first periods have no past, and so None as features."""
     values = [point.value for point in points]
     return [
         [
@@ -78,14 +78,14 @@ def table(points: Sequence[Point]) -> list[list[object]]:
 
 
 def past(values: Values) -> list[float | None]:
-    """Return the features of a period from its value and those before it, the newest last."""
+    """Return the features of a period from its value and those before it, newest last."""
     if len(values) < PAST:
         return [None] * len(FEATURES)
     return [feature(values) for feature in FEATURES.values()]
 
 
 def season(date: dt.date) -> tuple[float, float]:
-    """Return the place of a date in its year, as sine and cosine of an angle."""
+    """Return the position of a date in its year, as the sine and cosine of an angle."""
     angle = 2 * math.pi * date.timetuple().tm_yday / 365.25
     return math.sin(angle), math.cos(angle)
 

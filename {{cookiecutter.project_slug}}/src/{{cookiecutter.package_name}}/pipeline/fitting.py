@@ -1,4 +1,4 @@
-"""Fit a model to all that is known, and write it as a file that runs nothing when it is loaded."""
+"""Fit a model to all known data, and save it in a format that executes nothing when loaded."""
 
 import argparse
 import hashlib
@@ -19,20 +19,20 @@ from .writing import read_json, replace, replace_json
 MODEL, FACTS = "artifacts/model.onnx", "artifacts/model.json"
 
 HELD_OUT = 0.2
-"""Share of the periods, the newest, that a model which was not fitted to them is judged by."""
+"""Share of the periods, the newest, that are held out to evaluate a model."""
 
 TOLERANCE = 1e-3
-"""How far the exported model (float32) may be from what was fitted, as a share."""
+"""Largest accepted relative difference between the exported model (float32) and the fitted one."""
 
 COMPARED = 50
-"""The newest origins, on which that is looked at."""
+"""The newest origins, on which they are compared."""
 
 
 def train(work: Work, asked: argparse.Namespace) -> list[str]:
     """Fit the model, compare its export with it, and write both files; raises AppError.
 
-    What is told of its worth is that of the same model on the newest share of the periods, fitted
-    to those before them; then it is fitted to all.
+    The accuracy in the report is that of the same kind of model on held-out periods, the newest,
+    fitted to those before them. The saved model is fitted to all.
     """
     series = load(work)
     judged = held_out(series, asked.model, asked.horizon, asked.seed)
@@ -56,7 +56,7 @@ def train(work: Work, asked: argparse.Namespace) -> list[str]:
     }
     replace(work.path(MODEL), content)
     replace_json(work.path(FACTS), facts)
-    judgement = f"on the newest {len(judged.origins)} origins, fitted to what was before:"
+    judgement = f"on the newest {len(judged.origins)} origins, fitted to the data before:"
     return [
         f"{work.path(MODEL)}, {len(content)} bytes",
         judgement,
@@ -65,15 +65,15 @@ def train(work: Work, asked: argparse.Namespace) -> list[str]:
 
 
 def held_out(series: Series, model: str, horizon: int, seed: int) -> Fold:
-    """Return how a model and the baselines do on the newest origins; raises AppError."""
+    """Evaluate a model and the baselines on the newest origins; raises AppError."""
     size = max(1, round(len(series) * HELD_OUT) - horizon)
     return fold(series, rolling(len(series), 1, size, horizon)[0], model, horizon, seed)
 
 
 def kept(model: str, series: Series, horizon: int, seed: int) -> bytes:
-    """Return a model that was fitted to a whole series, as a file.
+    """Return a model fitted to a whole series, as a file.
 
-    Raises AppError if the file forecasts anything else than the model.
+    Raises AppError if the file's forecasts differ from the model's.
     """
     kind = MODELS[model]
     fitted = kind.fit(series, horizon, seed)
@@ -90,17 +90,17 @@ def kept(model: str, series: Series, horizon: int, seed: int) -> bytes:
 def forecasts(
     model: str, content: bytes, series: Series, origins: Sequence[int], horizon: int
 ) -> Floats:
-    """Return what a model's file forecasts [origins, steps, quantiles]; raises FormatError."""
+    """Return the forecasts [origins, steps, quantiles] of a model's file; raises FormatError."""
     try:
         return MODELS[model].run(content, series, origins, horizon)
-    except Exception as error:  # what is read may be anything, and so may be what comes of that
+    except Exception as error:  # the file may contain anything, and so raise anything
         raise FormatError(f"this is not a model of this pipeline: {error}") from error
 
 
 def read(work: Work, horizon: int) -> tuple[dict[str, Any], bytes]:
-    """Return what is told of a series' model, and the model.
+    """Return the facts about a series' model, and the model.
 
-    Raises AppError if there is none, it is another one, or it forecasts fewer steps.
+    Raises AppError if there is none, it is a different one, or it forecasts fewer steps.
     """
     file, again = work.path(MODEL), "run the stage train again"
     facts = read_json(work.path(FACTS), "train")

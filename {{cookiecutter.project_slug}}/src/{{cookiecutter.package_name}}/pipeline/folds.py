@@ -1,9 +1,8 @@
-"""Judge forecasters as they would have done over time.
+"""Evaluate forecasters as they would have performed over time.
 
 Rolling-origin evaluation: for each fold, oldest first, every forecaster is fitted to what was known
-when the fold began, and forecasts from each of its origins, from which it sees what is known then.
-Tashman, Out-of-sample tests of forecasting accuracy, International Journal of Forecasting 16
-(2000).
+at the start of the fold, and forecasts from each of its origins with what was known then. Tashman,
+Out-of-sample tests of forecasting accuracy, International Journal of Forecasting 16 (2000).
 """
 
 import argparse
@@ -22,18 +21,18 @@ from .work import Work
 from .writing import replace_json, replace_table
 
 LARGEST = 60
-"""Origins of a fold unless a number is asked for."""
+"""Most origins in a fold, by default."""
 
 JUDGED = 0.4
-"""Share of the periods, the newest, that folds take together unless a number is asked for."""
+"""Share of the periods, the newest, that all folds take together by default."""
 
 NAMES = ("fold", "forecaster", "origin", "step", "date", *QUANTILES, "value")
-"""The columns of folds.csv: a row for each step that each forecaster forecast from each origin."""
+"""The columns of folds.csv: one row per forecaster, origin and step."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Forecasts [origins, steps, quantiles] by forecaster from origins, and what came.
+    """Forecasts [origins, steps, quantiles] by forecaster, and the actual values.
 
     `truths` is [origins, steps]; `scale` the error of the one-step naive forecast before.
     """
@@ -50,7 +49,7 @@ class Fold:
 
 
 def evaluate(work: Work, asked: argparse.Namespace) -> list[str]:
-    """Judge the forecasters and write what came of it; raises AppError."""
+    """Evaluate the forecasters and write the results; raises AppError."""
     series = load(work)
     size = asked.fold_size or default_size(len(series), asked.folds, asked.horizon)
     found = [
@@ -76,7 +75,7 @@ def default_size(periods: int, folds: int, horizon: int) -> int:
 def rolling(periods: int, folds: int, size: int, horizon: int) -> list[range]:
     """Return the origins of each fold: the newest whose whole path is known, oldest fold first.
 
-    Raises AppError if there are not as many.
+    Raises AppError if there are not enough.
     """
     last = periods - horizon
     first = last - folds * size
@@ -89,7 +88,7 @@ def rolling(periods: int, folds: int, size: int, horizon: int) -> list[range]:
 
 
 def fold(series: Series, origins: range, model: str, horizon: int, seed: int) -> Fold:
-    """Return the forecasts of one fold by forecasters that know what its first origin knows."""
+    """Return the forecasts of one fold by forecasters fitted to what was known at its start."""
     known = series.known(origins[0] + 1)
     targets = np.array(origins)[:, np.newaxis] + np.arange(1, horizon + 1)
     fitted = fit_all(model, known, horizon, seed)
@@ -103,7 +102,7 @@ def fold(series: Series, origins: range, model: str, horizon: int, seed: int) ->
 
 
 def told(number: int, one: Fold) -> dict[str, Any]:
-    """Return what the report says of a fold."""
+    """Return a fold in the form of the report."""
     dates = [str(one.known.date(origin)) for origin in (one.origins[0], one.origins[-1])]
     return {
         "fold": number,
@@ -130,7 +129,7 @@ def means(found: Mapping[str, Floats]) -> dict[str, float]:
 
 
 def better(found: Mapping[str, Mapping[str, Any]], model: str) -> dict[str, bool]:
-    """Tell for each measure that less is better of whether the model beats all others."""
+    """Return, for each measure of which less is better, whether the model beats all others."""
     return {
         measure: all(
             found[model][measure] < other[measure] for name, other in found.items() if name != model
@@ -151,7 +150,7 @@ def rows(series: Series, found: Sequence[Fold]) -> Iterator[list[object]]:
 
 
 def lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the measures of each forecaster, a line for each."""
+    """Return the measures of each forecaster, one per line."""
     width = max(map(len, found))
     return [
         f"{name.ljust(width)}  MASE {one['mase']:.3f}  pinball {one['pinball']:.3f}"

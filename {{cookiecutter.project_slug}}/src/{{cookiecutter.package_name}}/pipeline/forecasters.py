@@ -1,7 +1,7 @@
-"""Who forecasts: a model, and the two forecasts without one that it has to beat.
+"""The forecasters: a model, and two baselines that it has to beat.
 
-A forecaster is fitted to a series as it was known at some time, and then forecasts from origins of
-a series that may go on: arrays [origins, steps, quantiles], of which those of one step never cross.
+A forecaster is fitted to the known part of a series, and then forecasts from any origins, also
+later ones: arrays [origins, steps, quantiles], in which the quantiles of a step never cross.
 """
 
 import math
@@ -18,26 +18,26 @@ Forecaster: TypeAlias = Callable[[Series, Sequence[int]], Floats]
 """Forecasts from origins of a series."""
 
 Fitting: TypeAlias = Callable[[Series, int, int], Forecaster]
-"""Makes a forecaster of a known series for a horizon, with a seed."""
+"""Fits a forecaster to a known series, for a horizon and with a seed."""
 
 
 Fitted: TypeAlias = Any
-"""What a kind of model makes of a series, and only that kind can use."""
+"""The result of fitting a kind of model, opaque to all other code."""
 
 
 class Model(Protocol):
-    """A kind of model: how it is fitted, and how what was fitted is written and read."""
+    """A kind of model: how it is fitted, and how the result is written and read."""
 
     @property
     def INPUTS(self) -> Sequence[str]:  # noqa: N802 - modules are of this kind, and name constants
-        """Return what it takes."""
+        """Return the names of its inputs."""
 
     @property
     def PACKAGES(self) -> Sequence[str]:  # noqa: N802 - the same
         """Return the packages that fit it."""
 
     def fit(self, known: Series, horizon: int, seed: int, /) -> Fitted:
-        """Return what was fitted; raises AppError."""
+        """Return the fitted model; raises AppError."""
 
     def values(
         self, fitted: Fitted, series: Series, origins: Sequence[int], horizon: int, /
@@ -50,7 +50,7 @@ class Model(Protocol):
     def run(
         self, content: bytes, series: Series, origins: Sequence[int], horizon: int, /
     ) -> Floats:
-        """Return forecasts of an ONNX model; raises anything if it is none."""
+        """Return the forecasts of an ONNX model; raises any exception if it is none."""
 
 
 MODELS: Mapping[str, Model] = {"gbm": boosting, "tft": temporal}
@@ -60,7 +60,7 @@ MIDDLE = list(QUANTILES).index("q50")
 
 
 def fitting(model: str) -> Fitting:
-    """Return what fits a model."""
+    """Return the function that fits a model."""
     kind = MODELS[model]
 
     def fit(known: Series, horizon: int, seed: int) -> Forecaster:
@@ -71,7 +71,7 @@ def fitting(model: str) -> Fitting:
 
 
 def naive(known: Series, horizon: int, seed: int) -> Forecaster:
-    """Forecast the last value, and around it what its changes were in as many steps."""
+    """Forecast the last value, with the spread of past changes over as many steps."""
     del seed
     spreads = np.array(
         [around(known.values[step:] - known.values[:-step]) for step in range(1, horizon + 1)]
@@ -85,15 +85,15 @@ def naive(known: Series, horizon: int, seed: int) -> Forecaster:
 
 
 def seasonal_naive(known: Series, horizon: int, seed: int) -> Forecaster:
-    """Forecast the value of a year before, and around it what its changes were in a year.
+    """Forecast the value of the previous year, with the spread of past changes over a year.
 
-    Raises AppError if less than a year and a tenth is known.
+    Raises AppError if less than 1.1 years are known.
     """
     del seed
     year = known.work.length.year
     if len(known) < (needed := math.ceil(1.1 * year)):
         raise AppError(
-            f"{len(known)} {known.work.length.word}s are known there, and the seasonal"
+            f"{len(known)} {known.work.length.word}s are known then; the seasonal"
             f" forecast needs {needed}; fetch more, or reduce --folds, --fold-size or --backfill"
         )
     spread = around(known.values[year:] - known.values[:-year])
@@ -108,7 +108,7 @@ def seasonal_naive(known: Series, horizon: int, seed: int) -> Forecaster:
 
 
 def around(changes: Floats) -> Floats:
-    """Return the quantiles of changes, but none in the middle, where the forecast itself stays."""
+    """Return the quantiles of changes, with 0 for the median: the forecast itself."""
     found: Floats = np.quantile(changes, LEVELS)
     found[MIDDLE] = 0.0
     return np.sort(found)

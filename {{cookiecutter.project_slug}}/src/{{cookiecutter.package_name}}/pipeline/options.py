@@ -1,7 +1,7 @@
-"""The options of the stages, and how a command line is read.
+"""The options of the stages, and the parser of the command line.
 
-What is not known is refused with the name that was probably meant. Nothing here ends the process,
-so that stages can be run by a function as well.
+Unknown names are refused with the closest known one. Nothing here ends the process, so that stages
+can also be run by a function.
 """
 
 import argparse
@@ -18,35 +18,35 @@ from .work import ARTIFACTS, DATA, INTERVALS, Work, folder
 SHIPPED = Path("data/seattle-weather.csv")
 SEED = 2026
 HORIZON = 7
-"""Periods that are forecast unless another number is asked for."""
+"""Periods to forecast by default."""
 
 FOLDS = 5
 LONGEST_HORIZON = 60
-"""Beyond two months a forecast from the days before says nothing that the season does not say."""
+"""Beyond two months, a forecast from recent days says nothing that the season does not."""
 
 MODELS = ("gbm", "tft")
 
 
 class UsageError(AppError):
-    """A command line that cannot be followed."""
+    """The command line is invalid."""
 
     exit_code = 2
 
 
 class Asks(Protocol):
-    """What is read here of a stage."""
+    """The attributes of a stage that are read here."""
 
     @property
     def name(self) -> str:
-        """Return what it is called."""
+        """Return its name."""
 
     @property
     def about(self) -> str:
-        """Return what it does, in a sentence."""
+        """Return a sentence about it."""
 
     @property
     def options(self) -> Callable[[argparse.ArgumentParser], None]:
-        """Return what adds its options to a parser."""
+        """Return the function that adds its options to a parser."""
 
 
 Asked = TypeVar("Asked", bound=Asks)
@@ -62,9 +62,9 @@ class Parser(argparse.ArgumentParser):
 def read(
     stages: Mapping[str, Asked], arguments: Sequence[str]
 ) -> tuple[Asked, Work, argparse.Namespace]:
-    """Return the stage that the arguments name, what it works on, and its options.
+    """Return the stage that the arguments name, its work and its options.
 
-    Raises UsageError if a name or an option is none of ours, RulesError for wrong rules.
+    Raises UsageError for an unknown name or option, RulesError for invalid rules.
     """
     stage = stages[one_of("stage", arguments[0], stages)]
     parser = make_parser(stage)
@@ -176,7 +176,7 @@ def consensus_eval(parser: argparse.ArgumentParser) -> None:
 
 
 def add_fitting(parser: argparse.ArgumentParser) -> None:
-    """Add what a model is fitted by."""
+    """Add the options for fitting a model."""
     parser.add_argument("--model", type=model, default="gbm", help=f"{known(MODELS)} (%(default)s)")
     parser.add_argument("--seed", type=whole, default=SEED, help="random seed (%(default)s)")
     add_horizon(parser)
@@ -189,7 +189,7 @@ def add_horizon(parser: argparse.ArgumentParser) -> None:
 
 
 def add_step(parser: argparse.ArgumentParser) -> None:
-    """Add which period is decided about."""
+    """Add the option for the period to decide about."""
     parser.add_argument(
         "--step",
         type=count,
@@ -199,7 +199,7 @@ def add_step(parser: argparse.ArgumentParser) -> None:
 
 
 def add_folds(parser: argparse.ArgumentParser) -> None:
-    """Add from how many origins is judged."""
+    """Add the options for the origins to evaluate."""
     parser.add_argument(
         "--folds", type=count, default=FOLDS, help="number of times a model is fitted (%(default)s)"
     )
@@ -211,7 +211,7 @@ def add_folds(parser: argparse.ArgumentParser) -> None:
 def one_of(what: str, name: str, names: Iterable[str]) -> str:
     """Return a name that is known.
 
-    Raises UsageError, which tells all of them and the one that was probably meant.
+    Raises UsageError, which lists all names and suggests the closest.
     """
     known_names = list(names)
     if name in known_names:
@@ -222,7 +222,7 @@ def one_of(what: str, name: str, names: Iterable[str]) -> str:
 
 
 def meant(name: str, names: Iterable[str]) -> str:
-    """Return ": did you mean ...?" where a known name looks alike, else a full stop."""
+    """Return ": did you mean ...?" if a known name is similar, else a full stop."""
     close = get_close_matches(name, list(names), 1, 0.5)
     return f": did you mean {close[0]}?" if close else "."
 
@@ -240,28 +240,28 @@ def model(text: str) -> str:
 
 
 def whole(text: str) -> int:
-    """Read a whole number, zero or above."""
+    """Parse a whole number, zero or above."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"should be a whole number, not {text[:20]!r}")
     return int(text)
 
 
 def count(text: str) -> int:
-    """Read a whole number above zero."""
+    """Parse a whole number above zero."""
     if (number := whole(text)) < 1:
         raise argparse.ArgumentTypeError("should be 1 or more")
     return number
 
 
 def horizon(text: str) -> int:
-    """Read a number of periods that can be forecast."""
+    """Parse a number of periods that can be forecast."""
     if (number := count(text)) > LONGEST_HORIZON:
         raise argparse.ArgumentTypeError(f"should be {LONGEST_HORIZON} or less")
     return number
 
 
 def above_zero(text: str) -> float:
-    """Read a number above zero."""
+    """Parse a number above zero."""
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""One page with all figures of a series: it needs no other file, and no network."""
+"""One page with all figures of a series, which needs no other file and no network."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ caption { caption-side: bottom; text-align: left; color: #4b5563; padding-top: .
 
 @dataclass(frozen=True)
 class Table:
-    """Figures to read, beside those to see."""
+    """A table of numbers below a figure."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -35,7 +35,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Shown:
-    """A figure: its title, what is to be seen in it, and the picture."""
+    """A figure: its title, its explanation and the picture."""
 
     title: str
     said: str
@@ -67,7 +67,7 @@ def written(work: Work, shown: Sequence[Shown]) -> str:
 
 
 def section(shown: Shown) -> str:
-    """Write a figure with what is said of it."""
+    """Return a figure with its explanation, as HTML."""
     picture = b64encode(shown.png).decode("ascii")
     tables = "".join(map(table, shown.tables))
     return (
@@ -78,7 +78,7 @@ def section(shown: Shown) -> str:
 
 
 def table(of: Table) -> str:
-    """Write a table."""
+    """Return a table, as HTML."""
     head = "".join(f"<th>{escape(name)}</th>" for name in of.head)
     rows = "".join(
         f"<tr>{''.join(f'<td>{escape(value)}</td>' for value in row)}</tr>\n" for row in of.rows

@@ -1,4 +1,4 @@
-"""Forecast the periods after the last one that is known."""
+"""Forecast the periods after the last known one."""
 
 import argparse
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from .work import Work
 from .writing import replace_table
 
 NAMES = ("forecaster", "origin", "step", "date", *QUANTILES)
-"""The columns of predictions.csv: a row for each step of each forecaster."""
+"""The columns of predictions.csv: one row per forecaster and step."""
 
 
 def predict(work: Work, asked: argparse.Namespace) -> list[str]:
-    """Write the path of the model, and those without a model; raises AppError."""
+    """Write the paths of the model and of the baselines; raises AppError."""
     series = load(work)
     facts, content = fitting.read(work, asked.horizon)
     origin = [len(series) - 1]

@@ -1,7 +1,7 @@
-"""Draw what the stages made: PNG files, and one page with all of them.
+"""Plot the results of the stages: PNG files, and one page with all of them.
 
 `python -m <package>.pipeline.plots --series temp_max --interval 1d` reads the artifacts of a series
-and writes into its folder `figures/`. What has not been made yet is left out, and said.
+and writes into its folder `figures/`. Figures whose data does not exist yet are skipped.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from .writing import replace
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure: what it needs of the artifacts, and what draws it and says what it shows."""
+    """One figure: the artifacts it needs, and the function that draws and explains it."""
 
     name: str
     needs: tuple[str, ...]
@@ -40,7 +40,7 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Command:
-    """What reads the command line takes this for a stage of its own."""
+    """To the parser of the command line, this is a stage."""
 
     name: str = "plots"
     about: str = "Plot the results of the stages."
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def draw(work: Work, figures: Sequence[Figure] = FIGURES) -> list[str]:
-    """Draw what can be drawn, and return a line for each file; raises AppError."""
+    """Draw every figure whose artifacts exist; return a line for each. Raises AppError."""
     folder = work.artifacts / "figures"
     lines, shown = [], []
     for figure in figures:
@@ -77,7 +77,7 @@ def draw(work: Work, figures: Sequence[Figure] = FIGURES) -> list[str]:
 
 
 def _put(file: Path, content: bytes) -> str:
-    return f"{file}{'' if replace(file, content) else ', as it was'}"
+    return f"{file}{'' if replace(file, content) else ', unchanged'}"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
     "mean": fmean,
     "sum": sum,
 }
-"""How the days of a week become its value, by the name that the rules have for it."""
+"""How the days of a week are aggregated, by the name that the rules use."""
 
 WEEK = 7
 
@@ -31,7 +31,7 @@ class Point:
 def daily(rows: Sequence[Observation], series: str, gap_days_max: int) -> list[Point]:
     """Return a point for each day from the first row to the last, oldest first.
 
-    A day that is missing gets the value of the day before, which is all that was known by then.
+    A missing day gets the value of the day before, which is what was known at the time.
 
     Raises AppError if more than `gap_days_max` are missing in a row.
     """
@@ -50,7 +50,7 @@ def daily(rows: Sequence[Observation], series: str, gap_days_max: int) -> list[P
 
 
 def weekly(days: Sequence[Point], aggregate: str) -> list[Point]:
-    """Return a point for each whole week, Monday to Sunday, of days without a gap."""
+    """Return a point for each full week, Monday to Sunday, of days without a gap."""
     first = next((n for n, day in enumerate(days) if day.date.weekday() == 0), len(days))
     starts = range(first, len(days) - WEEK + 1, WEEK)
     combine = AGGREGATES[aggregate]

@@ -1,4 +1,4 @@
-"""The rules of config/pipeline.yaml: which series there are, and when to warn of what."""
+"""The rules of config/pipeline.yaml: the series, and when to warn of what."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -15,19 +15,19 @@ Interval = Literal["1d", "1w"]
 
 
 class RulesError(AppError):
-    """The rules cannot be used."""
+    """The rules are invalid."""
 
     exit_code = 2
 
 
 class Rule(BaseModel):
-    """What is warned of in one series, and how its days become weeks."""
+    """The event that a series warns of, and how its days are aggregated to weeks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     unit: str
     least: float | None = None
-    """What no value is below; no forecast is then, either."""
+    """Lower bound of the values, and so of the forecasts."""
     week: Literal["highest", "lowest", "mean", "sum"]
     event: str
     side: Literal["above", "below"]
@@ -46,7 +46,7 @@ class Rule(BaseModel):
 
     @property
     def warn_from(self) -> float:
-        """Return the probability from which on to warn: the ratio of cost to loss.
+        """Return the probability from which to warn: the ratio of cost to loss.
 
         Murphy, The Value of Climatological, Categorical and Probabilistic Forecasts in the
         Cost-Loss Ratio Situation, Monthly Weather Review 105 (1977).
@@ -54,13 +54,13 @@ class Rule(BaseModel):
         return self.cost / self.loss
 
     def happened(self, value: float, interval: Interval) -> bool:
-        """Return whether a value is on the threshold or on the far side of it."""
+        """Return whether a value is on or beyond the threshold."""
         threshold = self.threshold[interval]
         return value >= threshold if self.side == "above" else value <= threshold
 
 
 class Rules(BaseModel):
-    """All series, and how much opinions count."""
+    """All series, and the weight of opinions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,7 +69,7 @@ class Rules(BaseModel):
 
     @model_validator(mode="after")
     def check_series(self) -> Self:
-        """Refuse a series that no observation has."""
+        """Refuse a series that observations do not have."""
         fields = Observation.model_fields
         for name in self.series:
             if name not in fields or fields[name].annotation is not float:
@@ -79,7 +79,7 @@ class Rules(BaseModel):
 
 
 def load(file: Path = FILE) -> Rules:
-    """Return the rules; raises RulesError, naming the place of every mistake."""
+    """Return the rules; raises RulesError, which names the place of every mistake."""
     try:
         return Rules.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except OSError as error:

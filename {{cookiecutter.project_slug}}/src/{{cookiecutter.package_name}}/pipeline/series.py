@@ -1,7 +1,7 @@
-"""A series as forecasters take it: arrays of values and features, and what is known of them when.
+"""A series in the form for forecasters: arrays of values and features.
 
-`end` counts the periods that are known: of values v[0], v[1], ... those before v[end]. Who is asked
-at an origin t knows v[0] to v[t].
+`end` is the number of known periods: v[0] to v[end - 1] of the values v. At an origin t, v[0] to
+v[t] are known.
 """
 
 import datetime as dt
@@ -18,12 +18,12 @@ from .work import Work
 Floats = NDArray[np.float64]
 
 QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
-"""Name and level of what is forecast; the first and the last are the ends of the 80 % interval."""
+"""Name and level of each quantile; the first and the last are the ends of the 80 % interval."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Values [n] of periods that begin at dates [n], and features [n, features], NaN at first."""
+    """Values [n] of periods that begin at dates [n]; features [n, features], the first ones NaN."""
 
     work: Work
     dates: Sequence[dt.date]
@@ -43,7 +43,7 @@ class Series:
         return np.flatnonzero(~np.isnan(self.features[:, 0])).tolist()
 
     def bounded(self, quantiles: Floats) -> Floats:
-        """Return forecasts with nothing below the least value that the series can have."""
+        """Raise forecasts to the lower bound of the series."""
         least = self.work.rule.least
         return np.maximum(quantiles, -math.inf if least is None else least)
 
@@ -61,9 +61,9 @@ def load(work: Work) -> Series:
 
 
 def ordered(series: Series, found: NDArray[np.floating]) -> Floats:
-    """Return quantiles [..., quantiles] in their order, and none below what is possible.
+    """Return quantiles [..., quantiles] sorted, and not below the lower bound.
 
     Chernozhukov, Fernández-Val and Galichon, Quantile and Probability Curves Without Crossing,
-    Econometrica 78 (2010): to sort quantiles that cross brings them nearer to the true ones.
+    Econometrica 78 (2010): sorting crossed quantiles brings them closer to the true ones.
     """
     return series.bounded(np.sort(found.astype(np.float64), axis=-1))

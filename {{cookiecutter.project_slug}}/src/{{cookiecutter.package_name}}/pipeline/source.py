@@ -1,9 +1,9 @@
-"""Where the observations come from: an HTTP source, or the file that is shipped.
+"""The source of the observations: an HTTP server, or the file in the repository.
 
-A transfer that breaks goes on where it stopped, in the same run or in the next one, where the
-server says that what it has is still the same: RFC 9110, HTTP Semantics (2022), section 13.1.5
-(If-Range) and chapter 14 (ranges). Else it begins again. What has arrived takes its name when it
-is complete and has the checksum that it has to have.
+An interrupted transfer is resumed, in the same run or the next, if the server confirms that its
+content is unchanged: RFC 9110, HTTP Semantics (2022), section 13.1.5 (If-Range) and chapter 14
+(ranges). Otherwise it starts over. A file gets its final name only once it is complete and has the
+expected checksum.
 """
 
 import argparse
@@ -19,13 +19,13 @@ from .work import Work
 from .writing import replace
 
 KEYS = ("pipeline_source_url", "pipeline_source_sha256")
-"""Settings of the stage, which the environment gives in NAME, or in a file that NAME_FILE names."""
+"""Settings of the stage, from the environment variable NAME, or a file that NAME_FILE names."""
 
 
 def fetch(work: Work, asked: argparse.Namespace) -> list[str]:
-    """Get the observations and write them as they came; the same content changes nothing.
+    """Fetch the observations and write them unchanged; identical content changes nothing.
 
-    Raises AppError if they cannot be had, are too much, too slow or not what they should be.
+    Raises AppError if they are not available, too large, too slow, or not the expected ones.
     """
     file = work.path("data/fetched.csv")
     given = environment()
@@ -43,15 +43,15 @@ def fetch(work: Work, asked: argparse.Namespace) -> list[str]:
         content, origin = from_file(asked.file), str(asked.file)
     found = hashlib.sha256(content).hexdigest()
     if digest and found != digest:
-        raise AppError(f"{origin} has the sha256 {found}, and should have {digest}")
+        raise AppError(f"{origin} has the sha256 {found}, not {digest}")
     changed = replace(file, content)
     if url:
         Download.of(file).forget()
-    return [f"{file}: {len(content)} bytes from {origin}{'' if changed else ', as it was'}"]
+    return [f"{file}: {len(content)} bytes from {origin}{'' if changed else ', unchanged'}"]
 
 
 def environment() -> dict[str, str]:
-    """Return what the environment gives of the stage's settings; raises AppError."""
+    """Return the stage's settings in the environment; raises AppError."""
     files = read_all(KEYS)
     for key, reason in files.wrong.items():
         raise AppError(f"{files.place(key)}: {reason}")
@@ -68,9 +68,9 @@ def from_file(file: Path) -> bytes:
 
 
 def from_url(file: Path, url: str, limits: Limits, digest: str) -> tuple[bytes, str]:
-    """Return what a source has, and how it is named in messages: without anything secret.
+    """Return the content of a source, and its name for messages, without secrets.
 
-    What was put together from two transfers and has the wrong checksum is fetched once more, whole.
+    Content from two transfers that has the wrong checksum is downloaded once more, as a whole.
     """
     until = time.monotonic() + limits.seconds
     part = Download.of(file)

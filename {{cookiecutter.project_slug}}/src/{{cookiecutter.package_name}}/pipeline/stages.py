@@ -1,8 +1,8 @@
-"""The stages in their order: what each reads, makes and is asked by.
+"""The stages in their order: what each one reads, makes and takes as options.
 
 Names of files begin with `data/` or `artifacts/`, which stand for the two folders of a series:
-`data/pipeline/<series>-<interval>/` and `artifacts/<series>-<interval>/`. All stages read
-the rules, config/pipeline.yaml, too.
+`data/pipeline/<series>-<interval>/` and `artifacts/<series>-<interval>/`. All stages also read the
+rules, config/pipeline.yaml.
 """
 
 import argparse
@@ -20,9 +20,8 @@ from .work import Work
 class Stage:
     """One step of the pipeline.
 
-    `run` is `module:function` of this package, imported when the stage runs: `--help` then waits
-    for no library. The function gets the work and the parsed options and returns, for each thing
-    worth telling, a line.
+    `run` is `module:function` of this package, imported when the stage runs, so that `--help` is
+    fast. The function gets the work and the parsed options, and returns the lines to print.
     """
 
     name: str
@@ -106,12 +105,12 @@ STAGES: tuple[Stage, ...] = (
 def run_stage(  # noqa: PLR0913, PLR0917 - what a command line says, as it says it
     name: str, series: str, interval: str, asked: Sequence[str], data: Path, artifacts: Path
 ) -> None:
-    """Run a stage of one series and say what it made.
+    """Run a stage of one series and return the lines that it prints.
 
     `asked` are the stage's options as on the command line. `data` and `artifacts` are the folders
     of all series (`work.DATA`, `work.ARTIFACTS`): each series has a folder of its own in them.
 
-    Raises AppError, and its kind UsageError for a name or an option that there is not.
+    Raises AppError, or its subclass UsageError for an unknown name or option.
     """
     common = ["--series", series, "--interval", interval]
     folders = ["--data", str(data), "--artifacts", str(artifacts)]

@@ -2,8 +2,8 @@
 
 Lim, Arik, Loeff and Pfister, Temporal Fusion Transformers for interpretable multi-horizon time
 series forecasting, International Journal of Forecasting 37 (2021). The network is that of
-pytorch-forecasting, which is installed only where somebody wants it, and only needed to fit: what
-was fitted is exported to ONNX and runs without it.
+pytorch-forecasting, which is optional and needed only for fitting: the fitted network is exported
+to ONNX and runs without it.
 """
 
 import io
@@ -23,10 +23,10 @@ from . import features
 from .series import QUANTILES, Floats, Series, ordered
 
 Torch: TypeAlias = Any
-"""The library or what it made: it may be absent where types are checked."""
+"""The library or its objects, which have no types where it is not installed."""
 
 INPUTS = ("value", *features.SEASON)
-"""What the network takes of each period of the past; of the future it takes the season."""
+"""The inputs of each past period; for future periods, only the season is known."""
 
 PACKAGES = ("torch", "pytorch-forecasting")
 NEEDED = "pip install -r services/pipeline/tft.txt"
@@ -34,21 +34,21 @@ NEEDED = "pip install -r services/pipeline/tft.txt"
 PAST = features.PAST
 HIDDEN, HEADS = 16, 2
 STEPS, BATCH, RATE = 300, 64, 5e-3
-"""A fit: so many steps of Adam, each on as many origins drawn at random."""
+"""Steps of Adam, origins drawn at random for each step, and learning rate."""
 
 OPSET = 17
 
 
 def fit(known: Series, horizon: int, seed: int) -> Torch:
-    """Return a fitted network; raises AppError if it cannot be had or there is too little.
+    """Return a fitted network; raises AppError without its packages or enough data.
 
-    It takes past [n, PAST, INPUTS] and future [n, horizon, INPUTS], and gives quantiles
-    [n, horizon, quantiles], all in the unit of the series.
+    It takes past [n, PAST, INPUTS] and future [n, horizon, INPUTS], and returns quantiles [n,
+    horizon, quantiles], all in the unit of the series.
     """
     origins = [one for one in known.origins() if one + horizon < len(known)]
     if len(origins) < PAST:
         word = f"{known.work.length.word}s"
-        raise AppError(f"{len(origins)} {word} to fit to, and {PAST} are needed: fetch more")
+        raise AppError(f"{len(origins)} {word} to fit to; {PAST} are needed: fetch more")
     torch = library()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -58,45 +58,23 @@ def fit(known: Series, horizon: int, seed: int) -> Torch:
 
 
 def library() -> Torch:
-    """Return torch, on one thread, so that sums have one order; raises AppError without it."""
+    """Return torch, on one thread, so that sums have a fixed order; raises AppError without it."""
     for package in PACKAGES:
         if not find_spec(package.replace("-", "_")):
             raise AppError(f"--model tft needs {package}, which is not installed: {NEEDED}")
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # the exporter warns of what it can do
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # the exporter warns needlessly
     torch = import_module("torch")
     torch.set_num_threads(1)
     return torch
 
 
 def make(known: Series, horizon: int) -> Torch:
-    """Return an unfitted network around the level and the spread of a series."""
-    torch = library()
-    forecasting = import_module("pytorch_forecasting")
-    losses = import_module("pytorch_forecasting.metrics")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        inner = forecasting.TemporalFusionTransformer(
-            hidden_size=HIDDEN,
-            hidden_continuous_size=HIDDEN // 2,
-            attention_head_size=HEADS,
-            lstm_layers=1,
-            dropout=0.1,
-            output_size=len(QUANTILES),
-            loss=losses.QuantileLoss(list(QUANTILES.values())),
-            max_encoder_length=PAST,
-            time_varying_reals_encoder=list(INPUTS),
-            time_varying_reals_decoder=list(INPUTS[1:]),
-            x_reals=list(INPUTS),
-            x_categoricals=[],
-            embedding_sizes={},
-            embedding_paddings=[],
-            embedding_labels={},
-            output_transformer=lambda told: told["prediction"],
-        )
+    """Return an unfitted network scaled by the mean and standard deviation of a series."""
+    torch, inner = library(), transformer()
     level, spread = float(known.values.mean()), float(known.values.std()) or 1.0
 
     class Scaled(torch.nn.Module):  # type: ignore[name-defined, misc]
-        """The network with its inputs side by side, in the unit of the series."""
+        """The network with positional inputs, in the unit of the series."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -120,8 +98,34 @@ def make(known: Series, horizon: int) -> Torch:
     return Scaled()
 
 
+def transformer() -> Torch:
+    """Return an unfitted network of pytorch-forecasting."""
+    forecasting = import_module("pytorch_forecasting")
+    losses = import_module("pytorch_forecasting.metrics")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return forecasting.TemporalFusionTransformer(
+            hidden_size=HIDDEN,
+            hidden_continuous_size=HIDDEN // 2,
+            attention_head_size=HEADS,
+            lstm_layers=1,
+            dropout=0.1,
+            output_size=len(QUANTILES),
+            loss=losses.QuantileLoss(list(QUANTILES.values())),
+            max_encoder_length=PAST,
+            time_varying_reals_encoder=list(INPUTS),
+            time_varying_reals_decoder=list(INPUTS[1:]),
+            x_reals=list(INPUTS),
+            x_categoricals=[],
+            embedding_sizes={},
+            embedding_paddings=[],
+            embedding_labels={},
+            output_transformer=lambda told: told["prediction"],
+        )
+
+
 def optimise(network: Torch, known: Series, origins: Sequence[int], horizon: int) -> None:
-    """Have a network's pinball loss small on origins whose outcome is known."""
+    """Minimise a network's pinball loss on origins whose outcome is known."""
     torch = library()
     past, future = (torch.from_numpy(one) for one in inputs(known, origins, horizon))
     targets = np.array(origins)[:, np.newaxis] + np.arange(1, horizon + 1)
@@ -143,7 +147,7 @@ def inputs(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return past [n, PAST, INPUTS] and future [n, horizon, INPUTS] of origins.
 
-    No value of the future is in it: 0 stands in its place.
+    The future contains no values, but 0 in their place.
     """
     last = max(origins) + horizon
     season = np.array([features.season(series.date(one)) for one in range(last + 1)])
@@ -157,7 +161,7 @@ def inputs(
 
 
 def values(network: Torch, series: Series, origins: Sequence[int], horizon: int) -> Floats:
-    """Return forecasts [origins, steps, quantiles] of a fitted network."""
+    """Return the forecasts [origins, steps, quantiles] of a fitted network."""
     torch = library()
     past, future = (torch.from_numpy(one) for one in inputs(series, origins, horizon))
     with torch.inference_mode():
@@ -166,10 +170,10 @@ def values(network: Torch, series: Series, origins: Sequence[int], horizon: int)
 
 
 def export(network: Torch, horizon: int) -> bytes:
-    """Return a network as an ONNX graph, for one origin at a time.
+    """Return a network as an ONNX graph for one origin at a time.
 
-    By the exporter that traces: the newer one needs packages more, and the lengths of the network's
-    sequences, which are always the same here, stop it.
+    This uses the exporter that traces: the newer one needs more packages, and fails at the lengths
+    of the network's sequences, which are constant here.
     """
     torch = library()
     content = io.BytesIO()
@@ -189,10 +193,10 @@ def export(network: Torch, horizon: int) -> bytes:
 
 
 def run(content: bytes, series: Series, origins: Sequence[int], horizon: int) -> Floats:
-    """Return forecasts [origins, steps, quantiles] of an exported network, as far as asked for."""
+    """Return the forecasts [origins, steps, quantiles] of an exported network, up to a horizon."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # its warnings are of shapes that are right
+    options.log_severity_level = 3  # it warns of correct shapes
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     whole = {one.name: one.shape for one in session.get_inputs()}["future"][1]
     past, future = inputs(series, origins, whole)

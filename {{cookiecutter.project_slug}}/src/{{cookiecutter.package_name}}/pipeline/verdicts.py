@@ -1,4 +1,4 @@
-"""Score past decisions against what came of them."""
+"""Score past decisions against the outcomes."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -18,12 +18,12 @@ from .work import Work
 from .writing import replace_json
 
 FITS = 4
-"""Times that models are fitted for the decisions of the past, at most."""
+"""Most times that models are fitted for backfilled decisions."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A decision, made then or made up now, and the value that came; None if it has not come."""
+    """A decision, live or backfilled, and the actual value; None if it is not known yet."""
 
     decision: Decision
     backfilled: bool
@@ -39,16 +39,16 @@ class Verdict:
 
     @property
     def cost(self) -> float:
-        """Return what the decision cost: that of the warning, or the loss without one."""
+        """Return the cost of the decision: that of the warning, or the loss without one."""
         if self.decision.action == "warn":
             return self.decision.cost
         return self.decision.loss if self.happened else 0.0
 
 
 def score(work: Work, asked: argparse.Namespace) -> list[str]:
-    """Score the decisions that were kept, and so many of the past; raises AppError.
+    """Score the saved decisions and a number of backfilled ones; raises AppError.
 
-    The result is written also where there is nothing to score yet, and says so.
+    The result is also written if there is nothing to score yet, and says so.
     """
     series = load(work)
     outcomes = dict(zip(map(str, series.dates), series.values.tolist(), strict=True))
@@ -77,10 +77,10 @@ def score(work: Work, asked: argparse.Namespace) -> list[str]:
 
 
 def backfill(work: Work, series: Series, asked: argparse.Namespace) -> Iterator[Decision]:
-    """Yield what would have been decided at origins of the past, by what was known then.
+    """Yield the decisions that would have been made at past origins, with what was known then.
 
-    The origins are spread over the newest year whose outcomes are known. Models, and the weights
-    of the forecasters, are fitted again up to FITS times, from what the first origin after it knew.
+    The origins are spread over the newest year with known outcomes. Models and weights are refitted
+    up to FITS times, each time with what was known at the first origin after it.
     """
     for origins in groups(past_origins(series, asked.backfill, asked.horizon)):
         known = series.known(origins[0] + 1)
@@ -94,7 +94,7 @@ def backfill(work: Work, series: Series, asked: argparse.Namespace) -> Iterator[
 
 
 def past_origins(series: Series, wanted: int, horizon: int) -> list[int]:
-    """Return so many origins, oldest first; raises AppError if there are not as many."""
+    """Return a number of past origins, oldest first; raises AppError if there are too few."""
     last = len(series) - 1 - horizon
     apart = max(1, series.work.length.year // max(wanted, 1))
     origins = [last - number * apart for number in range(wanted)][::-1]
@@ -107,14 +107,14 @@ def past_origins(series: Series, wanted: int, horizon: int) -> list[int]:
 
 
 def groups(origins: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Yield the origins in at most FITS groups of the same size, the last one maybe less."""
+    """Yield the origins in at most FITS groups of equal size; the last may be smaller."""
     size = max(1, -(-len(origins) // FITS))
     for start in range(0, len(origins), size):
         yield origins[start : start + size]
 
 
 def scores(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Return how good decisions were; measures are None where none of them can be scored yet."""
+    """Return how good decisions were; measures are None if no decision can be scored yet."""
     known = [one for one in verdicts if one.value is not None]
     counts = {
         "decisions": len(verdicts),
@@ -135,13 +135,13 @@ def scores(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 
 def hits(known: Sequence[Verdict], action: str) -> dict[str, int]:
-    """Return how many decisions there are of an action, and how many were right."""
+    """Return the number of decisions with an action, and how many of them were right."""
     own = [one for one in known if one.decision.action == action]
     return {"count": len(own), "right": sum(one.right for one in own)}
 
 
 def costs(known: Sequence[Verdict]) -> dict[str, float]:
-    """Return what the decisions cost, and what other ways to decide would have cost."""
+    """Return the cost of the decisions, and that of other strategies."""
     return {
         "decided": sum(one.cost for one in known),
         "always_warn": sum(one.decision.cost for one in known),
@@ -151,7 +151,7 @@ def costs(known: Sequence[Verdict]) -> dict[str, float]:
 
 
 def told(one: Verdict) -> dict[str, Any]:
-    """Return what the report says of a decision."""
+    """Return a decision in the form of the report."""
     decision = one.decision
     known = one.value is not None
     return {

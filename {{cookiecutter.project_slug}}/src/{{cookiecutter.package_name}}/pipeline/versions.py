@@ -1,4 +1,4 @@
-"""Which data, code and libraries made something: told by what they hold, and by no time."""
+"""The data, code and libraries that made a result: identified by content, not by time."""
 
 import argparse
 import hashlib
@@ -25,7 +25,7 @@ def digest(file: Path) -> str:
 
 
 def code() -> str:
-    """Return one sha256 of this package's modules."""
+    """Return a single sha256 of this package's modules."""
     found = hashlib.sha256()
     for file in sorted(CODE.glob("*.py")):
         found.update(f"{file.name} {digest(file)}\n".encode())
@@ -33,13 +33,13 @@ def code() -> str:
 
 
 def libraries(packages: Sequence[str]) -> dict[str, str]:
-    """Return the versions of Python, of what every model runs on, and of packages."""
+    """Return the versions of Python, of the libraries of every model, and of packages."""
     names = ("numpy", "onnxruntime", *packages)
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def made_by(work: Work, data: str, asked: argparse.Namespace) -> dict[str, Any]:
-    """Return what is told of anything that was made by fitting a model."""
+    """Return the facts that are recorded with every fitted model."""
     return {
         "series": work.series,
         "interval": work.interval,

@@ -1,4 +1,4 @@
-"""What a stage works on: one series at one interval, in two folders of its own."""
+"""The work of a stage: one series at one interval, in two folders of its own."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from .rules import Interval, Rule, Rules
 
 DATA = Path("data/pipeline")
 ARTIFACTS = Path("artifacts")
-"""Where the folders of all series are, from the root of the repository."""
+"""The folders of all series, relative to the root of the repository."""
 
 
 @dataclass(frozen=True)
 class Length:
-    """How long a period is, in words and days, and how many make the year of the seasons."""
+    """The length of a period, in words and days, and the number of periods in a year."""
 
     word: str
     days: int
@@ -42,7 +42,7 @@ class Work:
         return INTERVALS[self.interval]
 
     def path(self, name: str) -> Path:
-        """Return the path of a file that is named as in the table: data/... or artifacts/..."""
+        """Return the path of a file that the stages name data/... or artifacts/..."""
         folder, file = name.split("/", 1)
         return {"data": self.data, "artifacts": self.artifacts}[folder] / file
 

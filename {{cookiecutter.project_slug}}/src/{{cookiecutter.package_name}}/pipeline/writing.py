@@ -1,6 +1,6 @@
-"""Files that are there whole or not at all, and the same bytes for the same content.
+"""Atomic files, with the same bytes for the same content.
 
-Numbers are written with the six significant digits that the models' float32 is good for.
+Numbers are written with six significant digits, the precision of the models' float32.
 """
 
 import csv
@@ -16,11 +16,11 @@ from ..shared.console import AppError, explain
 
 
 def replace(file: Path, content: bytes) -> bool:
-    """Write a file under a temporary name and rename it; return whether that changed anything.
+    """Write a file under a temporary name and rename it; return whether its content changed.
 
-    A file that holds the content already is left untouched, and keeps its times.
+    A file that already has the content is left untouched, and keeps its times.
 
-    Raises AppError if the operating system refuses; the file is then as it was.
+    Raises AppError if the operating system refuses; the file is then unchanged.
     """
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
@@ -44,7 +44,7 @@ def replace_json(file: Path, value: object) -> bool:
 
 
 def replace_table(file: Path, names: Sequence[str], rows: Iterable[Sequence[object]]) -> bool:
-    """Write a CSV file; return whether that changed it. What is None is an empty field."""
+    """Write a CSV file, with empty fields for None; return whether that changed it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
@@ -57,7 +57,7 @@ def json_line(value: object) -> str:
 
 
 def rounded(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """Return the value with every number in it rounded to six significant digits."""
+    """Return the value with all its numbers rounded to six significant digits."""
     if isinstance(value, float):
         return float(f"{value:.6g}") + 0.0  # which makes -0.0 to 0.0
     if isinstance(value, dict):
@@ -70,7 +70,7 @@ def rounded(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
 def read_table(file: Path, maker: str) -> list[dict[str, str]]:
     """Return the rows of a CSV file that the stage `maker` writes.
 
-    Raises AppError, naming that stage, where there is none or it has no rows.
+    Raises AppError, naming that stage, if it is missing or has no rows.
     """
     with io.StringIO(read_text(file, maker), newline="") as lines:
         rows = list(csv.DictReader(lines))

@@ -1,1 +1,1 @@
-"""A policy learnt by trial and error on the weather as it was: when to carry an umbrella."""
+"""A policy learned by reinforcement on past weather: when to carry an umbrella."""

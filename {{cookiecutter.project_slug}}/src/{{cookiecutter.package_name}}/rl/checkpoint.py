@@ -1,7 +1,7 @@
-"""All that the next step of a training depends on, in one file that executes nothing when read.
+"""Everything a training run needs to resume, in one file that executes nothing when it is read.
 
-The tensors are a safetensors file; what is no tensor is JSON in its header. A file is replaced
-whole: one that was being written when the process was killed is never seen.
+The tensors are a safetensors file, with everything else as JSON in its header. The file is replaced
+as a whole: a process that is killed while writing leaves no partial one.
 """
 
 import json
@@ -27,17 +27,17 @@ STATE = "state"
 
 
 EPISODES = 100
-"""The last episodes whose mean the library logs: its own default."""
+"""Episodes over which the library logs a mean: its own default."""
 
 
 class CheckpointError(AppError):
-    """A checkpoint cannot be gone on from."""
+    """A checkpoint cannot be used."""
 
 
 def write(
     file: Path, model: PPO, environments: Sequence[Umbrella], plan: Mapping[str, Any]
 ) -> None:
-    """Replace the checkpoint; `plan` is what has to be the same for going on from it.
+    """Replace the checkpoint; a run can resume from it only with the same `plan`.
 
     Raises ArtifactError if the operating system refuses.
     """
@@ -48,7 +48,7 @@ def write(
 
 
 def tensors(model: PPO) -> dict[str, torch.Tensor]:
-    """Return the weights, what the optimiser remembers of each, and the state of random numbers."""
+    """Return the weights, the state of the optimiser, and that of the random generators."""
     moments = model.policy.optimizer.state_dict()["state"]
     weights = {POLICY + name: tensor for name, tensor in model.policy.state_dict().items()}
     remembered = {
@@ -67,7 +67,7 @@ def tensors(model: PPO) -> dict[str, torch.Tensor]:
 
 
 def progress(model: PPO) -> dict[str, Any]:
-    """Return what is no tensor: counts, the random numbers' places, and the last episodes."""
+    """Return everything else: counts, positions of the random generators, and recent episodes."""
     _, _, place, has_normal, normal = np.random.get_state()  # noqa: NPY002 - as above
     return {
         "steps": model.num_timesteps,
@@ -98,9 +98,9 @@ def restore(
     state: Mapping[str, Any],
     held: Mapping[str, torch.Tensor],
 ) -> None:
-    """Let a training be where the one was that wrote this.
+    """Put a training run into the state of a checkpoint.
 
-    Raises CheckpointError if its parts are not those of this network.
+    Raises CheckpointError if its tensors do not fit this network.
     """
     try:
         model.policy.load_state_dict(below(POLICY, held))
@@ -125,7 +125,7 @@ def restore(
 
 
 def draw_from(state: Mapping[str, Any], held: Mapping[str, torch.Tensor]) -> None:
-    """Let this process draw the random numbers that the other would have drawn next."""
+    """Continue the checkpoint's sequence of random numbers."""
     version, words, normal = state["python"]
     random.setstate((version, tuple(words), normal))
     numpy_words = held["numpy"].numpy().astype(np.uint32)
@@ -134,7 +134,7 @@ def draw_from(state: Mapping[str, Any], held: Mapping[str, torch.Tensor]) -> Non
 
 
 def below(prefix: str, held: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the tensors whose names begin so, without that."""
+    """Return the tensors whose names have a prefix, without it."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in held.items()

@@ -1,8 +1,8 @@
-"""The environment of a policy: each morning an umbrella is carried, or it is not.
+"""The environment of a policy: each morning, carry an umbrella or leave it.
 
-A policy sees what a forecast sees, the weather up to the day before. To carry it on a dry day costs
-VAIN, to be without it on a rainy one WET. An episode is a stretch of days as they were; the newest
-quarter of the days is held out (`samples.split`), and no training sees it.
+A policy sees what a forecast sees, the weather up to the day before. Carrying the umbrella on a dry
+day costs VAIN, leaving it on a rainy one WET. An episode is a stretch of past days. The newest
+quarter of the days is held out (`samples.split`) from training.
 
 The interface is Gymnasium's: Towers et al., "Gymnasium: A Standard Interface for Reinforcement
 Learning Environments" (2024), arXiv 2407.17032.
@@ -24,16 +24,16 @@ from ..shared.console import AppError
 from ..shared.rowfiles import read
 
 RAIN = "rain"
-"""The target of the problem that tells whether a day was rainy."""
+"""The target that tells whether a day was rainy."""
 
 VAIN, WET = 1.0, 2.0
-"""What it costs to carry the umbrella on a dry day, and to be without it on a rainy one."""
+"""The cost of carrying the umbrella on a dry day, and of leaving it on a rainy one."""
 
 EPISODE = 14
-"""Days of an episode."""
+"""Days in an episode."""
 
 FARTHEST = 1000.0
-"""No feature is as far from 0."""
+"""A bound on the absolute value of every feature."""
 
 LEAVE, CARRY = 0, 1
 """The actions."""
@@ -43,7 +43,7 @@ LEAVE, CARRY = 0, 1
 class Days:
     """Days to decide on, oldest first.
 
-    `features` [n, features] is what is known the evening before, `rained` [n] what came of it.
+    `features` [n, features] are known the evening before; `rained` [n] is the outcome.
     """
 
     keys: tuple[Key, ...]
@@ -62,7 +62,7 @@ class Days:
         return Part(count=len(self), first=str(self.keys[0]), last=str(self.keys[-1]))
 
     def starts(self, length: int) -> list[int]:
-        """Return where a stretch of so many days can begin: none is missing in it or after it."""
+        """Return where a stretch of this length can start: no day may be missing in or after it."""
         return [
             first
             for first, last in enumerate(self.keys[length:])
@@ -71,9 +71,9 @@ class Days:
 
 
 def days(file: Path) -> tuple[Days, Days]:
-    """Return the training days of a file of observations, and the held-out ones after them.
+    """Return the training days in a file of observations, and the held-out days after them.
 
-    Raises AppError if the file cannot be read, or is too short for an episode of each.
+    Raises AppError if the file cannot be read, or has no full episode for one of the two.
     """
     training, held_out = (Days.of(part) for part in split(samples(read(file))))
     if not training.starts(EPISODE) or not held_out.starts(EPISODE):
@@ -89,7 +89,7 @@ def cost(carried: NDArray[np.bool_], rained: NDArray[np.bool_]) -> NDArray[np.fl
 
 
 class Umbrella(gymnasium.Env[NDArray[np.float32], np.int64]):  # type: ignore[misc] # read as Any
-    """A stretch of days, one decision each. The reward of a day is its cost, less than 0."""
+    """A stretch of days with one decision each. The reward of a day is its negative cost."""
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - the interface has it so
 
@@ -103,7 +103,7 @@ class Umbrella(gymnasium.Env[NDArray[np.float32], np.int64]):  # type: ignore[mi
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin an episode on a random day, or on the one whose number `options["start"]` is."""
+        """Start an episode on a random day, or on the day at index `options["start"]`."""
         super().reset(seed=seed)
         chosen = (options or {}).get("start")
         drawn = self._starts[int(self.np_random.integers(len(self._starts)))]
@@ -113,7 +113,7 @@ class Umbrella(gymnasium.Env[NDArray[np.float32], np.int64]):  # type: ignore[mi
     def step(
         self, action: np.int64
     ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Live through a day. The weather ends no episode: it is cut off after its last day."""
+        """Simulate a day. An episode never terminates, and is truncated after its last day."""
         carried, rained = np.array(action == CARRY), self.days.rained[self._today]
         spent = float(cost(carried, rained))
         self._done, self._spent = self._done + 1, self._spent + spent
@@ -130,7 +130,7 @@ class Umbrella(gymnasium.Env[NDArray[np.float32], np.int64]):  # type: ignore[mi
         return seen
 
     def state(self) -> dict[str, Any]:
-        """Return, fit for JSON, all that its future depends on."""
+        """Return all that its future depends on, in a form for JSON."""
         return {
             "start": self._start,
             "done": self._done,
@@ -139,6 +139,6 @@ class Umbrella(gymnasium.Env[NDArray[np.float32], np.int64]):  # type: ignore[mi
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Be as one that said this was."""
+        """Adopt a state that `state` returned."""
         self._start, self._done, self._spent = state["start"], state["done"], state["spent"]
         self.np_random.bit_generator.state = state["random"]

@@ -1,6 +1,6 @@
-"""What a policy costs a day on held-out days, beside two policies that never learn.
+"""The daily cost of a policy on held-out days, compared with two fixed policies.
 
-Every policy lives through the same episodes, which do not overlap. The intervals are percentiles of
+All policies go through the same episodes, which do not overlap. The intervals are percentiles of
 the bootstrap over episodes: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
 """
 
@@ -19,11 +19,11 @@ SCORE = "cost"
 UNIT = "a day"
 RESAMPLES = 10_000
 LEVEL = 0.95
-"""Share of the intervals that hold the mean."""
+"""The confidence level of the intervals."""
 SEED = 2026
 
 Policy: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
-"""Says of features [n, features] where it would carry the umbrella [n]."""
+"""For features [n, features], returns on which days to carry the umbrella [n]."""
 
 
 def never(features: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -38,12 +38,12 @@ FIXED: Mapping[str, Policy] = {"never": never, "if_it_rained": if_it_rained}
 
 
 DIGITS = 9
-"""What is nearer to 0 is what sums of fractions leave, and nothing saved."""
+"""Decimals to keep; smaller differences are rounding errors of sums, not savings."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over episodes, and between what it lies."""
+    """A mean over episodes, and its confidence interval."""
 
     mean: float
     low: float
@@ -58,13 +58,13 @@ class Interval:
         return cls(float(values.mean()), float(low), float(high))
 
     def told(self, name: str) -> dict[str, float]:
-        """Return its three numbers, to DIGITS decimals, under names that begin with this one."""
+        """Return its three numbers, to DIGITS decimals, under keys that start with a name."""
         told = {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}
         return {each: round(value, DIGITS) + 0.0 for each, value in told.items()}
 
 
 def costs(policy: Policy, known: Days) -> NDArray[np.float64]:
-    """Return what each episode [episodes] cost a day, of the days one episode after another."""
+    """Return the daily cost of each episode [episodes], with the days cut into episodes."""
     environment = Umbrella(known)
     starts = range(0, len(known) - EPISODE, EPISODE)
     whole = set(known.starts(EPISODE))
@@ -72,7 +72,7 @@ def costs(policy: Policy, known: Days) -> NDArray[np.float64]:
 
 
 def episode(policy: Policy, environment: Umbrella, start: int) -> float:
-    """Return what an episode cost a day."""
+    """Return the daily cost of an episode."""
     seen, _ = environment.reset(options={"start": start})
     spent, over = 0.0, False
     while not over:
@@ -83,9 +83,9 @@ def episode(policy: Policy, environment: Umbrella, start: int) -> float:
 
 
 def evaluate(policy: Policy, known: Days) -> TargetMetrics:
-    """Return what a policy costs, beside each fixed one, and how much less than that one.
+    """Return the cost of a policy and of each fixed one, and how much it saves over that one.
 
-    It is better than another where the whole interval of what it saves is above 0.
+    It is better than a fixed policy if the whole interval of what it saves is above 0.
     """
     mine = costs(policy, known)
     model = Interval.of(mine).told(SCORE) | {"episodes": float(len(mine))}

@@ -1,4 +1,4 @@
-"""The kinds of job that train and evaluate policies."""
+"""The kinds of jobs that train and evaluate policies."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,11 +8,11 @@ QUEUE = "rl"
 
 SEED = 2026
 STEPS = 20_000
-"""Days that a policy lives through, where nothing else is asked for."""
+"""Days to simulate by default."""
 
 
 class TrainPolicy(BaseModel):
-    """What a training is asked with."""
+    """A training run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,7 +26,7 @@ class TrainPolicy(BaseModel):
 
 
 class EvaluatePolicy(BaseModel):
-    """What an evaluation is asked with."""
+    """An evaluation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Where trainings keep what they need to go on, and what they log."""
+"""Where training runs keep their checkpoints and logs."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 @dataclass(frozen=True)
 class Places:
-    """The places of one training: `folder` has a folder of each."""
+    """The files of one training run; `folder` contains a folder for each run."""
 
     folder: Path
     run: str
@@ -22,9 +22,9 @@ class Places:
 
     @classmethod
     def of(cls, settings: Settings, run: str) -> Self:
-        """Return the places of a training, beside what the serving processes say of themselves.
+        """Return the places of a training run, next to the reports of the serving processes.
 
-        Raises AppError if its name is none of a folder.
+        Raises AppError if its name cannot be that of a folder.
         """
         if not NAME.fullmatch(run):
             raise AppError(f"{run!r} is not a valid name for a run: use letters, digits and -")
@@ -37,6 +37,6 @@ class Places:
 
 
 def newest(folder: Path) -> list[Path]:
-    """Return the checkpoints of all trainings, the newest first."""
+    """Return the checkpoints of all runs, newest first."""
     found = folder.glob(f"*/{CHECKPOINT}")
     return sorted(found, key=lambda file: file.stat().st_mtime_ns, reverse=True)

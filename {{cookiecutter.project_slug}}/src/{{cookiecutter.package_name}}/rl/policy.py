@@ -1,7 +1,7 @@
 """A policy as an artifact of the model registry: an ONNX graph with its metadata.
 
-The graph takes `features`, float32 [n, features], as the environment shows them, and gives `carry`,
-float32 [n]: the probability with which the policy carries the umbrella. It is carried above 0.5.
+The graph takes `features`, float32 [n, features], as the environment shows them, and returns
+`carry`, float32 [n], the probability of carrying the umbrella. It is carried above 0.5.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ from .evaluation import Policy, evaluate
 from .tiers import TARGET, TIER
 
 OPSET, IR_VERSION = 18, 8
-"""Formats of 2022: any onnxruntime since then reads them."""
+"""Formats of 2022, which every later onnxruntime can read."""
 
 GOLDEN = 3
 EVEN = 0.5
@@ -42,9 +42,9 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Network:
-    """A policy's numbers: features are standardised, and go through layers with tanh between them.
+    """The parameters of a policy: features are standardised, then go through layers joined by tanh.
 
-    A layer is its weights [out, in] and its biases [out]; the last one has an output an action.
+    A layer is its weights [out, in] and biases [out]; the last one has an output per action.
     """
 
     mean: Floats
@@ -54,7 +54,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Training:
-    """What is told of how a network came about."""
+    """How a network was trained."""
 
     seed: int
     seconds: float
@@ -81,7 +81,7 @@ def export(network: Network) -> bytes:
 
 
 def nodes(layers: int) -> Iterator[NodeProto]:
-    """Yield the operators of a graph with so many layers."""
+    """Yield the operators of a graph with a number of layers."""
     yield helper.make_node("Sub", [INPUT, "policy/mean"], ["centred"])
     yield helper.make_node("Div", ["centred", "policy/scale"], ["hidden0"])
     for place in range(layers):
@@ -96,7 +96,7 @@ def nodes(layers: int) -> Iterator[NodeProto]:
 
 
 def decisions(run: formats.Run) -> Policy:
-    """Return the policy that a loaded artifact is."""
+    """Return the policy of a loaded artifact."""
 
     def policy(features: Floats) -> NDArray[np.bool_]:
         return run(features)[TARGET] > EVEN
@@ -105,9 +105,9 @@ def decisions(run: formats.Run) -> Policy:
 
 
 def publish(settings: Settings, network: Network, how: Training) -> Metadata:
-    """Write a network as the next version, unless it is there already; return its metadata.
+    """Write a network as the next version, unless a version with it exists; return its metadata.
 
-    A tier that served nothing serves it; else it is promoted as any other model.
+    If the tier served nothing, it serves this version; else it is promoted like any other model.
 
     Raises AppError if it cannot be written.
     """
@@ -120,7 +120,7 @@ def publish(settings: Settings, network: Network, how: Training) -> Metadata:
 
 @contextmanager
 def alone(models: Path) -> Iterator[None]:
-    """Let one process at a time choose a version and write it."""
+    """Let only one process at a time choose a version and write it."""
     models.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(models, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -131,7 +131,7 @@ def alone(models: Path) -> Iterator[None]:
 
 
 def same(models: Path, sha256: str) -> Metadata | None:
-    """Return the version that has this content: a job that runs again writes no second one."""
+    """Return the version with this content, so that a job that runs twice writes only one."""
     for file in sorted(models.glob(f"{TIER}_v*.onnx")):
         try:
             metadata = artifacts.read(models, file.name)
@@ -143,7 +143,7 @@ def same(models: Path, sha256: str) -> Metadata | None:
 
 
 def written(settings: Settings, content: bytes, how: Training) -> Metadata:
-    """Measure a policy on the held-out days and write it; return its metadata."""
+    """Evaluate a policy on the held-out days and write it; return its metadata."""
     run = formats.onnx(content, [TARGET])
     golden = how.held_out.features[-GOLDEN:]
     models, now = settings.models_dir, datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The tier of the policies, for whoever checks one before it is used."""
+"""The tier of the policies, for code that checks a policy before it is used."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from ..shared.definitions import Interface
 
 TIER = "umbrella"
 TARGET = "carry"
-"""The one output of a policy: the probability with which it would carry the umbrella."""
+"""The only output of a policy: the probability of carrying the umbrella."""
 
 INTERFACES: Mapping[str, Interface] = {
     TIER: Interface(
@@ -17,4 +17,4 @@ INTERFACES: Mapping[str, Interface] = {
         trained="POST /jobs/train-policy (services/worker-rl/README.md)",
     )
 }
-"""It takes what a forecast takes. No policy is promoted that is not better than the fixed ones."""
+"""It takes the features of a forecast. Only a policy better than the fixed ones is promoted."""

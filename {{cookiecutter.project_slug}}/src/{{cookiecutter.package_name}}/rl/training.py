@@ -1,8 +1,8 @@
 """Train a policy by proximal policy optimisation; run as `python -m <package>.rl.training`.
 
-Schulman et al., "Proximal Policy Optimization Algorithms" (2017), arXiv 1707.06347, as
-stable-baselines3 has it. After each update all that the next one depends on is kept, so that a
-training that was killed goes on from there, and ends, on a CPU, with the same weights to the bit.
+Schulman et al., "Proximal Policy Optimization Algorithms" (2017), arXiv 1707.06347, as implemented
+by stable-baselines3. A checkpoint before each update holds all that later updates depend on, so
+that a killed run resumes there and ends, on a CPU, with exactly the same weights.
 """
 
 import argparse
@@ -40,10 +40,10 @@ from .tiers import TARGET
 HIDDEN: tuple[int, ...] = (16,)
 
 SIDE_BY_SIDE = 8
-"""Episodes that are lived through at once: the network is asked for all of them together."""
+"""Episodes that are simulated in parallel, so that the network decides on a batch of days."""
 
 OPTIONS: Mapping[str, Any] = {
-    # What is done today changes no later day, so no later day's cost comes of it.
+    # An action changes no later day, so later costs do not depend on it.
     "gamma": 0.0,
     "learning_rate": 1e-3,
     "n_steps": 64,
@@ -51,18 +51,18 @@ OPTIONS: Mapping[str, Any] = {
     "n_epochs": 5,
     "ent_coef": 0.05,
 }
-"""Chosen on 2014, trained on the years before. Nothing of it depends on how long the training is to
-be: n steps and n more are 2n."""
+"""Chosen on 2014, with training on the years before. None depends on the length of a run: n steps
+and n more give the same policy as 2n."""
 
 TOLERANCE = 1e-4
-"""How far the exported policy may be from the trained one; both have float32."""
+"""Largest accepted difference between the exported policy and the trained one, both in float32."""
 
 Said: TypeAlias = Callable[[float, str], None]
-"""Told how far it is, from 0 to 1, and in words; what it raises ends the training."""
+"""Receives the progress, from 0 to 1, and a text; an exception ends the training."""
 
 
 class Standardised(BaseFeaturesExtractor):  # type: ignore[misc] # read as Any
-    """Features less their mean, over their spread, on the training days."""
+    """Features minus their mean, divided by their standard deviation, on the training days."""
 
     def __init__(self, space: spaces.Box, features: Any) -> None:  # noqa: ANN401 - torch's copies
         super().__init__(space, features.shape[1])
@@ -76,7 +76,7 @@ class Standardised(BaseFeaturesExtractor):  # type: ignore[misc] # read as Any
 
 
 class Scalars(KVWriter):  # type: ignore[misc] # read as Any
-    """Hands the numbers that the library logs to a writer."""
+    """Passes the numbers that the library logs to a writer."""
 
     def __init__(self, writer: SummaryWriter) -> None:
         self.writer = writer
@@ -87,7 +87,7 @@ class Scalars(KVWriter):  # type: ignore[misc] # read as Any
         key_excluded: Mapping[str, tuple[str, ...]],
         step: int = 0,
     ) -> None:
-        """Write those that are numbers, and meant for TensorBoard."""
+        """Write the numbers that are meant for TensorBoard."""
         for key, value in key_values.items():
             if (
                 isinstance(value, int | float | np.number)
@@ -96,11 +96,11 @@ class Scalars(KVWriter):  # type: ignore[misc] # read as Any
                 self.writer.add_scalar(key, value, step)
 
     def close(self) -> None:
-        """Leave that to whom the writer is of."""
+        """Leave the writer open: whoever made it closes it."""
 
 
 class Keeper(BaseCallback):  # type: ignore[misc] # read as Any
-    """Keeps a checkpoint before each stretch of days, and says how far the training is."""
+    """Saves a checkpoint before each rollout, which also reports progress."""
 
     def __init__(self, keep: Callable[[], None]) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Keeper(BaseCallback):  # type: ignore[misc] # read as Any
 
 @dataclass(frozen=True)
 class Run:
-    """One training: for how long, from which random numbers, on which days, where it keeps what."""
+    """One training run: its length, seed, days and files."""
 
     steps: int
     seed: int
@@ -124,20 +124,20 @@ class Run:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """Return what has to be the same for going on from a checkpoint."""
+        """Return what has to be the same to resume from a checkpoint."""
         days_ = hashlib.sha256(self.training.features.tobytes() + self.training.rained.tobytes())
         options = {**OPTIONS, "hidden": list(HIDDEN)}
         return {"seed": self.seed, "days": days_.hexdigest(), "options": options}
 
 
 def train(wanted: Run, said: Said, *, resume: bool = False) -> PPO:
-    """Return the trained algorithm; goes on from its own checkpoint where there is one.
+    """Return the trained algorithm; resume from the run's own checkpoint if there is one.
 
-    With `resume`, a first checkpoint is that of the newest other training that this one continues.
+    With `resume`, a run without one starts from that of the newest other run with the same plan.
 
     Raises AppError if a checkpoint cannot be written.
     """
-    torch.set_num_threads(1)  # a network this small only waits for more
+    torch.set_num_threads(1)  # more would only slow down such a small network
     environments = [Umbrella(wanted.training) for _ in range(SIDE_BY_SIDE)]
     model = learner(environments, wanted)
     begun = went_on(model, environments, wanted, resume=resume)
@@ -158,7 +158,7 @@ def train(wanted: Run, said: Said, *, resume: bool = False) -> PPO:
 
 
 def learner(environments: Sequence[Umbrella], wanted: Run) -> PPO:
-    """Return an untrained algorithm, and let all random numbers begin at the seed."""
+    """Return an untrained algorithm, and seed all random generators."""
     network = {
         "net_arch": list(HIDDEN),
         "activation_fn": nn.Tanh,
@@ -173,12 +173,12 @@ def learner(environments: Sequence[Umbrella], wanted: Run) -> PPO:
 
 
 def same(environment: Umbrella) -> Umbrella:
-    """Return what was made already; the library asks for what makes one."""
+    """Return an existing environment; the library wants a function that makes one."""
     return environment
 
 
 def went_on(model: PPO, environments: Sequence[Umbrella], wanted: Run, *, resume: bool) -> bool:
-    """Let the algorithm be where a checkpoint left off; tell whether there was one."""
+    """Resume from a checkpoint; return whether there was one."""
     files = [wanted.places.checkpoint]
     files += newest(wanted.places.folder) if resume else []
     for file in files:
@@ -196,14 +196,14 @@ def went_on(model: PPO, environments: Sequence[Umbrella], wanted: Run, *, resume
 
 
 def log_to(model: PPO, folder: Path) -> SummaryWriter:
-    """Log for TensorBoard; what one that was killed had logged after its checkpoint is void."""
+    """Log for TensorBoard, discarding what a killed run logged after its checkpoint."""
     writer = SummaryWriter(str(folder), purge_step=model.num_timesteps + 1)
     model.set_logger(Logger(str(folder), [Scalars(writer)]))
     return writer
 
 
 def network(model: PPO) -> Network:
-    """Return the numbers of the trained policy, as far as they choose actions."""
+    """Return the parameters of the trained policy that choose actions."""
     taken = model.policy.features_extractor
     linear = [*model.policy.mlp_extractor.policy_net, model.policy.action_net]
     layers = [
@@ -215,7 +215,7 @@ def network(model: PPO) -> Network:
 
 
 def check_export(model: PPO, made: Network, features: np.typing.NDArray[np.float32]) -> None:
-    """Refuse an export that decides otherwise than the policy that it was made from."""
+    """Refuse an export that decides differently from the policy that it was made from."""
     with torch.no_grad():
         given = torch.from_numpy(features)
         expected = model.policy.get_distribution(given).distribution.probs[:, 1].numpy()
@@ -243,7 +243,7 @@ def train_and_publish(settings: Settings, asked: TrainPolicy, name: str, said: S
 
 
 def log_worth(folder: Path, metadata: Metadata, steps: int) -> None:
-    """Log for TensorBoard what the policy costs on the held-out days, beside the fixed ones."""
+    """Log for TensorBoard the cost of the policies on the held-out days."""
     measured = metadata.metrics[TARGET]
     with SummaryWriter(str(folder)) as writer:
         for name, told in {"policy": measured.model, **measured.baselines}.items():

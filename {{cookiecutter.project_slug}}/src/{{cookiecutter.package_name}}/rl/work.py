@@ -1,7 +1,7 @@
-"""What workers do with the kinds of job of this part.
+"""The functions that run this part's kinds of jobs.
 
-A training keeps its checkpoints under the key of its job: whoever is given the job again, after a
-worker was killed, goes on from there.
+A training run keeps its checkpoints under the key of its job, so that another worker can resume it
+if the first one is killed.
 """
 
 import importlib
@@ -27,7 +27,7 @@ NEEDED = "pip install -r services/worker-rl/torch.txt"
 
 
 def trainer() -> ModuleType:
-    """Return what trains; where it was missing, it is looked for again.
+    """Return the training module; if a package was missing before, try again.
 
     Raises Unrecoverable if it is not installed.
     """
@@ -39,23 +39,23 @@ def trainer() -> ModuleType:
         raise Unrecoverable(f"{what}; install it: {NEEDED}") from error
 
 
-try:  # when the worker starts: it takes seconds in which no job could say that it is alive
+try:  # at the worker's start: importing it takes seconds, in which no job could report
     trainer()
 except Unrecoverable as error:
     logging.getLogger(__name__).warning("%s", error)
 
 POLL = 0.5
-"""Seconds between two looks whether a job that waits was cancelled."""
+"""Seconds between two checks whether a waiting job was cancelled."""
 
 turn = threading.Lock()
-"""Held by the one training of this process: the library draws from the process's own random
-numbers, so two at once would not be what either of them is alone."""
+"""Held by the only training run of this process: the library uses the process's global random
+generators, so two runs at a time would not be reproducible."""
 
 
 def train_policy(payload: TrainPolicy, job: Job) -> dict[str, Any]:
-    """Train a policy and write it as an artifact; return what it is worth.
+    """Train a policy and write it as an artifact; return its evaluation.
 
-    Raises Unrecoverable if what trains is not installed.
+    Raises Unrecoverable if a package for training is not installed.
     """
     training, settings = trainer(), load(Settings)
     with taken(job):
@@ -65,7 +65,7 @@ def train_policy(payload: TrainPolicy, job: Job) -> dict[str, Any]:
 
 @contextmanager
 def taken(job: Job) -> Iterator[None]:
-    """Wait for the turn of this training; raises Cancelled."""
+    """Wait for this run's turn; raises Cancelled."""
     while not turn.acquire(timeout=POLL):
         job.progress(0.0, "waiting for another run")
     try:
@@ -75,7 +75,7 @@ def taken(job: Job) -> Iterator[None]:
 
 
 def evaluate_policy(payload: EvaluatePolicy, job: Job) -> dict[str, Any]:
-    """Return what a policy costs on the held-out days, beside the fixed ones.
+    """Return the cost of a policy on the held-out days, and of the fixed ones.
 
     Raises Unrecoverable if there is no such policy.
     """
@@ -94,7 +94,7 @@ def evaluate_policy(payload: EvaluatePolicy, job: Job) -> dict[str, Any]:
 
 
 def wanted(settings: Settings, version: str) -> Metadata:
-    """Return the metadata of a version, of the current one where none is named.
+    """Return the metadata of a version, by default the current one.
 
     Raises ArtifactError if there is none.
     """
@@ -107,7 +107,7 @@ def wanted(settings: Settings, version: str) -> Metadata:
 
 
 def said(metadata: Metadata) -> dict[str, Any]:
-    """Return what a job tells of a policy."""
+    """Return a policy's result in the form of a job."""
     measured = metadata.metrics[TARGET]
     return {
         "tier": metadata.tier,

@@ -62,7 +62,7 @@ def test_the_key_is_sent_and_not_logged(
     [
         ("broken", 'answered 500: {"error": {"message": "no memory\\nleft"}}'),
         ("garbage", "the answer is not a chat completion: choices Field required"),
-        ("silent", "said nothing"),
+        ("silent", "returned no text"),
         ("cut", "its text was cut off at max_tokens"),
         ("endless", "answered more than 1000000 bytes"),
     ],

@@ -1,1 +1,1 @@
-"""The figures, one a module."""
+"""The figures, one per module."""

@@ -1,4 +1,4 @@
-"""What was decided: the path that the members come to together, and who said what."""
+"""The decision: the combined path, and the members' contributions."""
 
 import datetime as dt
 import math
@@ -15,7 +15,7 @@ from .qualitative import BAND, paths
 from .style import BLUE, GREY, INK, RED, Mark, Sheet, days, line, marks
 
 TICKS = 8
-"""Dates that are written below the path, at most."""
+"""Most dates to print below the path."""
 
 
 def draw(work: Work) -> Shown:
@@ -36,7 +36,7 @@ def draw(work: Work) -> Shown:
 
 
 def words(decision: Mapping[str, Any]) -> str:
-    """Write a decision in a few words."""
+    """Return a decision in a few words."""
     doing = {"warn": "warn of", "hold": "do not warn of"}[decision["action"]]
     return f"{doing} {decision['event']} ({decision['date']})"
 
@@ -44,11 +44,11 @@ def words(decision: Mapping[str, Any]) -> str:
 def together(
     axes: Axes, path: Sequence[Mapping[str, str]], decision: Mapping[str, Any], work: Work
 ) -> None:
-    """Draw the path of all together, the threshold, and what the decision is about."""
+    """Draw the combined path, the threshold, and the period of the decision."""
     dates = [dt.date.fromisoformat(row["date"]) for row in path]
     low, middle, high = ([float(row[name]) for row in path] for name in ("q10", "q50", "q90"))
     axes.fill_between(days(dates), low, high, color=GREY, alpha=BAND, linewidth=0)
-    axes.plot(days(dates), middle, color=INK, linewidth=2.6, label="all together, 80 % interval")
+    axes.plot(days(dates), middle, color=INK, linewidth=2.6, label="combined, 80 % interval")
     limit, unit = decision["threshold"], decision["unit"]
     axes.axhline(limit, color=RED, linewidth=1.4, linestyle=(0, (6, 3)))
     axes.annotate(
@@ -64,18 +64,18 @@ def together(
     axes.plot(
         days([dates[at]]), [middle[at]], marker="o", markersize=15, markerfacecolor="none",
         markeredgecolor=RED, markeredgewidth=2, linestyle="none",
-        label=f"decided about: {decision['date']}",
+        label=f"decision for: {decision['date']}",
     )  # fmt: skip
     axes.set_title(f"The path of {work.series}")
     axes.set_ylabel(f"{work.series} ({unit})")
     axes.margins(y=0.15)
     few = dates[:: math.ceil(len(dates) / TICKS)]
     axes.set_xticks(days(few), [f"{date.day} {date:%b}" for date in few])
-    axes.set_xlabel(f"{dates[0]:%Y}{', weeks that begin on' if work.length.days > 1 else ''}")
+    axes.set_xlabel(f"{dates[0]:%Y}{', weeks starting on' if work.length.days > 1 else ''}")
 
 
 def alone(axes: Axes, work: Work, looks: Mapping[str, Mark]) -> None:
-    """Draw what each forecaster said by itself, where that is still there."""
+    """Draw the path of each forecaster, if it still exists."""
     file = work.path("artifacts/predictions.csv")
     for path in paths(read_table(file, "predict")) if file.is_file() else ():
         look = {**line(looks.get(path.forecaster, Mark(BLUE, "o", "-"))), "markersize": 4}
@@ -90,7 +90,7 @@ def voices(
     decision: Mapping[str, Any],
     looks: Mapping[str, Mark],
 ) -> None:
-    """Draw how probable each member holds the event, and how much it counts."""
+    """Draw each member's probability of the event, and its weight."""
     rows = range(len(members))
     for row, member in zip(rows, members, strict=True):
         mark = looks[member["member"]]
@@ -104,7 +104,7 @@ def voices(
         )
     axes.axvline(decision["warn_from"], color=RED, linestyle=(0, (6, 3)), linewidth=1.4)
     axes.axvline(decision["probability"], color=INK, linewidth=2)
-    labels = [f"{member['member']}\ncounts {member['weight']:.0%}" for member in members]
+    labels = [f"{member['member']}\nweight {member['weight']:.0%}" for member in members]
     axes.set_yticks([*rows], labels)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
@@ -112,14 +112,14 @@ def voices(
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(
         f"probability of {decision['event']} ({decision['date']})\n"
-        f"black: all together, {decision['probability']:.0%};"
+        f"black: combined, {decision['probability']:.0%};"
         f" dashed: warn from {decision['warn_from']:.0%}"
     )
     axes.set_title(words(decision).capitalize())
 
 
 def past(work: Work) -> tuple[Table, ...]:
-    """Return how good past decisions were, where that was judged."""
+    """Return the scores of past decisions, if there are any."""
     file = work.path("artifacts/consensus_evaluation.json")
     if not file.is_file():
         return ()
@@ -129,7 +129,7 @@ def past(work: Work) -> tuple[Table, ...]:
          _number(one["brier"]), _number((one["cost"] or {}).get("decided"))]
         for name, one in report["scores"].items()
     ]  # fmt: skip
-    head = ("decisions of the past", "made", "scored", "right", "Brier score", "cost")
+    head = ("past decisions", "made", "scored", "right", "Brier score", "cost")
     return (Table(head, rows, str(report["said"])),)
 
 

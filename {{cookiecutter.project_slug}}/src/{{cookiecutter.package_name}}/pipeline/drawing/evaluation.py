@@ -1,4 +1,4 @@
-"""How good the model is beside the forecasts without one: by fold, and by how far ahead."""
+"""The accuracy of the model and the baselines: by fold, and by step."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from ..writing import read_json
 from .style import GREY, INK, Sheet, line, marks
 
 INTERVAL = 0.8
-"""What part of the values should be within the interval from q10 to q90."""
+"""Share of the values that should be within the interval from q10 to q90."""
 MEASURES = {
     "mase": "MASE",
     "pinball": "pinball loss",
@@ -30,7 +30,7 @@ def draw(work: Work) -> Shown:
         folds(by_fold, report["folds"], [*found])
         steps(by_step, found, "pinball", f"pinball loss ({work.rule.unit})", work)
         by_step.set_title("Loss of all quantiles")
-        steps(covered, found, "coverage", "values within (black: as it should be)", work)
+        steps(covered, found, "coverage", "share of values (black: target)", work)
         covered.set_title("The 80 % interval")
         covered.axhline(INTERVAL, color=INK, linewidth=1)
         covered.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -56,12 +56,12 @@ def folds(axes: Axes, of: list[dict[str, Any]], names: list[str]) -> None:
         numbers, [f"{number}\n{end}" for number, end in zip(numbers, ends, strict=True)]
     )
     axes.tick_params(axis="x", labelsize=8)
-    axes.set_xlabel("fold, and when it ends")
+    axes.set_xlabel("fold, and its end")
     axes.set_ylim(bottom=0)
 
 
 def steps(axes: Axes, of: Mapping[str, Any], measure: str, label: str, work: Work) -> None:
-    """Draw a measure by how many periods ahead is forecast."""
+    """Draw a measure by the number of periods ahead."""
     for name, mark in marks(of).items():
         each = of[name]["steps"]
         axes.plot([one["step"] for one in each], [one[measure] for one in each], **line(mark))
@@ -72,7 +72,7 @@ def steps(axes: Axes, of: Mapping[str, Any], measure: str, label: str, work: Wor
 
 
 def told(report: Mapping[str, Any]) -> str:
-    """Say in words what is to be seen."""
+    """Return the explanation of the figure."""
     each = report["beats_baselines"].items()
     won = [MEASURES[name] for name, better in each if better]
     lost = [MEASURES[name] for name, better in each if not better]
@@ -81,7 +81,7 @@ def told(report: Mapping[str, Any]) -> str:
         [f"{report['model']} does not beat both baselines in {' and '.join(lost)}"] if lost else []
     )
     count = len(report["folds"])
-    return f"{'; '.join(said)}. {count} folds, each forecast with what was known when it began."
+    return f"{'; '.join(said)}. {count} folds, each forecast with what was known at its start."
 
 
 def table(work: Work, found: Mapping[str, Any]) -> Table:

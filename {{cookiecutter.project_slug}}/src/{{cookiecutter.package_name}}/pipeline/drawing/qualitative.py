@@ -1,4 +1,4 @@
-"""What forecasts look like: the one of now, and three of the past beside what came."""
+"""Examples of forecasts: the current one, and three past ones with the actual values."""
 
 import datetime as dt
 from collections import defaultdict
@@ -14,15 +14,15 @@ from ..writing import read_table
 from .style import GREY, INK, Sheet, dated, days, line, marks
 
 SHOWN = 45
-"""Observations before the forecast."""
+"""Observations before the current forecast."""
 BEFORE = 14
-"""Observations before a forecast of the past."""
+"""Observations before a past forecast."""
 BAND = 0.22
 
 
 @dataclass(frozen=True)
 class Path:
-    """What one forecaster said from one origin, and the values that came, where they are known."""
+    """One forecaster's path from one origin, and the actual values, if known."""
 
     forecaster: str
     origin: dt.date
@@ -40,7 +40,7 @@ class Path:
 
 
 def draw(work: Work) -> Shown:
-    """Draw the forecast of now and three of the past; raises AppError."""
+    """Draw the current forecast and three past ones; raises AppError."""
     series = load(work)
     known = [*zip(series.dates, series.values.tolist(), strict=True)]
     now = paths(read_table(work.path("artifacts/predictions.csv"), "predict"))
@@ -62,11 +62,10 @@ def draw(work: Work) -> Shown:
         ):
             example(one, title, path, known, work)
         png = sheet.png()
-    count = f"{len(past)} forecasts of the past"
+    count = f"{len(past)} past forecasts"
     said = (
-        f"The line is the median, the band the 80 % interval of {model}. Below, of {count} by"
-        " the size of their error: one of the best, the middle one, and one of the worst,"
-        " with what came."
+        f"The line is the median, the band the 80 % interval of {model}. Below: one of the best,"
+        f" a typical one and one of the worst of {count}, by their error, with the actual values."
     )
     return Shown("Forecasts", said, png)
 
@@ -91,9 +90,9 @@ def paths(table: Sequence[dict[str, str]]) -> list[Path]:
 
 
 def examples(past: Sequence[Path]) -> dict[str, Path]:
-    """Return a good, a middling and a bad forecast: at 5, 50 and 95 % of all by their error."""
+    """Return a good, an average and a bad forecast: at 5, 50 and 95 % of all by their error."""
     ordered = sorted(past, key=lambda path: (path.error, path.origin))
-    places = {"One of the best": 0.05, "The middle one": 0.5, "One of the worst": 0.95}
+    places = {"One of the best": 0.05, "A typical one": 0.5, "One of the worst": 0.95}
     return {title: ordered[round(part * (len(ordered) - 1))] for title, part in places.items()}
 
 
@@ -108,7 +107,7 @@ def fan(axes: Axes, path: Path, color: str, label: str = "") -> None:
 def forecast(
     axes: Axes, now: Sequence[Path], known: Sequence[tuple[dt.date, float]], work: Work
 ) -> None:
-    """Draw the last observations, and after them what every forecaster says."""
+    """Draw the last observations, followed by every forecaster's path."""
     dates, values = zip(*known, strict=True)
     axes.plot(days(dates), values, color=INK, label="observed", linewidth=1.4)
     looks = marks(path.forecaster for path in now)
@@ -127,7 +126,7 @@ def forecast(
 def example(
     axes: Axes, title: str, path: Path, known: Sequence[tuple[dt.date, float]], work: Work
 ) -> None:
-    """Draw one forecast of the past with what came."""
+    """Draw one past forecast with the actual values."""
     start = path.origin - dt.timedelta(days=BEFORE * work.length.days)
     shown = [(date, value) for date, value in known if start <= date <= path.dates[-1]]
     dates, values = zip(*shown, strict=True)

@@ -1,7 +1,7 @@
-"""How all figures look: colours that everybody can tell apart, few lines, large letters.
+"""The style of all figures: colours that everyone can tell apart, few lines, large letters.
 
-The colours are those of Okabe and Ito, Color Universal Design (2008). A forecaster keeps its
-colour, marker and dashes in every figure, so that none has to be told by colour alone.
+The colours are those of Okabe and Ito, Color Universal Design (2008). A forecaster has the same
+colour, marker and dashes in every figure, so that none is identified by colour alone.
 """
 
 import datetime as dt
@@ -49,7 +49,7 @@ LOOK = {
 
 @dataclass(frozen=True)
 class Mark:
-    """How one forecaster is drawn."""
+    """The style of one forecaster."""
 
     color: str
     marker: str
@@ -62,11 +62,11 @@ OTHERS = {
     "seasonal-naive": Mark(GREEN, "^", ":"),
 }
 MORE = (Mark(PURPLE, "D", "-."), Mark(RED, "v", "--"), Mark(SKY, "P", ":"))
-"""For members that are no forecaster of ours, in turn."""
+"""Styles for members that are not forecasters, used in turn."""
 
 
 def marks(names: Iterable[str]) -> dict[str, Mark]:
-    """Return how each forecaster is drawn; the first that is no baseline is the model."""
+    """Return the style of each forecaster; the first that is not a baseline is the model."""
     found: dict[str, Mark] = {}
     free = [MODEL, *MORE]
     for name in names:
@@ -108,7 +108,7 @@ def days(dates: Iterable[dt.date]) -> list[float]:
 
 
 def dated(axes: Axes) -> None:
-    """Write dates below axes so that they do not run into each other."""
+    """Label axes with dates, few enough not to overlap."""
     locator = AutoDateLocator(minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))

@@ -73,7 +73,7 @@ def test_three_figures_and_a_page_with_them(artifacts: Work) -> None:
     assert "the cost of a warning (1) by the loss without one (4)" in words
     assert "pinball loss (°C)" in words
     assert "none of 1 decisions can be scored" in words
-    assert all(line.endswith(", as it was") for line in plots.draw(artifacts))
+    assert all(line.endswith(", unchanged") for line in plots.draw(artifacts))
 
 
 def test_what_is_not_made_yet_is_left_out_and_said(artifacts: Work, tmp_path: Path) -> None:

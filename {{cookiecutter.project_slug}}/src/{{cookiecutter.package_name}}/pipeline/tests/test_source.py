@@ -65,7 +65,7 @@ def test_the_same_content_leaves_the_file_untouched(work: Work, source: Source) 
     fetch(work, asked(url=source.url))
     file = work.path("data/fetched.csv")
     os.utime(file, (1, 1))
-    assert fetch(work, asked(url=source.url))[0].endswith("as it was")
+    assert fetch(work, asked(url=source.url))[0].endswith("unchanged")
     assert file.stat().st_mtime == 1
     assert left(work) == ["fetched.csv"]
 
