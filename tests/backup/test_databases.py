@@ -166,9 +166,9 @@ def test_both_databases_are_renamed_or_none() -> None:
 @pytest.mark.parametrize(
     ("said", "meaning", "fix"),
     [
-        ('psql: error: could not translate host name "postgres"', "it does not run", "deploy.up"),
+        ('psql: error: could not translate host name "postgres"', "it is not running", "deploy.up"),
         ("FATAL:  password authentication failed for user", "FATAL", "POSTGRES_PASSWORD .*[.]env"),
-        ("pg_restore: error: unsupported version (1.17)", "a newer server", "that one's image"),
+        ("pg_restore: error: unsupported version (1.17)", "a newer server", "that server's image"),
         ("pg_dump: error: could not write: No space left on device", "No space", "free some space"),
         ("the disk has 1 MB free, and 80 are needed", "80 are needed", "free some space"),
         ('ERROR:  role "reader" does not exist', "somebody whom this server", "CREATE ROLE"),
@@ -370,7 +370,7 @@ def test_nothing_is_exchanged_where_a_name_is_missing_or_taken(
     database: SqliteDatabase, folder: Path
 ) -> None:
     held = database.dump(folder)
-    with pytest.raises(Refused, match="is not there"):
+    with pytest.raises(Refused, match="does not exist"):
         database.swap("restored", "before")
     database.stage(folder, "restored")
     database.stage(folder, "before")

@@ -187,7 +187,7 @@ def test_what_is_set_of_the_database_itself_is_proven_too(stack: Stack) -> None:
     restore_points.forge(point.folder, files=dict(restore_point.measure_files(point.folder)))
     psql(stack, PLAIN)
     said = stack.inv("backup.verify", point.id, code=1)
-    assert "belongs to somebody whom this server does not know" in said
+    assert "contains objects of a role that this server does not have" in said
     assert left(stack) == []
     restore_point.remove_point(point)
 

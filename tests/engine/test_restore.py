@@ -87,7 +87,7 @@ class TestContainers(Recoveries):
         begun = f"{stack.psql} -c '{BEGUN}' | grep -q ."
         kill = f"(until {begun}; do sleep 0.1; done; docker kill {container.id}) >/dev/null 2>&1 &"
         code, said = stack.restore_but("stage", kill, big)
-        assert (code, "step 4 (stage)" in said, "it was stopped meanwhile" in said) == (
+        assert (code, "step 4 (stage)" in said, "the database: it was stopped: " in said) == (
             1,
             True,
             True,

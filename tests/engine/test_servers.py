@@ -80,7 +80,7 @@ def test_a_server_that_does_not_run_is_started_for_it_and_stopped_again(
     stack.inv("deploy.down", "--volumes", "--yes")
     before = known(stack)
     said = stack.inv("backup.create", code=1)
-    assert "the database is empty: there is nothing to keep" in said
+    assert "the database is empty: there is nothing to back up" in said
     assert (known(stack), stack.containers()) == (before, [])
 
 
@@ -99,7 +99,7 @@ def test_a_disk_too_small_for_a_second_database_is_said_before_it_is_full(
         "step 2 (proof): it could not be restored: the database: the disk of the database has"
         in said
     )
-    assert "-> free some space, then run it again" in said
+    assert "-> free some space, then try again" in said
     assert known(stack) == [point]
     said = stack.inv("backup.create", code=1)
     assert "step 4 (proof)" in said

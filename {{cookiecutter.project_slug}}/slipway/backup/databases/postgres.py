@@ -1,4 +1,4 @@
-"""PostgreSQL: its own tools do the work, in scripts; where these run is a runner's matter."""
+"""PostgreSQL, backed up by its own tools in scripts; a runner decides where the scripts run."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from slipway.backup.databases.runners import ScriptRunner
 
 SWAP_LIMIT = 60
-"""Seconds that clients may keep coming back while the databases are exchanged."""
+"""Seconds to wait for clients that keep reconnecting while the databases are swapped."""
 MAINTENANCE = "postgres"
-"""The database to be in while others are made, renamed and deleted."""
+"""The database to connect to while others are created, renamed or deleted."""
 
 CONNECT = """
 set -eu
@@ -37,11 +37,11 @@ export PGHOST=postgres PGUSER="${login%%:*}" PGDATABASE="$POSTGRES_DB" PGCONNECT
 export PGPASSWORD="${login#*:}"
 ask() { psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 "$@"; }
 """
-"""What every script begins with. The password is a variable, and in no list of arguments.
+"""The start of every script. The password is in a variable, never in an argument list.
 
-It is read from a file: a rotation may have replaced that since this container was started.
+It is read from the file, which a rotation may have replaced since this container was started.
 
-A runner says where a copy is, and where there is room for a moment: $FOLDER and $WORK.
+The runner sets $FOLDER, the folder of the copy, and $WORK, a temporary one.
 """
 
 SETTLED = """
@@ -58,15 +58,15 @@ SET LOCAL jit = off;
 SELECT count(set_config(name, '0', true)) AS unlimited FROM pg_settings WHERE name IN
     ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout') \\gset
 """
-"""The same row has to be the same text, whoever asks; and nobody is to end a long question.
+"""Makes the same row the same text for every client, and turns off limits on long queries.
 
-To compile one takes longer than it saves.
+JIT compilation would take longer than it saves.
 """
 
 OURS = """n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS (
     SELECT FROM pg_depend d
     WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e')"""
-"""What neither the server nor an extension brings."""
+"""Objects that belong neither to the server nor to an extension."""
 LABEL = "CASE n.nspname WHEN 'public' THEN c.relname ELSE n.nspname || '.' || c.relname END"
 
 SEQUENCES = f"""
@@ -77,7 +77,7 @@ JOIN pg_namespace n ON n.nspname = s.schemaname
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.sequencename
 WHERE {OURS};
 """  # noqa: S608 - parts of this file
-"""How far each has counted in its direction. Asked first: they count on, outside of snapshots."""
+"""The position of each sequence. Read first: sequences are not part of snapshots, and go on."""
 
 EXACT = "{bool,int2,int4,int8,date,timestamp,timestamptz,uuid,bytea}"
 TABLES = f"""
@@ -95,11 +95,11 @@ WHERE c.relkind = 'r' AND {OURS}
 ORDER BY c.relpages DESC
 \\gexec
 """  # noqa: S608 - the same
-"""A sum of the rows' hashes does not depend on their order, and counts what is there twice.
+"""The sum of the rows' hashes does not depend on their order, and notices duplicates.
 
-Of most types, equal values may be written differently (1.0 and 1.00), so what is hashed is what is
-written; of those that are EXACT, the value is all there is. The hash of a row is hashed again: it
-is a sum over its columns, and a sum of sums would not show that two rows exchanged a value.
+Equal values of most types can be written differently (1.0 and 1.00), so their text is hashed; for
+types in EXACT, the value itself. A row's hash is hashed again: it is a sum over the columns, and a
+sum of such sums would not notice that two rows had swapped a value.
 """
 
 LARGE_OBJECTS = r"""
@@ -114,7 +114,7 @@ FROM (
     FROM (SELECT loid, pageno, rtrim(data, '\x00'::bytea) AS page FROM pg_largeobject) AS pages
     WHERE page <> '') AS hashes;
 """
-"""Pages without the zeros at their end: what was never written is nothing here, and zeros there."""
+"""Hashed without trailing zeros: a part never written may be missing, or be stored as zeros."""
 
 MIGRATION = """
 SELECT 'SELECT json_build_object(''migration'','
@@ -178,7 +178,7 @@ WITH ours AS (
 SELECT json_build_object('schema', encode(sha256(convert_to(
     coalesce(string_agg(line, E'\n' ORDER BY line COLLATE "C"), ''), 'UTF8')), 'hex')) FROM plain;
 """  # noqa: S608 - the same
-"""A restored check of a text column has other casts and brackets: these are left out."""
+"""Casts and brackets are left out: a check on a text column gets others when it is restored."""
 
 PROPERTIES = r"""
 WITH here AS (SELECT * FROM pg_database WHERE datname = current_database()),
@@ -205,9 +205,9 @@ UNION ALL SELECT CASE WHEN key IN ('search_path', 'temp_tablespaces', 'local_pre
         ELSE format('ALTER %s SET %I TO %L;', whose, key, value) END
     FROM settings;
 """
-"""What pg_dump leaves out of the dump of one database, as statements about :name.
+"""What pg_dump omits from the dump of a single database, as statements about :name.
 
-A setting that is a list is kept with the quotes of its parts, which SET would take as one part.
+A list setting is stored with its items quoted, which SET would take for a single item.
 """
 
 SERVER = """
@@ -248,7 +248,7 @@ if test "$(cat "$WORK/code")" != 0; then cat "$WORK/said" >&2; exit 1; fi
 pg_restore --list "$FOLDER/dump" >"$WORK/list"
 printf '{{"copied": %d}}\\n' "$(grep -c ' TABLE DATA ' "$WORK/list")"
 """
-"""One snapshot for both: what is measured is what is copied. Who calls sees it onto the disk."""
+"""Measures and copies the same snapshot. The caller flushes the copy to disk."""
 
 ROOM = f"""
 free=$(ask --dbname={MAINTENANCE} 2>/dev/null <<'SQL'
@@ -263,14 +263,14 @@ if test -n "$free" && test -s "$FOLDER/bytes"; then
     test "$log" -lt 1200000000 || log=1200000000
     if test "$free" -lt $((bytes + log)); then
         echo "the disk of the database has $((free / 1000000)) MB free," \\
-            "and $(((bytes + log) / 1000000)) are needed" >&2
+            "but $(((bytes + log) / 1000000)) are needed" >&2
         exit 1
     fi
 fi
 """
-"""The server logs what it writes, up to max_wal_size; on a full disk it stops, the live one too.
+"""The write-ahead log needs up to max_wal_size too; a full disk would also stop the live database.
 
-It is asked itself, in its folder; one that does not say is not waited for.
+The server itself reports the free space in its folder; if it cannot, there is no check.
 """
 
 RESTORE = f"""
@@ -283,7 +283,7 @@ test ! -f "$FOLDER/properties.sql" || ask --dbname={MAINTENANCE} --set=name={{na
     --file="$FOLDER/properties.sql" >/dev/null
 export PGDATABASE={{name}}
 """
-"""Nothing of it counts before the whole is there, so no commit has to wait for the disk."""
+"""A partial restore is worthless anyway, so no commit waits for the disk."""
 
 LEFT = f"""
 for left in $(ask --dbname={MAINTENANCE} --command="SELECT datname FROM pg_database
@@ -293,32 +293,32 @@ done
 """  # noqa: S608 - the same
 
 FAILURES = (
-    ("could not translate host name", "it does not run", "inv deploy.up"),
-    ("Connection refused", "it does not run", "inv deploy.up"),
-    ("timeout expired", "it does not answer", "inv deploy.status"),
-    ("the database system is", "it is starting or stopping", "inv deploy.status, then again"),
-    ("password authentication failed", "", "give it POSTGRES_PASSWORD as it was made with: {env}"),
+    ("could not translate host name", "it is not running", "inv deploy.up"),
+    ("Connection refused", "it is not running", "inv deploy.up"),
+    ("timeout expired", "it is not responding", "inv deploy.status"),
+    ("the database system is", "it is starting or stopping", "inv deploy.status, then try again"),
+    ("password authentication failed", "", "set its original POSTGRES_PASSWORD: {env}"),
     (
         "unsupported version",
-        "it was dumped by a newer server than this one",
-        "restore it with that one's image: services/postgres/compose.yaml",
+        "the dump was made by a newer server than this one",
+        "set that server's image in services/postgres/compose.yaml",
     ),
-    ("No space left on device", "", "free some space, then run it again"),
-    ("are needed", "", "free some space, then run it again"),
-    ("server closed the connection", "it was stopped meanwhile", "inv deploy.up, then again"),
-    ("terminating connection", "it was stopped meanwhile", "inv deploy.up, then again"),
+    ("No space left on device", "", "free some space, then try again"),
+    ("are needed", "", "free some space, then try again"),
+    ("server closed the connection", "it was stopped", "inv deploy.up, then try again"),
+    ("terminating connection", "it was stopped", "inv deploy.up, then try again"),
     (
         'ERROR:  role "',
-        "what it holds belongs to somebody whom this server does not know",
-        "make that role (CREATE ROLE), then again",
+        "the dump contains objects of a role that this server does not have",
+        "create that role (CREATE ROLE), then try again",
     ),
     (
         "canceling statement due to lock timeout",
         "a table is locked",
-        "end what locks it, then again",
+        "end the process that locks it, then try again",
     ),
 )
-"""What its tools say, what that means, and what helps."""
+"""Signs in the tools' output, what they mean, and what to do."""
 
 
 class PostgresDatabase:
@@ -333,27 +333,27 @@ class PostgresDatabase:
         self.live = runner.live
 
     def start(self, limit: float) -> bool:
-        """Start the server where it does not run."""
+        """Start the server if it is not running."""
         return self.runner.start(limit)
 
     def stop(self) -> None:
-        """Stop the server, unless others run beside it."""
+        """Stop the server, unless other services are running."""
         self.runner.stop()
 
     def dump(self, folder: Path) -> DatabaseContent:
-        """Let pg_dump write the folder, while the same snapshot is measured."""
+        """Let pg_dump write the folder, and measure the same snapshot."""
         said = self._do(DUMP, folder, write=True)
         copied = next(item["copied"] for item in said if "copied" in item)
         content = parse_content(said)
         if copied < len(content.tables):
             tables = len(content.tables)
-            raise Refused(f"pg_dump copied {copied} tables of {tables}", "see its version")
+            raise Refused(f"pg_dump copied {copied} of {tables} tables", "pg_dump --version")
         if not (content.tables or content.large_objects.rows):
-            raise Refused("the database is empty: there is nothing to keep", "inv deploy.up")
+            raise Refused("the database is empty: there is nothing to back up", "inv deploy.up")
         return content
 
     def prove(self, folder: Path) -> DatabaseContent:
-        """Put it into a scratch database, which is deleted however that ends."""
+        """Restore a copy into a scratch database, which is deleted in any case."""
         name = f"{SCRATCH}{secrets.token_hex(4)}"
         quiet = 'PGOPTIONS="-c client_min_messages=warning"'
         drop = f"{quiet} dropdb --force --if-exists --maintenance-db={MAINTENANCE} {name}"
@@ -361,7 +361,7 @@ class PostgresDatabase:
         return parse_content(self._do(script, folder))
 
     def stage(self, folder: Path, name: str) -> DatabaseContent:
-        """Put it into a new database; statistics too, so that its first queries are not slow."""
+        """Restore a copy into a new database, with statistics so that early queries are fast."""
         try:
             analyze = f"ask --dbname={checked_name(name)} --command=ANALYZE"
             return parse_content(
@@ -373,11 +373,11 @@ class PostgresDatabase:
             raise
 
     def measure(self) -> DatabaseContent:
-        """Look at the live database."""
+        """Measure the live database."""
         return parse_content(self._do(measure_script()))
 
     def swap(self, name: str, old: str) -> None:
-        """Rename both in one transaction."""
+        """Rename both databases in one transaction."""
         self._do(
             maintenance_script(swap_statement(self.live, checked_name(name), checked_name(old))),
             limit=SWAP_LIMIT + BRIEF,
@@ -391,7 +391,7 @@ class PostgresDatabase:
         )
 
     def drop_command(self, name: str) -> str:
-        """Return what a person types to delete a database."""
+        """Return the command to type to delete a database."""
         return self.runner.command_to_type(f"dropdb --username={self.runner.user} --force {name}")
 
     def exists(self, name: str) -> bool:
@@ -412,10 +412,10 @@ class PostgresDatabase:
     def _do(
         self, script: str, folder: Path | None = None, *, write: bool = False, limit: float = LIMIT
     ) -> list[dict[str, Any]]:
-        """Run a script; return what it printed, one JSON a line.
+        """Run a script; return the JSON objects that it printed, one per line.
 
         Raises:
-            Refused: it fails.
+            Refused: it failed.
         """
         done = self.runner.run(CONNECT + script, folder, write=write, limit=limit)
         if done.code:
@@ -424,8 +424,8 @@ class PostgresDatabase:
 
 
 def explain_failure(said: str, env: str) -> Refused:
-    """Say what the tools' last words mean; `env` is the file of the profile's values."""
-    what = "\n".join(said.splitlines()[-5:]) or "its tools ended without a word"
+    """Explain the last lines of a tool's output; `env` is the profile's env file."""
+    what = "\n".join(said.splitlines()[-5:]) or "its tools failed without a message"
     for sign, meaning, fix in FAILURES:
         if sign in said:
             told = f"{meaning}: " if meaning else ""
@@ -434,28 +434,28 @@ def explain_failure(said: str, env: str) -> Refused:
 
 
 def restore_script(name: str, then: str = "") -> str:
-    """Build the script that puts a copy into a new database, and stays with it.
+    """Build the script that restores a copy into a new database, and connects to it.
 
-    `then` is what is done before its own settings hold.
+    `then` is run before the settings of the database apply.
     """
     return RESTORE.format(name=name, then=then)
 
 
 def measure_script() -> str:
-    """Build the script that says what a database holds."""
+    """Build the script that measures the content of a database."""
     return f"ask <<'SQL'\n{MEASURE}SQL\n"
 
 
 def maintenance_script(sql: str) -> str:
-    """Build the script of a statement that concerns other databases than the one it is in."""
+    """Build the script of a statement about other databases than the one connected to."""
     return f"ask --dbname={MAINTENANCE} <<'SQL'\n{sql}\nSQL\n"
 
 
 def swap_statement(live: str, name: str, old: str) -> str:
-    """Build the statement that exchanges two databases: both renamed, or none.
+    """Build the statement that swaps two databases: both are renamed, or neither.
 
-    A database in use cannot be renamed, and a client that comes back may be faster than the
-    rename: then it is cut off again.
+    A database in use cannot be renamed, and a client may reconnect before the rename: it is then
+    disconnected again.
     """
     return f"""DO $$
 DECLARE deadline timestamptz := clock_timestamp() + interval '{SWAP_LIMIT} s';
@@ -479,10 +479,10 @@ END $$;"""
 
 
 def parse_content(said: Sequence[dict[str, Any]]) -> DatabaseContent:
-    """Put together what was printed of a database.
+    """Parse what the scripts printed about a database.
 
     Raises:
-        Refused: a part of it is missing.
+        Refused: a part is missing.
     """
     facts = {key: value for item in said if "table" not in item for key, value in item.items()}
     tables = {
@@ -500,4 +500,4 @@ def parse_content(said: Sequence[dict[str, Any]]) -> DatabaseContent:
             TableDigest(**facts["large_objects"]),
         )
     except KeyError as error:
-        raise Refused(f"the database said nothing of its {error.args[0]}") from error
+        raise Refused(f"the database did not report its {error.args[0]}") from error

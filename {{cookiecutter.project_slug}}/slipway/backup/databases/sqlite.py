@@ -1,4 +1,4 @@
-"""SQLite: a file beside the others of data/; a database is called by its file without `.db`."""
+"""SQLite: a file in data/; a database is named after its file, without `.db`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 COPY = "database.sqlite"
-"""The one file of a copy."""
+"""The only file of a copy."""
 PATIENCE = 30.0
-"""Seconds to wait for whoever writes."""
+"""Seconds to wait for a lock."""
 BESIDE = ("-wal", "-shm", "-journal")
-"""What SQLite keeps next to a database that is in use."""
+"""Suffixes of the files that SQLite keeps next to a database in use."""
 PRIVATE = 0o600
 _MASK = 2**64 - 1
 _SCHEMES = ("sqlite:///", "sqlite+pysqlite:///")
@@ -43,10 +43,8 @@ def sqlite_file(url: str, root: Path) -> Path:
         if url.startswith(scheme) and path and path != ":memory:":
             return root / path
     scheme = url.partition(":")[0]
-    what = (
-        f"DATABASE_URL is of the kind {scheme!r}: as processes, only a file of SQLite is backed up"
-    )
-    fix = "unset DATABASE_URL to use data/app.db; or back that server up where it runs"
+    what = f"DATABASE_URL is a {scheme!r} URL: as processes, only an SQLite file can be backed up"
+    fix = "unset DATABASE_URL to use data/app.db, or back that server up with its own tools"
     raise Refused(what, fix)
 
 
@@ -56,20 +54,20 @@ class SqliteDatabase:
     kind = "sqlite"
 
     def __init__(self, path: Path) -> None:
-        """Take the file; it need not be there."""
+        """Take the file, which need not exist."""
         self.path = path
         self.live = path.stem
 
     def start(self, limit: float) -> bool:
-        """Have nothing to start: it is a file."""
+        """Do nothing: a file needs no server."""
         del self, limit
         return False
 
     def stop(self) -> None:
-        """Have nothing to stop."""
+        """Do nothing: a file needs no server."""
 
     def dump(self, folder: Path) -> DatabaseContent:
-        """Copy the file as it is at one moment, while others go on writing."""
+        """Copy a consistent state of the file, while others may write to it."""
         if not self.path.is_file():
             raise Refused(f"there is no database: {self.path}", "inv deploy.up")
         copy = folder / COPY
@@ -77,7 +75,7 @@ class SqliteDatabase:
         return _measured(copy)
 
     def prove(self, folder: Path) -> DatabaseContent:
-        """Put a copy into a scratch file and look at it."""
+        """Restore a copy into a scratch file and measure it."""
         for name in self.other_databases():
             if name.startswith(SCRATCH):
                 self.drop(name)
@@ -88,10 +86,10 @@ class SqliteDatabase:
             self.drop(name)
 
     def stage(self, folder: Path, name: str) -> DatabaseContent:
-        """Put a copy beside the live file."""
+        """Restore a copy next to the live file."""
         path = self._file(checked_name(name))
         if path.exists():
-            raise Refused(f"{path} is there already", f"move it away: mv {path} {path}.old")
+            raise Refused(f"{path} already exists", f"move it away: mv {path} {path}.old")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             _copied(folder / COPY, path)
@@ -101,24 +99,24 @@ class SqliteDatabase:
             raise
 
     def measure(self) -> DatabaseContent:
-        """Look at the live file."""
+        """Measure the live file."""
         if not self.path.is_file():
             raise Refused(f"there is no database: {self.path}", "inv deploy.up")
         return _measured(self.path)
 
     def swap(self, name: str, old: str) -> None:
-        """Rename both; nobody may have them open."""
+        """Rename both files; no process may have them open."""
         new, kept = self._file(checked_name(name)), self._file(checked_name(old))
         if not new.is_file() or kept.exists():
-            wrong = f"{kept} is there already" if new.is_file() else f"{new} is not there"
-            raise Refused(f"the databases cannot be exchanged: {wrong}")
+            wrong = f"{kept} already exists" if new.is_file() else f"{new} does not exist"
+            raise Refused(f"the databases cannot be swapped: {wrong}")
         _settle(new, new)
         try:
             if self.path.is_file():
                 _settle(self.path, kept)
                 with suppress(PermissionError):  # another user's; the new one is not
                     self.path.chmod(PRIVATE)
-                os.link(self.path, kept)  # the live one is never missing
+                os.link(self.path, kept)  # so that the live file is never missing
             new.replace(self.path)
             files.flush_to_disk(self.path.parent)
         except OSError as error:
@@ -127,17 +125,17 @@ class SqliteDatabase:
             raise Refused(f"{self.path}: {error.strerror}") from error
 
     def drop(self, name: str) -> None:
-        """Delete a file, and what SQLite keeps next to it."""
+        """Delete a file, and those that SQLite keeps next to it."""
         path = self._file(checked_name(name))
         for one in (path, *_beside(path)):
             one.unlink(missing_ok=True)
 
     def drop_command(self, name: str) -> str:
-        """Return what a person types to delete a file."""
+        """Return the command to type to delete a file."""
         return shlex.join(["rm", str(self._file(name))])
 
     def exists(self, name: str) -> bool:
-        """Say whether there is a file."""
+        """Return whether there is a database of that name."""
         return self._file(name).is_file()
 
     def other_databases(self) -> list[str]:
@@ -151,48 +149,48 @@ class SqliteDatabase:
 
 @contextmanager
 def _opened(path: Path, mode: str = "ro") -> Iterator[sqlite3.Connection]:
-    """Open a file; what SQLite says of it is an expected failure.
+    """Open a file; errors of SQLite are expected failures.
 
     Raises:
-        Refused: it is damaged, or locked for too long, or the disk is full.
+        Refused: it is damaged or locked for too long, or the disk is full.
     """
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     try:
         with closing(sqlite3.connect(uri, timeout=PATIENCE, uri=True)) as connection:
             yield connection
     except sqlite3.Error as error:
-        fix = "free some space, then run it again" if "full" in str(error) else ""
+        fix = "free some space, then try again" if "full" in str(error) else ""
         raise Refused(f"{path}: {error}", fix) from error
 
 
 def _copied(source: Path, target: Path) -> None:
-    """Copy a database into a new file, all of one moment, and see it onto the disk.
+    """Copy a consistent state of a database into a new file, and flush it to disk.
 
-    A connection that only reads cannot make the files it needs next to a database that nobody has
-    open, so this one may write; it does not.
+    The connection may write, but does not: a read-only one cannot create the files it needs next to
+    a database that no process has open.
     """
     if not source.is_file():
-        raise Refused(f"{source} is not there")
+        raise Refused(f"{source} does not exist")
     _refuse_no_space(source, target)
     with _opened(source, "rw") as live, _opened(target, "rwc") as copy:
-        target.chmod(PRIVATE)  # still empty; what SQLite makes beside it gets the same mode
+        target.chmod(PRIVATE)  # still empty; what SQLite creates next to it gets the same mode
         files.give_to_owner(target)
-        # In one step: in several, it starts again with each write of another, and may never end.
+        # In one step: in several, each write by another process starts it again, perhaps for ever.
         live.backup(copy, progress=_impatient(source))
-        copy.execute("PRAGMA journal_mode = DELETE")  # one file, and all of it in that
+        copy.execute("PRAGMA journal_mode = DELETE")  # everything in a single file
     with target.open("rb") as file:
         os.fsync(file.fileno())
     files.flush_to_disk(target.parent)
 
 
 def _impatient(source: Path) -> Callable[[int, int, int], None]:
-    """Return what gives up where a database stays locked: the copying itself would try for ever."""
+    """Return a callback that gives up on a locked database; otherwise copying retries for ever."""
     deadline = time.monotonic() + PATIENCE
 
     def look(status: int, _remaining: int, _total: int) -> None:
         if status != sqlite3.SQLITE_DONE and time.monotonic() > deadline:
             what = f"{source} was locked for {PATIENCE:.0f} s"
-            raise Refused(what, "end what writes to it, then run it again")
+            raise Refused(what, "end the process that writes to it, then try again")
 
     return look
 
@@ -200,29 +198,31 @@ def _impatient(source: Path) -> Callable[[int, int, int], None]:
 def _refuse_no_space(source: Path, target: Path) -> None:
     needed, free = source.stat().st_size, shutil.disk_usage(target.parent).free
     if needed > free:
-        what = f"{target.parent} has {free / 1e6:.0f} MB free, and {needed / 1e6:.0f} are needed"
-        raise Refused(what, "free some space, then run it again")
+        what = f"{target.parent} has {free / 1e6:.0f} MB free, but {needed / 1e6:.0f} are needed"
+        raise Refused(what, "free some space, then try again")
 
 
 def _settle(path: Path, kept: Path) -> None:
-    """Bring what is written next to a file into it: there, SQLite would read it into another one.
+    """Merge the journals next to a file into it, or SQLite would apply them to its replacement.
 
-    What is too damaged for that takes it along, to beside `kept`.
+    If the file is too damaged for that, its journals move next to `kept`.
 
     Raises:
-        Refused: somebody has it open.
+        Refused: a process has it open.
     """
     busy = 0
     try:
         with closing(sqlite3.connect(path, timeout=PATIENCE)) as connection:
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.OperationalError as error:
-        raise Refused(f"{path}: {error}", "end what has it open, then run it again") from error
+        raise Refused(
+            f"{path}: {error}", "end the process that has it open, then try again"
+        ) from error
     except sqlite3.DatabaseError:
         for beside in filter(Path.is_file, _beside(path)):
             beside.replace(kept.with_name(beside.name.replace(path.name, kept.name, 1)))
     if busy:
-        raise Refused(f"{path} is in use", "end what has it open, then run it again")
+        raise Refused(f"{path} is in use", "end the process that has it open, then try again")
     for beside in _beside(path):
         beside.unlink(missing_ok=True)
 
@@ -232,7 +232,7 @@ def _beside(path: Path) -> list[Path]:
 
 
 def _measured(path: Path) -> DatabaseContent:
-    """Look at every row of a file, in one transaction.
+    """Read every row of a file, in one transaction.
 
     Raises:
         Refused: it is damaged.
@@ -254,12 +254,12 @@ def _measured(path: Path) -> DatabaseContent:
 
 
 def _text(content: bytes) -> str:
-    """Read text of which SQLite never checked that it is any."""
+    """Decode text, which SQLite does not validate."""
     return content.decode("utf-8", "surrogateescape")
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:
-    """Return the tables that hold rows: what an extension shows as one keeps them in others."""
+    """Return the tables with rows of their own: virtual tables keep theirs in other tables."""
     query = (
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'"
         " AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
@@ -296,7 +296,7 @@ def _schema(connection: sqlite3.Connection) -> str:
 
 
 def _sequences(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return the numbers that AUTOINCREMENT has given."""
+    """Return the last numbers that AUTOINCREMENT has assigned."""
     query = "SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_sequence'"
     if not connection.execute(query).fetchone()[0]:
         return {}
