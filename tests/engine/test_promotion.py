@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from typing import TYPE_CHECKING, ClassVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from tests.support import promotions
+from tests.support.copies import lift_limits
 from tests.support.promotions import TIER, Promotions, Stand, up_to
 
 if TYPE_CHECKING:
@@ -25,11 +25,7 @@ def servers(make_stack: MakeStack) -> Iterator[Stack]:
     """Bring up a stack as on a server, whose API answers whoever asks as often as they like."""
     key = secrets.token_hex()
     made = make_stack(models=False, APP_ENV="staging", API_WORKERS=str(REPLICAS), API_KEY=key)
-    settings = made.root / "config" / "settings.yaml"
-    text = settings.read_text(encoding="utf-8")
-    for name, value in (("rate_limit_per_minute", 1_000_000), ("cache_seconds", 0)):
-        text = re.sub(rf"{name}: \d+", f"{name}: {value}", text)
-    settings.write_text(text, encoding="utf-8")
+    lift_limits(made.root)
     with promotions.own_disk(made.root / "models"):
         try:
             made.add_models()

@@ -9,6 +9,7 @@ import pytest
 
 from slipway.core import journal
 from tests.support import rotations
+from tests.support.copies import lift_limits
 from tests.support.rotations import Stand, steps
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ ALL = [f"{number} {name}" for number, name in enumerate(STEPS, 1)]
 def servers(make_stack: MakeStack) -> Iterator[Stack]:
     """Bring up a stack with two replicas, which answer whoever asks as often as they like."""
     made = make_stack(APP_ENV="staging", API_WORKERS="2")
-    rotations.limitless(made.root)
+    lift_limits(made.root)
     made.commit()  # what is not committed is built again each time
     try:
         made.up()

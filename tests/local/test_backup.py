@@ -154,7 +154,7 @@ def test_what_was_not_proven_can_be_later(copy: Copy) -> None:
 def test_carried_to_another_machine_it_is_verified_there(copy: Copy, tmp_path: Path) -> None:
     id_ = create(copy)
     file = tmp_path / "carried.tar"
-    assert "read again and whole" in copy.inv("backup.export", id_, f"--to={file}")
+    assert "read back and intact" in copy.inv("backup.export", id_, f"--to={file}")
     assert "exists already" in copy.inv("backup.export", id_, f"--to={file}", code=2)
     assert f"{id_} exists already" in copy.inv("backup.import", str(file), code=2)
     other = Copy(tmp_path / "other", SLIPWAY_ENGINE="local")
@@ -186,7 +186,7 @@ def test_it_is_carried_off_site_encrypted_and_comes_back(
     assert "itself is verified\n  -> inv backup.export" in copy.inv("backup.create", code=1)
     assert "The off-site copies are not known" in copy.inv("backup.list")
     said = copy.inv("backup.prune", "--daily=1", "--yes", code=1)
-    assert "what is off-site was left as it is" in said
+    assert "off-site copies were not pruned" in said
     monkeypatch.setitem(copy.environment, "BACKUP_URL", "nope://x/y")
     before = known(copy)
     assert "nothing here knows nope://" in copy.inv("backup.create", code=2)

@@ -115,7 +115,7 @@ def test_no_room_on_the_disk_is_said_before_anything_is_made(stack: Local) -> No
         need_own_disk(place)
         said = stack.drill("latest", code=1)
         assert stack.folders == []
-    assert f"too little room for a drill: 67.1 MB of the disk of {place} free" in said
+    assert f"not enough room for a drill: 67.1 MB of the disk of {place} free" in said
 
 
 def is_well(address: str) -> bool:

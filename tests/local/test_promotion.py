@@ -11,7 +11,7 @@ import pytest
 
 from slipway.stack import hooks
 from tests.support import model_versions, promotions
-from tests.support.copies import Copy
+from tests.support.copies import Copy, run_two_workers
 from tests.support.promotions import KILL, TIER, Promotions, Stand
 from tests.support.user_hooks import add_hook, handed
 
@@ -26,9 +26,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """Bring up a copy of the repository with two workers, and end it whatever happens."""
     root = tmp_path_factory.mktemp("promotion") / "repository"
     copy = Copy(root, API_KEY=KEY, RATE_LIMIT_PER_MINUTE="1000000", CACHE_SECONDS="0")
-    compose = copy.root / "services" / "api" / "compose.yaml"
-    text = compose.read_text(encoding="utf-8")
-    compose.write_text(text.replace("--port {API_PORT}", "--port {API_PORT} --workers 2"))
+    run_two_workers(copy.root)
     with promotions.own_disk(copy.root / "models"):
         try:
             copy.add_models()

@@ -81,7 +81,7 @@ def test_what_is_no_database_any_more_is_kept_and_replaced(stack: Local) -> None
         path.unlink()
     said = stack.restore("latest", "--only=database", "--drop-old")
     assert "cannot be read" in said
-    assert "It is not deleted" in said
+    assert "It was not deleted" in said
     (kept,) = stack.databases()
     assert b"nothing of the kind" in (stack.path.parent / f"{kept}.db").read_bytes()
     assert (stack.rows, stack.runs()) == (rows, True)

@@ -99,7 +99,7 @@ def test_a_night_that_comes_and_one_that_was_missed(copy: Copy) -> None:
     assert second.kind == "scheduled"
     shown = copy.inv("backup.schedule")
     assert f"done, {second.id}" in shown
-    assert "nobody does it" in shown
+    assert "not scheduled" in shown
     assert "scheduler  stopped: not running" in shown
     assert (
         copy.inv("backup.schedule", "--cron")

@@ -10,7 +10,7 @@ import pytest
 
 from slipway.core import journal
 from tests.support import rotations
-from tests.support.copies import Copy
+from tests.support.copies import Copy, lift_limits, run_two_workers
 from tests.support.rotations import Stand, steps
 
 if TYPE_CHECKING:
@@ -23,10 +23,8 @@ NAME = "API_KEY"
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """Bring up a copy of the repository with two workers, and end it whatever happens."""
     copy = Copy(tmp_path_factory.mktemp("rotation") / "repository", models=True)
-    compose = copy.root / "services" / "api" / "compose.yaml"
-    text = compose.read_text(encoding="utf-8")
-    compose.write_text(text.replace("--port {API_PORT}", "--port {API_PORT} --workers 2"))
-    rotations.limitless(copy.root)
+    run_two_workers(copy.root)
+    lift_limits(copy.root)
     try:
         copy.inv("deploy.up", "--engine", "local")
         with rotations.asked(copy) as found:

@@ -146,13 +146,13 @@ def test_the_folders_that_stages_write_to_are_shared(steps: Scratch) -> None:
 def test_what_has_no_order_as_it_is_needed_stays_as_it_is_written() -> None:
     order = stages.order_stages([stage("a"), stage("d", "a"), stage("b"), stage("c", "b", "d")])
     assert [item.name for item in order] == ["a", "d", "b", "c"]
-    with pytest.raises(Refused, match="in a circle: a, b"):
+    with pytest.raises(Refused, match="form a cycle: a, b"):
         stages.order_stages([stage("a", "b"), stage("b", "a"), stage("c")])
 
 
 def test_a_repository_may_have_no_stages(scratch: Scratch) -> None:
     assert not stages.has_stages(scratch.root)
-    with pytest.raises(Refused, match="no stages here"):
+    with pytest.raises(Refused, match="there are no stages"):
         stages.read_stages(scratch.root)
     assert "pipeline" not in scratch.inv("--list").stdout
 
@@ -345,7 +345,7 @@ def test_what_ends_well_and_makes_nothing_has_failed(steps: Scratch) -> None:
 def test_a_stage_has_a_limit(steps: Scratch) -> None:
     steps.write("wait", "")
     said, _ = ran(steps, "--timeout", "1", code=1)
-    assert "sum failed: stopped after 1 s without an end" in said
+    assert "sum failed: stopped at the time limit of 1 s" in said
 
 
 def interrupted(scratch: Scratch, number: int, waits: Callable[[], bool]) -> tuple[int, str]:
@@ -394,7 +394,7 @@ def test_a_run_that_is_ended_leaves_nothing_running_and_nothing_half_done(
     assert [*found.values()] == ["skipped", "made", "made"] * 2
     assert running(steps.root) == []
     if number == signal.SIGKILL:
-        assert "Ending what a killed run left" in said
+        assert "Stopping processes of a killed run" in said
 
 
 def running(root: Path) -> list[str]:

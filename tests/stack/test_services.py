@@ -90,7 +90,7 @@ def test_what_runs_in_containers_only_is_named(scratch: Scratch) -> None:
                 "compose.yaml": "services: {a: {depends_on: [b], x-local: {command: a}},"
                 " b: {depends_on: [a], x-local: {command: b}}}"
             },
-            "in a circle",
+            "in a cycle",
         ),
     ],
 )

@@ -134,7 +134,7 @@ class Recoveries:
         assert (stack.rows, stack.runs()) == (lost + 100, True)
         assert model.file.read_bytes() == content
         (kept,) = stack.databases()
-        assert f"What was live before is kept as {kept}." in said
+        assert f"The previous database is kept as {kept}." in said
         safety = stack.points[-1]
         assert (safety.kind, safety.content.tables["observations"].rows) == ("safety", lost)
         stack.restore(safety.id, "--only=database", "--drop-old")
@@ -146,7 +146,7 @@ class Recoveries:
         code, said = stack.restore_but("check", self.breaking(stack), point, "--only=database")
         assert code == 1
         assert "step 8 (check): FAILED  database" in said
-        assert "What was live before is live again." in said
+        assert "The previous state is live again." in said
         assert (stack.rows, stack.databases(), stack.runs()) == (lost, [], True)
 
     def test_ctrl_c_after_the_swap_puts_it_back(self, stack: Stack, point: str, lost: int) -> None:

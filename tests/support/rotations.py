@@ -92,15 +92,6 @@ def steps(said: str) -> list[str]:
     return STEPS.findall(said)
 
 
-def limitless(root: Path) -> None:
-    """Let the API answer whoever asks as often as they like, and each time by a model."""
-    settings = root / "config" / "settings.yaml"
-    text = settings.read_text(encoding="utf-8")
-    for name, value in (("rate_limit_per_minute", 1_000_000), ("cache_seconds", 0)):
-        text = re.sub(rf"{name}: \d+", f"{name}: {value}", text)
-    settings.write_text(text, encoding="utf-8")
-
-
 @contextmanager
 def asked(copy: Copy) -> Iterator[Stand]:
     """Ask a stack all the time: what a model was shown in training, and something new."""

@@ -162,7 +162,7 @@ def _dumped(database: StackDatabase, folder: Path) -> DatabaseContent:
         if shutil.disk_usage(folder).free > FULL:
             raise
         what = f"the disk of {folder.parent.parent} is full: {error.what}"
-        raise Refused(what, "free some space, then run it again") from error
+        raise Refused(what, "free some space, then try again") from error
 
 
 def _copied(models: Path, to: Path) -> tuple[dict[str, str], dict[str, str]]:

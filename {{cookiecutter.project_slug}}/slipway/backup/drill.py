@@ -234,7 +234,7 @@ def refuse_scarce_resources(folder: Path, size: int) -> None:
         Refused: there is too little disk space or memory.
     """
     if lacking := scarce_resources(folder, size):
-        raise Refused(f"too little room for a drill: {lacking}", "free some, then run it again")
+        raise Refused(f"not enough room for a drill: {lacking}", "free some, then try again")
 
 
 def scarce_resources(folder: Path, size: int) -> str:

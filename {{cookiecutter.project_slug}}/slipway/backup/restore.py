@@ -1,7 +1,7 @@
 """Restoring: a restore point goes live, or everything stays as it was.
 
 Steps 1 to 4 check the restore point and restore its database beside the live one, which stays in
-use. Services notice from step 5 on; if a step fails after that, what was live before is put back.
+use. Services notice from step 5 on; if a step fails after that, the previous state is put back.
 """
 
 from __future__ import annotations
@@ -382,7 +382,7 @@ class RestoreRun:
         if not wrong and not (self.progress.resume or self.progress.links):
             return "Nothing was changed."
         if not wrong:
-            return "What was live before is live again."
+            return "The previous state is live again."
         fix = f"inv deploy.up, then: inv {VERB} {self.change.facts.get('safety', self.point.id)}"
         return "\n  ".join(["It could not be put back:", *wrong, f"To fix it: {fix}"])
 

@@ -118,9 +118,9 @@ def _recorded(made: Change) -> Iterator[None]:
 def write_failure(error: OSError) -> Refused:
     """Say what the disk refused, and what helps."""
     fix = {
-        errno.ENOSPC: "free some space, then run it again",
-        errno.EROFS: "make it writable, then run it again",
-        errno.EACCES: "make it yours, then run it again",
+        errno.ENOSPC: "free some space, then try again",
+        errno.EROFS: "make it writable, then try again",
+        errno.EACCES: "make it yours, then try again",
     }
     place = error.filename or "the disk"
     why = f"{place}: {error.strerror}" if error.strerror else str(error)

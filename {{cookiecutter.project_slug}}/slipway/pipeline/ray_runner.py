@@ -133,7 +133,7 @@ class RayRunner:
         code, said, found = self._awaited(send(wanted, variables, execution.limit), execution)
         execution.log.write_text(masked(said.decode(errors="replace")), encoding="utf-8")
         if code is None:
-            raise Refused(f"stopped after {execution.limit:.0f} s without an end")
+            raise Refused(f"stopped at the time limit of {execution.limit:.0f} s")
         if code:
             raise Refused(f"ended with exit code {code}")
         for name, content in found.items():

@@ -1,4 +1,4 @@
-"""How one stage of one series runs to its end: as a process here, or in a container."""
+"""Runs a stage of a series to completion: as a process, or in a container."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from slipway.pipeline.stages import PipelineStage, WorkItem
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""The same sums in the same order on any machine; several series use several cores."""
+"""Gives the same sums on any machine; several series use several cores."""
 RUN = "SLIPWAY_PIPELINE"
-"""The variable that every process of a stage carries; it holds the run."""
+"""The variable that marks every process of a stage, with the id of the run."""
 POLL = 0.2
-"""Seconds between two looks at whether a stage is to be stopped."""
+"""Seconds between two checks whether a stage has to stop."""
 PATIENCE = 5.0
-"""Seconds that a stage which is stopped may take to end."""
+"""Seconds that a stage may take to stop."""
 BUILD_LIMIT = 3600.0
 READ_LIMIT = 60.0
 
@@ -54,17 +54,17 @@ class StageExecution:
 
     log: Path
     stop: Event
-    """Set when the stage has to end."""
+    """Set when the stage has to stop."""
     limit: float
     """Seconds that the stage may take."""
 
 
 class StageStopped(Refused):
-    """A stage was told to end before it did."""
+    """A stage was stopped before it completed."""
 
 
 class StageRunner(Protocol):
-    """What runs a stage."""
+    """Runs stages on an engine."""
 
     name: str
 
@@ -73,12 +73,12 @@ class StageRunner(Protocol):
         """How many stages it can run at the same time."""
 
     def prepare(self, chosen: Sequence[PipelineStage]) -> None:
-        """Get ready what the stages need, and end what a killed run left."""
+        """Prepare what the stages need, and stop what a killed run left behind."""
 
     def stage_settings(
         self, stage: PipelineStage, parameters: Sequence[str]
     ) -> fingerprint.StageSettings:
-        """Return what a stage is run with, apart from files."""
+        """Return what a stage runs with, apart from files."""
 
     def run(
         self,
@@ -87,15 +87,15 @@ class StageRunner(Protocol):
         parameters: Sequence[str],
         execution: StageExecution,
     ) -> None:
-        """Run a stage to its end.
+        """Run a stage to completion.
 
         Raises:
-            StageStopped: it was told to end.
+            StageStopped: it was told to stop.
             Refused: it failed, or took too long.
         """
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release its resources."""
 
 
 def available_cores() -> int:
@@ -106,10 +106,10 @@ def available_cores() -> int:
 def run_watched(
     command: Sequence[str], execution: StageExecution, *, cwd: Path, env: Mapping[str, str]
 ) -> None:
-    """Run a command whose output goes to a log; nothing that it started outlives it.
+    """Run a command with its output in a log; none of its child processes outlives it.
 
     Raises:
-        StageStopped: it was told to end.
+        StageStopped: it was told to stop.
         Refused: it failed, or took too long.
     """
     deadline = time.monotonic() + execution.limit
@@ -129,7 +129,7 @@ def run_watched(
             if code is None:
                 _ask_to_end(process)
         finally:
-            with suppress(ProcessLookupError):  # nothing of it is left
+            with suppress(ProcessLookupError):  # all of it has ended
                 os.killpg(process.pid, signal.SIGKILL)
     if code is None:
         raise StageStopped("stopped") if execution.stop.is_set() else _too_slow(execution)
@@ -145,16 +145,16 @@ def _ask_to_end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _too_slow(execution: StageExecution) -> Refused:
-    return Refused(f"stopped after {execution.limit:.0f} s without an end")
+    return Refused(f"stopped at the time limit of {execution.limit:.0f} s")
 
 
 class ProcessRunner:
-    """Runs stages as processes of this machine."""
+    """Runs stages as processes on this machine."""
 
     name = LOCAL
 
     def __init__(self, project: Project, values: Mapping[str, str], run: str) -> None:
-        """Take the project, a profile's variables and the name of the run."""
+        """Take the project, a profile's variables and the id of the run."""
         self.project = project
         self.lanes = available_cores()
         self.service_envs = service_env.plan_service_envs(project, values, self.name)
@@ -162,11 +162,11 @@ class ProcessRunner:
         self.environment = {**process_environment(project, values), **ONE_THREAD, **own}
 
     def prepare(self, chosen: Sequence[PipelineStage]) -> None:
-        """Hand out secrets, and end what a killed run left."""
+        """Write the secrets of the stages, and stop what a killed run left behind."""
         if left := [
             item for item in processes.marked_processes(self.project.root) if _of_a_run(item)
         ]:
-            output.say(f"  Ending what a killed run left: {len(left)} processes")
+            output.say(f"  Stopping processes of a killed run: {len(left)}")
             processes.end_processes(left, PATIENCE)
         for env in (self.service_envs[stage.name] for stage in chosen):
             if env.secret:
@@ -175,7 +175,7 @@ class ProcessRunner:
     def stage_settings(
         self, stage: PipelineStage, parameters: Sequence[str]
     ) -> fingerprint.StageSettings:
-        """Return what a stage is run with, apart from files."""
+        """Return what a stage runs with, apart from files."""
         locks = [self.project.root / name for name in stage.locks]
         packages = fingerprint.file_digests(
             self.project.root, [path for path in locks if path.is_file()]
@@ -191,13 +191,13 @@ class ProcessRunner:
         parameters: Sequence[str],
         execution: StageExecution,
     ) -> None:
-        """Run a stage to its end."""
+        """Run a stage to completion."""
         command = [*with_this_python(stage.command), *work.options, *parameters]
         env = self.environment | self.service_envs[stage.name].named(self.name)
         run_watched(command, execution, cwd=self.project.root, env=env)
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing: there are no resources to release."""
 
 
 def _of_a_run(process: psutil.Process) -> bool:
@@ -208,18 +208,18 @@ def _of_a_run(process: psutil.Process) -> bool:
 
 
 def fingerprint_variables(env: service_env.ServiceEnv) -> dict[str, str]:
-    """Return what a stage's files depend on of its variables; of a secret, how it begins."""
+    """Return the variables that a stage's files depend on; of a secret, only its URL scheme."""
     hidden = {name: value.partition("://") for name, value in env.secret.items() if value}
     return {**env.plain, **{name: f"{head}{sign}" for name, (head, sign, _) in hidden.items()}}
 
 
 class ContainerRunner:
-    """Runs stages in containers of the engine that `docker` talks to."""
+    """Runs stages in containers, on the engine that `docker` uses."""
 
     name = COMPOSE
 
     def __init__(self, project: Project, values: Mapping[str, str], run: str) -> None:
-        """Take the project, a profile's variables and the name of the run."""
+        """Take the project, a profile's variables and the id of the run."""
         self.project = project
         self.run_id = run
         self.lanes = available_cores()
@@ -233,13 +233,13 @@ class ContainerRunner:
 
     @property
     def mark(self) -> str:
-        """How the names of containers of stages begin."""
-        root = str(self.project.root.resolve())  # another clone of it has stages of its own
+        """The prefix of the names of this project's stage containers."""
+        root = str(self.project.root.resolve())  # distinguishes the stages of another clone
         digest = hashlib.sha256(root.encode()).hexdigest()[:8]
         return f"{self.composition.name}-{digest}-stage-"
 
     def prepare(self, chosen: Sequence[PipelineStage]) -> None:
-        """Get the images, hand variables out, and end what a killed run left."""
+        """Get the images, write the variables, and remove what a killed run left behind."""
         self._remove(f"^{self.mark}")
         permissions.share_folders(self.project.root, output_folders(self.project.root))
         service_env.add_service_envs(
@@ -258,7 +258,7 @@ class ContainerRunner:
     def stage_settings(
         self, stage: PipelineStage, parameters: Sequence[str]
     ) -> fingerprint.StageSettings:
-        """Return what a stage is run with, apart from files."""
+        """Return what a stage runs with, apart from files."""
         variables = fingerprint_variables(self.service_envs[stage.name])
         packages = {"image": self.layers[stage.name]}
         return fingerprint.StageSettings(tuple(parameters), variables, packages)
@@ -270,7 +270,7 @@ class ContainerRunner:
         parameters: Sequence[str],
         execution: StageExecution,
     ) -> None:
-        """Run a stage to its end; whatever happens, its container is gone then."""
+        """Run a stage to completion; its container is removed in any case."""
         name = f"{self.mark}{self.run_id.lower()}-{work.name}-{stage.name}".replace("_", "-")
         options = ["--rm", "--no-TTY", "--no-deps", "--name", name]
         if self.service_envs[stage.name].secret:
@@ -287,23 +287,23 @@ class ContainerRunner:
                 self._remove(f"^{name}$")
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing: there are no resources to release."""
 
     def _services(self) -> dict[str, dict[str, str]]:
-        """Return the services as compose resolves them, those with a compose profile too."""
+        """Return the services as resolved by compose, including those in a compose profile."""
         command = self.composition.command("--profile", "*", "config", "--format", "json")
         said = shell.read(command, cwd=self.project.root, env=self.environment)
         services: dict[str, dict[str, str]] = parse_json(said)["services"]
         return services
 
     def _layers(self, image: str) -> str:
-        """Digest what is in an image; its labels name the commit, which changes nothing in it."""
+        """Return a digest of an image's layers; its labels, which name the commit, do not count."""
         command = ["docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", image]
         said = shell.read(command, cwd=self.project.root, timeout=READ_LIMIT)
         return str(hashlib.sha256(said.encode()).hexdigest())
 
     def _remove(self, name: str) -> None:
-        """Remove the containers of a name."""
+        """Remove the containers whose name matches a pattern."""
         asked = ["docker", "ps", "--all", "--quiet", "--filter", f"name={name}"]
         found = shell.read(asked, cwd=self.project.root, timeout=READ_LIMIT).split()
         if found:

@@ -1,9 +1,9 @@
-"""Which stages there are, in which order, and which of them a run is of.
+"""The stages of the pipeline, their order, and the choice of stages and series for a run.
 
-A stage is a service with `x-stage` in its compose.yaml: which stages it `needs`, the files that are
-its `inputs` and `outputs`, those that it `appends` to, and the `code` that it starts from.
-`{series}` and `{interval}` stand for what a run is of. What that may be is under `x-series`, in the
-same file: the names of the series, or `FILE#KEY`, where they are the keys below KEY in a YAML file.
+A stage is a service with `x-stage` in its compose.yaml: the stages it `needs`, the files it reads
+(`inputs`), writes (`outputs`) or `appends` to, and the `code` it starts from. `{series}` and
+`{interval}` stand for those of a run. `x-series` in the same file lists the series, or names them
+as `FILE#KEY`: the keys below KEY in a YAML file.
 """
 
 from __future__ import annotations
@@ -24,61 +24,61 @@ KEY = "x-stage"
 SERIES = "x-series"
 FILES = ("inputs", "outputs", "appends")
 ALL = "all"
-"""Asked for instead of every single series."""
+"""Selects every series or interval."""
 
 
 @dataclass(frozen=True)
 class WorkItem:
-    """What one passage through the stages is of."""
+    """A series and an interval that go through the stages."""
 
     series: str
     interval: str
 
     @property
     def name(self) -> str:
-        """What its folders and its lines are called."""
+        """The name of its folders, and in the output."""
         return f"{self.series}-{self.interval}"
 
     @property
     def options(self) -> list[str]:
-        """How a stage is told."""
+        """The options that select it."""
         return ["--series", self.series, "--interval", self.interval]
 
     def place(self, pattern: str) -> str:
-        """Write a pattern of files for this work."""
+        """Fill in a pattern of files."""
         return pattern.format(series=self.series, interval=self.interval)
 
 
 @dataclass(frozen=True)
 class PipelineStage:
-    """A service that makes files of files."""
+    """A service that makes files from files."""
 
     name: str
     command: tuple[str, ...]
-    """How it runs as a process."""
+    """The command that runs it as a process."""
     needs: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     appends: tuple[str, ...]
-    """What it adds to, and others may too: it has to be there, and may have any content."""
+    """Shared files that it adds to: they have to exist, with any content."""
     code: tuple[str, ...]
-    """What of the repository it runs; what that imports is found."""
+    """The files of the repository that it runs; their imports are found."""
     locks: tuple[str, ...]
-    """What says which packages it runs with."""
+    """The lock files of its packages."""
     folder: str
     """Its folder in services/."""
 
 
 @dataclass(frozen=True)
 class AvailableSeries:
-    """What a run can be of."""
+    """The series and intervals to choose from."""
 
     series: tuple[str, ...]
     intervals: tuple[str, ...]
 
 
 def has_stages(root: Path) -> bool:
-    """Say whether a repository has stages, without reading more than it takes."""
+    """Return whether a repository has stages, reading as little as possible."""
     files = root.glob("services/*/compose.yaml")
     return any(f"{KEY}:" in path.read_text(encoding="utf-8") for path in files)
 
@@ -87,7 +87,7 @@ def read_stages(root: Path) -> list[PipelineStage]:
     """Return the stages, each after those that it needs.
 
     Raises:
-        Refused: there are none, one lacks something, or they need each other in a circle.
+        Refused: there are none, one is incomplete, or they form a cycle.
     """
     found = {
         name: _stage(name, folder, entry)
@@ -96,7 +96,7 @@ def read_stages(root: Path) -> list[PipelineStage]:
         if KEY in (entry or {})
     }
     if not found:
-        raise Refused(f"no service has {KEY}: there are no stages here", "inv --list", code=2)
+        raise Refused(f"there are no stages: no service has {KEY}", "inv --list", code=2)
     for stage in found.values():
         for need in (one for one in stage.needs if one not in found):
             raise Refused(
@@ -106,7 +106,7 @@ def read_stages(root: Path) -> list[PipelineStage]:
 
 
 def output_folders(root: Path) -> list[str]:
-    """Return the folders that stages write to, whatever a run is of.
+    """Return the folders that stages write to, for any series.
 
     Raises:
         Refused: the stages cannot be read.
@@ -118,27 +118,27 @@ def output_folders(root: Path) -> list[str]:
 
 
 def order_stages(left: list[PipelineStage]) -> list[PipelineStage]:
-    """Put each stage after what it needs, and else as they are written.
+    """Sort stages so that each follows those it needs; otherwise keep their order.
 
     Raises:
-        Refused: they need each other in a circle.
+        Refused: they form a cycle.
     """
     done: list[PipelineStage] = []
     while left:
         names = {stage.name for stage in left}
         ready = next((stage for stage in left if not names & {*stage.needs}), None)
         if ready is None:
-            raise Refused(f"these stages need each other in a circle: {', '.join(sorted(names))}")
+            raise Refused(f"these stages form a cycle: {', '.join(sorted(names))}")
         done.append(ready)
         left = [stage for stage in left if stage is not ready]
     return done
 
 
 def available_series(root: Path) -> AvailableSeries:
-    """Return the series and intervals that there are.
+    """Return the series and intervals to choose from.
 
     Raises:
-        Refused: no file says so, or the one that names the series cannot be read.
+        Refused: no file lists them, or the one that names the series cannot be read.
     """
     for _, content in _files(root):
         if said := content.get(SERIES):
@@ -147,11 +147,11 @@ def available_series(root: Path) -> AvailableSeries:
                 file, _, key = names.partition("#")
                 names = [*(read_yaml(root / file).get(key) or {})]
             return AvailableSeries(tuple(map(str, names)), tuple(map(str, said["intervals"])))
-    raise Refused(f"no compose file says under {SERIES} which series there are")
+    raise Refused(f"no compose file lists the series under {SERIES}")
 
 
 def _files(root: Path) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Yield the folder and the content of the compose files of services that may have stages."""
+    """Yield the folder and content of each service's compose file."""
     for path in sorted(root.glob("services/*/compose.yaml")):
         yield path.parent.name, read_yaml(path)
 
@@ -159,7 +159,7 @@ def _files(root: Path) -> Iterable[tuple[str, dict[str, Any]]]:
 def _stage(name: str, folder: str, entry: Mapping[str, Any]) -> PipelineStage:
     said, local = entry[KEY] or {}, entry.get("x-local") or {}
     if "command" not in local:
-        raise Refused(f"the stage {name} has no x-local, so nothing says how it runs", _edit(name))
+        raise Refused(f"the stage {name} has no x-local with the command that runs it", _edit(name))
     lists = {key: tuple(said.get(key) or ()) for key in ("needs", *FILES, "code")}
     lock = f"services/{folder}/requirements.txt"
     return PipelineStage(
@@ -178,14 +178,14 @@ def choose_stages(
     """Return the stages from one to another, or a single one.
 
     Raises:
-        Refused: a name is none of a stage, one comes before the other, or both ways were asked for.
+        Refused: a name is unknown, the order is reversed, or `only` is combined with the others.
     """
     names = [stage.name for stage in order]
     for name in (first, last, only):
         if name and name not in names:
             raise _unknown("stage", name, names)
     if only and (first or last):
-        raise Refused("--only goes without --from and --to", f"--only {only}", code=2)
+        raise Refused("--only cannot be combined with --from or --to", f"--only {only}", code=2)
     start = names.index(only or first) if only or first else 0
     end = names.index(only or last) if only or last else len(names) - 1
     if start > end:
@@ -194,10 +194,10 @@ def choose_stages(
 
 
 def choose_work(there: AvailableSeries, series: str = "", interval: str = "") -> list[WorkItem]:
-    """Return what was asked for: names separated by commas, or all; the first by default.
+    """Return the chosen work: names separated by commas, or all; the first by default.
 
     Raises:
-        Refused: a name is not known.
+        Refused: a name is unknown.
     """
     wanted = _named("series", series, there.series)
     lengths = _named("interval", interval, there.intervals)
@@ -218,11 +218,11 @@ def _unknown(what: str, name: str, names: Iterable[str]) -> Refused:
     names = [*names]
     listed = f"choose one of: {', '.join(names)}"
     near = difflib.get_close_matches(name, names, n=1)
-    fix = f"did you mean {near[0]}? There is: {', '.join(names)}" if near else listed
+    fix = f"did you mean {near[0]}? Choose one of: {', '.join(names)}" if near else listed
     return Refused(f"there is no {what} {name!r}", fix, code=2)
 
 
 def name_hint(name: str, names: Iterable[str]) -> str:
-    """Say which name was probably meant."""
+    """Say that a name is unknown, and suggest a similar one."""
     near = difflib.get_close_matches(name, [*names], n=1)
-    return f", which is none; did you mean {near[0]}?" if near else ", which is none"
+    return f", which does not exist; did you mean {near[0]}?" if near else ", which does not exist"

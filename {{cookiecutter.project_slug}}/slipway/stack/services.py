@@ -95,7 +95,7 @@ def local_services(root: Path, values: Mapping[str, str]) -> list[LocalService]:
     So is one with a compose profile, which runs on request.
 
     Raises:
-        Refused: a variable of an `x-local` has no value, or services need each other in a circle.
+        Refused: a variable of an `x-local` has no value, or services depend on each other in a cycle.
     """
     values = {"ROOT": str(root), **values}
     known = {name: entry for name, entry in deployed_services(root).items() if "x-local" in entry}
@@ -111,7 +111,7 @@ def local_services(root: Path, values: Mapping[str, str]) -> list[LocalService]:
         return [built[name] for name in order]
     except CycleError as error:
         raise Refused(
-            f"services need each other in a circle: {' -> '.join(error.args[1])}"
+            f"services depend on each other in a cycle: {' -> '.join(error.args[1])}"
         ) from error
 
 

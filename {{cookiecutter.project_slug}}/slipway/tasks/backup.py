@@ -1,4 +1,4 @@
-"""backup.*: restore points that are proven, kept in order, carried away and put back."""
+"""backup.*: create, verify, prune, export, schedule and restore restore points."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ NONE_YET = f"No restore point yet. Next: {restore_point.CREATE_COMMAND}"
 secret_probes["BACKUP_URL_OPTIONS"] = SecretProbe("the storage", storage.try_options)
 ALL = "all"
 SCHEDULER = "scheduler"
-ID = {"id": "such as 20261122-020000-3f2a"}
+ID = {"id": "a restore point, such as 20261122-020000-3f2a"}
 
 
 @task(
     help=options.WHERE
     | {
-        "kind": f"{', '.join(restore_point.KINDS)} (as a night does)",
-        "verify": "restore it into a scratch database at once",
+        "kind": f"{', '.join(restore_point.KINDS)} (as the nightly run does)",
+        "verify": "restore it into a scratch database to verify it (default: yes)",
     }
 )
 def create(
     _c: Context, kind: str = "manual", verify: bool = True, profile: str = "", engine: str = ""
 ) -> None:
-    """Make a restore point of database and models, and prove it."""
+    """Create and verify a restore point of the database and models."""
     _refuse_unknown(kind)
     opened = session.open_session(profile, engine)
     database = select.open_database(opened)
@@ -105,7 +105,7 @@ def _announce(opened: Session, verb: str, what: str) -> None:
 
 @task(name="list", help={"json": options.JSON})
 def list_(_c: Context, json: bool = False) -> None:
-    """List restore points, here and away, and how good they are."""
+    """List restore points, here and off-site, with their state."""
     here = project.load()
     found = catalog.read_catalog(here.backups, _away(here))
     newest_first = [*reversed(found.items)]
@@ -128,7 +128,7 @@ def _away(here: Project) -> OffsiteFolder | None:
 
 @task(help=options.WHERE | {"id": f"{ID['id']}; or {restore_point.LATEST}; or {ALL}"})
 def verify(_c: Context, id: str, profile: str = "", engine: str = "") -> None:
-    """Prove restore points again: their files, then a restore."""
+    """Verify restore points: check the files, then restore them."""
     opened = session.open_session(profile, engine)
     chosen = _chosen(opened, id)
     database = select.open_database(opened)
@@ -147,7 +147,7 @@ def verify(_c: Context, id: str, profile: str = "", engine: str = "") -> None:
 
 
 def _chosen(opened: Session, id_: str) -> list[RestorePoint]:
-    """Return the restore points that are meant.
+    """Return the chosen restore points.
 
     Raises:
         Refused: there is none.
@@ -170,12 +170,12 @@ def _chosen(opened: Session, id_: str) -> list[RestorePoint]:
 
 @task(
     help={
-        "daily": "keep the last one of so many days that have one (default: BACKUP_KEEP)",
-        "weekly": "of so many weeks",
-        "monthly": "of so many months",
-        "yearly": "of so many years",
-        "kind": f"only those made for one reason: {', '.join(restore_point.KINDS)}",
-        "dry-run": "show what would go, and change nothing",
+        "daily": "keep the last of each of this many days (default: BACKUP_KEEP)",
+        "weekly": "likewise for weeks",
+        "monthly": "likewise for months",
+        "yearly": "likewise for years",
+        "kind": f"only those of one kind: {', '.join(restore_point.KINDS)}",
+        "dry-run": "show what would be deleted, and change nothing",
         "yes": options.YES,
     }
 )
@@ -189,7 +189,7 @@ def prune(
     dry_run: bool = False,
     yes: bool = False,
 ) -> None:
-    """Delete old restore points, never the newest verified."""
+    """Delete old restore points, but never the newest verified one."""
     given = {"daily": daily, "weekly": weekly, "monthly": monthly, "yearly": yearly}
     counts = {name: options.count(text, f"--{name}") for name, text in given.items() if text}
     if kind:
@@ -204,12 +204,12 @@ def prune(
             plan.apply()
         output.say(f"Deleted {plan.counts}.")
     if plan.wrong:
-        raise Refused("what is off-site was left as it is", "inv backup.prune, once it answers")
+        raise Refused("off-site copies were not pruned", "inv backup.prune, once it responds")
 
 
-@task(help=ID | {"to": f"a file that is not there yet, a folder, a URL, or {copies.NAME}"})
+@task(help=ID | {"to": f"a new file, a folder, a URL, or {copies.NAME}"})
 def export(_c: Context, id: str, to: str) -> None:
-    """Carry a restore point away: as one file, or to a storage."""
+    """Export a restore point as a single file, here or to a storage."""
     here = project.load()
     away = None
     if to == copies.NAME or storage.is_url(to):
@@ -225,34 +225,34 @@ def export(_c: Context, id: str, to: str) -> None:
             file = archive.write_archive(point, Path(to), recipient)
             name, count = str(file), file.stat().st_size
     how = f"encrypted for {recipient}, " if recipient else ""
-    output.say(f"{name}: {output.format_size(count)}, {how}read again and whole.")
+    output.say(f"{name}: {output.format_size(count)}, {how}read back and intact.")
 
 
 @task(
     name="import",
     help={
-        "file": "what backup.export wrote: a file, a URL, or the id of an off-site copy",
+        "file": "an export: a file, a URL, or the id of an off-site copy",
         "identity": options.IDENTITY,
     },
 )
 def import_(_c: Context, file: str, identity: str = "") -> None:
-    """Make a restore point of such a file again."""
+    """Import a restore point that backup.export wrote."""
     here = project.load()
     point = download.import_point(here, session.profile_name(here, ""), file, identity)
-    output.say(f"Restore point {point.id} is here. Next: inv backup.verify {point.id}")
+    output.say(f"Imported restore point {point.id}. Next: inv backup.verify {point.id}")
 
 
 @task(
     help=options.WHERE
     | {
-        "cron": "print only the line for a crontab, of a host that prefers its own",
-        "systemd": f"print only a unit for systemd: {' or '.join(host_timers.KINDS)}",
+        "cron": "print only a crontab line, for a host with its own schedule",
+        "systemd": f"print only a systemd unit: {' or '.join(host_timers.KINDS)}",
     }
 )
 def schedule(
     _c: Context, cron: bool = False, systemd: str = "", profile: str = "", engine: str = ""
 ) -> None:
-    """Show when nights make restore points, and how the last did."""
+    """Show when restore points are made, and how the last run went."""
     opened = session.open_session(profile, engine, whole=False)
     values = config_values.read_values(opened.project, opened.profile)
     at = times.parse_time(values.get("BACKUP_AT") or times.DEFAULT)
@@ -268,27 +268,27 @@ def schedule(
 
 
 def _tell_schedule(opened: Session, here: HostSchedule) -> None:
-    """Say what the service does, whether it runs, and what a host can do itself."""
+    """Describe the nightly run, the service, and how a host can do the same."""
     service = next((one for one in opened.engine.status() if one.service == SCHEDULER), None)
     entries = journal.entries(opened.project.root)
     entry, copied = nightly.last_nightly_run(entries), nightly.last_offsite_copy(entries)
     keep = nightly.configured_policy(opened.project, opened.profile)
     kept = ", ".join(f"{count} {name}s" for name, count in keep.counts.items() if count)
     soon = times.next_due(datetime.now(UTC), here.at)
-    missing = "not in this stack (services/scheduler): have the host do it, as below"
+    missing = "not in this stack (services/scheduler): use the host, as below"
     rows = {
-        "what": f"backup.create --kind scheduled; the last of each of {kept} stays (BACKUP_KEEP)",
+        "what": f"backup.create --kind scheduled; keeps the last of each of {kept} (BACKUP_KEEP)",
         "when": f"every day at {here.at:%H:%M} UTC (BACKUP_AT)",
-        "next": f"{soon:%Y-%m-%d %H:%M} UTC" if service and service.replicas else "nobody does it",
-        "last": nightly.describe_run(entry) if entry else "there was none yet",
-        "off-site": nightly.describe_run(copied) if copied else "nothing was copied yet",
+        "next": f"{soon:%Y-%m-%d %H:%M} UTC" if service and service.replicas else "not scheduled",
+        "last": nightly.describe_run(entry) if entry else "no run yet",
+        "off-site": nightly.describe_run(copied) if copied else "no copy yet",
         "scheduler": f"{service.state}: {service.detail}" if service else missing,
     }
     for name, said in rows.items():
         output.say(f"{name:<10} {said}")
     folder = "/etc/systemd/system"
     output.say(f"""
-For a host that prefers its own, without the service:
+To use the host's own schedule instead of the service:
   (crontab -l; inv backup.schedule --cron) | crontab -
 or
   inv backup.schedule --systemd service | sudo tee {folder}/{here.name}.service
@@ -299,11 +299,11 @@ or
 @task(
     help=options.WHERE
     | {
-        "id": f"{ID['id']}; or {restore_point.LATEST}; or a file or URL that backup.export wrote",
+        "id": f"{ID['id']}; {restore_point.LATEST}; or an exported file or URL",
         "identity": options.IDENTITY,
         "only": f"{backup_restore.DATABASE} or {backup_restore.MODELS} (default: both)",
         "timeout": "seconds each service may take to become healthy",
-        "drop-old": "delete the database that was live before",
+        "drop-old": "delete the previous database",
         "yes": options.YES,
     },
 )
@@ -318,7 +318,7 @@ def restore(
     profile: str = "",
     engine: str = "",
 ) -> None:
-    """Put a restore point back, or leave what was there."""
+    """Restore a restore point; if that fails, nothing is changed."""
     if only not in backup_restore.STEPS:
         raise Refused(f"there is no part {only!r}", "--only database, or --only models", code=2)
     limit = options.seconds(timeout)
@@ -334,7 +334,7 @@ def restore(
         turn = RestoreRun(opened, made, database, RestoreRequest(point, only, limit))
         turn.run(lambda: _agreed(turn, yes=yes))
     output.say(f"Restored {point.id}. Next: inv deploy.status")
-    # A question that nobody answers must not keep the night from its restore point.
+    # An unanswered question must not hold the lock: the nightly run would fail.
     _drop(turn, drop=drop_old, ask=not yes)
 
 
@@ -345,20 +345,20 @@ def _agreed(turn: RestoreRun, *, yes: bool) -> None:
     _announce(
         turn.session, backup_restore.VERB, f"{point.id}, age {output.format_elapsed(point.age)}"
     )
-    output.say(f"verified: {proven}; what is there now is kept")
-    output.show([*turn.plan()], as_json=False, empty="It holds nothing of that.")
+    output.say(f"verified: {proven}; the current data is kept")
+    output.show([*turn.plan()], as_json=False, empty="It contains nothing to restore.")
     if turn.unreadable:
-        output.say(f"What is there now cannot be read: {turn.unreadable}")
+        output.say(f"The current data cannot be read: {turn.unreadable}")
     output.confirm(f"Restore {point.id}?", yes=yes)
 
 
 @task(
     help=options.WHERE
     | {
-        "id": f"{ID['id']}; or {restore_point.LATEST}; or a file or URL that backup.export wrote",
+        "id": f"{ID['id']}; {restore_point.LATEST}; or an exported file or URL",
         "identity": options.IDENTITY,
         "timeout": "seconds each service may take to become healthy",
-        "keep": "leave the scratch stack up, to look at it",
+        "keep": "leave the scratch stack up for inspection",
     },
 )
 def drill(
@@ -370,7 +370,7 @@ def drill(
     profile: str = "",
     engine: str = "",
 ) -> None:
-    """Restore into a scratch stack, timed, and remove that."""
+    """Time a restore into a scratch stack, which is then removed."""
     limit = options.seconds(timeout)
     opened = session.open_session(profile, engine, whole=False)
     point = backup_restore.choose_point(opened, id, identity)
@@ -389,15 +389,15 @@ def drill(
 
 
 def _drop(turn: RestoreRun, *, drop: bool, ask: bool) -> None:
-    """Delete the databases of before, if that is wanted and what was in them is elsewhere too."""
+    """Delete the previous databases, if wanted and if a restore point has their content."""
     kept = turn.old_databases()
     if not kept:
         return
     if turn.unreadable and drop:
-        output.say("It is not deleted: it could not be read, so there is no restore point of it.")
+        output.say("It was not deleted: it could not be read, so it has no restore point.")
     elif not drop and ask and sys.stdin.isatty():
         with suppress(Refused):
-            output.confirm(f"Delete what was live before ({', '.join(kept)})?", yes=False)
+            output.confirm(f"Delete the previous database ({', '.join(kept)})?", yes=False)
             drop = True
     if drop and not turn.unreadable:
         with change(turn.session.project.root, "backup.drop", databases=kept):
@@ -406,6 +406,5 @@ def _drop(turn: RestoreRun, *, drop: bool, ask: bool) -> None:
         output.say(f"Deleted: {', '.join(kept)}")
         return
     for name in kept:
-        output.say(
-            f"What was live before is kept as {name}. Delete it: {turn.database.drop_command(name)}"
-        )
+        command = turn.database.drop_command(name)
+        output.say(f"The previous database is kept as {name}. To delete it: {command}")

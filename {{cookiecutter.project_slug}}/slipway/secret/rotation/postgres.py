@@ -209,7 +209,7 @@ class PostgresPasswordRotation(EnvFileRotation):
         while names := self._late_services(since):
             if time.monotonic() > deadline:
                 what = f"still using the previous login: {join_names(names)}"
-                raise Refused(what, "inv deploy.up, which restarts them, then again")
+                raise Refused(what, "inv deploy.up, which restarts them, then try again")
             time.sleep(POLL)
         return f"{text}; forecasts from {count_of(len(answers) // 2, 'replica')}"
 

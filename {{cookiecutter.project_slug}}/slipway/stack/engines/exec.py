@@ -109,7 +109,7 @@ class ServiceContainer:
         """
         if found := self.engine.stack.running(self.service):
             return found[0]
-        raise Refused(f"{self.service} is not running, but has to be", "inv deploy.up, then again")
+        raise Refused(f"{self.service} has to be running", "inv deploy.up, then try again")
 
     def run(self, *command: str, given: str) -> Ended:
         """Run a command inside to its end; `given` is its standard input.
