@@ -219,7 +219,7 @@ def test_a_model_that_is_damaged_is_left_out_and_the_rest_is_not(
 
 def test_another_kind_of_database_is_refused(session: Session) -> None:
     point = create(session)
-    with pytest.raises(Refused, match="holds sqlite, and this engine runs postgres"):
+    with pytest.raises(Refused, match="contains sqlite data, but this engine runs postgres"):
         backup_create.refuse_other_database(Rows(kind="postgres"), point)  # type: ignore[arg-type]
 
 

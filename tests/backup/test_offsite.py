@@ -449,9 +449,9 @@ def test_a_place_that_is_not_there_is_not_made(
     s3: S3, bucket: OffsiteFolder, folder: OffsiteFolder
 ) -> None:
     shutil.rmtree(folder.storage.url.removeprefix("file://"))
-    assert "it is not there" in refused(folder)
+    assert "it does not exist" in refused(folder)
     other = storage.open_storage("s3://another-bucket/x", s3.options)
-    assert "it is not there" in refused(OffsiteFolder(other, "a"))
+    assert "it does not exist" in refused(OffsiteFolder(other, "a"))
     assert bucket.list_copies().copies == []
 
 
@@ -460,9 +460,9 @@ def test_a_place_that_is_not_there_is_not_made(
     [
         ("BACKUP_URL", "backups", "'backups' is no URL"),
         ("BACKUP_URL", "s3://", "names no folder"),
-        ("BACKUP_URL", "nope://x/y", "nothing here knows nope://"),
+        ("BACKUP_URL", "nope://x/y", "nope:// is not supported"),
         ("BACKUP_URL", "simplecache::s3://x/y", "is no URL"),
-        ("BACKUP_URL", "gs://bucket/x", "gs:// needs a package more"),
+        ("BACKUP_URL", "gs://bucket/x", "gs:// needs another package"),
         ("BACKUP_URL", "sftp://me:hunter2/x@host/x", "me:[*]+@host/x cannot be read"),
         ("BACKUP_URL_OPTIONS", '{"secret": hunter2}', "is no JSON, from character 11 on"),
         ("BACKUP_URL_OPTIONS", '["hunter2"]', "is no JSON object"),
@@ -656,7 +656,7 @@ def test_a_file_that_is_encrypted_is_taken_too(
     [
         ("file://{}/away", "is not the file of a restore point\n  -> BACKUP_URL="),
         ("file://{}/away/x.tar", "there is no file://"),
-        ("file://{}/nowhere/x.tar", "it is not there"),
+        ("file://{}/nowhere/x.tar", "it does not exist"),
     ],
 )
 def test_a_url_that_leads_to_nothing_is_refused(

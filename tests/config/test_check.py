@@ -69,7 +69,7 @@ def test_a_file_that_was_just_made_is_well(scratch: Scratch) -> None:
             f"{KEY}\nWEB_PORT=",
             (
                 "warn",
-                ".env.dev:2: WEB_PORT is empty, so its default holds",
+                ".env.dev:2: WEB_PORT is empty, so its default applies",
                 "remove the line, or give it a value",
             ),
         ),

@@ -72,21 +72,21 @@ def test_nothing_is_said_where_all_agree(scratch: Scratch) -> None:
             "env/schema.toml",
             "[API_KEY]",
             "[SPARE]\nabout = 'x'\noptional = true\n[API_KEY]",
-            "nobody uses SPARE",
+            "SPARE is not used",
             "warn",
         ),
         (
             "env/schema.toml",
             'read_by = ["web"]',
             'read_by = ["web", "application"]',
-            "WEB_PORT is no key of the application's settings, which would not read it",
+            "WEB_PORT is not a key of the application's settings, which ignore it",
             "fail",
         ),
         (
             "env/schema.toml",
             "[API_KEY]",
             "[SPARE_PORT]\nabout = 'x'\noptional = true\nread_by = ['tasks']\n[API_KEY]",
-            "SPARE_PORT is said to be read by slipway/, which does not",
+            "SPARE_PORT has tasks in read_by, but slipway/ does not read it",
             "warn",
         ),
     ],
@@ -104,7 +104,7 @@ def test_the_settings_of_the_application_are_compared_both_ways(scratch: Scratch
     scratch.write("src/scratch/settings.py", SETTINGS)
     scratch.write("config/settings.yaml", "default: {web_port: 1}")
     assert found(scratch) == {
-        "LEVEL is needed, and neither in config/settings.yaml nor described": "fail",
+        "LEVEL is needed, but neither in config/settings.yaml nor described": "fail",
         "API_KEY is used by application: add it to read_by": "warn",
         "WEB_PORT is used by application: add it to read_by": "warn",
     }

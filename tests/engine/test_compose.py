@@ -170,7 +170,7 @@ def test_down_keeps_the_data_and_up_brings_it_back(stack: Stack) -> None:
 
 
 def test_removing_the_volumes_is_confirmed(stack: Stack) -> None:
-    assert "Nobody is there to confirm it" in stack.inv("deploy.down", "--volumes", code=1)
+    assert "No one is there to confirm it" in stack.inv("deploy.down", "--volumes", code=1)
     assert stack.status()["api"]["state"] == "healthy"
     assert stack.volumes()
 

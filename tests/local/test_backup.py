@@ -189,7 +189,7 @@ def test_it_is_carried_off_site_encrypted_and_comes_back(
     assert "off-site copies were not pruned" in said
     monkeypatch.setitem(copy.environment, "BACKUP_URL", "nope://x/y")
     before = known(copy)
-    assert "nothing here knows nope://" in copy.inv("backup.create", code=2)
+    assert "nope:// is not supported" in copy.inv("backup.create", code=2)
     assert known(copy) == before
 
 
@@ -200,7 +200,7 @@ def test_old_points_go_and_the_newest_verified_stays(copy: Copy) -> None:
     before = known(copy)
     said = copy.inv("backup.prune", "--daily=1", "--dry-run")
     assert f"{left.name}: DELETE" in said
-    assert "Nobody is there to answer" in copy.inv("backup.prune", "--daily=1", code=1)
+    assert "No one is there to answer" in copy.inv("backup.prune", "--daily=1", code=1)
     assert known(copy) == before
     assert "Deleted" in copy.inv("backup.prune", "--daily=1", "--yes")
     assert [point.id for point in known(copy)] == [good, bad]

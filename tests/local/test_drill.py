@@ -67,7 +67,7 @@ def test_a_killed_one_is_removed_by_the_next_which_touches_nothing_live(stack: L
     assert (code, bool(processes.marked_processes(folder))) == (-signal.SIGKILL, True)
     assert any(f"{folder.name} is still there" in line for line in doctor(stack))
     said = stack.drill("latest")
-    assert f"Removing what an earlier drill left: {folder.name}" in said
+    assert f"Removing the remains of an earlier drill: {folder.name}" in said
     assert [*stack.left(drills.name_in(killed)), *stack.left(drills.name_in(said))] == []
     assert (stack.untouched(), stack.rows) == (before, rows)
     assert "prediction" in stack.copy.get("/predict", {})

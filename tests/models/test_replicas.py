@@ -147,7 +147,7 @@ def test_a_replica_that_stops_is_not_waited_for(
     monkeypatch.setattr(models_replicas, "LOOK", 0.1)
     live("one.7", report())
     run = [[API, Replica("api-2", "two")], [API]]
-    with pytest.raises(Refused, match="stopped meanwhile: api-2"):
+    with pytest.raises(Refused, match="stopped in the meantime: api-2"):
         models_replicas.await_everywhere(tmp_path, lambda: run.pop(0), "tier1", NEW, 30)
 
 

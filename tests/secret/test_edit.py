@@ -205,7 +205,7 @@ def test_nobody_edits_what_could_not_be_encrypted_again(
 ) -> None:
     use("pass")
     (desk.root / encrypted_env.RECIPIENTS).unlink()
-    with pytest.raises(Refused, match="lists nobody"):
+    with pytest.raises(Refused, match="lists no one"):
         desk.edit()
     assert not desk.note.exists()
 

@@ -170,12 +170,12 @@ def test_without_recipients_nothing_is_encrypted(team: Team) -> None:
     key = team.key("key")
     team.env_file()
     said = team.inv("env.encrypt", code=2)
-    assert "env/recipients.txt lists nobody" in said
+    assert "env/recipients.txt lists no one" in said
     assert "inv env.keygen --to FILE" in said
     good = key.with_suffix(".txt").read_text()
     wrong = "env/recipients.txt:2 is not an age recipient: 'age1nonsense'"
     for text, expected in {
-        "# nobody\n\n": "lists nobody",
+        "# nobody\n\n": "lists no one",
         f"{good} # me\nage1nonsense\n": wrong,
         key.read_text().splitlines()[-1]: "env/recipients.txt:1 holds a secret key",
     }.items():
@@ -264,7 +264,7 @@ def test_what_code_changes_is_encrypted_again_where_git_keeps_it(team: Team) -> 
     team.inv("env.decrypt", f"--identity={key}")
     assert behind(team) == []
     (team.root / encrypted_env.RECIPIENTS).unlink()
-    with pytest.raises(Refused, match="lists nobody"):
+    with pytest.raises(Refused, match="lists no one"):
         encrypted_env.renew_encrypted(team.project, "prod")
 
 

@@ -235,7 +235,9 @@ def refuse_other_database(database: StackDatabase, point: RestorePoint) -> None:
         Refused: it is of another kind.
     """
     if point.database_kind != database.kind:
-        what = f"{point.id} holds {point.database_kind}, and this engine runs {database.kind}"
+        what = (
+            f"{point.id} contains {point.database_kind} data, but this engine runs {database.kind}"
+        )
         raise Refused(what, f"add --engine {point.engine}", code=2)
 
 

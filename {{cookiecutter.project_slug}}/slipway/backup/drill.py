@@ -156,7 +156,7 @@ def remove_leftovers(source: Project) -> None:
         Refused: something could not be removed.
     """
     for folder in drill_leftovers(source):
-        output.say(f"  Removing what an earlier drill left: {folder.name}")
+        output.say(f"  Removing the remains of an earlier drill: {folder.name}")
         try:
             remove_scratch_stack(folder)
         except OSError as error:

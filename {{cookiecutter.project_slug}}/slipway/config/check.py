@@ -179,7 +179,7 @@ class ProfileCheck:
         by_default = {value.name for value in values if value.source == DEFAULT}
         for name, value in file.values.items():
             if not value and name in by_default:
-                detail = f"{self._at(file, name)}: {name} is empty, so its default holds"
+                detail = f"{self._at(file, name)}: {name} is empty, so its default applies"
                 yield Finding("empty", "warn", detail, "remove the line, or give it a value")
 
     def _what_to_type(self, file: EnvFile, variable: Variable) -> str:

@@ -76,9 +76,9 @@ class Variable:
     default: Mapping[str, str] = field(default_factory=dict)
     type: str = "text"
     secret: int = 0
-    """Strength in bytes of a value made at random; 0 for what is no secret, or is given."""
+    """Strength in bytes of a generated value; 0 if it is not a secret, or is given."""
     given: bool = False
-    """A secret that somebody else gives, such as a provider: it is never made at random."""
+    """A secret that someone else provides, so that it is never generated."""
     optional: bool = False
     """Nothing is missing where it has no value."""
     required: tuple[str, ...] = PROFILES
@@ -92,7 +92,7 @@ class Variable:
     """Where the value is kept in production."""
     example: str = ""
     set_by: str = ""
-    """`tasks` where these work the value out: nobody sets it."""
+    """`tasks` if these compute the value: users do not set it."""
     setting: bool = False
     """A key of the application's settings, which the file need not describe."""
     line: int = field(default=0, compare=False)
@@ -262,9 +262,9 @@ class SchemaReader:
     def _wrong(self, variable: Variable) -> Iterator[tuple[str, str]]:
         """Yield each key of an entry that contradicts something, and what."""
         if not NAME.fullmatch(variable.name):
-            yield "", "is no name of a variable: capital letters, digits and _"
+            yield "", "is not a valid name: use capital letters, digits and _"
         if (variable.name, "about") not in self.lines:
-            yield "", "has no about: say what it is for"
+            yield "", "has no about: describe it"
         if "\n" in variable.about:
             yield "about", "has an about of several lines: write one"
         if variable.type not in TYPES:
@@ -273,9 +273,9 @@ class SchemaReader:
                 f"has the unknown type {variable.type!r}{did_you_mean(variable.type, TYPES)}",
             )
         if variable.secret and variable.given:
-            yield "given", "is made at random and given by somebody else: leave out one of the two"
+            yield "given", "is both generated and given by someone else: remove secret or given"
         if variable.set_by not in ("", TASKS):
-            yield "set_by", f"is set by {variable.set_by!r}: only {TASKS!r} can be said here"
+            yield "set_by", f"is set by {variable.set_by!r}: only {TASKS!r} is possible"
         if variable.rotation and not PERIOD.fullmatch(variable.rotation.every):
             every = variable.rotation.every
             yield "rotation", f"is rotated every {every!r}: write a period such as '90 days'"
@@ -284,7 +284,7 @@ class SchemaReader:
         if not (problem := _broken(variable.pattern)):
             yield from self._wrong_values(variable)
         else:
-            yield "pattern", f"has a pattern that is none: {problem}"
+            yield "pattern", f"has an invalid pattern: {problem}"
 
     def _wrong_names(self, variable: Variable) -> Iterator[tuple[str, str]]:
         """Find services and profiles that do not exist."""
@@ -292,14 +292,14 @@ class SchemaReader:
             if name not in (known := self.readers or []):
                 yield (
                     "read_by",
-                    f"is read by {name!r}, which is no service{did_you_mean(name, known)}",
+                    f"is read by {name!r}, which is not a service{did_you_mean(name, known)}",
                 )
         for name in (one for one in variable.required if one not in PROFILES):
             what = f"the unknown profile {name!r}{did_you_mean(name, PROFILES)}"
             yield "required", f"has a required for {what}"
         places = (*PROFILES, *ENGINES)
         for name in (one for one in variable.default if one not in places):
-            what = f"{name!r}, no profile and no engine{did_you_mean(name, places)}"
+            what = f"{name!r}, which is not a profile or engine{did_you_mean(name, places)}"
             yield f"default.{name}", f"has a default for {what}"
 
     def _wrong_requirement(self, variable: Variable) -> Iterator[tuple[str, str]]:
@@ -307,7 +307,7 @@ class SchemaReader:
         if (variable.name, "required") not in self.lines:
             return
         if variable.optional:
-            yield "optional", "is optional and required: leave out one of the two"
+            yield "optional", "is both optional and required: remove one of them"
         for profile in variable.required:
             if variable.has_default(profile):
                 yield "required", f"is required in {profile}, where it has a default"
@@ -319,7 +319,7 @@ class SchemaReader:
         if variable.example and (should := variable.wrong(variable.example)):
             yield "example", f"has an example that {should}"
         if variable.is_secret and variable.default:
-            yield "default", "is a secret and has a default, which git would keep: leave it out"
+            yield "default", "is a secret and has a default, which git would keep: remove it"
         seen = set()
         for where, text in variable.default.items():
             if text not in seen and (what := self._wrong_default(variable, where, text)):
@@ -330,7 +330,7 @@ class SchemaReader:
     def _wrong_default(self, variable: Variable, where: str, text: str) -> str:
         template = Template(text)
         if not text:
-            return "has an empty default: leave it out, and say optional = true"
+            return "has an empty default: remove it, and set optional = true"
         if not template.is_valid():
             return "has a default with a $ that names no variable: write $$ for the sign"
         values = {}

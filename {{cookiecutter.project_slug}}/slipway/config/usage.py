@@ -95,7 +95,7 @@ def findings(usage: Usage, described: Sequence[Variable]) -> Iterator[Finding]:
             )
             yield Finding("compose", "fail", detail, f"describe it in {FILE}, or correct its name")
     for name in sorted(usage.from_environment - known.keys()):
-        detail = f"{name} is needed, and neither in config/settings.yaml nor described"
+        detail = f"{name} is needed, but neither in config/settings.yaml nor described"
         fix = f"give {name.lower()} a value there, or describe it in {FILE}"
         yield Finding("settings", "fail", f"{detail}{did_you_mean(name, known)}", fix)
     for variable in described:
@@ -113,7 +113,7 @@ def _readers(variable: Variable, usage: Usage) -> Iterator[Finding]:
         yield Finding("compose", "warn", f"{name} is used by {reader}: add it to read_by", place)
     if APPLICATION in said - users:
         meant = did_you_mean(name, usage.settings)
-        detail = f"{name} is no key of the application's settings, which would not read it"
+        detail = f"{name} is not a key of the application's settings, which ignore it"
         yield Finding("settings", "fail", f"{detail}{meant}", place)
     needed = {ENV_FILE} | ({SECRETS} if variable.is_secret else set())
     for reader in sorted((said - users) & {*usage.services}):
@@ -123,7 +123,7 @@ def _readers(variable: Variable, usage: Usage) -> Iterator[Finding]:
             yield Finding("compose", "fail", detail, fix)
     if TASKS in variable.read_by and name not in usage.tasks:
         yield Finding(
-            "tasks", "warn", f"{name} is said to be read by slipway/, which does not", place
+            "tasks", "warn", f"{name} has tasks in read_by, but slipway/ does not read it", place
         )
 
 
@@ -136,4 +136,4 @@ def _unused(usage: Usage, described: Sequence[Variable]) -> Iterator[Finding]:
         readers = {*variable.read_by} & {*usage.services}
         if variable.name not in used_names and not readers and not variable.set_by:
             fix = f"remove it: {FILE}:{variable.line}"
-            yield Finding("compose", "warn", f"nobody uses {variable.name}", fix)
+            yield Finding("compose", "warn", f"{variable.name} is not used", fix)

@@ -68,8 +68,8 @@ def confirm_typed(what: str, word: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Refused(f"{what} Nobody is there to confirm it.", "add --yes to go ahead")
-    if _answer(f"{what}\nType {word} to go on: ") != word:
+        raise Refused(f"{what} No one is there to confirm it.", "add --yes to go ahead")
+    if _answer(f"{what}\nType {word} to continue: ") != word:
         raise Refused("nothing was changed")
 
 
@@ -99,7 +99,7 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise Refused(
-            f"{question} Nobody is there to answer.", "add --yes to go ahead from a script"
+            f"{question} No one is there to answer.", "add --yes to go ahead from a script"
         )
     if _answer(f"{question} [y/N] ").lower() not in {"y", "yes"}:
         raise Refused("nothing was changed")

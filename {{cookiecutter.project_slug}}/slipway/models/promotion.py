@@ -298,7 +298,7 @@ def describe_requests(now: AnswerCounts, usual: AnswerCounts) -> str:
 
 def _ended_processes(first: Sequence[ServingProcess], live: Sequence[ServingProcess]) -> str:
     gone = {item.name for item in first} - {item.name for item in live}
-    return f"ended meanwhile: {', '.join(sorted(gone))}" if gone else ""
+    return f"ended in the meantime: {', '.join(sorted(gone))}" if gone else ""
 
 
 def read_check(line: str) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def await_everywhere(
         if time.monotonic() > look:
             still, look = running(), time.monotonic() + LOOK
             if gone := [item.name for item in replicas if item not in still]:
-                raise Refused(f"stopped meanwhile: {', '.join(gone)}")
+                raise Refused(f"stopped in the meantime: {', '.join(gone)}")
         refusals = {name: why for name, why in late.items() if why}
         if refusals:
             raise Refused("\n".join(f"{name}: {why}" for name, why in refusals.items()))

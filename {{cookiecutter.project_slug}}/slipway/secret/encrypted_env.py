@@ -53,7 +53,7 @@ def read_recipients(project: Project) -> list[Any]:
         fix = (
             f"inv env.keygen --to FILE, then add its age1... to {RECIPIENTS}, on a line of its own"
         )
-        raise Refused(f"{RECIPIENTS} lists nobody who could decrypt it", fix, code=2)
+        raise Refused(f"{RECIPIENTS} lists no one who could decrypt it", fix, code=2)
     return [age.parse_recipient(line, f"{RECIPIENTS}:{at}") for line, at in sorted(named.items())]
 
 

@@ -95,7 +95,7 @@ def local_services(root: Path, values: Mapping[str, str]) -> list[LocalService]:
     So is one with a compose profile, which runs on request.
 
     Raises:
-        Refused: a variable of an `x-local` has no value, or services depend on each other in a cycle.
+        Refused: a variable of an `x-local` has no value, or services form a cycle.
     """
     values = {"ROOT": str(root), **values}
     known = {name: entry for name, entry in deployed_services(root).items() if "x-local" in entry}

@@ -60,7 +60,7 @@ def up(
     name = opened.engine.name
     output.say(f"Bringing up {here.name} (profile {opened.profile}, engine {name})")
     if name == LOCAL and (left := services.container_only_services(here.root)):
-        output.say(f"  Left out, because they run in containers only: {', '.join(sorted(left))}")
+        output.say(f"  Skipped, because they run only in containers: {', '.join(sorted(left))}")
     _refuse_wrong_password(opened)
     with change(here.root, "deploy.up", profile=opened.profile, engine=name) as made:
         hooks.run_before(hooks.PRE_DEPLOY, made)

@@ -30,7 +30,7 @@ def init(_c: Context, profile: str = "") -> None:
     name = config_values.profile_name(profile)
     made = config_values.create_env_file(here, name)
     output.say(
-        f"Made {made}" if made else f"{here.env_file(name)} is there already: left as it is."
+        f"Made {made}" if made else f"{here.env_file(name)} already exists and was left unchanged."
     )
     for variable in config_values.missing_variables(here, name):
         such = f", such as {variable.example}" if variable.example else ""

@@ -142,7 +142,7 @@ def _facts(text: bytes, id_: str) -> dict[str, Any]:
         if copy.id != id_:
             raise ValueError("its file has another name")
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError("it does not hold the facts of a copy") from error
+        raise ValueError("it does not describe a copy") from error
     return said
 
 

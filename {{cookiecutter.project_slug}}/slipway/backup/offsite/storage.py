@@ -96,7 +96,7 @@ def open_storage(url: str, options: Mapping[str, Any] | None = None) -> Storage:
     try:
         kind._get_kwargs_from_urls(url), kind._strip_protocol(url)  # noqa: SLF001 - what url_to_fs calls too
     except Exception:  # noqa: BLE001 - the message may hold a part of the password
-        fix = "write what is special in a name or password as %XX, or use BACKUP_URL_OPTIONS"
+        fix = "write special characters in a name or password as %XX, or use BACKUP_URL_OPTIONS"
         raise Refused(f"{shown} cannot be read", fix, code=2) from None
     return Storage(url, dict(options or {}))
 
@@ -112,10 +112,10 @@ def _class(protocol: str) -> Any:  # noqa: ANN401 - the library carries no types
     try:
         return fsspec.get_filesystem_class(protocol)
     except ImportError as error:  # it knows the protocol, and names the missing package
-        raise Refused(f"{protocol}:// needs a package more: {error}", "pip install it") from None
+        raise Refused(f"{protocol}:// needs another package: {error}", "pip install it") from None
     except ValueError:
         fix = "s3://bucket/folder, sftp://user@host/folder or file:///mnt/folder"
-        raise Refused(f"nothing here knows {protocol}://", fix, code=2) from None
+        raise Refused(f"{protocol}:// is not supported", fix, code=2) from None
 
 
 @dataclass(frozen=True)
@@ -176,11 +176,11 @@ class Storage:
             said = said.replace(secret, MASK)
         name, fix = type(error).__name__, "check the storage, then try again"
         if isinstance(error, PermissionError) or re.search("Credential|Auth", name):
-            said, fix = f"access is denied ({said})", "look at BACKUP_URL_OPTIONS, then try again"
+            said, fix = f"access is denied ({said})", "check BACKUP_URL_OPTIONS, then try again"
         elif isinstance(error, FileNotFoundError):
-            said, fix = f"it is not there ({said})", "make it first, or set BACKUP_URL right"
+            said, fix = f"it does not exist ({said})", "create it, or correct BACKUP_URL"
         elif "known_hosts" in said:
-            said, fix = f"its key is not known ({said})", "ssh there once by hand, and look at it"
+            said, fix = f"its host key is unknown ({said})", "connect once with ssh, and verify it"
         elif isinstance(error, OSError) or re.search("Connect|Timeout", name):
             said = f"it does not answer ({name}: {said})"
         else:

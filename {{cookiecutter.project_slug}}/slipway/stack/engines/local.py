@@ -285,9 +285,7 @@ class LocalEngine:
         """End processes that a killed supervisord, or a killed `inv`, left running."""
         left = self.supervisor.orphans()
         if left:
-            output.say(
-                f"  Ending processes of an earlier start: {', '.join(map(describe_process, left))}"
-            )
+            output.say(f"  Stopping earlier processes: {', '.join(map(describe_process, left))}")
             self.supervisor.stop()
 
     def _heal(self, limit: float) -> bool:
