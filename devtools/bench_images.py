@@ -117,7 +117,7 @@ def measure(runs: int) -> Bench:
         figures += sizes(made)
         figures += [*rebuilds(made, "rebuild after one line more", line_more, runs)]
         added = min(runs, len(ADDED))
-        figures += [*rebuilds(made, "rebuild after one package more", package_more, added)]
+        figures += [*rebuilds(made, "rebuild after adding a package", package_more, added)]
         made.everything()
         figures += healthy(made.project, runs)
     return Bench(bench.today(), bench.machine(), versions(), runs, figures)
