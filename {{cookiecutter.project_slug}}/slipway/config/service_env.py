@@ -1,9 +1,9 @@
-"""What each service is handed: plain variables in an env file, secrets in files of their own.
+"""The variables of each service: plain ones in an env file, secrets in separate files.
 
-They are made from `read_by` of env/schema.toml and kept in `.env.d`, which git and images leave
-out: `<service>.env`, and `<service>/<NAME>` for each secret. A service is told by `<NAME>_FILE`
-where that is. Compose mounts the folder as the secret of the service's name; because it is a
-folder, a running service sees a file that took another's place.
+They follow from `read_by` in env/schema.toml and are kept in `.env.d`, which git and images ignore:
+`<service>.env`, and `<service>/<NAME>` for each secret, whose path the service gets as
+`<NAME>_FILE`. Compose mounts the folder as the secret named after the service; because it is a
+folder, a running service sees files that are replaced.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FOLDER = ".env.d"
 INSIDE = "/run/secrets"
 """Where compose mounts secrets in a container."""
 STAMP = "SECRETS_CHANGED"
-"""A variable beside the secrets: when it changes, the service is recreated."""
+"""A variable next to the secrets: when it changes, the service is recreated."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,17 @@ class ServiceEnv:
     service: str
     plain: Mapping[str, str]
     secret: Mapping[str, str]
-    """What goes into files; empty for what has no value yet, and may get one."""
+    """The content of its files; empty for a secret that has no value yet."""
     stamp: str = ""
-    """When a secret was last another one as the service was started; nothing without secrets."""
+    """When a secret last changed before the service was started; empty without secrets."""
 
     def variables(self, engine: str) -> dict[str, str]:
-        """Return all that the environment of the service gets; no secret is in it."""
+        """Return the variables in the environment of the service, which contain no secret."""
         stamp = {STAMP: self.stamp} if self.secret else {}
         return {**self.plain, **self.named(engine), **stamp}
 
     def named(self, engine: str) -> dict[str, str]:
-        """Return the variables that tell the service where its secrets are."""
+        """Return the variables with the paths of its secrets."""
         place = f"{INSIDE}/{self.service}" if engine == COMPOSE else f"{FOLDER}/{self.service}"
         return {f"{name}{FILE_SUFFIX}": f"{place}/{name}" for name in self.secret}
 
@@ -61,9 +61,9 @@ class ServiceEnv:
 def plan_service_envs(
     project: Project, values: Mapping[str, str], engine: str
 ) -> dict[str, ServiceEnv]:
-    """Return what each service is to be handed, and as a process the application's tasks too.
+    """Return the variables of each service and, as processes, of the application's tasks.
 
-    What compose fills in itself is left to it: ports, images, replicas.
+    Those that compose fills in itself are left to it: ports, images, replicas.
 
     Raises:
         Refused: the schema or a compose file cannot be read.
@@ -81,7 +81,7 @@ def plan_service_envs(
 
 
 def services(project: Project) -> dict[str, frozenset[str]]:
-    """Return every service, and what compose and `x-local` fill in for it on any profile."""
+    """Return every service, with what compose and `x-local` fill in for it on any profile."""
     found: dict[str, frozenset[str]] = {}
     for entries in compose_file.read_profiles(project.root).values():
         for name, entry in entries.items():
@@ -90,7 +90,7 @@ def services(project: Project) -> dict[str, frozenset[str]]:
 
 
 def secret_names(variables: Iterable[Variable], values: Mapping[str, str]) -> set[str]:
-    """Name what is a secret: by the schema, by a secret in its value, or by a password in a URL."""
+    """Return the secrets: by the schema, by a secret in the value, or by a password in a URL."""
     variables = list(variables)
     said = {item.name for item in variables if item.is_secret}
     held = [value for name in said if len(value := values.get(name, "")) >= SHORTEST]
@@ -102,7 +102,7 @@ def secret_names(variables: Iterable[Variable], values: Mapping[str, str]) -> se
 
 
 def _stamped(project: Project, env: ServiceEnv) -> ServiceEnv:
-    """Keep the time of the last change where the secrets are as the service has them."""
+    """Add the time of the last change, which is kept if the secrets are unchanged."""
     if not env.secret:
         return env
     before = _read(_env_file(project, env.service)).get(STAMP)
@@ -114,11 +114,11 @@ def _stamped(project: Project, env: ServiceEnv) -> ServiceEnv:
 
 
 def write_service_envs(project: Project, envs: Mapping[str, ServiceEnv], engine: str) -> None:
-    """Write everything, and remove what is of no service any more.
+    """Write the files of all services, and remove those of services that no longer exist.
 
     Raises:
         Refused: a value would be read differently by different tools.
-        OSError: the disk does not take it; then all is as it was.
+        OSError: the disk is full or refuses the write; then nothing has changed.
     """
     texts: dict[Path, str] = {}
     for name, env in envs.items():
@@ -130,13 +130,13 @@ def write_service_envs(project: Project, envs: Mapping[str, ServiceEnv], engine:
 
 
 def add_service_envs(project: Project, some: Iterable[ServiceEnv], engine: str) -> None:
-    """Write what some services are handed, and leave what others are handed alone.
+    """Write the files of some services, and leave those of the others alone.
 
-    Where a service is handed nothing and was not before, nothing is written.
+    For a service that has no variables and never had any, nothing is written.
 
     Raises:
         Refused: a value would be read differently by different tools.
-        OSError: the disk does not take it; then all is as it was.
+        OSError: the disk is full or refuses the write; then nothing has changed.
     """
     texts: dict[Path, str] = {}
     for env in some:
@@ -149,16 +149,16 @@ def add_service_envs(project: Project, some: Iterable[ServiceEnv], engine: str) 
 
 
 def replace_secrets(project: Project, service: str, secrets: Mapping[str, str]) -> None:
-    """Give a service other values of secrets, also while it runs; each at once and whole.
+    """Replace secrets of a service, which may be running; each file is replaced atomically.
 
     Raises:
-        OSError: the disk does not take it; then all is as it was.
+        OSError: the disk is full or refuses the write; then nothing has changed.
     """
     _put(project, _secret_files(project, service, secrets))
 
 
 def env_text(env: ServiceEnv, engine: str) -> str:
-    """Write the env file of a service.
+    """Return the content of a service's env file.
 
     Raises:
         Refused: a value would be read differently by different tools.
@@ -169,17 +169,17 @@ def env_text(env: ServiceEnv, engine: str) -> str:
 
 
 def read_service_envs(project: Project) -> dict[str, str]:
-    """Return all that is handed out now, to be put back if a change fails."""
+    """Return the content of all files, to restore it if a change fails."""
     top = project.root / FOLDER
     found = (path for path in top.rglob("*") if path.is_file()) if top.is_dir() else ()
     return {str(path.relative_to(top)): path.read_text(encoding="utf-8") for path in found}
 
 
 def restore_service_envs(project: Project, texts: Mapping[str, str]) -> None:
-    """Write again what was handed out before.
+    """Restore the content of all files.
 
     Raises:
-        OSError: the disk does not take it.
+        OSError: the disk refuses the write.
     """
     _put(project, {project.root / FOLDER / name: text for name, text in texts.items()})
 
@@ -189,7 +189,7 @@ def _secret_files(project: Project, service: str, secrets: Mapping[str, str]) ->
 
 
 def _left_over(project: Project, wanted: set[Path]) -> Iterator[Path]:
-    """Yield the files that belong to nothing that is handed out now."""
+    """Yield the files that no service uses any more."""
     found = [path for path in (project.root / FOLDER).rglob("*") if path.is_file()]
     yield from (path for path in found if path not in wanted)
 
@@ -211,9 +211,9 @@ def _read(path: Path) -> dict[str, str | None]:
 
 
 def _put(project: Project, texts: Mapping[Path, str]) -> None:
-    """Write files that everybody can read who gets to them; first all, then each to its place.
+    """Write files that everyone with access to the folder can read; then move all into place.
 
-    A disk that is full refuses before anything has changed.
+    A full disk is noticed before anything has changed.
     """
     top = project.root / FOLDER
     top.mkdir(mode=0o700, exist_ok=True)

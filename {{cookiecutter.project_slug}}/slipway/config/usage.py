@@ -1,4 +1,4 @@
-"""Who uses which variable: the compose files, the application's settings and slipway/."""
+"""How the compose files, the application's settings and slipway/ use each variable."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ BOTH = frozenset({ENV_FILE, SECRETS})
 
 @dataclass(frozen=True)
 class Usage:
-    """What the files of the repository do with variables."""
+    """How the files of the repository use variables."""
 
     services: Mapping[str, frozenset[str]]
-    """For each service, all that it is handed, and that compose or `x-local` fill in for it."""
+    """For each service, the variables of its environment, and those filled in for it."""
     filled_in: Mapping[str, frozenset[str]]
-    """For each service, what compose and `x-local` fill in: that has to come from somewhere."""
+    """For each service, the variables that compose and `x-local` fill in, which need a source."""
     takes: Mapping[str, frozenset[str]]
     """For each service, which of its files it reads: its `env_file`, its `secrets`."""
     settings: frozenset[str]
     """The keys of the application's settings, as variables."""
     from_environment: frozenset[str]
-    """Those of them that config/settings.yaml has no default for."""
+    """Those of them without a default in config/settings.yaml."""
     tasks: frozenset[str]
-    """What slipway/ declares that it reads."""
+    """The variables that slipway/ declares."""
 
 
 def find_usage(project: Project) -> Usage:
-    """Look at the files.
+    """Read the files.
 
     Raises:
         Refused: a compose file cannot be read.
@@ -75,16 +75,16 @@ def _takes(service: str, entry: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _defaults(path: Path) -> frozenset[str]:
-    """Return what the settings file says for every profile."""
+    """Return the variables to which the settings file gives a default for every profile."""
     content = compose_file.read_yaml(path) if path.is_file() else {}
     return frozenset(key.upper() for key in content.get("default") or {})
 
 
 def findings(usage: Usage, described: Sequence[Variable]) -> Iterator[Finding]:
-    """Compare what is used with what the schema says, both ways.
+    """Compare the use of variables with the schema, in both directions.
 
-    What is used and not described, or not handed on, does silently without: that is a failure.
-    What is said to be read and is not is a mistake in the schema that breaks nothing.
+    A variable that is used but not described, or not passed on, is silently missing: a failure. One
+    that the schema lists but nothing reads is a mistake that breaks nothing.
     """
     described = [variable for variable in described if not variable.setting]
     known = {variable.name: variable for variable in described}
@@ -104,7 +104,7 @@ def findings(usage: Usage, described: Sequence[Variable]) -> Iterator[Finding]:
 
 
 def _readers(variable: Variable, usage: Usage) -> Iterator[Finding]:
-    """Find who reads a variable and is not said to, and the other way round."""
+    """Find readers of a variable that read_by lacks, and names in read_by that do not read it."""
     name, place = variable.name, f"edit {FILE}:{variable.line}"
     users = {service for service, names in usage.services.items() if name in names}
     users |= {APPLICATION} if name in usage.settings else set()
@@ -128,7 +128,7 @@ def _readers(variable: Variable, usage: Usage) -> Iterator[Finding]:
 
 
 def _unused(usage: Usage, described: Sequence[Variable]) -> Iterator[Finding]:
-    """Find what nobody uses, not even another variable's default."""
+    """Find variables that nothing uses, not even another variable's default."""
     texts = [text for variable in described for text in variable.default.values()]
     used_names = {name for text in texts for name in Template(text).get_identifiers()}
     used_names |= usage.tasks.union(usage.settings, *usage.services.values())

@@ -38,7 +38,7 @@ class ApiKeyRotation(EnvFileRotation):
     """The previous key comes first, so that it is accepted at every moment."""
 
     def __init__(self, request: RotationRequest) -> None:
-        """Look whether it can be done: a third key would end the first before its time."""
+        """Check that it is possible: a third key would end the first before its time."""
         super().__init__(request)
         self.until = datetime.now(UTC) + request.overlap
         self._refuse_third_key()

@@ -1,4 +1,4 @@
-"""Secrets of the env file: a new value is recorded there, then handed to the services."""
+"""Secrets in the env file: a new value is recorded there, then passed to the services."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from slipway.stack.session import Session
 
 POLL = 0.25
-"""Seconds between two looks at a service."""
+"""Seconds between two checks of a service."""
 LIMIT = 120.0
-"""Seconds a service may take until it uses what it was handed."""
+"""Seconds that a service may take to use its new values."""
 UP_TO_RECORD, AFTER_RECORD = "record", ("move", "check", "retire")
 
 
 class SecretHandover:
-    """Records values in the env file, hands them to the services, and takes both back."""
+    """Records values in the env file, passes them to the services, and can undo both."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class SecretHandover:
         last_service: str = "",
         first_variable: str = "",
     ) -> None:
-        """Nothing is changed yet; `follow` waits until a running service uses its new values."""
+        """Change nothing yet; `follow` waits until a running service uses its new values."""
         self.session = session
         self.project, self.engine = session.project, session.engine
         self.path = self.project.env_file(session.profile)
@@ -49,9 +49,9 @@ class SecretHandover:
         self.last_service = last_service
         self.first_variable = first_variable
         self.recorded: dict[str, str | None] = {}
-        """The values that the env file had before; None where it did not set the variable."""
+        """The previous values in the env file; None for a variable that was not set."""
         self.replaced: dict[str, dict[str, str]] = {}
-        """The values that each service had before."""
+        """The previous values of each service."""
 
     def record_values(self, values: Mapping[str, str]) -> None:
         """Write values into the env file, all at once; an empty one removes its variable."""
@@ -64,10 +64,10 @@ class SecretHandover:
         encrypted_env.renew_encrypted(self.project, self.session.profile)
 
     def hand_over(self) -> list[str]:
-        """Hand each service what the env file says; return the services that lacked something.
+        """Pass the values of the env file to the services; return those that had others.
 
         Raises:
-            Refused: one that runs does not come to use it.
+            Refused: a running service does not start to use them.
         """
         there, outdated, running = (
             service_env.read_service_envs(self.project),
@@ -84,7 +84,7 @@ class SecretHandover:
         return [*outdated]
 
     def put_back(self) -> None:
-        """Bring back the env file, then what services were handed, in reverse order."""
+        """Restore the env file, then the values of the services, in reverse order."""
         if self.recorded:
             self._write(self.recorded)
         running = self.running()
@@ -101,7 +101,7 @@ class SecretHandover:
             self.follow(service)
 
     def outdated(self) -> dict[str, dict[str, str]]:
-        """Return the services that were handed other values than the env file has, and those."""
+        """Return the services whose values differ from the env file, with those of the env file."""
         there = service_env.read_service_envs(self.project)
         found = {}
         for service, item in self._planned().items():
@@ -117,15 +117,15 @@ class SecretHandover:
         return service_env.plan_service_envs(self.project, values, self.engine.name)
 
     def in_order(self, services: list[str]) -> list[str]:
-        """Return services in the order in which they are handed new values."""
+        """Return services in the order in which they get new values."""
         return sorted(services, key=lambda name: name == self.last_service)
 
     def running(self) -> list[str]:
-        """Return the services that run."""
+        """Return the running services."""
         return [item.service for item in self.engine.status() if item.replicas]
 
     def readers_of(self, value: str) -> list[str]:
-        """Return the running services that are handed a value, alone or as a part of another."""
+        """Return the running services that have a value as a secret, or as part of one."""
         running = self.running()
         return [
             service
@@ -135,15 +135,15 @@ class SecretHandover:
 
 
 class EnvFileRotation(SecretRotation):
-    """Rotates a random secret; its readers are restarted, one after the other."""
+    """Rotates a random secret; its readers are restarted one after another."""
 
     last_service = ""
-    """The service that is handed its values after all others."""
+    """The service that gets its values last."""
     first_variable = ""
-    """The variable that a service is handed before all others."""
+    """The variable that a service gets first."""
 
     def __init__(self, request: RotationRequest) -> None:
-        """Look whether it can be done.
+        """Check that the rotation is possible.
 
         Raises:
             Refused: the value is not from the env file, or a newer encrypted file would be lost.
@@ -159,7 +159,7 @@ class EnvFileRotation(SecretRotation):
         self._refuse_lost_edit()
 
     def _refuse_lost_edit(self) -> None:
-        """Keep what a colleague has encrypted since from being overwritten."""
+        """Refuse to overwrite what a colleague has encrypted since."""
         profile = self.session.profile
         if encrypted_env.age_difference(self.project, profile) < 0:
             name = encrypted_env.encrypted_name(profile)
@@ -174,18 +174,18 @@ class EnvFileRotation(SecretRotation):
         return {item.name: item for item in found}
 
     def current_value(self, name: str = "") -> str:
-        """Return the value that the env file has now, by default of the secret."""
+        """Return the current value of a variable in the env file, by default the secret."""
         held = config_values.read_values(self.project, self.session.profile, self.engine.name)
         return held.get(name or self.name, "")
 
     @property
     def running_readers(self) -> list[str]:
-        """The running services that are handed the secret."""
+        """The running services that read the secret."""
         return self.handover.readers_of(self.values[self.name].value)
 
     @property
     def new_value_text(self) -> str:
-        """What the new value is."""
+        """A description of the new value."""
         return f"{self.request.variable.secret} random bytes"
 
     def plan_steps(self) -> Iterator[RotationStep]:
@@ -205,11 +205,11 @@ class EnvFileRotation(SecretRotation):
         return RotationStep("record", text, self.record_value, changes=True, once=True)
 
     def move_step(self, text: str) -> RotationStep:
-        """Return the step that hands the new value to the services."""
+        """Return the step that passes the new value to the services."""
         return RotationStep("move", text, self.move_services, "one service at a time")
 
     def check_step(self, text: str, doing: str = "looking at what runs") -> RotationStep:
-        """Return the step that looks whether all is well."""
+        """Return the step that checks the services."""
         return RotationStep("check", text, self.check_services, doing)
 
     def make_value(self) -> str:
@@ -221,7 +221,7 @@ class EnvFileRotation(SecretRotation):
         return f"{first}{self.new_value_text}"
 
     def finish_interrupted(self) -> list[str]:
-        """After an interrupted rotation, hand all services what the env file says; return which."""
+        """After an interrupted rotation, pass the env file's values on; return the services."""
         if not self.interrupted:
             return []
         self.changed = True
@@ -236,11 +236,11 @@ class EnvFileRotation(SecretRotation):
         return self.path.name
 
     def move_services(self) -> str:
-        """Hand the new values to the services."""
+        """Pass the new values to the services."""
         return join_names(self.handover.hand_over()) or "no service needed it"
 
     def check_services(self) -> str:
-        """Look whether every service is healthy."""
+        """Check that every service is healthy."""
         return f"{count_of(refuse_unhealthy(self.engine), 'service')} healthy"
 
     def follow_service(self, service: str) -> None:
@@ -253,18 +253,18 @@ class EnvFileRotation(SecretRotation):
 
     @cached_property
     def resumed(self) -> bool:
-        """Whether an interrupted rotation had recorded its value, and only the rest is to do."""
+        """Whether an interrupted rotation had recorded its value, so that only the rest remains."""
         step = (self.interrupted or {}).get("step", "")
         return step in AFTER_RECORD or (step == UP_TO_RECORD and bool(self.handover.outdated()))
 
     def make_steps(self, change: Change) -> None:
-        """Make all steps; what an interrupted rotation recorded is encrypted first."""
+        """Run all steps, after encrypting what an interrupted rotation recorded."""
         if self.resumed:
             encrypted_env.renew_encrypted(self.project, self.session.profile)
         super().make_steps(change)
 
     def undo(self) -> None:
-        """Bring the previous value back into use."""
+        """Restore the previous value."""
         self.handover.put_back()
         self.withdraw()
 
@@ -277,7 +277,7 @@ class EnvFileRotation(SecretRotation):
         return f"{self.name} has a new value."
 
     def restart_text(self, services: list[str], how: str) -> str:
-        """Say how services come to use the new value; some have to be restarted."""
+        """Describe how services get the new value; some have to be restarted."""
         restarted = [name for name in services if self.engine.reads_once(name)]
         others = join_names([name for name in services if name not in restarted])
         more = f"; {join_names(restarted)}: restarted" if restarted else ""
@@ -285,7 +285,7 @@ class EnvFileRotation(SecretRotation):
 
 
 def refuse_unhealthy(engine: Engine) -> int:
-    """Check that all that runs is healthy; return how many services are.
+    """Check that everything that runs is healthy; return the number of services.
 
     Raises:
         Refused: something is not.
@@ -298,10 +298,10 @@ def refuse_unhealthy(engine: Engine) -> int:
 
 
 def await_health(engine: Engine, service: str, deadline: float) -> None:
-    """Wait until a service is healthy; the deadline is one of the monotonic clock.
+    """Wait until a service is healthy; the deadline is on the monotonic clock.
 
     Raises:
-        Refused: it is not by then.
+        Refused: it is not healthy by then.
     """
     while True:
         state = next(item.state for item in engine.status() if item.service == service)

@@ -25,7 +25,7 @@ class ProviderSecretRotation(EnvFileRotation):
     """Rotates a secret that a provider issues."""
 
     def __init__(self, request: RotationRequest) -> None:
-        """Look whether it can be done, and how the new secret can be tried."""
+        """Check that the rotation is possible, and how to try the new secret."""
         super().__init__(request)
         self.secret_probe = secret_probes.get(self.name)
         self.typed = ""

@@ -107,7 +107,7 @@ class PostgresPasswordRotation(EnvFileRotation):
     """Rotates POSTGRES_PASSWORD, and POSTGRES_LOGIN with it."""
 
     def __init__(self, request: RotationRequest) -> None:
-        """Look whether it can be done."""
+        """Check that the rotation is possible."""
         container = request.session.engine.service_container(SERVICE)
         if container is None:
             what = "as processes, the database is a file of SQLite, which has no password"
@@ -133,7 +133,7 @@ class PostgresPasswordRotation(EnvFileRotation):
         return self.current_value(LOGIN)
 
     def _logins(self) -> tuple[str, str]:
-        """Return the login that is left, and the one that services move to."""
+        """Return the login that services leave, and the one they move to."""
         current = self.current_login
         return (other_login(current), current) if self.resumed else (current, other_login(current))
 
@@ -199,7 +199,7 @@ class PostgresPasswordRotation(EnvFileRotation):
         )
 
     def check_services(self) -> str:
-        """Look whether all is well, and whether whoever forecasts uses the new login."""
+        """Check that everything is healthy, and that forecasts use the new login."""
         text = super().check_services()
         self._refuse_no_login(self.current_login, self.current_value())
         since = self.server.clock()

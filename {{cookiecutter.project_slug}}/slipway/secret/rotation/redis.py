@@ -1,7 +1,7 @@
 """The cache's password, in containers: the server accepts two while services move.
 
-Redis is sent the digest of a password, which is what it keeps (ACL SETUSER). That holds until it is
-restarted: then it accepts the password in the file that it was handed.
+Redis is sent only the digest of a password, which is what it stores (ACL SETUSER). A restart resets
+it to the password in its own file.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class RedisServer:
     """The cache's server, in its container."""
 
     def __init__(self, container: ServiceContainer) -> None:
-        """Take its container; nothing is asked of the server yet."""
+        """Take its container; no command is sent yet."""
         self.container = container
 
     def ask(self, password: str, *commands: str) -> str:
-        """Return what the server answers to commands.
+        """Return the server's reply to commands.
 
         Raises:
             Refused: they could not be sent.
@@ -59,10 +59,10 @@ class RedisServer:
         return done.out
 
     def order(self, password: str, *commands: str) -> None:
-        """Send commands that answer OK or a small number.
+        """Send commands that return OK or a small number.
 
         Raises:
-            Refused: one was not accepted.
+            Refused: one was refused.
         """
         lines = self.ask(password, *commands).splitlines()
         wrong = [line for line in lines if line.strip() and line.strip() not in ("OK", "0", "1")]
@@ -70,7 +70,7 @@ class RedisServer:
             raise Refused(f"{SERVICE}: {wrong[0][:200]}", f"inv deploy.logs --service {SERVICE}")
 
     def accepts(self, password: str) -> bool:
-        """Tell whether a password is accepted."""
+        """Return whether a password is accepted."""
         return self.ask(password, "PING").strip().endswith("PONG")
 
     def connections(self, password: str) -> list[dict[str, str]]:
@@ -89,7 +89,7 @@ class RedisPasswordRotation(EnvFileRotation):
     """Once restarted, the server accepts only the password in its own file."""
 
     def __init__(self, request: RotationRequest) -> None:
-        """Look whether it can be done."""
+        """Check that the rotation is possible."""
         container = request.session.engine.service_container(SERVICE)
         if container is None:
             what = "as a process, the cache answers this machine only, and has no password"
@@ -103,7 +103,7 @@ class RedisPasswordRotation(EnvFileRotation):
         container.container()
         self.old_password = self.values[self.name].value
         self.handed_at: dict[str, float] = {}
-        """When each service was handed the new value, by the monotonic clock."""
+        """When each service got the new password, by the monotonic clock."""
 
     def plan_steps(self) -> Iterator[RotationStep]:
         """Yield the steps in order."""
@@ -123,7 +123,7 @@ class RedisPasswordRotation(EnvFileRotation):
         )  # fmt: skip
 
     def make_value(self) -> str:
-        """Make the new password, and look whether the server has the previous one."""
+        """Make the new password, and check that the server has the previous one."""
         self._refuse_no_login(self.old_password)
         return super().make_value()
 
@@ -134,7 +134,7 @@ class RedisPasswordRotation(EnvFileRotation):
         return "both are accepted"
 
     def try_passwords(self) -> str:
-        """Log in with both."""
+        """Log in with both passwords."""
         for password in (self.old_password, self.new[self.name]):
             self._refuse_no_login(password)
         return "both can log in"
@@ -145,7 +145,7 @@ class RedisPasswordRotation(EnvFileRotation):
         await_health(self.engine, service, time.monotonic() + LIMIT)
 
     def check_services(self) -> str:
-        """Look whether all is well, and whether every replica reaches the cache."""
+        """Check that everything is healthy, and that every replica reaches the cache."""
         if not self.server.accepts(self.current_value()):  # restarted meanwhile, with the old one
             self.engine.restart(SERVICE, LIMIT)
         text = super().check_services()
@@ -176,7 +176,7 @@ class RedisPasswordRotation(EnvFileRotation):
             time.sleep(POLL)
 
     def _old_connections(self, password: str) -> list[dict[str, str]]:
-        """Return the connections that services made before they were handed the new password."""
+        """Return the connections that services opened before they got the new password."""
         now = time.monotonic()
         return [
             item
@@ -203,15 +203,15 @@ class RedisPasswordRotation(EnvFileRotation):
 
 
 def accept_rule(password: str) -> str:
-    """Build the rule that accepts a password beside others."""
+    """Return the rule that accepts a password in addition to others."""
     return f"#{hashlib.sha256(password.encode()).hexdigest()}"
 
 
 def only_rule(password: str) -> str:
-    """Build the rules that accept one password and no other."""
+    """Return the rules that accept only one password."""
     return f"resetpass {accept_rule(password)}"
 
 
 def parse_connections(answer: str) -> list[dict[str, str]]:
-    """Read the answer to CLIENT LIST."""
+    """Parse the reply to CLIENT LIST."""
     return [found.groupdict() for found in CONNECTION.finditer(answer)]

@@ -50,7 +50,7 @@ class SigningKeyRotation(SecretRotation):
     """
 
     def __init__(self, request: RotationRequest) -> None:
-        """Look whether it can be done."""
+        """Check that the rotation is possible."""
         super().__init__(request)
         root = self.project.root
         self.private = key_file(SIGNING, os.environ.get(SIGNING, ""), root)
