@@ -160,7 +160,7 @@ def test_another_clone_changes_nothing_until_it_takes_the_stack_over(
         said = other.inv(*command, code=1)
         assert f"belongs to {stack.root} on" in said
     assert ({item.id for item in stack.containers()}, stack.volumes()) == before
-    assert "Nobody is there to answer" in other.inv("deploy.up", "--take-over", code=1)
+    assert "No one is there to answer" in other.inv("deploy.up", "--take-over", code=1)
     assert stack.status()["redis"]["state"] == "healthy"
     other.inv("deploy.up", "--take-over", "--yes")
     assert f"belongs to {other.root} on" in stack.inv("deploy.down", "--volumes", "--yes", code=1)
