@@ -5,7 +5,7 @@ It provides three more fixtures (slipway/harness/scenarios.py):
 client   a client of the stack, outside it: httpx.Client, each request on a connection of its own
 stack    run() a command in a service's container; its services, variables, url and package
 disturb  stop(), pause(), kill(), crash(), restart() or scale() a service, hide() files; undone at
-         the end of the scenario or by restore()
+         the end of the scenario or by undo_all()
 """
 
 from __future__ import annotations

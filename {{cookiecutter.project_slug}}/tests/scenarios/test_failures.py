@@ -25,7 +25,7 @@ def test_without_the_database_503_and_healthy_again_by_itself(
     assert health.status_code == 503
     assert health.json()["status"] == "failing"
     assert health.json()["checks"]["database"]["ok"] is False
-    disturb.restore()
+    disturb.undo_all()
     for attempt in within(60):
         with attempt:
             predict(times=4)
@@ -40,7 +40,7 @@ def test_without_redis_it_serves_only_slower(
     assert health.status_code == 503
     assert health.json()["checks"]["cache"]["ok"] is False
     assert health.json()["checks"]["database"]["ok"] is True
-    disturb.restore()
+    disturb.undo_all()
     for attempt in within(30):
         with attempt:
             assert [said["cached"] for said in predict(times=4)] == [True] * 4

@@ -53,7 +53,7 @@ def test_after_a_start_without_models_503_until_there_are_some(
     for attempt in within(60):
         with attempt:
             assert all("has no model" in said["detail"] for said in predict(503, times=4))
-    disturb.restore()
+    disturb.undo_all()
     for attempt in within(60):
         with attempt:
             predict(times=4)
