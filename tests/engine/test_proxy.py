@@ -6,8 +6,8 @@ import json
 import ssl
 import time
 import uuid
-from contextlib import ExitStack
-from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection, HTTPSConnection
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +16,7 @@ from tests.support.copies import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from http.client import HTTPMessage
 
     from docker import DockerClient
     from docker.models.containers import Container
@@ -55,13 +56,14 @@ def certificate(stack: Stack) -> bytes | None:
     return bytes(shown) if shown else None
 
 
-def ask(stack: Stack, path: str) -> HTTPResponse:
-    """Ask over HTTPS, whoever answers."""
+def ask(stack: Stack, path: str) -> tuple[int, HTTPMessage]:
+    """Ask over HTTPS, whoever answers; return the status and the headers."""
     anybody = ssl.create_default_context()
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
     connection = HTTPSConnection(DOMAIN, stack.ports["HTTPS_PORT"], timeout=20, context=anybody)
     connection.request("GET", path)
-    return connection.getresponse()
+    with closing(connection), connection.getresponse() as answer:
+        return answer.status, answer.headers
 
 
 def test_with_a_domain_it_speaks_https_and_leads_there(secured: Stack) -> None:
@@ -75,13 +77,12 @@ def test_with_a_domain_it_speaks_https_and_leads_there(secured: Stack) -> None:
 
 @pytest.mark.parametrize("path", ["/metrics", "/METRICS/", "/dashboard/_stcore/metrics"])
 def test_what_is_for_monitoring_is_closed(secured: Stack, path: str) -> None:
-    answer = ask(secured, path)
-    assert answer.status == 404
+    assert ask(secured, path)[0] == 404
 
 
 def test_answers_have_the_usual_headers(secured: Stack) -> None:
     for path in ("/health", "/dashboard/"):
-        headers = ask(secured, path).headers
+        _, headers = ask(secured, path)
         assert headers["Server"] is None
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Strict-Transport-Security"] == "max-age=31536000"
