@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from devtools.bake import TEMPLATE
 from slipway.core.errors import Refused
 from slipway.stack.build.dockerfile import (
     DockerfileStage,
     base_images,
+    read_instructions,
     read_stages,
     typed_command,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DOCKERFILES = sorted(TEMPLATE.rglob("*Dockerfile*"))
 
 DOCKERFILE = """
 FROM python:3 AS base
@@ -80,3 +89,19 @@ def test_a_default_counts_only_before_the_first_stage() -> None:
 def test_a_base_image_named_by_nothing_is_refused() -> None:
     with pytest.raises(Refused, match="'TAG', which has no default"):
         base_images("FROM python:${TAG}\n")
+
+
+def options(rest: str) -> set[str]:
+    return {word.partition("=")[0] for word in rest.split() if word.startswith("--")}
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
+def test_what_is_copied_from_the_repository_has_a_mode_of_its_own(path: Path) -> None:
+    """A stage that is copied from has set its modes itself."""
+    copies = [
+        f"{keyword} {rest}"
+        for keyword, rest in read_instructions(path.read_text(encoding="utf-8"))
+        if keyword in {"ADD", "COPY"} and "--from" not in options(rest)
+    ]
+    assert copies
+    assert [line for line in copies if "--chmod" not in options(line)] == []

@@ -15,6 +15,7 @@ import yaml
 
 from devtools import bake as baking
 from tests.conftest import Bake, cut
+from tests.support.copies import git
 
 SETTINGS = baking.settings()
 TABLE = SETTINGS["__services"]
@@ -305,3 +306,19 @@ def test_a_name_becomes_a_folder_and_a_package(bake: Bake, name: str, slug: str)
     project = bake(project_name=name)
     assert project.name == slug
     assert (project / "src" / slug.replace("-", "_")).is_dir()
+
+
+def test_lines_end_with_lf_also_in_a_clone_that_would_change_them(
+    bake: Bake, template: Path, tmp_path: Path
+) -> None:
+    for number, folder in enumerate((template, bake())):
+        first, clone = (tmp_path / f"{kind}-{number}" for kind in ("first", "clone"))
+        shutil.copytree(folder, first)
+        git(first, "init", "--quiet")
+        git(first, "add", "--all")
+        git(first, "commit", "--quiet", "--message", "All")
+        git(tmp_path, "clone", "--quiet", "--config", "core.autocrlf=true", str(first), str(clone))
+        texts = {name for name in files(clone) if not name.startswith(".git/")}
+        assert texts > {".gitattributes", "README.md"}
+        broken = {name for name in texts if b"\r\n" in (clone / name).read_bytes()}
+        assert {name for name in broken if not name.endswith(".png")} == set()
