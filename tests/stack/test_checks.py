@@ -66,3 +66,23 @@ def test_a_check_that_cannot_be_made_is_a_finding_of_its_name(scratch: Scratch) 
     assert checks.run_check("disk", broken, machine) == [
         Finding("disk", "fail", "the disk is gone")
     ]
+
+
+def test_what_containers_cannot_read_is_named(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volumes = "['./rules:/rules:ro', './data:/data']"
+    scratch.write("compose.yaml", f"services: {{web: {{user: '65534', volumes: {volumes}}}}}")
+    scratch.write("rules/a.yaml", "").chmod(0o600)
+    scratch.write("data/a.csv", "").parent.chmod(0o700)
+    (scratch.root / "rules").chmod(0o755)
+    machine = Machine(scratch.project, "dev")
+    monkeypatch.setattr(machine.engine, "name", "compose")
+    said = "user 65534 of web cannot read it"
+    assert [*checks.check_mounts(machine)] == [
+        Finding("mounts", "warn", f"rules/a.yaml: {said}", "chmod -R a+rX rules/a.yaml"),
+        Finding("mounts", "warn", f"data: {said}", "sudo chown -R 65534 data"),
+    ]
+    (scratch.root / "rules/a.yaml").chmod(0o644)
+    (scratch.root / "data").chmod(0o755)
+    assert [*checks.check_mounts(machine)] == []

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from slipway.core.errors import Refused
 from slipway.stack.services import (
+    BindMount,
     LocalService,
+    bind_mounts,
     container_only_services,
     local_services,
-    mounted_configuration,
     shared_run_folders,
     why_single,
 )
@@ -57,15 +59,17 @@ def test_folders_of_run_that_services_mount_are_named_once(scratch: Scratch) -> 
     assert shared_run_folders(scratch.root) == [scratch.root / "run/one", scratch.root / "run/two"]
 
 
-def test_what_services_mount_of_their_own_folders_is_named_with_all_in_it(scratch: Scratch) -> None:
-    volumes = "['./rules:/rules:ro', './start.sh:/start.sh', './gone:/gone', '../../run/one:/one']"
-    scratch.write("services/one/compose.yaml", f"services: {{one: {{volumes: {volumes}}}}}")
-    scratch.write("services/one/rules/deep/a.yaml", "")
-    scratch.write("services/one/start.sh", "")
+def test_what_services_mount_of_this_machine_is_listed_with_who_reads_it(scratch: Scratch) -> None:
+    long = "{type: bind, source: ../../config, target: /config, read_only: true}"
+    volumes = f"['./rules:/rules:ro', '/srv/data:/data:z', 'named:/n', {{type: tmpfs}}, {long}]"
+    service = f"{{user: '${{APP_UID:-1}}', volumes: {volumes}}}"
+    scratch.write("services/one/compose.yaml", f"services: {{one: {service}}}")
     scratch.write("compose.yaml", "include: [services/one/compose.yaml]")
-    names = ["rules", "rules/deep", "rules/deep/a.yaml", "start.sh"]
-    assert mounted_configuration(scratch.root) == [
-        scratch.root / "services/one" / name for name in names
+    root, user = scratch.root, "${APP_UID:-1}"
+    assert bind_mounts(root) == [
+        BindMount("one", user, root / "services/one/rules", read_only=True),
+        BindMount("one", user, Path("/srv/data"), read_only=False),
+        BindMount("one", user, root / "config", read_only=True),
     ]
 
 

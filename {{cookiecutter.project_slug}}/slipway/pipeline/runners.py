@@ -242,6 +242,7 @@ class ContainerRunner:
         """Get the images, write the variables, and remove what a killed run left behind."""
         self._remove(f"^{self.mark}")
         permissions.share_folders(self.project.root, output_folders(self.project.root))
+        permissions.make_mounts_readable(self.project.root, self.composition.files[0])
         service_env.add_service_envs(
             self.project, [self.service_envs[stage.name] for stage in chosen], self.name
         )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from slipway.config import values
+from slipway.config.compose_file import PROFILE_FILES
 from slipway.config.schema import COMPOSE, LOCAL
 from slipway.core import journal, shell
 from slipway.core.errors import Finding, Refused
 from slipway.stack import health, hooks, services
-from slipway.stack.engines import choose_engine, engine_name
+from slipway.stack.engines import choose_engine, engine_name, permissions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,6 +109,20 @@ def check_journal(machine: Machine) -> Iterator[Finding]:
     if wrong := ", ".join(map(str, journal.unreadable_lines(machine.project.root))):
         detail = f"{journal.NAME}: no entry can be read in line {wrong}, which is passed over"
         yield Finding("journal", "warn", detail, f"look at it, and delete it: {journal.NAME}")
+
+
+def check_mounts(machine: Machine) -> Iterator[Finding]:
+    """Name what containers mount and cannot read; what is yours, `inv deploy.up` mends."""
+    root, file = machine.project.root, PROFILE_FILES[machine.profile]
+    if machine.engine.name != COMPOSE or not (root / file).is_file():
+        return
+    for mount, path in permissions.unreadable_mounts(root, file):
+        shown = os.path.relpath(path, root)
+        who = f"user {mount.user}" if mount.user else "the image's user"
+        owner = mount.user or "USER"
+        fix = f"chmod -R a+rX {shown}" if mount.read_only else f"sudo chown -R {owner} {shown}"
+        state = "warn" if os.getuid() in (0, path.stat().st_uid) else "fail"
+        yield Finding("mounts", state, f"{shown}: {who} of {mount.service} cannot read it", fix)
 
 
 def check_settings(machine: Machine) -> Iterator[Finding]:

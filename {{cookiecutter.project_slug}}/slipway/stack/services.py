@@ -7,10 +7,10 @@ import shlex
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from slipway.config.compose_file import needed_services, read_services
+from slipway.config.compose_file import FIRST, PROFILE_FILES, needed_services, read_services
 from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
@@ -56,27 +56,40 @@ class LocalService:
         return f"{parts.scheme}://{parts.netloc}" if parts.scheme == "http" else None
 
 
+class BindMount(NamedTuple):
+    """A file or folder of this machine that a service mounts."""
+
+    service: str
+    user: str
+    """Who reads it, as the compose file says it; empty where the image says it."""
+    path: Path
+    read_only: bool
+
+
+def bind_mounts(root: Path, file: str = PROFILE_FILES[FIRST]) -> list[BindMount]:
+    """Return what the services of a compose file mount of this machine."""
+    return [
+        BindMount(name, str(entry.get("user", "")), Path(path), read_only)
+        for name, entry in read_services(root, file).items()
+        for source, read_only in map(_source, entry.get("volumes") or ())
+        if source.startswith((".", "/"))
+        for path in [os.path.normpath(entry["folder"] / source)]
+    ]
+
+
+def _source(volume: str | Mapping[str, Any]) -> tuple[str, bool]:
+    """Return what a volume mounts, and whether it is only read."""
+    if isinstance(volume, str):
+        source, _, rest = volume.partition(":")
+        return source, "ro" in rest.rpartition(":")[2].split(",")
+    return str(volume.get("source", "")), bool(volume.get("read_only"))
+
+
 def shared_run_folders(root: Path) -> list[Path]:
     """Return the folders of run/ that services mount."""
     run = root / "run"
-    return sorted(path for path in _mounted(root) if path.is_relative_to(run) and path != run)
-
-
-def mounted_configuration(root: Path) -> list[Path]:
-    """Return the files and folders of services/ that services mount."""
-    folder = root / "services"
-    found = {path for path in _mounted(root) if path.is_relative_to(folder) and path.exists()}
-    return sorted(found | {inside for path in found for inside in path.rglob("*")})
-
-
-def _mounted(root: Path) -> set[Path]:
-    """Return the files and folders of the repository that services mount."""
-    return {
-        Path(os.path.normpath(entry["folder"] / volume.partition(":")[0]))
-        for entry in read_services(root).values()
-        for volume in entry.get("volumes") or ()
-        if isinstance(volume, str) and volume.startswith(".")
-    }
+    found = {mount.path for mount in bind_mounts(root)}
+    return sorted(path for path in found if path.is_relative_to(run) and path != run)
 
 
 def container_only_services(root: Path) -> list[str]:

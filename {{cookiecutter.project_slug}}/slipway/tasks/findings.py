@@ -22,6 +22,7 @@ from slipway.stack.checks import (
     check_engine,
     check_hooks,
     check_journal,
+    check_mounts,
     check_ports,
     check_python,
     check_services,
@@ -126,6 +127,7 @@ MACHINE_CHECKS: dict[str, Callable[[Machine], Iterator[Finding]]] = {
     "rotation": _check_rotation,
     "hooks": check_hooks,
     "journal": check_journal,
+    "mounts": check_mounts,
     "settings": check_settings,
 }
 SERVICE_CHECKS: dict[str, Callable[[Machine], Iterator[Finding]]] = {

@@ -181,7 +181,7 @@ class ComposeEngine:
             self.ownership.claim()
         if write_envs:
             service_env.write_service_envs(self.project, self.service_envs, self.name)
-            permissions.make_mounts_readable(self.project.root)
+            permissions.make_mounts_readable(self.project.root, self.composition.files[0])
         permissions.make_writable_folders(self.project)
 
     def _start(self, limit: float, before: Mapping[str, str]) -> None:

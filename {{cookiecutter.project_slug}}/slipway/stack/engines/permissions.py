@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
 from slipway.core import journal
+from slipway.core.errors import Refused
 from slipway.core.files import give_to_owner, replace_file
-from slipway.stack.services import mounted_configuration, shared_run_folders
+from slipway.stack.services import BindMount, bind_mounts, shared_run_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from slipway.core.project import Project
@@ -20,6 +22,7 @@ APPLICATION_USER = 10001
 """The application's user in a container when root deploys (Dockerfile)."""
 DOTENV = ".env"
 DOTENV_HEAD = "# Who owns what containers write, for docker compose. Made by inv; git ignores it."
+PRIVATE_KEY = "*.private.pem"
 READABLE, RUNNABLE = 0o044, 0o011
 """Readable for everybody; what its owner may run or enter, everybody may."""
 
@@ -55,10 +58,53 @@ def make_writable_folders(project: Project) -> None:
         give_to_application(folder)
 
 
-def make_mounts_readable(root: Path) -> None:
-    """Let containers read what they mount of services/, whatever their user."""
-    for path in mounted_configuration(root):
-        make_readable(path)
+def unreadable_mounts(root: Path, file: str) -> Iterator[tuple[BindMount, Path]]:
+    """Yield each file or folder that a service of a compose file mounts and its user cannot read.
+
+    What is mounted read-only is looked through, but for private keys and what a folder hides.
+    """
+    ours = {"APP_UID": application_user(), "APP_GID": application_group()}
+    for found in bind_mounts(root, file):
+        user = re.sub(r"\$\{(APP_[UG]ID)[^}]*}", lambda match: str(ours[match[1]]), found.user)
+        mount = found._replace(user=user)
+        yield from ((mount, path) for path in _unreadable(mount.path, mount))
+
+
+def _unreadable(path: Path, mount: BindMount) -> Iterator[Path]:
+    if path.exists() and not can_read(mount.user, path.stat()):
+        yield path
+    if mount.read_only and path.is_dir() and can_read(mount.user, path.stat()):
+        for inside in sorted(path.iterdir()):
+            if not inside.is_symlink() and not inside.match(PRIVATE_KEY):
+                yield from _unreadable(inside, mount)
+
+
+def can_read(user: str, found: os.stat_result) -> bool:
+    """Say whether a container's user, a number with or without a group, can read a path.
+
+    A name counts as anybody: only the image knows its number.
+    """
+    uid, _, gid = user.partition(":")
+    bits = READABLE | RUNNABLE if stat.S_ISDIR(found.st_mode) else READABLE
+    place = 6 if uid == str(found.st_uid) else 3 if gid == str(found.st_gid) else 0
+    wanted = bits & 0o7
+    return found.st_mode >> place & wanted == wanted
+
+
+def make_mounts_readable(root: Path, file: str) -> None:
+    """Let containers read what they mount read-only of the repository, whatever their user.
+
+    Raises:
+        Refused: some of it is somebody else's.
+    """
+    for mount, path in unreadable_mounts(root, file):
+        if mount.read_only and path.is_relative_to(root):
+            try:
+                make_readable(path)
+            except PermissionError as error:
+                shown = path.relative_to(root)
+                what = f"{mount.service} cannot read {shown}, which is not yours"
+                raise Refused(what, f"sudo chmod -R a+rX {shown}") from error
 
 
 def make_readable(path: Path) -> None:
