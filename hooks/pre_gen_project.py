@@ -8,13 +8,17 @@ keeps the one that was typed for this hook (`__typed_slug`).
 import difflib
 import json
 import keyword
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-# JSON never contains three quotes in a row, so no answer can end this string.
+# JSON never contains three quotes in a row, so no answer can end these strings.
 RENDERED = r"""{{ cookiecutter | jsonify }}"""
+# What cookiecutter was given, before it rendered it; cruft does not say.
+GIVEN = r"""{{ _cookiecutter | default({}) | jsonify }}"""
 
 LONGEST_NAME = 80
 LONGEST_SLUG = 40
@@ -22,6 +26,7 @@ SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 PACKAGE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 # Characters that end or escape a string in TOML and YAML, or start a template expression.
 UNSAFE = re.compile(r"""["\\{}\x00-\x1f\x7f-\x9f\u2028\u2029]""")
+EXPRESSION = re.compile(r"\{[#%{]")
 TEXTS = ("project_name", "description", "author")
 
 # A package of the same name would shadow what the generated repository imports, or its folders.
@@ -152,6 +157,21 @@ def stack_problems(answers: dict[str, Any]) -> Iterator[str]:
         yield from service_problems(answers["services"], answers["__services"])
 
 
+def expression_problems(given: dict[str, Any], defaults: dict[str, Any]) -> Iterator[str]:
+    """Refuse answers that were rendered as templates; only defaults are meant to be."""
+    for key, text in given.items():
+        if text != defaults.get(key, text) and EXPRESSION.search(str(text)):
+            advice = "enter the text itself, without braces"
+            yield f"{key} is a template expression, {text!r}: {advice}."
+
+
+def default_answers(answers: dict[str, Any]) -> dict[str, Any]:
+    """Read the template's questions and their defaults, as they are before they are rendered."""
+    file = Path(os.environ.get("PWD", "."), answers["_repo_dir"], "cookiecutter.json")
+    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return found
+
+
 def problems(answers: dict[str, Any]) -> Iterator[str]:
     """Find everything that is wrong with the answers."""
     names = (answers[key] for key in ("project_name", "__typed_slug", "package_name"))
@@ -162,8 +182,9 @@ def problems(answers: dict[str, Any]) -> Iterator[str]:
 
 
 def main() -> None:
-    found = list(problems(json.loads(RENDERED)))
-    if found:
+    answers, given = json.loads(RENDERED), json.loads(GIVEN)
+    found = list(expression_problems(given, default_answers(answers))) if given else []
+    if found := found or list(problems(answers)):
         sys.exit("\n".join(found))
 
 

@@ -95,6 +95,16 @@ def test_bad_answers_have_one_line_that_says_what_to_do(answers: dict[str, str],
     assert "\n" not in found
 
 
+@pytest.mark.parametrize("text", ["{{ 7*7 }}", "{% raw %}x", "a {# b #}"])
+def test_an_answer_that_is_a_template_is_refused(text: str) -> None:
+    defaults = bake.settings()
+    assert list(PRE.expression_problems({"author": defaults["author"], "services": 1}, {})) == []
+    given = {**defaults, "author": "Braces { and }", "description": text}
+    assert list(PRE.expression_problems(given, defaults)) == [
+        f"description is a template expression, {text!r}: enter the text itself, without braces."
+    ]
+
+
 def test_every_bad_answer_is_told_of_at_once() -> None:
     assert len(problems(project_name="", package_name="list", author='"', services="x")) == 4 - 1
     assert len(problems(project_name="", package_name="json", author='"', services="x")) == 4

@@ -32,6 +32,13 @@ def cookiecutter(
         ({"project_slug": "x" * 300}, "project_slug has 300 characters: the maximum is 40."),
         ({"project_name": "x" * 300}, "project_name has 300 characters: the maximum is 80."),
         (
+            {"project_name": "{{ 7*7 }}"},
+            (
+                "project_name is a template expression, '{{ 7*7 }}': "
+                "enter the text itself, without braces."
+            ),
+        ),
+        (
             {"package_name": "redis"},
             "package_name 'redis' is a library the project uses: did you mean 'redis_app'?",
         ),
