@@ -75,7 +75,8 @@ def hint(suggestion: str | None) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(word.lower(), list(known), n=1)), None)
+    names = {name.lower(): name for name in known}
+    return next((names[name] for name in difflib.get_close_matches(word.lower(), names, n=1)), None)
 
 
 def text_problems(key: str, text: str) -> Iterator[str]:
@@ -132,6 +133,13 @@ def preset_problems(preset: str, presets: Iterable[str]) -> Iterator[str]:
         yield f"Unknown preset {preset!r} (available: {known}){hint(nearest(preset, presets))}"
 
 
+def license_problems(chosen: str, known: Iterable[str]) -> Iterator[str]:
+    """Refuse a license whose text the template does not have."""
+    if chosen not in known:
+        there = ", ".join(known)
+        yield f"Unknown license {chosen!r} (available: {there}){hint(nearest(chosen, known))}"
+
+
 def service_problems(services: str, known: Iterable[str]) -> Iterator[str]:
     """Refuse services that do not exist, and an empty list."""
     typed = services.replace(",", " ").split()
@@ -178,6 +186,7 @@ def problems(answers: dict[str, Any]) -> Iterator[str]:
     yield from naming_problems(*names)
     for key in TEXTS:
         yield from text_problems(key, answers[key])
+    yield from license_problems(answers["license"], answers["_licenses"])
     yield from stack_problems(answers)
 
 

@@ -308,6 +308,28 @@ def test_a_name_becomes_a_folder_and_a_package(bake: Bake, name: str, slug: str)
     assert (project / "src" / slug.replace("-", "_")).is_dir()
 
 
+@pytest.mark.parametrize(
+    ("answers", "first", "last"),
+    [
+        ({}, "Copyright (c) A B. All rights reserved.", "copyright holder."),
+        ({"license": "MIT"}, "MIT License", "SOFTWARE."),
+        ({"license": "Apache-2.0"}, "                                 Apache License", "License."),
+    ],
+)
+def test_a_bake_has_the_license_that_was_chosen(
+    bake: Bake, answers: dict[str, str], first: str, last: str
+) -> None:
+    project = bake(author="A B", **answers)
+    text = (project / "LICENSE").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    assert (lines[0], lines[-1].endswith(last)) == (first, True)
+    assert text.endswith("\n")
+    assert not re.search(r"\n\n$|[{}]", text)
+    assert sum("Copyright" in line and "A B" in line for line in lines) == 1
+    readme = (project / "README.md").read_text(encoding="utf-8")
+    assert f"\n{answers.get('license', 'proprietary')}: see [LICENSE](LICENSE)." in readme
+
+
 def test_lines_end_with_lf_also_in_a_clone_that_would_change_them(
     bake: Bake, template: Path, tmp_path: Path
 ) -> None:

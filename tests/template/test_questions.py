@@ -25,6 +25,12 @@ def test_every_preset_is_named_in_its_prompt() -> None:
         assert preset in SETTINGS["__prompts__"]["preset"]
 
 
+def test_every_license_is_named_in_its_prompt_and_the_default_is_one() -> None:
+    assert SETTINGS["license"] in SETTINGS["_licenses"]
+    for name in SETTINGS["_licenses"]:
+        assert name in SETTINGS["__prompts__"]["license"]
+
+
 def test_services_need_services_that_exist() -> None:
     for entry in SETTINGS["__services"].values():
         assert {*entry["needs"]} <= {*SETTINGS["__services"]}
