@@ -29,13 +29,14 @@ VIA = re.compile(r"\n    # via((?: \S.*|(?:\n    #   .*)+))")
 DECLARED = "variables.py"
 """Where slipway/ declares the variables that it may read: that reads none."""
 
+OLDEST_PYTHON = "3.11"
 NEXT = """
 {name} is in {folder}
-
+{need}
 To set it up and start it:
 
   cd {folder}
-  python3 -m venv .venv && . .venv/bin/activate
+  {python} -m venv .venv && . .venv/bin/activate
   pip install -r requirements.txt && {start}
 
 To set it up and run its tests:  pip install -r requirements.txt && nox -s ci
@@ -309,6 +310,29 @@ def shortest(project: Path) -> str:
     return shlex.quote(min(relative, str(project), key=len))
 
 
+def is_new_enough(python: str) -> bool:
+    """Say whether a Python of this name is there and can run what was made."""
+    oldest = tuple(map(int, OLDEST_PYTHON.split(".")))
+    question = f"import sys; sys.exit(sys.version_info < {oldest})"
+    try:
+        return (
+            subprocess.run([python, "-c", question], capture_output=True, check=False).returncode
+            == 0
+        )
+    except OSError:
+        return False
+
+
+def next_steps(name: str, project: Path, start: str) -> str:
+    """Say what to type next, with a Python that is new enough, or that one is needed."""
+    names = ["python3", *(f"python3.{minor}" for minor in range(20, 10, -1))]
+    there = next(filter(is_new_enough, names), "")
+    need = "" if there else f"\nPython {OLDEST_PYTHON} or newer is needed: install it first.\n"
+    python = there or f"python{OLDEST_PYTHON}"
+    folder = shortest(project)
+    return NEXT.format(name=name, folder=folder, need=need, python=python, start=start)
+
+
 def main() -> None:
     answers = json.loads(RENDERED)
     table = answers["__services"]
@@ -334,8 +358,7 @@ def main() -> None:
     record_template(answers, Path("project.toml"))
     starts = {table[service].get("start", UP) for service in chosen}
     start = UP if UP in starts else min(starts)
-    folder = shortest(Path.cwd())
-    print(NEXT.format(name=answers["project_name"], folder=folder, start=start))  # noqa: T201
+    print(next_steps(answers["project_name"], Path.cwd(), start))  # noqa: T201
 
 
 if __name__ == "__main__":

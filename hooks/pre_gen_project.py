@@ -15,6 +15,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+# The hooks run on cookiecutter's Python, and work from 3.10 on; what they make needs a newer one.
+OLDEST_PYTHON = (3, 10)
+if sys.version_info[:2] < OLDEST_PYTHON:
+    version = ".".join(map(str, sys.version_info[:3]))
+    sys.exit(f"Python 3.11 or newer is needed, and cookiecutter runs on Python {version}.")
+
 # JSON never contains three quotes in a row, so no answer can end these strings.
 RENDERED = r"""{{ cookiecutter | jsonify }}"""
 # What cookiecutter was given, before it rendered it; cruft does not say.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import tomllib
 from pathlib import Path
 
 import nox
@@ -13,6 +12,7 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))  # nox does not, and slipway/ is found there
 
 from slipway.ci import linters, summary  # noqa: E402 - after the path is set
+from slipway.core import project  # noqa: E402 - the same
 
 REPORTS = ROOT / "reports"
 PROFILES = ("compose.yaml", "compose.staging.yaml", "compose.prod.yaml")
@@ -99,7 +99,7 @@ def backtest(session: nox.Session) -> None:
     """Judge every tier from a few origins in time; one must beat the baselines."""
     summary.require_files(session, ROOT, NEEDED["backtest"])
     install(session)
-    package = tomllib.loads((ROOT / "project.toml").read_text("utf-8"))["project"]["package"]
+    package = project.load(ROOT).package
     database = Path(session.create_tmp()).resolve() / "backtest.db"
     database.unlink(missing_ok=True)
     session.env.update({"DATABASE_URL": f"sqlite:///{database}", "PYTHONPATH": "src"})

@@ -3,6 +3,7 @@ import importlib.util
 import json
 import keyword
 import re
+import subprocess
 import sys
 import tomllib
 from collections import defaultdict
@@ -387,6 +388,51 @@ def test_the_folder_to_go_to_is_what_one_would_type(
     assert POST.shortest(tmp_path / "my project") == "'my project'"
     monkeypatch.delenv("PWD")
     assert POST.shortest(tmp_path / "project") == "project"
+
+
+@pytest.mark.parametrize(
+    ("there", "said", "typed"),
+    [
+        ({"python3"}, False, "python3"),
+        ({"python3.12", "python3.11"}, False, "python3.12"),
+        (set(), True, "python3.11"),
+    ],
+)
+def test_a_python_that_is_needed_is_named_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: set[str], said: bool, typed: str
+) -> None:
+    monkeypatch.setattr(POST, "is_new_enough", there.__contains__)
+    text = POST.next_steps("Name", tmp_path, "inv deploy.up")
+    need, command = "Python 3.11 or newer is needed", f"\n  {typed} -m venv .venv && . "
+    assert command in text
+    assert (need in text.partition(command)[0]) == said
+    assert text.count("\n\n\n") == 0
+
+
+def test_a_python_is_asked_how_old_it_is(tmp_path: Path) -> None:
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    known = [POST.is_new_enough(name) for name in (sys.executable, str(old), str(tmp_path / "no"))]
+    assert known == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("version", "code"),
+    [
+        ((3, 9, 18), f"import runpy; runpy.run_path({str(ROOT / 'hooks/pre_gen_project.py')!r})"),
+        ((3, 10, 13), f"sys.path.insert(0, {str(TEMPLATE)!r}); import slipway"),
+        ((3, 10, 13), f"sys.path.insert(0, {str(ROOT)!r}); import devtools"),
+    ],
+)
+def test_an_old_python_is_told_which_one_is_needed(version: tuple[int, ...], code: str) -> None:
+    command = [sys.executable, "-c", f"import sys; sys.version_info = {version}; {code}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    number = ".".join(map(str, version))
+    assert done.returncode == 1
+    assert done.stderr.startswith("Python 3.11 or newer is needed, and ")
+    assert f"Python {number}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
