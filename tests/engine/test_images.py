@@ -136,8 +136,11 @@ def registry(engine: docker.DockerClient) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def built(make_repository: MakeRepository) -> Repository:
-    """Return a repository whose images are built."""
+    """Return a repository whose images are built from files that only their owner can read."""
     made = make_repository()
+    for path in (made.root, *made.root.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o700)
     made.inv("build.images")
     return made
 
@@ -158,6 +161,19 @@ def test_an_image_says_what_it_is(built: Repository, service: str) -> None:
     assert config["User"].startswith("10001")
     # What prepares runs to its end; who waits for that needs no health check.
     assert ("Healthcheck" in config) == (service != "prepare")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_can_be_read_by_everybody_whoever_built_it(
+    built: Repository, service: str
+) -> None:
+    folder = "/etc/caddy" if service == "proxy" else "/app"
+    script = f"find {folder} -type f | wc -l; find {folder} ! -perm -004 -o -type d ! -perm -001"
+    options = {"remove": True, "entrypoint": "", "network_mode": "none"}
+    said = built.client.containers.run(built.name(service), ["sh", "-c", script], **options)
+    number, *unreadable = said.decode().splitlines()
+    assert int(number) > 1
+    assert unreadable == []
 
 
 @pytest.mark.parametrize("service", ["api", "dashboard", "prepare"])
