@@ -3,8 +3,8 @@
 import sys
 
 OLDEST_PYTHON = (3, 11)
-
 if sys.version_info[:2] < OLDEST_PYTHON:
     version = ".".join(map(str, sys.version_info[:3]))
-    advice = "python3.11 -m venv .venv && . .venv/bin/activate  # or a newer one"
-    sys.exit(f"Python 3.11 or newer is needed, and this is Python {version}.\n  -> {advice}")
+    sys.exit(
+        f"Python 3.11 or newer is needed, and this is {version}.\n  -> python3.11 -m venv .venv"
+    )

@@ -431,7 +431,7 @@ def test_an_old_python_is_told_which_one_is_needed(version: tuple[int, ...], cod
     number = ".".join(map(str, version))
     assert done.returncode == 1
     assert done.stderr.startswith("Python 3.11 or newer is needed, and ")
-    assert f"Python {number}" in done.stderr
+    assert f" {number}." in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from slipway.core.project import Project
     from slipway.stack.engines.base import Engine, ServiceStatus
 
-OLDEST_PYTHON = (3, 11)
 GIB = 1024**3
 ENOUGH_DISK, TOO_LITTLE_DISK = 2 * GIB, GIB // 10
 """Bytes: below the first images may not fit, below the second nothing does."""
@@ -70,9 +69,7 @@ def run_check(
 
 def check_python(_machine: Machine) -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info[:2] < OLDEST_PYTHON:
-        yield Finding("python", "fail", f"{version} is too old", "install Python 3.11 or newer")
-    elif sys.prefix != sys.base_prefix:
+    if sys.prefix != sys.base_prefix:
         yield Finding("python", "ok", f"{version} in {sys.prefix}")
     else:
         detail = f"{version}, not in a virtual environment"
@@ -113,16 +110,14 @@ def check_journal(machine: Machine) -> Iterator[Finding]:
 
 def check_mounts(machine: Machine) -> Iterator[Finding]:
     """Name what containers mount and cannot read; what is yours, `inv deploy.up` mends."""
-    root, file = machine.project.root, PROFILE_FILES[machine.profile]
-    if machine.engine.name != COMPOSE or not (root / file).is_file():
-        return
-    for mount, path in permissions.unreadable_mounts(root, file):
-        shown = os.path.relpath(path, root)
-        who = f"user {mount.user}" if mount.user else "the image's user"
-        owner = mount.user or "USER"
-        fix = f"chmod -R a+rX {shown}" if mount.read_only else f"sudo chown -R {owner} {shown}"
-        state = "warn" if os.getuid() in (0, path.stat().st_uid) else "fail"
-        yield Finding("mounts", state, f"{shown}: {who} of {mount.service} cannot read it", fix)
+    root = machine.project.root
+    if machine.engine.name == COMPOSE:
+        for mount, path in permissions.unreadable_mounts(root, PROFILE_FILES[machine.profile]):
+            shown = os.path.relpath(path, root)
+            state = "warn" if os.getuid() in (0, path.stat().st_uid) else "fail"
+            who = f"{mount.service} cannot read it (user {mount.user or 'of its image'})"
+            fix = "chmod -R a+rX" if mount.read_only else f"sudo chown -R {mount.user or 'USER'}"
+            yield Finding("mounts", state, f"{shown}: {who}", f"{fix} {shown}")
 
 
 def check_settings(machine: Machine) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from slipway.config.compose_file import FIRST, PROFILE_FILES, needed_services, r
 from slipway.core.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 COMPLETED = "service_completed_successfully"
 READS_ONCE = "reads=once"
@@ -66,23 +66,18 @@ class BindMount(NamedTuple):
     read_only: bool
 
 
-def bind_mounts(root: Path, file: str = PROFILE_FILES[FIRST]) -> list[BindMount]:
-    """Return what the services of a compose file mount of this machine."""
-    return [
-        BindMount(name, str(entry.get("user", "")), Path(path), read_only)
-        for name, entry in read_services(root, file).items()
-        for source, read_only in map(_source, entry.get("volumes") or ())
-        if source.startswith((".", "/"))
-        for path in [os.path.normpath(entry["folder"] / source)]
-    ]
-
-
-def _source(volume: str | Mapping[str, Any]) -> tuple[str, bool]:
-    """Return what a volume mounts, and whether it is only read."""
-    if isinstance(volume, str):
-        source, _, rest = volume.partition(":")
-        return source, "ro" in rest.rpartition(":")[2].split(",")
-    return str(volume.get("source", "")), bool(volume.get("read_only"))
+def bind_mounts(root: Path, file: str = PROFILE_FILES[FIRST]) -> Iterator[BindMount]:
+    """Yield what the services of a compose file mount of this machine."""
+    for name, entry in read_services(root, file).items():
+        for volume in entry.get("volumes") or ():
+            if isinstance(volume, str):
+                mounted, _, mode = volume.rpartition(":")  # with no colon it is a volume alone
+                source = mounted.partition(":")[0]
+            else:
+                source, mode = volume.get("source", ""), "ro" if volume.get("read_only") else ""
+            if source.startswith((".", "/")):
+                path = Path(os.path.normpath(entry["folder"] / source))
+                yield BindMount(name, str(entry.get("user", "")), path, "ro" in mode.split(","))
 
 
 def shared_run_folders(root: Path) -> list[Path]:

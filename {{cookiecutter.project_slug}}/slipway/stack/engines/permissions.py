@@ -63,9 +63,9 @@ def unreadable_mounts(root: Path, file: str) -> Iterator[tuple[BindMount, Path]]
 
     What is mounted read-only is looked through, but for private keys and what a folder hides.
     """
-    ours = {"APP_UID": application_user(), "APP_GID": application_group()}
+    ours = {"U": str(application_user()), "G": str(application_group())}
     for found in bind_mounts(root, file):
-        user = re.sub(r"\$\{(APP_[UG]ID)[^}]*}", lambda match: str(ours[match[1]]), found.user)
+        user = re.sub(r"\$\{APP_([UG])ID[^}]*}", lambda match: ours[match[1]], found.user)
         mount = found._replace(user=user)
         yield from ((mount, path) for path in _unreadable(mount.path, mount))
 
@@ -85,9 +85,8 @@ def can_read(user: str, found: os.stat_result) -> bool:
     A name counts as anybody: only the image knows its number.
     """
     uid, _, gid = user.partition(":")
-    bits = READABLE | RUNNABLE if stat.S_ISDIR(found.st_mode) else READABLE
     place = 6 if uid == str(found.st_uid) else 3 if gid == str(found.st_gid) else 0
-    wanted = bits & 0o7
+    wanted = 0o5 if stat.S_ISDIR(found.st_mode) else 0o4
     return found.st_mode >> place & wanted == wanted
 
 
@@ -102,9 +101,8 @@ def make_mounts_readable(root: Path, file: str) -> None:
             try:
                 make_readable(path)
             except PermissionError as error:
-                shown = path.relative_to(root)
-                what = f"{mount.service} cannot read {shown}, which is not yours"
-                raise Refused(what, f"sudo chmod -R a+rX {shown}") from error
+                what = f"{mount.service} cannot read {path}, which is not yours"
+                raise Refused(what, f"sudo chmod -R a+rX {path}") from error
 
 
 def make_readable(path: Path) -> None:
