@@ -116,7 +116,7 @@ def _readers(variable: Variable, usage: Usage) -> Iterator[Finding]:
         detail = f"{name} is not a key of the application's settings, which ignore it"
         yield Finding("settings", "fail", f"{detail}{meant}", place)
     needed = {ENV_FILE} | ({SECRETS} if variable.is_secret else set())
-    for reader in sorted((said - users) & {*usage.services}):
+    for reader in sorted((said - users) & {*usage.services}) if not variable.set_by else ():
         if lacking := sorted(needed - usage.takes[reader]):
             detail = f"{name} is read by {reader}, whose compose file has no {' or '.join(lacking)}"
             fix = f"add what services/api/compose.yaml has, with {reader} for api"
