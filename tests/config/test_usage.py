@@ -136,3 +136,14 @@ def test_the_application_s_keys_are_those_that_it_has() -> None:
     for path in REPOSITORY.glob("src/*/settings.py"):  # there is none without the API
         keys = schema.settings_keys(path)
         assert keys >= {"APP_ENV", "API_KEY", "DATABASE_URL", "REDIS_URL", "LOG_LEVEL"}
+
+
+def test_what_the_tasks_set_takes_no_env_file(scratch: Scratch) -> None:
+    entry = '\n[PREFIX]\nabout = "How names begin."\nread_by = ["elsewhere"]\n'
+    text = (scratch.root / schema.FILE).read_text(encoding="utf-8")
+    compose = (scratch.root / "compose.yaml").read_text(encoding="utf-8")
+    scratch.write("compose.yaml", compose.replace("env_file", "x-env"))
+    lacking = "PREFIX is read by elsewhere, whose compose file has no env_file"
+    for line, state in (("", "fail"), ('set_by = "tasks"\n', None)):
+        scratch.write(schema.FILE, f"{text}{entry}{line}")
+        assert found(scratch).get(lacking) == state
