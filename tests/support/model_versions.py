@@ -33,6 +33,12 @@ below = Constant <value_float = -1.0> ()
 spoilt = Sqrt (below)
 """
 OTHER = "spoilt = Constant <value_float = 0.1> ()"
+INFINITE = """
+large = Constant <value_float = 1000.0> ()
+spoilt = Exp (large)
+"""
+TWO_MORE = "spoilt = Constant <value_float = 2.0> ()"
+BYTE = "spoilt = Cast <to = 1> (byte)"
 # Done while it is loaded: what depends on no input is computed then.
 SLOW = """
 shape = Constant <value_ints = [3000, 3000]> ()
@@ -160,6 +166,22 @@ def only_known(version: Version, *choice: float) -> None:
     version.spoil(ONLY_KNOWN, known=known, choice=choice)
 
 
+def more(version: Version, nodes: str, by: float) -> None:
+    """Add so much to every output, and say so in the golden outputs."""
+    outputs = version.said["golden"]["outputs"]
+    outputs |= {name: [value + by for value in values] for name, values in outputs.items()}
+    version.spoil(nodes)
+
+
+def reading(version: Version, file: str = ".env.dev") -> None:
+    """Add to every output the first byte of a file, A of API_KEY, and say so as well."""
+    byte = numpy_helper.from_array(np.zeros((), np.uint8), "byte")
+    onnx.external_data_helper.set_external_data(byte, file, 0, 1)
+    byte.ClearField("raw_data")
+    version.graph.graph.initializer.append(byte)
+    more(version, BYTE, ord("A"))
+
+
 def malicious(version: Version) -> None:
     version.said["file"] = version.file.with_suffix(".pkl").name
     version.write(pickle.dumps(Malicious()))
@@ -173,7 +195,10 @@ FAULTS: Mapping[str, Callable[[Version], None]] = {
     "metadata not JSON": not_json,
     "wrong feature order": disordered,
     "NaN outputs": lambda version: version.spoil(NAN),
+    "infinite outputs": lambda version: version.spoil(INFINITE),
     "other outputs": lambda version: version.spoil(OTHER),
+    "no probability": lambda version: more(version, TWO_MORE, 2),
+    "another file's bytes": reading,
     "loads for minutes": slow,
     "too much memory": lambda version: version.spoil(TEBIBYTE),
     "raises for some": lambda version: only_known(version, 0),

@@ -28,7 +28,7 @@ PAUSE = 5.0
 FULL_SAID = 300.0
 """Seconds until it is said again that Redis is full."""
 
-PREFIX = "prediction:"
+PREFIX = "forecast:"
 
 
 class CacheDownError(Exception):

@@ -79,7 +79,8 @@ class Candidate:
             memory.limit_to(left)
         memory.forget_peak()
         before, started = memory.held(), time.perf_counter()
-        self.model = Model(self.metadata, serving.opened(self.settings, self.metadata))
+        run = serving.opened(self.settings, self.metadata)
+        self.model = Model(self.metadata, run, interface=self.interface)
         seconds = time.perf_counter() - started
         self.model.predict(np.zeros((1, len(self.metadata.features)), np.float32))
         self.facts["bytes"] = max(0, memory.peak() - before)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, FiniteFloat
 from sqlalchemy import Connection
 
 from . import observations
@@ -25,7 +25,7 @@ class Forecast(BaseModel):
 
     key: Key
     target_key: Key
-    prediction: dict[str, float]
+    prediction: dict[str, FiniteFloat]
 
 
 def history(connection: Connection, asked: PredictRequest) -> Sequence[Observation]:

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 TOLERANCE = 1e-3
 """How far an output may be from what the model gave where it was trained."""
 
+ROUNDING = 1e-6
+"""How far float32 may take a probability out of 0 to 1; what is beyond is cut off."""
+
 ROOM = 3
 """Times a file's size that are free before it is loaded: its bytes, and what is made of them."""
 
@@ -46,7 +49,7 @@ class NotLoadedError(AppError):
 
 
 class ModelError(AppError):
-    """A model failed, or returned something other than numbers."""
+    """A model failed, or returned something other than numbers and probabilities."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,7 @@ class Model:
     run: Run
     load_seconds: float = 0.0
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    interface: Interface = SERVED
 
     @property
     def name(self) -> str:
@@ -69,7 +73,8 @@ class Model:
     def predict(self, features: NDArray[np.float32]) -> Outputs:
         """Return for `features` [n, features] each target's forecasts [n], by name.
 
-        Raises ModelError if it fails, or does not return a number for each row.
+        Raises ModelError if it fails, or does not return a number for each row, or a probability
+        where it should.
         """
         try:
             outputs = self.run(features)
@@ -82,6 +87,10 @@ class Model:
                 )
             if not np.isfinite(values).all():
                 raise ModelError(f"{self.name} returned values that are not finite for {target}")
+            if target in self.interface.probabilities:
+                if (abs(values - 0.5) > 0.5 + ROUNDING).any():
+                    raise ModelError(f"{self.name} returned no probability (0 to 1) for {target}")
+                outputs[target] = values.clip(0, 1)
         return outputs
 
 

@@ -9,7 +9,11 @@ from . import parts
 from .problem import FEATURES, TARGETS, TIERS
 from .shared.definitions import Interface
 
-SERVED = Interface(tuple(FEATURES), tuple(target.name for target in TARGETS))
+SERVED = Interface(
+    tuple(FEATURES),
+    tuple(target.name for target in TARGETS),
+    probabilities=tuple(target.name for target in TARGETS if target.kind == "probability"),
+)
 """What every model takes and gives that the API serves."""
 
 

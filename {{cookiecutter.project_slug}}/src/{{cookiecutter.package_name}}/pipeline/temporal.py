@@ -15,10 +15,10 @@ from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from ..shared.console import AppError
+from ..shared.formats import onnx_session
 from . import features
 from .series import QUANTILES, Floats, Series, ordered
 
@@ -194,10 +194,7 @@ def export(network: Torch, horizon: int) -> bytes:
 
 def run(content: bytes, series: Series, origins: Sequence[int], horizon: int) -> Floats:
     """Return the forecasts [origins, steps, quantiles] of an exported network, up to a horizon."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # it warns of correct shapes
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = onnx_session(content, log_level=3)  # it warns of correct shapes
     whole = {one.name: one.shape for one in session.get_inputs()}["future"][1]
     past, future = inputs(series, origins, whole)
     made = [

@@ -13,6 +13,7 @@ INTERFACES: Mapping[str, Interface] = {
     TIER: Interface(
         features=tuple(FEATURES),
         targets=(TARGET,),
+        probabilities=(TARGET,),
         strict=True,
         trained="POST /jobs/train-policy (services/worker-rl/README.md)",
     )

@@ -57,7 +57,7 @@ class Tier:
 
 @dataclass(frozen=True)
 class Interface:
-    """What the models of a tier take and give, by name and in order.
+    """What the models of a tier take and give, by name and in order, and what is from 0 to 1.
 
     Of a strict tier no model is promoted that is not better than its baselines, whatever the
     settings allow.
@@ -68,3 +68,4 @@ class Interface:
     targets: Sequence[str]
     strict: bool = False
     trained: str = ""
+    probabilities: Sequence[str] = ()

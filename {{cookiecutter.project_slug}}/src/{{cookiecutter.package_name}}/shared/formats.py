@@ -1,8 +1,8 @@
 """What a model's file may hold, by its extension, and how it becomes what forecasts.
 
-Loading ONNX or skops runs nothing that the file brings: the one is a graph of known operators, the
-other makes objects of the types alone that skops itself trusts. Loading any of EXECUTABLE runs
-whatever is in it.
+Loading ONNX or skops runs nothing that the file brings: the one is a graph of known operators and
+reads no other file, the other makes objects of the types alone that skops itself trusts. Loading
+any of EXECUTABLE runs whatever is in it.
 """
 
 import io
@@ -70,16 +70,25 @@ def onnx(content: bytes, targets: Sequence[str]) -> Run:
     The requests are what is run side by side; more threads for a row of a few features would
     only be in their way.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    names = list(targets)
+    session, names = onnx_session(content), list(targets)
 
     def run(features: NDArray[np.float32]) -> Outputs:
         return dict(zip(names, session.run(names, {INPUT: features}), strict=True))
 
     return run
+
+
+def onnx_session(content: bytes, log_level: int = 2) -> onnxruntime.InferenceSession:
+    """Return a graph that runs in one thread; its tensors are in the content, and nowhere else."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = log_level
+    options.add_session_config_entry(  # where it looks for other files: there can be none
+        "session.model_external_initializers_file_folder_path",
+        "/dev/null/tensors-must-be-in-the-model",
+    )
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def skops(content: bytes, targets: Sequence[str]) -> Run:

@@ -14,12 +14,12 @@ NEAR = np.float32(1e-4)
 """How near features are to those that a fault is about."""
 
 
-def nan_for(content: bytes, features: NDArray[np.float32]) -> bytes:
-    """Return a model that gives NaN for these features, and is right for all others."""
+def nan_for(content: bytes, features: NDArray[np.float32], value: float = np.nan) -> bytes:
+    """Return a model that gives NaN, or another value, for these features alone."""
     return faulty(
         content,
-        {"row": features, "near": NEAR, "nan": np.float32(np.nan)},
-        [*distance(), node("Where", ["is_near", "nan", "right"], TARGETS[0].name)],
+        {"row": features, "near": NEAR, "value": np.float32(value)},
+        [*distance(), node("Where", ["is_near", "value", "right"], TARGETS[0].name)],
     )
 
 

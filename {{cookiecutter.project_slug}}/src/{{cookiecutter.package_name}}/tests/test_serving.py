@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import joblib
 import numpy as np
@@ -22,6 +24,7 @@ from ..serving import Model, ModelError, Models, NotLoadedError
 from ..settings import ApiSettings
 from ..shared.definitions import Estimator
 from ..shared.tests.conftest import malicious, refused
+from ..tiers import SERVED
 from . import faults
 from .conftest import TIER, another, point, served
 
@@ -59,57 +62,29 @@ def test_a_tier_without_a_model_says_what_to_do_and_leaves_the_others(
 
 # faults: each is refused where a process starts, and leaves the old one where it serves
 
+Fault: TypeAlias = Callable[[ApiSettings], str]
 
-def flipped(settings: ApiSettings) -> str:
-    file = settings.models_dir / (written := another(settings)).file
+
+def damaged(damage: Callable[[Path], object], suffix: str = ".onnx") -> Fault:
+    def written(settings: ApiSettings) -> str:
+        damage((settings.models_dir / (file := another(settings).file)).with_suffix(suffix))
+        return file
+
+    return written
+
+
+def flip(file: Path) -> None:
     found = bytearray(file.read_bytes())
     found[len(found) // 2] ^= 1
     file.write_bytes(found)
-    return written.file
 
 
-def truncated(settings: ApiSettings) -> str:
-    file = settings.models_dir / (written := another(settings)).file
+def halve(file: Path) -> None:
     os.truncate(file, file.stat().st_size // 2)
-    return written.file
 
 
-def missing(settings: ApiSettings) -> str:
-    (settings.models_dir / (written := another(settings)).file).unlink()
-    return written.file
-
-
-def without_metadata(settings: ApiSettings) -> str:
-    (settings.models_dir / (written := another(settings)).file).with_suffix(".json").unlink()
-    return written.file
-
-
-def no_json(settings: ApiSettings) -> str:
-    file = (settings.models_dir / (written := another(settings)).file).with_suffix(".json")
-    file.write_text("{no json")
-    return written.file
-
-
-def half_json(settings: ApiSettings) -> str:
-    file = (settings.models_dir / (written := another(settings)).file).with_suffix(".json")
-    os.truncate(file, file.stat().st_size // 2)
-    return written.file
-
-
-def wrong_order(settings: ApiSettings) -> str:
-    return another(settings, features=list(FEATURES)[::-1]).file
-
-
-def other_targets(settings: ApiSettings) -> str:
-    return another(settings, targets=["other"]).file
-
-
-def other_tier(settings: ApiSettings) -> str:
-    return another(settings, tier="tier9").file
-
-
-def garbage(settings: ApiSettings) -> str:
-    return another(settings, b"no model").file
+def changed(**changes: Any) -> Fault:  # noqa: ANN401 - metadata of any kind
+    return lambda settings: another(settings, **changes).file
 
 
 def other_golden(settings: ApiSettings) -> str:
@@ -138,6 +113,10 @@ def nan_stored(settings: ApiSettings) -> str:
     return written.file
 
 
+def improbable(settings: ApiSettings) -> str:
+    return another(settings, faults.nan_for(content(settings), golden(settings), 1.01)).file
+
+
 def raising_golden(settings: ApiSettings) -> str:
     return another(settings, faults.raising_for(content(settings), golden(settings))).file
 
@@ -154,10 +133,6 @@ def a_pickle(settings: ApiSettings) -> str:
     return another(settings, malicious(settings.models_dir / "trace"), ".pkl").file
 
 
-def a_format(settings: ApiSettings) -> str:
-    return another(settings, suffix=".h5").file
-
-
 def untrusted(settings: ApiSettings) -> str:
     """Hold a type that skops does not trust."""
     return another(
@@ -165,41 +140,43 @@ def untrusted(settings: ApiSettings) -> str:
     ).file
 
 
-FAULTS: dict[Callable[[ApiSettings], str], str] = {
-    flipped: "was changed",
-    truncated: "was changed",
-    missing: "No such file",
-    without_metadata: "No such file",
-    no_json: "is incomplete",
-    half_json: "is incomplete",
-    wrong_order: "was trained for other features",
-    other_targets: "was trained for other targets",
-    other_tier: "is a model of tier9",
-    garbage: "is not a model",
-    other_golden: f"no longer reproduces its recorded forecasts of {TARGETS[-1].name}",
-    short_golden: f"no longer reproduces its recorded forecasts of {TARGETS[-1].name}",
-    nan_golden: f"returned values that are not finite for {TARGETS[0].name}",
-    nan_stored: f"returned values that are not finite for {TARGETS[0].name}",
-    raising_golden: "failed: ",
-    too_big: "MB, and loading it needs 3 times that",
-    a_pickle: "allow_executable_models",
-    a_format: ".h5 is not one of .onnx, .skops",
-    untrusted: "is not a model",
+CHANGED = "no longer reproduces its recorded forecasts"
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "flipped": (damaged(flip), "was changed"),
+    "truncated": (damaged(halve), "was changed"),
+    "missing": (damaged(Path.unlink), "No such file"),
+    "without metadata": (damaged(Path.unlink, ".json"), "No such file"),
+    "no json": (damaged(lambda file: file.write_text("{no json"), ".json"), "is incomplete"),
+    "half json": (damaged(halve, ".json"), "is incomplete"),
+    "features": (changed(features=list(FEATURES)[::-1]), "was trained for other features"),
+    "targets": (changed(targets=["other"]), "was trained for other targets"),
+    "tier": (changed(tier="tier9"), "is a model of tier9"),
+    "garbage": (changed(content=b"no model"), "is not a model"),
+    "other golden": (other_golden, f"{CHANGED} of {TARGETS[-1].name}"),
+    "short golden": (short_golden, f"{CHANGED} of {TARGETS[-1].name}"),
+    "nan golden": (nan_golden, f"returned values that are not finite for {TARGETS[0].name}"),
+    "nan stored": (nan_stored, f"returned values that are not finite for {TARGETS[0].name}"),
+    "improbable": (improbable, "(0 to 1)" if TARGETS[0].kind == "probability" else CHANGED),
+    "raising golden": (raising_golden, "failed: "),
+    "too big": (too_big, "MB, and loading it needs 3 times that"),
+    "a pickle": (a_pickle, "allow_executable_models"),
+    "a format": (changed(suffix=".h5"), ".h5 is not one of .onnx, .skops"),
+    "untrusted": (untrusted, "is not a model"),
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("fault", "reason"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_is_refused_with_a_reason_and_what_was_served_goes_on(
-    settings: ApiSettings, fault: Callable[[ApiSettings], str]
+    settings: ApiSettings, fault: Fault, reason: str
 ) -> None:
     models, old = Models(settings), served(settings).file
     point(settings, file := fault(settings))
     models.look()
     place = models.places[TIER]
     assert (place.file, place.wanted, place.failures) == (old, file, 1)
-    assert FAULTS[fault] in place.wrong
-    assert FAULTS[fault] in refused(lambda: serving.load(settings, TIER), ArtifactError)
-    assert FAULTS[fault] in Models(settings).missing[TIER]
+    assert reason in place.wrong
+    assert reason in refused(lambda: serving.load(settings, TIER), ArtifactError)
+    assert reason in Models(settings).missing[TIER]
     assert not (settings.models_dir / "trace").exists()
 
 
@@ -320,6 +297,16 @@ def test_a_model_that_gives_what_is_not_finite_fails(settings: ApiSettings) -> N
     assert model.predict(ELSEWHERE[np.newaxis] + 1)
     message = refused(lambda: model.predict(ELSEWHERE[np.newaxis]), ModelError)
     assert message == f"{TIER} v1.1 returned values that are not finite for {TARGETS[0].name}"
+
+
+def test_a_probability_is_from_0_to_1_but_for_rounding(settings: ApiSettings) -> None:
+    outputs = np.array([-1e-7, 1 + 1e-7, 0.5], np.float32)
+    asked = replace(SERVED, probabilities=["t"])
+    model = Model(served(settings), lambda _: {"t": outputs}, interface=asked)
+    assert model.predict(np.zeros((3, 1), np.float32))["t"].tolist() == [0, 1, 0.5]
+    for wrong in (-1e-4, 1 + 1e-4, np.inf, -np.inf, np.nan):
+        outputs[2] = wrong
+        refused(lambda: model.predict(np.zeros((3, 1), np.float32)), ModelError)
 
 
 def test_a_model_that_raises_fails(settings: ApiSettings) -> None:

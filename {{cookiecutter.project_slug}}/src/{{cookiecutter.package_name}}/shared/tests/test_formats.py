@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skops.io
+from onnx import parser
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from ..formats import EXECUTABLE, LOADERS, FormatError, check_allowed, load
@@ -42,6 +43,13 @@ def test_skops_runs_nothing_of_what_a_file_brings(tmp_path: Path) -> None:
     """Dump a function that skops does not know: it refuses to make it again."""
     content = skops.io.dumps({"t": pickle.loads, "trace": str(tmp_path)})
     assert "is not a model: Untrusted types" in refused(lambda: load("m.skops", content, ["t"]))
+
+
+def test_onnx_reads_no_tensor_of_another_file() -> None:
+    graph = 'g () => (uint8[1] t) <uint8[1] w = ["location": "README.md"]> { t = Identity (w) }'
+    model = parser.parse_model(f'<ir_version: 8, opset_import: ["": 18]> {graph}')
+    message = refused(lambda: load("m.onnx", model.SerializeToString(), ["t"]))
+    assert "tensors-must-be-in-the-model/README.md" in message
 
 
 @pytest.mark.parametrize("suffix", [".skops", ".pkl"])
