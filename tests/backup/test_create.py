@@ -214,7 +214,7 @@ def test_a_model_that_is_damaged_is_left_out_and_the_rest_is_not(
     assert not [name for name in point.files if "tier1" in name]
     said = capsys.readouterr().out
     assert "LEFT OUT tier1" in said
-    assert "LEFT OUT tier3: its link does not lead to a complete model" in said
+    assert "LEFT OUT tier3: its link does not lead to a complete model: gone.onnx" in said
 
 
 def test_another_kind_of_database_is_refused(session: Session) -> None:

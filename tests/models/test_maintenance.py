@@ -72,6 +72,39 @@ def test_a_tier_without_a_link_is_named_with_what_brings_it_back(here: Project) 
     assert found["tier1_current"].fix == "inv models.rollback tier1 --to v1.3"
 
 
+@pytest.mark.parametrize(
+    ("target", "detail"),
+    [
+        ("../tier1_v1.0_2026-11-22.onnx", "which is not in models/"),
+        ("/etc/passwd", "which is not in models/"),
+        ("gone.onnx", "which is not a complete model"),
+        ("folder", "which is not a complete model"),
+    ],
+)
+def test_a_link_that_is_wrong_is_named_with_its_whole_target(
+    here: Project, target: str, detail: str
+) -> None:
+    (here.models / "folder").mkdir()
+    registry.point_link(here.models, "tier1", target)
+    (found,) = [item for item in maintenance.verify_models(here) if item.check == "tier1_current"]
+    assert found.state == "fail"
+    assert found.detail.startswith(f"tier1 -> {target}, {detail}: ")
+    assert found.fix == "inv models.rollback tier1 --to v1.3"
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "skops"])
+def test_a_file_in_the_place_of_a_link_is_named(here: Project, suffix: str) -> None:
+    path = here.models / f"tier1_current.{suffix}"
+    path.unlink(missing_ok=True)
+    path.write_bytes(b"a copy")
+    (found,) = [item for item in maintenance.verify_models(here) if item.check == "tier1_current"]
+    assert found.detail.startswith(f"{path.name} is not a link: ")
+    beside_a_link = suffix == "skops"
+    assert found.fix == (
+        f"rm models/{path.name}" if beside_a_link else "inv models.rollback tier1 --to v1.3"
+    )
+
+
 def test_where_nothing_is_whole_training_is_what_is_left(tmp_path: Path) -> None:
     write(tmp_path / "models", "tier1", "v1.0", current=True).write_bytes(b"flipped")
     (found,) = maintenance.verify_models(Project(tmp_path, "A", "a", "a"))

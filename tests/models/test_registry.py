@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,31 @@ def test_the_link_of_a_tier_is_moved_and_taken_away(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("*_current.*")] == ["tier1_current.skops"]
     registry.point_link(tmp_path, "tier1", "")
     assert registry.served_file(tmp_path, "tier1") == ""
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../.env.dev", "../other/tier1_v1.0.onnx", ".."])
+def test_a_link_out_of_the_folder_is_named_with_its_whole_target(
+    tmp_path: Path, target: str
+) -> None:
+    folder = tmp_path / "models"
+    write(folder, "tier1", "v1.0")
+    registry.point_link(folder, "tier1", target)
+    assert registry.served_file(folder, "tier1") == target
+    assert [item.current for item in registry.list_models(folder)] == [False]
+    assert registry.leftover_files(folder) == []
+    with pytest.raises(Refused, match=re.escape(f"no model tier1 (current: {target});")):
+        registry.find_model(folder, "tier1")
+
+
+@pytest.mark.parametrize("way", ["", "./", "../models/", "{folder}/"])
+def test_a_link_into_the_folder_is_named_by_its_file_whatever_its_way(
+    tmp_path: Path, way: str
+) -> None:
+    folder = tmp_path / "models"
+    file = write(folder, "tier1", "v1.0")
+    registry.point_link(folder, "tier1", f"{way.format(folder=folder)}{file.name}")
+    assert registry.served_file(folder, "tier1") == file.name
+    assert [item.current for item in registry.list_models(folder)] == [True]
 
 
 def test_what_a_killed_writer_left_is_found_and_nothing_else(tmp_path: Path) -> None:

@@ -175,7 +175,8 @@ def _copied(models: Path, to: Path) -> tuple[dict[str, str], dict[str, str]]:
         try:
             model = registry.find_model(models, tier)
         except Refused:
-            broken[tier] = "its link does not lead to a complete model"
+            named = registry.served_file(models, tier) or "there is none"
+            broken[tier] = f"its link does not lead to a complete model: {named}"
             continue
         for path in model.files:
             shutil.copyfile(path, to / path.name)

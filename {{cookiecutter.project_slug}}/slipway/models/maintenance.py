@@ -59,13 +59,22 @@ def verify_models(project: Project) -> Iterator[Finding]:
 
 
 def _link(project: Project, tier: str) -> Iterator[Finding]:
-    """Find a link that is missing, or leads to an incomplete model."""
-    name = registry.served_file(project.models, tier)
-    known = {item.file.name for item in registry.list_models(project.models) if item.tier == tier}
-    if name not in known:
-        gone = f"{tier} has no link: a process that starts does not serve it"
-        detail = f"{tier} -> {name}, which is not a complete model" if name else gone
-        yield Finding(f"{tier}_current", "fail", detail, _replacement_command(project, tier))
+    """Find a link that is missing, is none, or does not lead to a complete model of the folder."""
+    folder, name = project.models, registry.served_file(project.models, tier)
+    sound = name in {item.file.name for item in registry.list_models(folder) if item.tier == tier}
+    plain = [path for path in folder.glob(f"{tier}_current.*") if not path.is_symlink()]
+    if sound and not plain:
+        return
+    if plain:
+        what = f"{plain[0].name} is not a link"
+    elif name:
+        lacks = f"in {folder.name}/" if "/" in name else "a complete model"
+        what = f"{tier} -> {name}, which is not {lacks}"
+    else:
+        what = f"{tier} has no link"
+    detail = f"{what}: a process that starts does not serve it"
+    fix = f"rm {folder.name}/{plain[0].name}" if sound else _replacement_command(project, tier)
+    yield Finding(f"{tier}_current", "fail", detail, fix)
 
 
 def _replacement_command(project: Project, tier: str) -> str:
@@ -92,8 +101,8 @@ def _processes(project: Project) -> Iterator[Finding]:
             said, named = process.tier(tier), registry.served_file(folder, tier)
             if said and said["file"] != named:
                 why = said["wrong"] or "it has not loaded it yet"
-                detail = f"serves {said['file'] or 'nothing'} of {tier}, not {named}: {why}"
-                yield Finding(process.name, "fail", detail, "inv deploy.logs")
+                what = f"serves {said['file'] or 'nothing'} of {tier}, not {named or 'by a link'}"
+                yield Finding(process.name, "fail", f"{what}: {why}", "inv deploy.logs")
 
 
 def explain_interruption(left: Mapping[str, Any], pointed: str) -> Finding:

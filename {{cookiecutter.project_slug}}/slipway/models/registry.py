@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from slipway.core import files
@@ -96,7 +97,8 @@ def find_model(folder: Path, tier: str, version: str = "") -> Model:
         ):
             return model
     names = ", ".join(f"{item.tier} {item.version}" for item in known) or "none"
-    what = f"there is no model {tier} {version or '(current)'}; there are: {names}"
+    asked = version or f"(current: {served_file(folder, tier) or 'no link'})"
+    what = f"there is no model {tier} {asked}; there are: {names}"
     raise Refused(what, "inv models.list")
 
 
@@ -108,9 +110,16 @@ def link_of_tier(folder: Path, tier: str) -> Path | None:
 
 
 def served_file(folder: Path, tier: str) -> str:
-    """Return the name of the file that a tier's link names; empty where there is no link."""
+    """Return the name of the file that a tier's link names; empty where there is no link.
+
+    Of a link that leads elsewhere than to a file of the folder, it is the whole target.
+    """
     link = link_of_tier(folder, tier)
-    return link.readlink().name if link else ""
+    target = link.readlink() if link else None
+    if target is None:
+        return ""
+    inside = os.path.realpath(folder / target.parent) == os.path.realpath(folder)
+    return target.name if inside and target.name not in ("", "..") else str(target)
 
 
 def point_link(folder: Path, tier: str, file: str) -> None:
@@ -119,7 +128,7 @@ def point_link(folder: Path, tier: str, file: str) -> None:
     Raises:
         OSError: the folder cannot be written; the tier serves what it did.
     """
-    new = folder / f"{tier}_current{os.path.splitext(file)[1]}"  # noqa: PTH122 - a name, no path
+    new = folder / f"{tier}_current{PurePath(file).suffix or '.onnx'}"
     if file:
         files.replace_link(new, file)
     for link in folder.glob(f"{tier}_current.*"):
@@ -204,7 +213,7 @@ def leftover_files(folder: Path) -> list[Path]:
     kept = {path.name for model in list_models(folder) for path in model.files}
     for name in filter(None, (served_file(folder, tier) for tier in served_tiers(folder))):
         # What a link names is served, whatever is wrong with its metadata.
-        kept |= {path.name for path in folder.glob(f"{name.rpartition('.')[0]}.*")}
+        kept |= {path.name for path in folder.glob(f"{PurePath(name).stem}.*")}
     found = folder.iterdir() if folder.is_dir() else ()
     return sorted(
         path

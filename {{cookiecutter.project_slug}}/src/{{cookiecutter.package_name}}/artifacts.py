@@ -169,7 +169,7 @@ def pointed(models: Path, tier: str) -> str:
 
     A tier whose format changes has two links for a moment: the newer one counts.
 
-    Raises ArtifactError if the folder cannot be read.
+    Raises ArtifactError if the folder cannot be read, or a link is none or leads out of it.
     """
     # By their names, and not from a list of the folder, which may leave out a file that is
     # renamed meanwhile. The second look is for a link that came after its name was looked at.
@@ -184,15 +184,19 @@ def pointed(models: Path, tier: str) -> str:
 
 
 def links(models: Path, names: list[str]) -> list[tuple[int, str]]:
-    """Return when each of these links was made and what it names; others are left out."""
+    """Return when each of these links was made and what it names; those missing are left out."""
     found = []
-    for name in names:
+    for link in map(models.joinpath, names):
         try:
-            seen = os.lstat(models / name)
-            if stat.S_ISLNK(seen.st_mode):
-                found.append((seen.st_mtime_ns, (models / name).readlink().name))
+            seen = os.lstat(link)
+            if not stat.S_ISLNK(seen.st_mode):
+                raise ArtifactError(f"{link} is not a link to a model")
+            target = link.readlink()
         except (FileNotFoundError, NotADirectoryError):
             continue
+        if os.path.realpath(models / target.parent) != os.path.realpath(models):
+            raise ArtifactError(f"{link} leads to {target}, which is not in {models}")
+        found.append((seen.st_mtime_ns, target.name))
     return found
 
 

@@ -1,6 +1,7 @@
 """What the requests share, and the work they ask for."""
 
 import logging
+import os
 import time
 from dataclasses import dataclass
 
@@ -163,10 +164,14 @@ class Service:
         }
 
     def check_models(self) -> Check:
-        """Check that every tier has a model."""
+        """Check that every tier has a model, and a link to one."""
         names = [model.name for model in self.models.loaded.values()]
-        wrong = [place.wrong for place in self.models.places.values() if place.wrong]
-        return Check(ok=not self.models.missing, detail=", ".join([*names, *wrong]))
+        places, folder = self.models.places.values(), self.settings.models_dir
+        # A link may be wrong though what it named before is in memory still.
+        lost = [one for one in places if not os.path.isfile(folder / one.wanted)]  # noqa: PTH113
+        wrong = [one.wrong for one in places if one.wrong]
+        wrong += [f"{folder / one.wanted} is not a file" for one in lost if one.wanted]
+        return Check(ok=not (self.models.missing or lost), detail=", ".join([*names, *wrong]))
 
     def check_database(self) -> Check:
         """Check that the database has the rows of a forecast, and how recent they are."""

@@ -152,7 +152,7 @@ def train_tier(
     )
     artifacts.write(models, metadata, content, settings.models_signing_key)
     progress(f"{tier} {following}: {models / metadata.file}, {metadata.duration_seconds:.1f} s")
-    if artifacts.pointed(models, tier):
+    if any(models.glob(f"{tier}_current.*")):
         advice = f"to promote it, run: inv models.promote {tier} {following}"
         progress(f"{tier} {following}: not served yet; {advice}")
     else:

@@ -168,6 +168,6 @@ def written(settings: Settings, content: bytes, how: Training) -> Metadata:
         ),
     )
     artifacts.write(models, metadata, content, settings.models_signing_key)
-    if not artifacts.pointed(models, TIER):
+    if not any(models.glob(f"{TIER}_current.*")):
         artifacts.point(models, metadata)
     return metadata

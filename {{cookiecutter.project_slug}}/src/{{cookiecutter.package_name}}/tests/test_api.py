@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import re
 import shlex
@@ -163,6 +164,22 @@ def test_health_fails_by_the_name_of_the_part(
     assert [name for name, check in checks.items() if not check["ok"]] == [failing]
     assert checks[failing]["detail"]
     assert "hush" not in answer.text + caplog.text
+
+
+@pytest.mark.parametrize("target", ["gone.onnx", "folder", "../models.onnx", "/etc/hosts", ""])
+def test_health_fails_while_a_link_is_wrong_and_predictions_go_on(
+    client: TestClient, settings: ApiSettings, target: str
+) -> None:
+    (settings.models_dir / "folder").mkdir()
+    link = settings.models_dir / f"{TIER}_current.onnx"
+    if target:
+        point(settings, target)
+    else:
+        link.unlink()
+        link.touch()
+    wait_until(lambda: client.get("/health").status_code == 503, 10, "it fails")
+    assert (target or "is not a link") in client.get("/health").json()["checks"]["model"]["detail"]
+    assert predict(client)["version"] == "v1.0"
 
 
 @pytest.mark.parametrize("kept", [0, HISTORY - 1])
@@ -349,10 +366,12 @@ def test_what_is_asked_again_is_cached_until_it_is_another_model(
     assert not predict(client)["cached"]
 
 
+@pytest.mark.parametrize("changes", [{"key": None}, {"prediction": {"t": math.nan}}])
 def test_a_cached_text_that_is_no_forecast_is_made_again(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("redis.Redis.get", lambda *_: '{"half": ')
+    text = json.dumps({**predict(client), **changes})
+    monkeypatch.setattr("redis.Redis.get", lambda *_: text)
     first = predict(client)
     assert first["prediction"]
     assert not first["cached"]
