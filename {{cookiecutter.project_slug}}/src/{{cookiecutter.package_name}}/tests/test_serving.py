@@ -99,8 +99,8 @@ def short_golden(settings: ApiSettings) -> str:
     return another(settings, golden=told).file
 
 
-def nan_golden(settings: ApiSettings) -> str:
-    return another(settings, faults.nan_for(content(settings), golden(settings))).file
+def spoilt(spoil: Callable[[bytes, NDArray[np.float32]], bytes]) -> Fault:
+    return lambda settings: another(settings, spoil(content(settings), golden(settings))).file
 
 
 def nan_stored(settings: ApiSettings) -> str:
@@ -113,12 +113,7 @@ def nan_stored(settings: ApiSettings) -> str:
     return written.file
 
 
-def improbable(settings: ApiSettings) -> str:
-    return another(settings, faults.nan_for(content(settings), golden(settings), 1.01)).file
-
-
-def raising_golden(settings: ApiSettings) -> str:
-    return another(settings, faults.raising_for(content(settings), golden(settings))).file
+improbable = spoilt(lambda content, golden: faults.nan_for(content, golden, 1.01))
 
 
 def too_big(settings: ApiSettings) -> str:
@@ -133,13 +128,9 @@ def a_pickle(settings: ApiSettings) -> str:
     return another(settings, malicious(settings.models_dir / "trace"), ".pkl").file
 
 
-def untrusted(settings: ApiSettings) -> str:
-    """Hold a type that skops does not trust."""
-    return another(
-        settings, skops.io.dumps({TARGETS[0].name: ELSEWHERE.tolist, 1: 2}), ".skops"
-    ).file
-
-
+UNTRUSTED = skops.io.dumps({TARGETS[0].name: ELSEWHERE.tolist, 1: 2})
+"""It holds a type that skops does not trust."""
+FINITE = f"returned values that are not finite for {TARGETS[0].name}"
 CHANGED = "no longer reproduces its recorded forecasts"
 FAULTS: dict[str, tuple[Fault, str]] = {
     "flipped": (damaged(flip), "was changed"),
@@ -154,14 +145,14 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "garbage": (changed(content=b"no model"), "is not a model"),
     "other golden": (other_golden, f"{CHANGED} of {TARGETS[-1].name}"),
     "short golden": (short_golden, f"{CHANGED} of {TARGETS[-1].name}"),
-    "nan golden": (nan_golden, f"returned values that are not finite for {TARGETS[0].name}"),
-    "nan stored": (nan_stored, f"returned values that are not finite for {TARGETS[0].name}"),
+    "nan golden": (spoilt(faults.nan_for), FINITE),
+    "nan stored": (nan_stored, FINITE),
     "improbable": (improbable, "(0 to 1)" if TARGETS[0].kind == "probability" else CHANGED),
-    "raising golden": (raising_golden, "failed: "),
+    "raising golden": (spoilt(faults.raising_for), "failed: "),
     "too big": (too_big, "MB, and loading it needs 3 times that"),
     "a pickle": (a_pickle, "allow_executable_models"),
     "a format": (changed(suffix=".h5"), ".h5 is not one of .onnx, .skops"),
-    "untrusted": (untrusted, "is not a model"),
+    "untrusted": (changed(content=UNTRUSTED, suffix=".skops"), "is not a model"),
 }
 
 
