@@ -44,8 +44,8 @@ def install_extras(session: nox.Session) -> None:
         return
     where = session.run("python", "-c", "import sys; print(sys.executable)", silent=True)
     options = ["--quiet", "--disable-pip-version-check", "--python", str(where).strip()]
-    named = [f"--requirement={file}" for file in files]
-    session.run(sys.executable, "-m", "pip", *options, "install", *named, external=True)
+    for file in files:
+        session.run(sys.executable, "-m", "pip", *options, "install", "-r", file, external=True)
 
 
 @nox.session

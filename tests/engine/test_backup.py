@@ -227,7 +227,7 @@ def test_with_a_wrong_password_nothing_is_made(stack: Stack) -> None:
         said = stack.inv("backup.create", code=1)
     assert "step 1 (database)" in said
     assert "password authentication failed" in said
-    assert "give it POSTGRES_PASSWORD" in said
+    assert "set its original POSTGRES_PASSWORD" in said
     assert known(stack) == before
     assert restore_point.list_partials(stack.root / "backups") == []
 

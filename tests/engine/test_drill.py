@@ -45,7 +45,7 @@ def test_what_a_drill_needs_is_its_own_and_goes_with_it(stack: conftest.Stack) -
 
     code, interrupted = own.drill_but("start", INTERRUPT, point)
     assert (code, own.entry["outcome"]) == (130, "interrupted")
-    assert f"left: {drills.name_in(killed)}" in interrupted
+    assert f"remains of an earlier drill: {drills.name_in(killed)}" in interrupted
     assert [*own.left(killed), *own.left(interrupted)] == []
 
     said = own.drill(point, "--keep")

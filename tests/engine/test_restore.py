@@ -117,7 +117,7 @@ class TestContainers(Recoveries):
             said = stack.restore(point, code=1)
         assert "step 4 (stage)" in said
         assert "Nothing was changed." in said
-        assert "give it POSTGRES_PASSWORD" in said
+        assert "set its original POSTGRES_PASSWORD" in said
         assert (stack.rows, stack.databases(), stack.runs()) == (lost, [], True)
 
     def test_a_lost_volume_comes_back_while_nothing_runs(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from slipway.backup import restore_point
 from slipway.core import journal
 from slipway.core.transaction import change
 from slipway.stack.engines.permissions import application_user
+from tests.support.queues import metrics
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -117,7 +117,6 @@ def test_the_lock_of_changes_holds_on_both_sides(stack: Stack, scheduler: Contai
 
 
 def test_how_the_data_is_kept_is_measured(stack: Stack) -> None:
-    with urllib.request.urlopen(f"{stack.api}/metrics", timeout=20) as answer:
-        said = answer.read().decode()
+    said = metrics(stack)
     assert "backup_overdue 0.0" in said
     assert "backup_newest_verified_timestamp_seconds " in said

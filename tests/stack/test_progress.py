@@ -73,7 +73,7 @@ def watch(*shown: Shown) -> HealthWatch:
         (Shown("web", health="starting"), "starting"),
         (Shown("web", health="unhealthy"), "unhealthy"),
         (Shown("web", "created"), "starting"),
-        (Shown("web", "paused"), "failed"),
+        (Shown("web", "paused"), "unhealthy"),
         (Shown("web", "restarting"), "failed"),
         (Shown("web", "exited"), "done"),
         (Shown("web", "exited", code=1), "failed"),

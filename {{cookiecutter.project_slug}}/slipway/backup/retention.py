@@ -1,7 +1,7 @@
 """Which restore points are kept: the last ones of so many days, weeks, months and years.
 
-Days, weeks, months and years count only if they have a verified restore point, whatever the
-calendar says: after a month without backups, the points before it are still the last seven days'.
+Days, weeks, months and years are counted by those that have a verified restore point, not by the
+calendar: where none was made for a month, the ones before it are still the last seven days'.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
         @property
         def id(self) -> str:
-            """Its name."""
+            """What it is called."""
 
         @property
         def sequence(self) -> int:
-            """Its place in the order of all."""
+            """What orders it among others."""
 
         @property
         def created(self) -> datetime:
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
         @property
         def kind(self) -> str:
-            """The reason it was made."""
+            """Why it was made."""
 
         @property
         def series(self) -> tuple[str, str]:
-            """The profile and engine of its data."""
+            """Whose data it holds."""
 
         @property
         def good(self) -> bool:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 LONGEST_GAP = timedelta(hours=48)
-"""A longer time without a restore point means that something went wrong."""
+"""So long without a restore point means that something was wrong."""
 DAILY = 7
 
 
@@ -61,7 +61,7 @@ class RetentionPolicy:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counts by the name of the period."""
+        """The counts by the name of what they count."""
         return {
             "day": self.daily,
             "week": self.weekly,
@@ -94,8 +94,8 @@ PERIODS: dict[str, Callable[[datetime], Hashable]] = {
 def reasons_to_keep(points: Iterable[RetentionItem], policy: RetentionPolicy) -> dict[str, str]:
     """Return the id of each restore point that is kept, with the reason.
 
-    Safety points, which restores make, are judged on their own: they may hold what went wrong, and
-    must not replace good ones.
+    What restores made of what was there is judged by itself: it may be what went wrong, and must
+    not take the place of what is good.
     """
     series: dict[tuple[str, str, bool], list[RetentionItem]] = {}
     for point in sorted(points, key=lambda item: item.sequence):

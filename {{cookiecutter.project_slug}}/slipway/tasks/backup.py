@@ -67,7 +67,7 @@ ID = {"id": "a restore point, such as 20261122-020000-3f2a"}
 def create(
     _c: Context, kind: str = "manual", verify: bool = True, profile: str = "", engine: str = ""
 ) -> None:
-    """Create and verify a restore point of the database and models."""
+    """Create and verify a restore point of database and models."""
     _refuse_unknown(kind)
     opened = session.open_session(profile, engine)
     database = select.open_database(opened)
@@ -189,7 +189,7 @@ def prune(
     dry_run: bool = False,
     yes: bool = False,
 ) -> None:
-    """Delete old restore points, but never the newest verified one."""
+    """Delete old restore points, never the newest verified one."""
     given = {"daily": daily, "weekly": weekly, "monthly": monthly, "yearly": yearly}
     counts = {name: options.count(text, f"--{name}") for name, text in given.items() if text}
     if kind:
@@ -209,7 +209,7 @@ def prune(
 
 @task(help=ID | {"to": f"a new file, a folder, a URL, or {copies.NAME}"})
 def export(_c: Context, id: str, to: str) -> None:
-    """Export a restore point as a single file, here or to a storage."""
+    """Export a restore point as one file, here or to a storage."""
     here = project.load()
     away = None
     if to == copies.NAME or storage.is_url(to):
@@ -252,7 +252,7 @@ def import_(_c: Context, file: str, identity: str = "") -> None:
 def schedule(
     _c: Context, cron: bool = False, systemd: str = "", profile: str = "", engine: str = ""
 ) -> None:
-    """Show when restore points are made, and how the last run went."""
+    """Show when restore points are made, and how the last went."""
     opened = session.open_session(profile, engine, whole=False)
     values = config_values.read_values(opened.project, opened.profile)
     at = times.parse_time(values.get("BACKUP_AT") or times.DEFAULT)

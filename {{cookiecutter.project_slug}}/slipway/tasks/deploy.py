@@ -204,7 +204,7 @@ def logs(
 
 @task(help=options.WHERE | {"service": "the service whose image, variables and secrets it gets"})
 def run(c: Context, service: str = "", profile: str = "", engine: str = "") -> None:
-    """Run what follows --, with a service's variables and secrets."""
+    """Run what follows -- with a service's variables and secrets."""
     command = options.after_dashes(c.remainder, sys.argv)
     if not command:
         fix = "inv deploy.run -- python -m <module>"
