@@ -191,8 +191,7 @@ def test_a_paused_container_is_said_with_what_to_type(stack: Stack) -> None:
 
 
 def test_logs_are_shown_by_service(stack: Stack) -> None:
-    said = stack.inv("deploy.logs", "--service", "api", "--lines", "500")
-    assert ("Uvicorn running" in said, "\x1b[2K" in said) == (True, False)
+    assert "Uvicorn running" in stack.inv("deploy.logs", "--service", "api", "--lines", "500")
     assert "there is no service" in stack.inv("deploy.logs", "--service", "web", code=2)
 
 

@@ -405,5 +405,4 @@ class ComposeEngine:
         if service:
             refuse_unknown(service, self.services)
         options = ["--tail", str(lines), *(["--follow"] if follow else [])]
-        plain = [] if sys.stdout.isatty() else ["--ansi", "never"]
-        self.compose.show(*plain, "logs", *options, *([service] if service else []))
+        self.compose.show("logs", *options, *([service] if service else []))
