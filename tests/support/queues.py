@@ -84,6 +84,12 @@ def install(copy: Copy) -> None:
     schema.write_text(re.sub(r'(read_by = \[.*)"prepare"', rf'\1"prepare", "{SERVICE}"', text))
 
 
+METRICS = """
+from urllib.request import urlopen
+print(urlopen("http://127.0.0.1:8000/metrics", timeout=20).read().decode())
+"""
+
+
 class Asking:
     """Asks the API of a copy for jobs, and looks what came of them."""
 
@@ -155,12 +161,6 @@ class Asking:
         said = metrics(self.copy)
         pattern = rf'^jobs_ended_total{{outcome="done",queue="{queue}"}} (\d+)'
         return sum(map(int, re.findall(pattern, said, re.MULTILINE)))
-
-
-METRICS = """
-from urllib.request import urlopen
-print(urlopen("http://127.0.0.1:8000/metrics", timeout=20).read().decode())
-"""
 
 
 def metrics(copy: Copy) -> str:

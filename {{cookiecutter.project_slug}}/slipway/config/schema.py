@@ -7,6 +7,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from functools import cached_property
 from string import Template
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -199,33 +200,21 @@ class SchemaReader:
         entries = {name: entry for name, entry in tables.items() if isinstance(entry, dict)}
         for name in tables.keys() - entries.keys():
             self._mistake(name, "", "is no table: write [NAME], and its keys below")
-        self.variables = [self._variable(name, entry) for name, entry in entries.items()]
-        for variable in self.variables:
+        described = [self._variable(name, entry) for name, entry in entries.items()]
+        settings = settings_keys(project.source / project.package / "settings.py")
+        self.variables = [*described, *_undescribed(settings, described)]
+        for variable in described:
             self._check(variable)
-        self.variables += self._settings(project.source / project.package / "settings.py")
 
     @property
     def mistakes(self) -> list[Mistake]:
         """Every mistake, in the order of lines."""
         return sorted(self.found)
 
-    @property
+    @cached_property
     def by_name(self) -> dict[str, Variable]:
         """Every variable by its name."""
         return {variable.name: variable for variable in self.variables}
-
-    def _settings(self, path: Path) -> list[Variable]:
-        """Return the settings that the file does not describe, for all who read the profile.
-
-        A key that slipway/ reads by itself is none of them: it names a file of this machine.
-        """
-        names = settings_keys(path) - self.by_name.keys() - variables.READ
-        profile = self.by_name.get("APP_ENV", Variable("APP_ENV"))
-        others = (reader for reader in profile.read_by if reader not in READERS)
-        readers = (APPLICATION, *others)
-        return [
-            Variable(name, read_by=readers, optional=True, setting=True) for name in sorted(names)
-        ]
 
     def _mistake(self, name: str, key: str, what: str) -> None:
         line = self.lines.get((name, key)) or self.lines.get((name, ""), 1)
@@ -345,6 +334,18 @@ class SchemaReader:
                 return f"has a default that names {name}, whose default names others: name those"
         should = variable.wrong(template.substitute(values))
         return f"has a default that {should}" if should else ""
+
+
+def _undescribed(settings: Collection[str], described: Iterable[Variable]) -> Iterator[Variable]:
+    """Yield the settings that the file does not describe, for all who read the profile.
+
+    A key that slipway/ reads by itself is none of them: it names a file of this machine.
+    """
+    readers = {item.name: item.read_by for item in described}
+    others = (reader for reader in readers.get("APP_ENV", ()) if reader not in READERS)
+    read_by = (APPLICATION, *others)
+    for name in sorted({*settings} - readers.keys() - variables.READ):
+        yield Variable(name, read_by=read_by, optional=True, setting=True)
 
 
 def _any_value(variable: Variable) -> str:

@@ -104,8 +104,8 @@ def check_hooks(machine: Machine) -> Iterator[Finding]:
 
 def check_journal(machine: Machine) -> Iterator[Finding]:
     if wrong := ", ".join(map(str, journal.unreadable_lines(machine.project.root))):
-        detail = f"{journal.NAME}: no entry can be read in line {wrong}, which is passed over"
-        yield Finding("journal", "warn", detail, f"look at it, and delete it: {journal.NAME}")
+        detail = f"{journal.NAME}: lines that cannot be read are skipped: {wrong}"
+        yield Finding("journal", "warn", detail, f"edit {journal.NAME}: remove only these lines")
 
 
 def check_mounts(machine: Machine) -> Iterator[Finding]:

@@ -32,7 +32,7 @@ MOST = 50
     | TIMEOUT
     | {
         "gpu": "reserve this machine's GPUs (compose.gpu.yaml)",
-        "take_over": "make a stack that another folder deploys this one's",
+        "take_over": "take over a stack that another folder deploys",
         "yes": "do not ask about --take-over",
     }
 )

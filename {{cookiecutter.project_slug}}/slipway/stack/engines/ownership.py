@@ -92,10 +92,7 @@ class StackOwnership:
             Refused: another clone was faster.
         """
         if not self.recorded:
-            labels = {PROJECT: self.name, **self.here, UNNAMED: self._unnamed_profile()}
-            # An existing volume stays as it is: of two that claim at once, one finds the other's.
-            self.client.volumes.create(self.marker, labels=labels)
-            del self.recorded
+            self._record(self._unnamed_profile())
             self.refuse_other()
 
     def take_over(self) -> None:
@@ -103,13 +100,17 @@ class StackOwnership:
         unnamed = self._unnamed_profile()
         if self.recorded:
             self.client.volumes.get(self.marker).remove()
+        self._record(unnamed)
+
+    def _record(self, unnamed: str) -> None:
+        """Make the marker; one that is there stays, so of two that claim at once only one does."""
         labels = {PROJECT: self.name, **self.here, UNNAMED: unnamed}
         self.client.volumes.create(self.marker, labels=labels)
         del self.recorded
 
     def release(self) -> None:
         """Forget whose the stack is, if no volume of it is left."""
-        if self.volumes() == [] and self.recorded:
+        if not self.volumes() and self.recorded:
             self.client.volumes.get(self.marker).remove()
 
     def volumes(self) -> list[str]:
