@@ -148,6 +148,7 @@ def test_what_is_written_reads_alike_everywhere_or_is_refused(values: list[str])
 
 @QUICK
 @given(STATEMENTS)
+@example([(" ", "=", "'", "", " "), ("", "= ", "", "\nexport  #'", "#")])
 def test_what_people_write_reads_alike_everywhere_where_nothing_is_said_of_it(
     statements: list[tuple[str, str, str, str, str]],
 ) -> None:
@@ -218,6 +219,7 @@ def test_what_cannot_be_written_is_refused_in_words(value: str, said: str) -> No
         ("V='a'#b", 1, "without quotes"),
         ("V", 1, "sets nothing: write V= and a value"),
         ("V='a", 1, "cannot be read: write NAME=value"),
+        ("export #", 1, "cannot be read: write NAME=value"),
         ("\ufeffV=a", 1, "byte order mark"),
         ("V=a\r\n", 1, "Windows line ends"),
     ],

@@ -154,9 +154,9 @@ def parsed(text: str) -> EnvFile:
 def _lines(text: str) -> Iterator[Line]:
     """Read every statement as python-dotenv does without interpolation."""
     for binding in parse_stream(StringIO(text)):
-        if binding.key is None and not binding.error:
-            continue
         whole = binding.original.string
+        if binding.key is None and whole.lstrip()[:1] in ("", "#"):
+            continue  # any other line without a name, such as `export #`, a shell obeys
         blank = whole[: len(whole) - len(whole.lstrip())].count("\n")
         number = binding.original.line + blank
         if binding.key is None:
