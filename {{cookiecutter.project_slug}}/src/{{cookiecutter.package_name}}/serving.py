@@ -32,7 +32,7 @@ TOLERANCE = 1e-3
 """How far an output may be from what the model gave where it was trained."""
 
 ROUNDING = 1e-6
-"""How far float32 may take a probability out of 0 to 1; what is beyond is cut off."""
+"""How far rounding of float32 may take a probability out of 0 to 1; so much is clipped."""
 
 ROOM = 3
 """Times a file's size that are free before it is loaded: its bytes, and what is made of them."""
