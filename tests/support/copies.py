@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slipway.stack.ephemeral import free_ports
 from tests.support.bakes import baked, trained
-from tests.support.scratch import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -86,7 +86,8 @@ class Copy:
         """
         shutil.copytree(of, root, ignore=left_behind(of))
         self.root = root
-        self.ports = {name: free_port() for name in ports(root)}
+        names = ports(root)
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         ours = (*self.ports, *OURS)
         inherited = {name: value for name, value in os.environ.items() if name not in ours}
         own = {name: str(port) for name, port in self.ports.items()}
